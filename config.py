@@ -1,0 +1,254 @@
+"""Every setting of face-sets, with its unit and its reason; flag over environment over `.env` over default.
+
+Run     python config.py             lists them and where each value comes from
+        python config.py --shell     the same as shell assignments, for finalize_immich.sh (never the key)
+A setting `known_distance` is the flag --known-distance, the environment variable FACESETS_KNOWN_DISTANCE and a line
+FACESETS_KNOWN_DISTANCE=0.45 in `.env` beside this file (IMMICH_URL, STAGE_DIR and the like have no prefix).
+Only scripts read this module; the package gets plain values.
+Exit    0 done · 64 usage · 78 a setting makes no sense
+"""
+
+import argparse
+import os
+import shlex
+import stat
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import Field, dataclass, field, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+from facesets import terminal
+from facesets.errors import SettingsError, UsageError
+
+HERE = Path(__file__).resolve().parent
+
+
+def setting(default: Any, why: str, prefix: str = "FACESETS_") -> Any:
+    return field(default=default, metadata={"why": why, "prefix": prefix})
+
+
+def variable(item: Field[Any]) -> str:
+    """The environment variable of a setting."""
+    return item.metadata["prefix"] + item.name.upper()
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Where things lie. `None` follows from data_root."""
+
+    data_root: Path = setting(HERE / "work", "folder of all working files")
+    library: Path = setting(HERE / "facesets_swap_ready", "folder of the facesets")
+    stage_dir: Path | None = setting(None, "folder of the staged photos, e.g. a share that Windows sees as X:\\", "")
+
+    def user_dir(self, user: str) -> Path:
+        return self.data_root / "immich" / user
+
+    def photos(self, user: str) -> Path:
+        return self.stage_dir / user / "photos" if self.stage_dir else self.user_dir(user) / "photos"
+
+    def queue(self, user: str) -> Path:
+        return self.user_dir(user) / "queue.json"
+
+    def cache(self, user: str) -> Path:
+        return self.data_root / "cache" / f"immich_{user}.npz"
+
+    @property
+    def users(self) -> Path:
+        return self.data_root / "immich" / "users.json"
+
+    @property
+    def caches(self) -> Path:
+        return self.data_root / "cache"
+
+
+@dataclass(frozen=True)
+class Server:
+    """The Immich server. The key is IMMICH_API_KEY in the environment or in a file of mode 0600, never a flag."""
+
+    immich_url: str = setting("", "base URL, e.g. https://photos.example.org", "")
+    immich_api_key_file: Path | None = setting(None, "file of mode 0600 that holds the key alone", "")
+    ca_file: Path | None = setting(None, "PEM file of your own certificate authority; TLS is always verified")
+    connect_timeout: float = setting(10.0, "seconds to reach the server; a home server in the same country needs < 1")
+    read_timeout: float = setting(60.0, "seconds of silence before an answer counts as lost; a sleeping disk needs 20")
+
+
+@dataclass(frozen=True)
+class Staging:
+    workers: int = setting(8, "downloads at once; more than 8 gained nothing against one spinning disk")
+    min_face_px: int = setting(90, "shorter side of a face in pixels of the original; less than 112 is upscaled already")
+    exclude: tuple[str, ...] = setting(("**/thumbs/**", "**/@eaDir/**", "**/.thumbnails/**"),
+                                       "globs of server paths that are no photos, comma-separated")
+
+
+@dataclass(frozen=True)
+class Embedding:
+    model: str = setting("buffalo_l", "buffalo_l, opencv_zoo, or a folder with a detector and a recogniser")
+    provider: str = setting("auto", "auto, dml, cuda, coreml, openvino or cpu")
+
+
+@dataclass(frozen=True)
+class Clustering:
+    known_distance: float | None = setting(None, "cos-dist to a centroid that counts as the same person; none: MODELS")
+    cluster_distance: float | None = setting(None, "cos-dist where average linkage stops; looser than known_distance, "
+                                                   "since there is no centroid yet; none: MODELS")
+    min_faces: int = setting(6, "faces a faceset needs; fewer give a swap tool nothing to average")
+    min_photos: int = setting(3, "photos they must come from; one burst is no identity")
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Distances belong to a recogniser; `source` says where they were found."""
+
+    known_distance: float
+    cluster_distance: float
+    source: str
+
+
+BUFFALO_L = Thresholds(0.45, 0.55, "DESIGN.md: one home library, 19,480 faces, buffalo_l")
+
+# SHA-256 of the recogniser's file -> its distances. A pack that is not here gets those of buffalo_l, and is told so.
+MODELS: dict[str, Thresholds] = {
+    "4c06341c33c2ca1f86781dab0e829f88ad5b64be9fba56e56bc9ebdefc619e43": BUFFALO_L,
+}
+
+
+@dataclass(frozen=True)
+class Exporting:
+    image_size: int = setting(512, "side of an exported PNG in pixels; what the swap tools train at")
+    padding: float = setting(0.5, "part of the face box added on every side; tools detect again and need context")
+
+
+Section = TypeVar("Section")
+SECTIONS: tuple[type, ...] = (Paths, Server, Staging, Embedding, Clustering, Exporting)
+
+
+def add_flags(parser: argparse.ArgumentParser, *sections: type, only: Sequence[str] = ()) -> None:
+    """Give `parser` a flag for every setting of `sections` (of those named in `only`, if any are)."""
+    for section in sections:
+        group = parser.add_argument_group(section.__name__.lower())
+        for item in fields(section):
+            if not only or item.name in only:
+                value = "none" if item.default is None else _written(item.default)
+                group.add_argument("--" + item.name.replace("_", "-"), metavar="X",
+                                   help=f"{item.metadata['why']} (default {value})".replace("%", "%%"))
+
+
+def load(section: type[Section], args: argparse.Namespace | None = None,
+         environment: Mapping[str, str] | None = None) -> Section:
+    """The settings of one section, each from the first of: flag, environment, `.env`, default."""
+    environment = os.environ if environment is None else environment
+    written = dotenv(HERE / ".env")
+    values = {}
+    for item in fields(section):    # type: ignore[arg-type]
+        flag = getattr(args, item.name, None)
+        name = variable(item)
+        text = flag if flag is not None else environment.get(name) or written.get(name)
+        if text is not None:
+            source = f"--{item.name.replace('_', '-')}" if flag is not None else name
+            values[item.name] = _parse(text, item.type, source)
+    return section(**values)
+
+
+def api_key(server: Server, environment: Mapping[str, str] | None = None) -> str:
+    """The key, from IMMICH_API_KEY or from the file that IMMICH_API_KEY_FILE names. It is never printed."""
+    environment = os.environ if environment is None else environment
+    key = environment.get("IMMICH_API_KEY") or dotenv(HERE / ".env").get("IMMICH_API_KEY", "")
+    if not key and server.immich_api_key_file:
+        key = _private_text(server.immich_api_key_file).strip()
+    if not key:
+        raise SettingsError("no API key; export IMMICH_API_KEY, or IMMICH_API_KEY_FILE naming a file of mode 0600")
+    if not key.isascii() or not key.isprintable() or " " in key:
+        raise SettingsError("IMMICH_API_KEY holds characters that no key has; copy it from Immich again")
+    return key
+
+
+def model_thresholds(recogniser_sha256: str) -> Thresholds | None:
+    return MODELS.get(recogniser_sha256)
+
+
+def user_label(text: str) -> str:
+    """A label names folders and files, so it is kept to what every file system and shell takes."""
+    if not (text and len(text) <= 32 and text.isascii() and text[0].isalnum()
+            and all(char.islower() or char.isdigit() or char in "-_" for char in text)):
+        raise UsageError(f"{terminal.safe(text)!r} is no user label: 1 to 32 of a-z, 0-9, - and _, "
+                         "a letter or digit first")
+    return text
+
+
+def dotenv(path: Path) -> dict[str, str]:
+    """NAME=value lines of `path`, quoted as a shell would; empty where there is no such file."""
+    if not path.exists():
+        return {}
+    values = {}
+    for number, line in enumerate(_private_text(path).splitlines(), 1):
+        try:
+            words = shlex.split(line, comments=True)
+        except ValueError as error:
+            raise SettingsError(f"{path}:{number}: {error}") from None
+        words = words[1:] if words[:1] == ["export"] else words
+        if not words:
+            continue
+        name, equals, value = words[0].partition("=")
+        if not equals or not name.isidentifier() or len(words) > 1:
+            raise SettingsError(f"{path}:{number}: not of the form NAME=value")
+        values[name] = value
+    return values
+
+
+def _private_text(path: Path) -> str:
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+        if mode & 0o077 and os.name == "posix":
+            raise SettingsError(f"{path} can be read by others (mode {mode:04o}); run: chmod 600 {shlex.quote(str(path))}")
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} cannot be read: {error}") from None
+
+
+def _parse(text: str, kind: Any, source: str) -> Any:
+    try:
+        if kind in (int, int | None):
+            value: Any = int(text)
+        elif kind in (float, float | None):
+            value = float(text)
+        elif kind in (Path, Path | None):
+            return Path(text).expanduser().absolute()
+        elif kind == tuple[str, ...]:
+            return tuple(part.strip() for part in text.split(",") if part.strip())
+        elif kind is bool:
+            return {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}[text.lower()]
+        else:
+            return text
+    except (ValueError, KeyError):
+        raise SettingsError(f"{source} is {terminal.safe(text)!r}, which is no {getattr(kind, '__name__', kind)}") from None
+    if not 0 <= value < 1e9:    # also refuses nan
+        raise SettingsError(f"{source} is {value}, which is out of range")
+    return value
+
+
+def _written(value: Any) -> str:
+    return ",".join(value) if isinstance(value, tuple) else str(value)
+
+
+@terminal.script
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = terminal.Parser(__doc__, prog="config.py")
+    parser.add_argument("--shell", action="store_true", help="print shell assignments")
+    args = parser.parse_args(argv)
+    for section in SECTIONS:
+        values = load(section)
+        if not args.shell:
+            print(f"\n{section.__name__.lower()}")
+        for item in fields(section):
+            value = getattr(values, item.name)
+            text = "" if value is None else _written(value)
+            if args.shell:
+                print(f"{variable(item)}={shlex.quote(text)}")
+            else:
+                print(f"  {variable(item)}={text:<24} {item.metadata['why']}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,130 @@
+"""Files that another step reads: whole or absent, private, one writer each.
+
+The pattern is borg's SaveFile and restic's Local.Save: a temporary file in the same folder, flush, fsync, close,
+`os.replace`, fsync of the folder. The temporary name is fixed (`.<name>.tmp`), so a killed writer leaves at most one,
+which the next writer of the same file overwrites.
+"""
+
+import hashlib
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import filelock
+
+from .errors import Failure, Paused
+
+FILE_MODE = 0o600       # faces are biometric data: the owner's eyes only
+FOLDER_MODE = 0o700
+CHUNK = 1 << 20         # bytes per read while hashing: large enough to be disk-bound, small enough for any memory
+JSON_LIMIT = 1 << 30    # bytes; a larger JSON file is not one of ours
+
+
+def private_folder(path: Path) -> Path:
+    """Make `path` and its missing parents, each readable by the owner only."""
+    missing = []
+    folder = Path(path)
+    while not folder.exists():
+        missing.append(folder)
+        folder = folder.parent
+    for folder in reversed(missing):
+        folder.mkdir(mode=FOLDER_MODE, exist_ok=True)
+    if not Path(path).is_dir():
+        raise Failure(f"{path} is in the way: a folder is needed there; move the file aside")
+    return Path(path)
+
+
+@contextmanager
+def replacing(path: Path, mode: int = FILE_MODE) -> Iterator[IO[bytes]]:
+    """A binary file to write; it takes the name `path` when the block ends well, and vanishes when it does not."""
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.tmp")
+    private_folder(path.parent)
+    try:
+        with open(os.open(temporary, os.O_CREAT | os.O_TRUNC | os.O_RDWR, mode), "w+b") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(path: Path) -> None:
+    """Make renames in `path` survive a power cut. Windows has no such call and needs none."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_bytes(path: Path, data: bytes, mode: int = FILE_MODE) -> None:
+    with replacing(path, mode) as file:
+        file.write(data)
+
+
+def write_json(path: Path, value: Any, mode: int = FILE_MODE) -> None:
+    """UTF-8, keys in the order given, one trailing newline: the same value gives the same bytes."""
+    write_bytes(path, (json.dumps(value, ensure_ascii=False, indent=1) + "\n").encode("utf-8", "surrogatepass"), mode)
+
+
+def read_json(path: Path, schema: int | None = None, made_by: str = "") -> dict[str, Any]:
+    """The object in `path`. Raises Failure, in words, if it is absent, no JSON object, or of another schema."""
+    again = f"; run {made_by} again" if made_by else ""
+    try:
+        if os.path.getsize(path) > JSON_LIMIT:
+            raise Failure(f"{path} is larger than {JSON_LIMIT >> 20} MB, so it is not ours{again}")
+        value = json.loads(Path(path).read_bytes())
+    except FileNotFoundError:
+        raise Failure(f"{path} does not exist{again}") from None
+    except OSError as error:
+        raise Failure(f"{path} cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise Failure(f"{path} is not valid JSON ({type(error).__name__}){again}") from None
+    if not isinstance(value, dict):
+        raise Failure(f"{path} holds no JSON object{again}")
+    if schema is not None and value.get("schema") != schema:
+        raise Failure(f"{path} has schema {value.get('schema')!r}, this version reads {schema}{again}")
+    return value
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of the bytes, lowercase hex: the identity of a photo everywhere in this project."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+@contextmanager
+def only_one(path: Path, what: str) -> Iterator[None]:
+    """Hold the lock file `path`, or raise Paused naming the run that holds it. `what` says who we are."""
+    private_folder(Path(path).parent)
+    lock = filelock.FileLock(path, mode=FILE_MODE)
+    holder = Path(path).with_suffix(".holder")
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        try:
+            who = holder.read_text(encoding="utf-8").strip()
+        except OSError:
+            who = "another run"
+        raise Paused(f"{who} is at work here; wait until it ends, then run the same command again") from None
+    try:
+        started = time.strftime("%Y-%m-%d %H:%M:%S")
+        write_bytes(holder, f"{what} (process {os.getpid()} on {socket.gethostname()}, since {started})\n".encode())
+        yield
+    finally:
+        holder.unlink(missing_ok=True)
+        lock.release()
