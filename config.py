@@ -76,7 +76,7 @@ class Server:
 @dataclass(frozen=True)
 class Staging:
     workers: int = setting(8, "downloads at once; more than 8 gained nothing against one spinning disk")
-    min_face_px: int = setting(90, "shorter side of a face in pixels of the original; less than 112 is upscaled already")
+    min_face_px: int = setting(90, "shorter side of a face in original pixels; below 112 the recogniser sees it upscaled")
     exclude: tuple[str, ...] = setting(("**/thumbs/**", "**/@eaDir/**", "**/.thumbnails/**"),
                                        "globs of server paths that are no photos, comma-separated")
 
@@ -200,7 +200,8 @@ def _private_text(path: Path) -> str:
     try:
         mode = stat.S_IMODE(path.stat().st_mode)
         if mode & 0o077 and os.name == "posix":
-            raise SettingsError(f"{path} can be read by others (mode {mode:04o}); run: chmod 600 {shlex.quote(str(path))}")
+            raise SettingsError(f"{path} can be read by others (mode {mode:04o}); "
+                                f"run: chmod 600 {shlex.quote(str(path))}")
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path} cannot be read: {error}") from None
@@ -221,7 +222,8 @@ def _parse(text: str, kind: Any, source: str) -> Any:
         else:
             return text
     except (ValueError, KeyError):
-        raise SettingsError(f"{source} is {terminal.safe(text)!r}, which is no {getattr(kind, '__name__', kind)}") from None
+        raise SettingsError(f"{source} is {terminal.safe(text)!r}, "
+                            f"which is no {getattr(kind, '__name__', kind)}") from None
     if not 0 <= value < 1e9:    # also refuses nan
         raise SettingsError(f"{source} is {value}, which is out of range")
     return value

@@ -19,7 +19,7 @@ LONGEST = 300   # characters of one foreign string on a terminal; more is noise
 
 
 def safe(text: object, longest: int = LONGEST) -> str:
-    """`text` without anything a terminal would obey: controls, escapes, bidi marks, lone surrogates become `\\ufffd`."""
+    """`text` without what a terminal would obey: controls, escapes, bidi marks and the like become `\\ufffd`."""
     clean = "".join("\ufffd" if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Co", "Cn") else char
                     for char in str(text)[:longest + 1])
     return clean if len(clean) <= longest else clean[:longest - 1] + "…"
@@ -69,8 +69,9 @@ def script(main: Callable[..., int]) -> Callable[..., int]:
             if os.environ.get("FACESETS_DEBUG"):
                 traceback.print_exc()
             place = traceback.extract_tb(error.__traceback__)[-1]
-            return _end(name, f"unexpected {type(error).__name__} at {Path(place.filename).name}:{place.lineno}: {error}"
-                              " (a bug: FACESETS_DEBUG=1 shows more)", errors.FAILED)
+            where = f"{Path(place.filename).name}:{place.lineno}"
+            return _end(name, f"unexpected {type(error).__name__} at {where}: {error} "
+                              "(a bug: FACESETS_DEBUG=1 shows more)", errors.FAILED)
 
     return wrapped
 
