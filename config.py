@@ -76,7 +76,7 @@ class Server:
 @dataclass(frozen=True)
 class Staging:
     workers: int = setting(8, "downloads at once; more than 8 gained nothing against one spinning disk")
-    min_face_px: int = setting(90, "shorter side of a face in original pixels; below 112 the recogniser sees it upscaled")
+    min_face_px: int = setting(90, "shorter side of a face in original pixels; below 112 it is upscaled")
     exclude: tuple[str, ...] = setting(("**/thumbs/**", "**/@eaDir/**", "**/.thumbnails/**"),
                                        "globs of server paths that are no photos, comma-separated")
 
@@ -139,7 +139,7 @@ def load(section: type[Section], args: argparse.Namespace | None = None,
     """The settings of one section, each from the first of: flag, environment, `.env`, default."""
     environment = os.environ if environment is None else environment
     written = dotenv(HERE / ".env")
-    values = {}
+    values: dict[str, Any] = {}
     for item in fields(section):    # type: ignore[arg-type]
         flag = getattr(args, item.name, None)
         name = variable(item)

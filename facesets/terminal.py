@@ -16,12 +16,12 @@ from tqdm import tqdm
 from . import errors
 
 LONGEST = 300   # characters of one foreign string on a terminal; more is noise
+FORBIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})   # Unicode categories that steer or break a line
 
 
 def safe(text: object, longest: int = LONGEST) -> str:
     """`text` without what a terminal would obey: controls, escapes, bidi marks and the like become `\\ufffd`."""
-    clean = "".join("\ufffd" if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Co", "Cn") else char
-                    for char in str(text)[:longest + 1])
+    clean = "".join("\ufffd" if unicodedata.category(char) in FORBIDDEN else char for char in str(text)[:longest + 1])
     return clean if len(clean) <= longest else clean[:longest - 1] + "…"
 
 
