@@ -119,8 +119,17 @@ class Exporting:
     padding: float = setting(0.5, "part of the face box added on every side; tools detect again and need context")
 
 
+@dataclass(frozen=True)
+class Windows:
+    """The other side of a WSL machine. docs/windows.md has the whole story."""
+
+    win_venv: Path = setting(Path("/mnt/c/face_embed_venv"), "the Windows worker's environment, as WSL sees it", "")
+    win_drives: tuple[str, ...] = setting((), "folders that Windows sees elsewhere, comma-separated, "
+                                              "e.g. /srv/photos=X:\\photos")
+
+
 Section = TypeVar("Section")
-SECTIONS: tuple[type, ...] = (Paths, Server, Staging, Embedding, Clustering, Exporting)
+SECTIONS: tuple[type, ...] = (Paths, Server, Staging, Embedding, Clustering, Exporting, Windows)
 
 
 def add_flags(parser: argparse.ArgumentParser, *sections: type, only: Sequence[str] = ()) -> None:
