@@ -1,0 +1,79 @@
+"""A pack at work: photos to boxes and landmarks, faces to embeddings. InsightFace's `FaceAnalysis`, detector and
+recogniser only."""
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+import onnxruntime
+
+from .. import cache
+from ..errors import Failure
+from . import align, detect, graph, providers
+from .packs import Pack
+
+GPU_BATCH = 8       # faces a call on a device; a fixed shape, so that DirectML compiles its kernels once
+LARGEST_BATCH = 32  # faces a call on the CPU, where a batch gains nothing and only costs memory
+
+
+class Analyser:
+    """`provider` is the one at work; `model` goes into the cache. Safe to call from many threads."""
+
+    def __init__(self, pack: Pack, provider: str = "cpu", thresholds: tuple[float, float] = (0.45, 0.55),
+                 threads: int = 1, say: Callable[[str], None] = lambda line: None,
+                 opener: providers.Opener = onnxruntime.InferenceSession) -> None:
+        """Load the pack on `provider`; with `auto` on the first that starts. Raises Failure or SettingsError."""
+        providers.check(provider)
+        detector, recogniser = graph.read(pack.detector.path), graph.read(pack.recogniser.path)
+        if not detector.is_detector or not recogniser.is_recogniser:
+            raise Failure(f"{pack.name}: {pack.detector.path} is no detector with landmarks, or "
+                          f"{pack.recogniser.path} no recogniser for 112 x 112")
+        self._kind = detect.Yunet() if "cls_8" in detector.outputs else detect.Scrfd()
+        self._mean, self._divisor = (0.0, 1.0) if recogniser.normalises else (127.5, 127.5)
+        for name in providers.available() if provider == "auto" else (provider,):
+            self.batch = recogniser.shape[0] if isinstance(recogniser.shape[0], int) else (
+                None if name in providers.ON_CPU else GPU_BATCH)
+            try:
+                self.detector = providers.Session(detector, name, threads, {2: detect.SIDE, 3: detect.SIDE}, say,
+                                                  opener)
+                fixed = {0: self.batch} if self.batch else {}
+                self.recogniser = providers.Session(recogniser, name, threads, fixed, say, opener)
+                break
+            except Exception as error:      # a provider without its driver raises kinds of its own
+                if provider != "auto" or name == "cpu":
+                    raise error if isinstance(error, Failure) else Failure(
+                        f"{name} cannot run {pack.name}: {str(error).splitlines()[0]}") from None
+                say(f"{name} does not start ({str(error).splitlines()[0]}); trying the next provider")
+        dimension = self.recognise(np.zeros((1, align.SIDE, align.SIDE, 3), np.uint8)).shape[1]
+        self.model = cache.Model(pack.name, pack.recogniser.sha256, pack.detector.sha256, dimension, *thresholds)
+
+    @property
+    def provider(self) -> str:
+        return self.recogniser.provider if self.recogniser.losses else self.detector.provider
+
+    def detect(self, bgr: np.ndarray, margin: float = 0.0) -> detect.Faces:
+        """Boxes (n, 4), scores (n,), landmarks (n, 5, 2) of a photo (H, W, 3), best first, pixels of the photo.
+
+        `margin` looks at the photo with that part of its longer side added on every side: for faces too large to see.
+        """
+        place = detect.frame(bgr, margin)
+        outputs = self.detector.run(self._kind.blob(place.square))
+        return detect.in_photo(self._kind.faces(outputs), place, self._kind.overlap)
+
+    def embed(self, bgr: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+        """(n, D) float32 raw embeddings of the faces at landmarks (n, 5, 2) of a photo (H, W, 3)."""
+        return self.recognise(align.crops(bgr, landmarks))
+
+    def recognise(self, faces: np.ndarray) -> np.ndarray:
+        """(n, D) float32 raw embeddings of aligned faces (n, 112, 112, 3)."""
+        size = self.batch or LARGEST_BATCH
+        return np.concatenate([self._batch(faces[start:start + size]) for start in range(0, max(len(faces), 1), size)])
+
+    def _batch(self, faces: np.ndarray) -> np.ndarray:
+        """One call; a batch of fixed size is filled up with the last face."""
+        if not len(faces):
+            return np.zeros((0, self.model.dimension), np.float32)
+        missing = self.batch - len(faces) if self.batch else 0
+        blob = cv2.dnn.blobFromImages(list(faces) + [faces[-1]] * missing, 1 / self._divisor, (align.SIDE, align.SIDE),
+                                      (self._mean, self._mean, self._mean), swapRB=True)
+        return self.recogniser.run(blob)[0][:len(faces)].reshape(len(faces), -1)

@@ -1,0 +1,89 @@
+"""What an ONNX file is, and the small repairs some need before onnxruntime takes them.
+
+OpenCV Zoo's block-quantised files (YuNet, SFace) list weights among their inputs and use a form of DequantizeLinear
+that onnxruntime refuses. Their weights are constants, so they are worked out once here: same numbers, plain float32.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+from ..errors import Failure
+
+
+@dataclass(frozen=True)
+class Network:
+    source: str | bytes                 # what onnxruntime opens: a path, or the repaired file
+    input: str
+    shape: tuple[int | str, ...]        # of the input; a name where the file leaves the size open
+    outputs: tuple[str, ...]
+    normalises: bool                    # the first layers subtract the mean themselves, so pixels go in as 0..255
+
+    @property
+    def is_detector(self) -> bool:
+        return len(self.outputs) >= 9
+
+    @property
+    def is_recogniser(self) -> bool:
+        return len(self.outputs) == 1 and self.shape[2:] == (112, 112)
+
+
+def read(path: Path) -> Network:
+    """The network in the file `path`. Raises Failure where it is none."""
+    try:
+        model = onnx.load(str(path))
+    except Exception as error:      # protobuf, onnx and the file system each have their own
+        raise Failure(f"{path} is no ONNX file ({type(error).__name__})") from None
+    graph = model.graph
+    computed = {item.name for item in graph.initializer} | {name for node in graph.node for name in node.output}
+    inputs = [item for item in graph.input if item.name not in computed]
+    if len(inputs) != 1 or not graph.output:
+        raise Failure(f"{path} has {len(inputs)} inputs; a detector or recogniser has one")
+    quantised = any(node.op_type == "DequantizeLinear" for node in graph.node)
+    source: str | bytes = str(path)
+    if quantised or len(graph.input) > 1:
+        _fold_weights(graph)
+        del graph.input[:]
+        graph.input.extend(inputs)
+        source = model.SerializeToString()
+    shape = tuple(size.dim_value or size.dim_param for size in inputs[0].type.tensor_type.shape.dim)
+    first = [node.op_type for node in graph.node if inputs[0].name in node.input]
+    return Network(source, inputs[0].name, shape, tuple(item.name for item in graph.output),
+                   normalises=bool({"Sub", "Mul"} & set(first)))
+
+
+def _fold_weights(graph: onnx.GraphProto) -> None:
+    """Replace every DequantizeLinear and Reshape of constants by its result."""
+    constants = {item.name: numpy_helper.to_array(item) for item in graph.initializer}
+    kept = []
+    for node in graph.node:
+        if node.op_type in ("DequantizeLinear", "Reshape") and all(name in constants for name in node.input):
+            values = [constants[name] for name in node.input]
+            result = _dequantised(node, values) if node.op_type == "DequantizeLinear" else values[0].reshape(values[1])
+            constants[node.output[0]] = result
+            graph.initializer.append(numpy_helper.from_array(result, node.output[0]))
+        else:
+            kept.append(node)
+    used = {name for node in kept for name in node.input}
+    weights = [item for item in graph.initializer if item.name in used]
+    del graph.node[:], graph.initializer[:]
+    graph.node.extend(kept)
+    graph.initializer.extend(weights)
+
+
+def _dequantised(node: onnx.NodeProto, values: list[np.ndarray]) -> np.ndarray:
+    """(x - zero) * scale; scale and zero are one number, or one per block along an axis (ONNX operators, opset 21)."""
+    options = {item.name: item.i for item in node.attribute}
+    axis, block = options.get("axis", 1), options.get("block_size", 0)
+    x, parts = values[0], values[1:]
+    if block and parts[0].size > 1:
+        parts = [np.repeat(part, block, axis).take(range(x.shape[axis]), axis) for part in parts]
+    elif parts[0].size > 1:     # one per slice along the axis
+        parts = [part.reshape([-1 if place == axis % x.ndim else 1 for place in range(x.ndim)]) for part in parts]
+    else:
+        parts = [part.reshape(()) for part in parts]
+    zero = parts[1].astype(np.float32) if len(parts) > 1 else np.float32(0)
+    return np.asarray((x.astype(np.float32) - zero) * parts[0], np.float32)

@@ -1,0 +1,112 @@
+"""Sessions of onnxruntime: the provider is proven, a device has one caller, a lost device does not end the run."""
+
+import re
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+from ..errors import Failure, SettingsError
+from .graph import Network
+
+# In the order of preference of `auto`.
+ORT_NAMES = {"cuda": "CUDAExecutionProvider", "dml": "DmlExecutionProvider", "coreml": "CoreMLExecutionProvider",
+             "openvino": "OpenVINOExecutionProvider", "cpu": "CPUExecutionProvider"}
+ON_CPU = ("cpu", "openvino")    # inference shares the cores with decoding
+
+# What a device that went away says: DXGI device removed, hung, reset, driver error; CUDA without context or device.
+DEVICE_LOST = re.compile(r"887A000[567]|887A0020|DXGI_ERROR|device (instance )?(has been |was )?(removed|lost)"
+                         r"|device suspended|device hung|CUDA failure \d+|CUDA error|CUDNN_STATUS_EXECUTION_FAILED", re.IGNORECASE)
+
+Opener = Callable[..., Any]     # onnxruntime.InferenceSession, or a stand-in for a device that is not here
+
+
+def available() -> tuple[str, ...]:
+    """Short names of what this onnxruntime offers, in the order of preference."""
+    offered = onnxruntime.get_available_providers()
+    return tuple(name for name, long in ORT_NAMES.items() if long in offered)
+
+
+def check(wanted: str, offered: Sequence[str] | None = None) -> None:
+    """Raise SettingsError unless `wanted` is `auto` or a provider that this onnxruntime offers."""
+    offered = available() if offered is None else offered
+    if wanted != "auto" and wanted not in ORT_NAMES:
+        raise SettingsError(f"--provider {wanted} is unknown; one of auto, {', '.join(ORT_NAMES)}")
+    if wanted != "auto" and wanted not in offered:
+        package = {"dml": "onnxruntime-directml", "cuda": "onnxruntime-gpu",
+                   "openvino": "onnxruntime-openvino"}.get(wanted, "onnxruntime")
+        raise SettingsError(f"--provider {wanted}: the onnxruntime installed here offers only {', '.join(offered)}; "
+                            f"uninstall it and install {package}, or use --provider auto")
+
+
+def session_options(network: Network, provider: str, threads: int, fixed: Mapping[int, int]) -> Any:
+    """`fixed` gives a size to axes of the input that the file leaves open."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL   # DirectML takes no other
+    options.log_severity_level = 3      # warnings about weights that are not used are no news
+    if provider == "dml":
+        options.enable_mem_pattern = False      # DirectML refuses memory patterns
+    for axis, size in fixed.items():
+        name = network.shape[axis]
+        if isinstance(name, str):
+            options.add_free_dimension_override_by_name(name, size)
+    return options
+
+
+class Session:
+    """One network on one provider.
+
+    On the CPU any number of threads may call `run` at once; on a device one at a time does, the others wait their turn.
+    """
+
+    def __init__(self, network: Network, provider: str, threads: int = 1, fixed: Mapping[int, int] | None = None,
+                 say: Callable[[str], None] = lambda line: None, opener: Opener = onnxruntime.InferenceSession) -> None:
+        self.network, self.provider = network, provider
+        self.losses: list[str] = []     # what the device said each time it went away
+        self._threads, self._fixed, self._say, self._opener = threads, fixed or {}, say, opener
+        self._turn: AbstractContextManager[object] = nullcontext() if provider in ON_CPU else threading.Lock()
+        self._session = self._open(provider)
+
+    def run(self, blob: np.ndarray) -> list[np.ndarray]:
+        """The outputs, in the order of the file. A lost device gets one new session, then the CPU for the rest."""
+        with self._turn:
+            while True:
+                try:
+                    outputs: list[np.ndarray] = self._session.run(self.network.outputs, {self.network.input: blob})
+                    return outputs
+                except Exception as error:      # onnxruntime's own kinds, and RuntimeError from providers
+                    if self.provider == "cpu" or not DEVICE_LOST.search(str(error)):
+                        raise
+                    self._recover(str(error))
+
+    def _recover(self, message: str) -> None:
+        self.losses.append(message)
+        if len(self.losses) == 1:
+            try:
+                self._session = self._open(self.provider)
+                self._say(f"the {self.provider} device went away and was opened again: {message}")
+                return
+            except Exception as error:
+                message = str(error)
+        self._say(f"the {self.provider} device went away again, the rest runs on the CPU: {message}")
+        self._session = self._open("cpu")
+        self.provider = "cpu"
+
+    def _open(self, provider: str) -> Any:
+        """A session whose first provider is the one wanted. Raises Failure where onnxruntime fell back in silence."""
+        wanted = ORT_NAMES[provider]
+        names = [wanted] if provider == "cpu" else [wanted, ORT_NAMES["cpu"]]
+        if provider == "cuda" and hasattr(onnxruntime, "preload_dlls"):
+            onnxruntime.preload_dlls()
+        session = self._opener(self.network.source, session_options(self.network, provider, self._threads, self._fixed),
+                               providers=names)
+        actual = session.get_providers()
+        if not actual or actual[0] != wanted:
+            raise Failure(f"{wanted} did not start, onnxruntime fell back to {actual[0] if actual else 'nothing'}; "
+                          "check the driver, or use --provider auto")
+        return session
