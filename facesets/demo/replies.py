@@ -1,0 +1,231 @@
+"""The JSON of Immich's replies, key for key in the server's own order, for 2.x and 3.x.
+
+Assets are written straight as text: a page of 1,000 then takes a few milliseconds, so that a benchmark measures the
+client and not this server.
+"""
+
+import base64
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from .library_model import NOW, Asset, Face, Key, Person, User, iso
+
+quote = json.encoder.encode_basestring      # one JSON string
+COLORS = ("orange", "yellow", "green", "blue", "pink")
+
+
+def dumps(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def asset_json(asset: Asset, version: tuple[int, int, int], *, people: bool = False, exif: bool = False,
+               full: bool = False, viewer: User | None = None) -> str:
+    """One asset as search (`people`, `exif` as asked for) or as GET /assets/{id} (`full`) replies it."""
+    old = version[0] < 3
+    kind = "true" if asset.visibility == "archive" else "false"
+    name = quote(asset.name)
+    device = f'"deviceAssetId":{quote(f"{asset.name}-{asset.size}")},' if old else ""
+    owner = f'"owner":{dumps(user_json(asset.owner, "+00:00"))},' if full else ""
+    exif_part = f'"exifInfo":{_exif(asset)},' if (exif or full) and asset.exif is not None else ""
+    stack = "null"
+    if asset.stack:
+        stack = dumps(dict(zip(("id", "primaryAssetId", "assetCount"), asset.stack, strict=True)))
+    return (
+        f'{{"id":"{asset.id}","createdAt":"{iso(asset.created)}",{device}"ownerId":"{asset.owner.id}",{owner}'
+        f'{DEVICE if old else ""}"libraryId":{_maybe(asset.library)},"type":"{asset.type}",'
+        f'"originalPath":{quote(asset.path)},"originalFileName":{name},"originalMimeType":"{asset.mime}",'
+        f'"thumbhash":{_thumbhash(asset)},"fileCreatedAt":"{iso(asset.taken)}","fileModifiedAt":"{iso(asset.modified)}",'
+        f'"localDateTime":"{iso(asset.local)}","updatedAt":"{iso(asset.updated)}",'
+        f'"isFavorite":{_flag(asset.favorite)},"isArchived":{kind},"isTrashed":{_flag(asset.trashed)},'
+        f'"visibility":"{asset.visibility}","duration":{_duration(asset, old)},{exif_part}'
+        f'"livePhotoVideoId":{_maybe(asset.live_photo)},{TAGS if full else ""}'
+        f'{_people(asset, old, people or full, viewer if full else None)}'
+        f'"checksum":"{checksum(asset)}",{f"{STACK}{stack}," if full else ""}'
+        f'"isOffline":{_flag(asset.offline)},"hasMetadata":true,"duplicateId":null,"resized":true,'
+        f'"width":{_number(width(asset))},"height":{_number(height(asset))},"isEdited":{_flag(asset.edits)}}}')
+
+
+DEVICE, TAGS, STACK = '"deviceId":"CLI",', '"tags":[],', '"stack":'
+
+
+def search_page(items: Sequence[str], next_page: int | None) -> str:
+    following = f'"{next_page}"' if next_page else "null"
+    return ('{"albums":{"total":0,"count":0,"items":[],"facets":[]},"assets":'
+            f'{{"total":{len(items)},"count":{len(items)},"items":[{",".join(items)}],"facets":[],"nextPage":{following}}}}}')
+
+
+def faces_json(asset: Asset, viewer: User) -> str:
+    """GET /faces: boxes of an edited asset are moved into the edited picture; partners' people stay unknown."""
+    return dumps([{**face_box(face, asset.edits), "person": person_json(face.person, "+00:00")
+                   if face.person and face.person.owner is viewer else None} for face in seen(asset.faces)])
+
+
+def seen(faces: Iterable[Face]) -> list[Face]:
+    return [face for face in faces if face.visible and not face.deleted]
+
+
+def face_box(face: Face, edits: Sequence[Any] = ()) -> dict[str, Any]:
+    box, size = _edited(face, edits)
+    return {"id": face.id, **_box(box), "imageWidth": size[0], "imageHeight": size[1], "sourceType": face.source}
+
+
+def person_json(person: Person, zone: str = "Z") -> dict[str, Any]:
+    """Immich writes the same `updatedAt` with Z or, below an asset, with +00:00."""
+    return {"id": person.id, "name": person.name, "birthDate": person.birth_date,
+            "thumbnailPath": f"/data/thumbs/{person.owner.id}/{person.id[:2]}/{person.id[2:4]}/{person.id}.jpeg",
+            "isHidden": person.hidden, "isFavorite": person.favorite,
+            **({"color": person.color} if person.color else {}), "updatedAt": iso(NOW, zone)}
+
+
+def user_json(user: User, zone: str = "Z") -> dict[str, Any]:
+    color = COLORS[int(user.id[:2], 16) % len(COLORS)]
+    return {"id": user.id, "email": user.email, "name": user.name, "profileImagePath": "", "avatarColor": color,
+            "profileChangedAt": iso(NOW, zone)}
+
+
+def own_user_json(user: User, usage: int) -> dict[str, Any]:
+    return {**user_json(user), "storageLabel": user.name if user.is_admin else None, "shouldChangePassword": False,
+            "isAdmin": user.is_admin, "createdAt": iso(NOW), "deletedAt": None, "updatedAt": iso(NOW), "oauthId": "",
+            "quotaSizeInBytes": None, "quotaUsageInBytes": usage, "status": "active", "license": None}
+
+
+def key_json(key: Key) -> dict[str, Any]:
+    return {"id": key.id, "name": key.name, "createdAt": iso(NOW), "updatedAt": iso(NOW),
+            "permissions": list(key.permissions)}
+
+
+def bucket_json(assets: Sequence[Asset], version: tuple[int, int, int]) -> dict[str, list[Any]]:
+    """GET /timeline/bucket: columns, not rows."""
+    old = version[0] < 3
+    columns: dict[str, list[Any]] = {
+        "city": [(asset.exif or {}).get("city") for asset in assets],
+        "country": [(asset.exif or {}).get("country") for asset in assets],
+        "duration": [None if asset.type == "IMAGE" else clock(asset.duration) if old else asset.duration
+                     for asset in assets],
+        "id": [asset.id for asset in assets],
+        "visibility": [asset.visibility for asset in assets],
+        "isFavorite": [asset.favorite for asset in assets],
+        "isImage": [asset.type == "IMAGE" for asset in assets],
+        "isTrashed": [bool(asset.trashed) for asset in assets],
+        "livePhotoVideoId": [asset.live_photo for asset in assets],
+        "fileCreatedAt": [iso(asset.taken, "", milliseconds=False) for asset in assets],
+        "localOffsetHours": [(asset.local - asset.taken) / 3_600_000 for asset in assets],
+        "ownerId": [asset.owner.id for asset in assets],
+        "projectionType": [None for _ in assets],
+        "ratio": [round((width(asset) or 1) / (height(asset) or 1), 3) for asset in assets],
+        "status": ["trashed" if asset.trashed else "active" for asset in assets],
+        "thumbhash": [json.loads(_thumbhash(asset)) for asset in assets],
+    }
+    if not old:
+        columns["createdAt"] = [iso(asset.created, "", milliseconds=False) for asset in assets]
+    return columns
+
+
+def exif_fields(asset: Asset) -> dict[str, Any]:
+    """The exif row; a file that Immich has not read yet has only its size."""
+    read = asset.width is not None
+    stored = asset.stored
+    fields: dict[str, Any] = {
+        "make": None, "model": None, "exifImageWidth": stored[0], "exifImageHeight": stored[1],
+        "fileSizeInByte": asset.size, "orientation": str(asset.orientation) if asset.orientation else None,
+        "dateTimeOriginal": iso(asset.taken, "+00:00", milliseconds=False) if read else None,
+        "modifyDate": iso(asset.modified, "+00:00", milliseconds=False) if read else None, "timeZone": None,
+        "lensModel": None, "fNumber": None, "focalLength": None, "iso": None, "exposureTime": None, "latitude": None,
+        "longitude": None, "city": None, "state": None, "country": None, "description": "", "projectionType": None,
+        "rating": None}
+    return fields | dict(asset.exif or {})
+
+
+def checksum(asset: Asset) -> str:
+    return base64.b64encode(asset.checksum).decode()
+
+
+def clock(duration: int) -> str:
+    seconds, part = divmod(duration, 1000)
+    return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}.{part:03}"
+
+
+def width(asset: Asset) -> int | None:
+    return _edited_size(asset)[0]
+
+
+def height(asset: Asset) -> int | None:
+    return _edited_size(asset)[1]
+
+
+def _edited_size(asset: Asset) -> tuple[int | None, int | None]:
+    size = (asset.width, asset.height)
+    for edit in asset.edits:
+        if edit["action"] == "crop":
+            size = (edit["parameters"]["width"], edit["parameters"]["height"])
+        elif edit["action"] == "rotate" and edit["parameters"]["angle"] % 180:
+            size = (size[1], size[0])
+    return size
+
+
+def _edited(face: Face, edits: Sequence[Any]) -> tuple[tuple[int, int, int, int], tuple[int, int]]:
+    """The box and its frame after `edits` (crop in pixels of the frame, rotate clockwise by quarters)."""
+    x1, y1, x2, y2 = face.box
+    size = (face.width, face.height)
+    for edit in edits:
+        values = edit["parameters"]
+        if edit["action"] == "crop":
+            x1, x2 = x1 - values["x"], x2 - values["x"]
+            y1, y2 = y1 - values["y"], y2 - values["y"]
+            size = (values["width"], values["height"])
+        elif edit["action"] == "rotate":
+            for _ in range(values["angle"] // 90 % 4):
+                x1, y1, x2, y2 = size[1] - y2, x1, size[1] - y1, x2
+                size = (size[1], size[0])
+    return (x1, y1, x2, y2), size
+
+
+def _box(box: Sequence[int]) -> dict[str, int]:
+    return dict(zip(("boundingBoxX1", "boundingBoxY1", "boundingBoxX2", "boundingBoxY2"), box, strict=True))
+
+
+def _exif(asset: Asset) -> str:
+    return dumps(exif_fields(asset))
+
+
+def _people(asset: Asset, old: bool, asked: bool, viewer: User | None) -> str:
+    """2.x: people with their faces and, only when asked for, unassignedFaces; 3.x: people without faces.
+
+    `viewer` is set for GET /assets/{id}, which hides the people of a partner; search shows them.
+    """
+    if not asked or not asset.faces or (viewer is not None and viewer is not asset.owner):
+        return '"people":[],"unassignedFaces":[],' if asked and old else '"people":[],'
+    groups: dict[str, list[Face]] = {}
+    for face in seen(asset.faces):
+        groups.setdefault(face.person.id if face.person else "", []).append(face)
+    loose = groups.pop("", [])
+    people = []
+    for faces in groups.values():
+        assert faces[0].person is not None
+        person = person_json(faces[0].person, "+00:00")
+        people.append({**person, "faces": [face_box(face) for face in faces]} if old else person)
+    unassigned = f'"unassignedFaces":{dumps([face_box(face) for face in loose])},' if old else ""
+    return f'"people":{dumps(people)},{unassigned}'
+
+
+def _duration(asset: Asset, old: bool) -> str:
+    if asset.type == "IMAGE":
+        return '"0:00:00.00000"' if old else "null"
+    return f'"{clock(asset.duration)}"' if old else str(asset.duration)
+
+
+def _thumbhash(asset: Asset) -> str:
+    return f'"{checksum(asset)[:24]}"' if asset.thumbnails and asset.width else "null"
+
+
+def _flag(value: object) -> str:
+    return "true" if value else "false"
+
+
+def _maybe(value: str | None) -> str:
+    return f'"{value}"' if value else "null"
+
+
+def _number(value: int | None) -> str:
+    return "null" if value is None else str(value)

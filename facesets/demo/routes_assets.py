@@ -1,0 +1,183 @@
+"""Routes for one asset: its description, its faces, its file, its thumbnails; and the people."""
+
+import email.utils
+import urllib.parse
+from pathlib import Path
+
+from .library_model import NOW, PREVIEW_SIDE, THUMBNAIL_SIDE, Asset, Person, thumbnail
+from .paging import may_open
+from .protocol import ApiError, Call, Reply, json_reply, text_reply, unreadable, uuid_of
+from .replies import asset_json, faces_json, person_json
+
+CACHE = "private, max-age=86400, no-transform, stale-while-revalidate=2592000, stale-if-error=2592000"
+SIZES = ("original", "fullsize", "preview", "thumbnail")
+
+
+def asset(call: Call) -> Reply:
+    """GET /assets/{id}"""
+    return text_reply(asset_json(_open(call, call.id, "asset.read"), call.version, full=True, viewer=call.user))
+
+
+def faces(call: Call) -> Reply:
+    """GET /faces?id="""
+    if "id" not in call.query:
+        raise ApiError(400, ["id must be a UUID", "id should not be empty", "id must be a string"])
+    return text_reply(faces_json(_open(call, call.query["id"], "asset.read"), call.user))
+
+
+def original(call: Call) -> Reply:
+    """GET /assets/{id}/original: ranges, weak ETags; a file that is gone is 500 on 2.x and 404 on 3.x."""
+    found = _open(call, call.id, "asset.download")
+    if found.edits and call.query.get("edited") == "true":
+        return _file(call, _small(call, found, PREVIEW_SIDE, "JPEG"), found.name, "image/jpeg", NOW)
+    data = found.read() if call.server.mounted else None
+    if data is None:
+        if call.version[0] >= 3:
+            raise ApiError(404, "Not found")
+        return unreadable(found.id[:8], _named(found.name))
+    return _file(call, data, found.name, found.mime, found.modified)
+
+
+def thumb(call: Call) -> Reply:
+    """GET /assets/{id}/thumbnail?size="""
+    size = call.query.get("size", "thumbnail")
+    if size not in SIZES:
+        raise ApiError(400, [f"size must be one of the following values: {', '.join(SIZES)}"])
+    found = _open(call, call.id, "asset.view")
+    if size == "original":
+        raise ApiError(400, "May not request original file")
+    if size == "fullsize":
+        return Reply(302, b"Found. Redirecting to original?", "text/plain; charset=utf-8", {"Location": "original?"})
+    preview = size == "preview"
+    kind = "JPEG" if preview else "WEBP"
+    data = _small(call, found, PREVIEW_SIDE if preview else THUMBNAIL_SIDE, kind)
+    name = f"{Path(found.name).stem}_{size}.{kind.lower()}"
+    return _file(call, data, name, f"image/{kind.lower()}", NOW)
+
+
+def people(call: Call) -> Reply:
+    """GET /people: hidden ones only with withHidden=true; people with names first."""
+    mine = sorted((person for person in call.library.people.values() if person.owner is call.user),
+                  key=lambda person: (person.hidden, not person.favorite, not person.name, person.name))
+    shown = [person for person in mine if call.query.get("withHidden") == "true" or not person.hidden]
+    try:
+        page, size = max(1, int(call.query.get("page", 1))), max(1, int(call.query.get("size", 500)))
+    except ValueError:
+        raise ApiError(400, ["page must be an integer number"]) from None
+    part = shown[(page - 1) * size:page * size]
+    return json_reply({"people": [person_json(person) for person in part], "hasNextPage": page * size < len(shown),
+                       "total": len(mine), "hidden": sum(person.hidden for person in mine)})
+
+
+def person(call: Call) -> Reply:
+    return json_reply(person_json(_person(call)))
+
+
+def person_statistics(call: Call) -> Reply:
+    wanted = _person(call)
+    return json_reply({"assets": sum(any(face.person is wanted for face in one.faces)
+                                     for one in call.library.assets.values() if not one.trashed)})
+
+
+def person_thumbnail(call: Call) -> Reply:
+    wanted = _person(call)
+    for one in call.library.assets.values():
+        if any(face.person is wanted for face in one.faces):
+            reply = _file(call, _small(call, one, THUMBNAIL_SIDE, "JPEG"), "", "image/jpeg", NOW)
+            reply.headers["Cache-Control"] = "private, no-cache, no-transform"
+            del reply.headers["Content-Disposition"]
+            return reply
+    raise ApiError(404, "Not Found")
+
+
+def _open(call: Call, identity: str, permission: str) -> Asset:
+    """The asset, if this user may have it. 2.x says 400 for foreign and unknown ids, 3.x 404 for their files."""
+    found = call.library.assets.get(uuid_of(identity))
+    if found is not None and may_open(call.user, found):
+        return found
+    message = f"Not found or no {permission} access"
+    if permission != "asset.download":
+        raise ApiError(400, message)
+    raise ApiError(400 if call.version[0] < 3 else 404, message, {"Cache-Control": "none"})
+
+
+def _person(call: Call) -> Person:
+    found = call.library.people.get(uuid_of(call.id))
+    if found is None or found.owner is not call.user:
+        raise ApiError(400, "Not found or no person.read access")
+    return found
+
+
+def _small(call: Call, found: Asset, side: int, kind: str) -> bytes:
+    """The preview or thumbnail, made once; 404 where Immich has none."""
+    if not found.thumbnails or found.width is None:
+        raise ApiError(404, "Asset media not found")
+    with call.server.thumbnails_lock:
+        made = call.server.thumbnails.get((found.id, side, kind))
+    if made is None:
+        made = thumbnail(found.read() or b"", side, kind)
+        if made is None:
+            raise ApiError(404, "Asset media not found")
+        with call.server.thumbnails_lock:
+            call.server.thumbnails[found.id, side, kind] = made
+    return made
+
+
+def _named(name: str) -> dict[str, str]:
+    """Content-Disposition with the name as encodeURIComponent writes it."""
+    quoted = urllib.parse.quote(name, safe="-_.!~*'()")
+    return {"Content-Disposition": f"inline; filename*=UTF-8''{quoted}"}
+
+
+def _file(call: Call, data: bytes, name: str, kind: str, modified: int) -> Reply:
+    """`data` as Express sends a file: ETag, Last-Modified, conditions, one range."""
+    etag = f'W/"{len(data):x}-{modified:x}"'
+    when = email.utils.formatdate(modified / 1000, usegmt=True)
+    headers = {"Cache-Control": CACHE, **_named(name), "Accept-Ranges": "bytes", "Last-Modified": when, "ETag": etag}
+    if _fresh(call, etag, modified):
+        return Reply(304, b"", kind, headers)
+    span = _range(call, len(data), etag, modified)
+    if span is None:
+        return Reply(200, data, kind, headers)
+    start, end = span
+    if start >= len(data):
+        if call.version[0] >= 3:
+            raise ApiError(404, "Not found")
+        reply = unreadable(call.id[:8], {**headers, "Content-Range": f"bytes */{len(data)}"})
+        reply.headers["Cache-Control"] = "none"
+        return reply
+    return Reply(206, data[start:end + 1], kind, {**headers, "Content-Range": f"bytes {start}-{end}/{len(data)}"})
+
+
+def _fresh(call: Call, etag: str, modified: int) -> bool:
+    if "if-none-match" in call.headers:
+        return etag.removeprefix("W/") in [tag.strip().removeprefix("W/")
+                                           for tag in call.headers["if-none-match"].split(",")]
+    since = _date(call.headers.get("if-modified-since", ""))
+    return since is not None and modified // 1000 <= since
+
+
+def _range(call: Call, length: int, etag: str, modified: int) -> tuple[int, int] | None:
+    """(first, last) byte; None for no range, several, another unit, nonsense, or an If-Range that no longer holds.
+
+    Express takes a weak ETag in If-Range for a match, which the standard does not.
+    """
+    wanted = call.headers.get("range", "")
+    condition = call.headers.get("if-range")
+    if condition is not None:
+        since = _date(condition)
+        if not (etag in condition if '"' in condition else since is not None and modified // 1000 <= since):
+            return None
+    first, dash, last = wanted.removeprefix("bytes=").partition("-")
+    if not wanted.startswith("bytes=") or not dash or not (first + last).isdigit():
+        return None
+    if not first:
+        return max(0, length - int(last)), length - 1
+    return int(first), min(int(last), length - 1) if last else length - 1
+
+
+def _date(text: str) -> int | None:
+    try:
+        return int(email.utils.parsedate_to_datetime(text).timestamp())
+    except (TypeError, ValueError):
+        return None
