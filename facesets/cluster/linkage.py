@@ -1,0 +1,207 @@
+"""Exact average linkage at a threshold, without an n × n matrix.
+
+The labels are those of sklearn.cluster.AgglomerativeClustering(metric="cosine", linkage="average",
+distance_threshold=t, n_clusters=None). Why that needs no matrix:
+
+1. Sums. The mean similarity of two clusters is S_a · S_b / (W_a W_b): a vector and a number stand for a cluster.
+2. Locality. A mean of numbers below s is below s, so clusters that merge at s or above lie in one connected component
+   of the graph {similarity >= s}. That holds for clusters (by their means) as for single rows.
+3. Levels. Because linkage is reducible (see `dense`), what it merges at s or above is first what it merges at any higher
+   level, then the rest. So a component that is too large for a matrix is first merged at a level where its graph falls
+   into small pieces, then, with fewer clusters, at a lower one, until `stop`.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.cluster import hierarchy
+from scipy.sparse import csr_array
+
+from . import dense
+from .neighbours import components
+from .tiles import float_slack
+
+DENSE = 3000            # clusters in one matrix: 72 MB of float64
+SCIPY = 4096            # rows up to which an ambiguous input is given to scipy whole: 67 MB of distances, twice
+NEAR_COPIES = 1 - 1e-6  # no level separates rows that are closer than float32 can tell
+UNIT = 1e-3             # how far from 1 the length of a unit row may be
+NEIGHBOURS = 2.0        # that many neighbours on average: where a graph of faces begins to fall apart
+SAMPLE = 256            # clusters whose similarities to all others show where a graph falls apart
+
+
+@dataclass
+class Clusters:
+    """m clusters: summed rows (m, d) float64, their weight and number of faces (m,), their faces per photo (m, P)."""
+
+    sums: np.ndarray
+    weight: np.ndarray
+    count: np.ndarray
+    photos: csr_array | None = None
+
+    def __len__(self) -> int:
+        return len(self.weight)
+
+    def part(self, which: np.ndarray) -> "Clusters":
+        return Clusters(self.sums[which], self.weight[which], self.count[which],
+                        None if self.photos is None else self.photos[which])
+
+    def merged(self, labels: np.ndarray) -> tuple["Clusters", np.ndarray]:
+        """One cluster for each distinct label, and the (m,) number of it for each of ours."""
+        _, number = np.unique(labels, return_inverse=True)
+        m = len(labels)
+        fold = csr_array((np.ones(m), (number, np.arange(m))))
+        return Clusters(fold @ self.sums, fold @ self.weight, fold @ self.count,
+                        None if self.photos is None else csr_array(fold @ self.photos)), number
+
+    @property
+    def means(self) -> np.ndarray:
+        """(m, d) float32; their dot products are the clusters' similarities."""
+        return (self.sums / self.weight[:, None]).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Linkage:
+    """How to merge: above the similarity `stop`, less `penalty` * conflicts / min(n_a, n_b)."""
+
+    stop: float
+    penalty: float = 0.0
+    dense: int = DENSE
+    kind: str = "auto"      # see tiles.tiles
+
+
+def average_linkage(rows: np.ndarray, threshold: float, *, photos: np.ndarray | None = None, penalty: float = 0.0,
+                    weights: np.ndarray | None = None, most_dense: int = DENSE, kind: str = "auto") -> np.ndarray:
+    """Clusters of unit rows: (n,) int64 labels, numbered from 0 in the order of their first rows.
+
+    rows (n, d) float32 unit rows; threshold: cos-dist at which merging stops (merges are below it, strictly).
+    photos (n,) int: photo of each row; with a penalty, two faces of one photo count as strangers (see `dense`).
+    weights (n,) > 0: a row counts that often in means. Without penalty and weights, exactly sklearn's labels.
+    Raises ValueError for rows that are not unit rows.
+    """
+    n = len(rows)
+    lengths = _lengths(rows)
+    if n < 2:
+        return np.zeros(n, np.int64)
+    how = Linkage(1.0 - threshold, penalty if photos is not None else 0.0, most_dense, kind)
+    plain = how.penalty == 0 and weights is None
+    slack = 3 * float(np.abs(lengths - 1).max()) + float_slack(rows.shape[1])
+    found = components(rows, how.stop - slack, kind)
+    labels = np.arange(n)
+    tied = threshold < dense.COPY
+    for members in _groups(found):
+        first = _singles(rows, lengths, members, photos if how.penalty else None, weights)
+        result = _reduce(first, how, how.stop)
+        labels[members] = members[_first_of(result.labels)]
+        tied |= result.tied
+    if tied and plain and n <= SCIPY:
+        return _numbered(_as_scipy(rows, threshold))
+    return _numbered(labels)
+
+
+def _lengths(rows: np.ndarray) -> np.ndarray:
+    """(n,) float64; refuses anything but finite rows of length 1."""
+    lengths = np.sqrt(np.einsum("nd,nd->n", rows, rows, dtype=np.float64)) if rows.size else np.zeros(len(rows))
+    if not (np.abs(lengths - 1) <= UNIT).all():     # false for nan as well
+        raise ValueError("a row is not of length 1: average linkage takes unit rows")
+    return lengths
+
+
+def _singles(rows: np.ndarray, lengths: np.ndarray, members: np.ndarray, photos: np.ndarray | None,
+             weights: np.ndarray | None) -> Clusters:
+    """Each of the rows `members` as a cluster."""
+    weight = np.ones(len(members)) if weights is None else weights[members].astype(np.float64)
+    sums = rows[members].astype(np.float64)
+    sums *= (weight / lengths[members])[:, None]
+    ones = np.ones(len(members))
+    if photos is None:
+        return Clusters(sums, weight, ones)
+    shared, column, times = np.unique(photos[members], return_inverse=True, return_counts=True)
+    if times.max() == 1:
+        return Clusters(sums, weight, ones)
+    return Clusters(sums, weight, ones, csr_array((ones, (np.arange(len(members)), column)),
+                                                  shape=(len(members), len(shared))))
+
+
+def _reduce(clusters: Clusters, how: Linkage, stop: float) -> dense.Chained:
+    """What average linkage merges above `stop`: for each of `clusters` the label of its set."""
+    labels = np.arange(len(clusters))       # of the clusters we were given, among those that are left
+    neighbours, tied = NEIGHBOURS, False
+    while len(clusters) > how.dense:
+        level, pieces = _pieces(clusters, how, stop, neighbours)
+        merged = np.arange(len(clusters))
+        for members in _groups(pieces):
+            result = _reduce(clusters.part(members), how, level)
+            merged[members] = members[_first_of(result.labels)]
+            tied |= result.tied and level == stop
+        before = len(clusters)
+        clusters, number = clusters.merged(merged)
+        labels = number[labels]
+        if level == stop:
+            return dense.Chained(labels, tied)
+        if len(clusters) > 0.9 * before:
+            neighbours *= 2
+    result = dense.chain(_matrix(clusters, how), stop)
+    return dense.Chained(result.labels[labels], tied or result.tied)
+
+
+def _pieces(clusters: Clusters, how: Linkage, stop: float, neighbours: float) -> tuple[float, np.ndarray]:
+    """A level, `stop` or higher, at which the clusters' graph is in more than one piece, and the piece of each."""
+    means = clusters.means
+    while neighbours * SAMPLE >= 1:
+        level = max(stop, _level(means, neighbours))
+        if level > NEAR_COPIES:
+            break
+        pieces = components(means, level - float_slack(means.shape[1]), how.kind)
+        if pieces.any():        # some piece does not hold the first
+            return level, pieces
+        neighbours /= 4
+    # Copies: no level tells them apart, so any few of them will do.
+    return max(stop, NEAR_COPIES), np.arange(len(clusters)) // how.dense
+
+
+def _level(means: np.ndarray, neighbours: float) -> float:
+    """The similarity that a cluster has, on average over a sample, to `neighbours` others."""
+    sample = np.arange(0, len(means), -(-len(means) // SAMPLE))
+    similar = means[sample] @ means.T
+    similar[np.arange(len(sample)), sample] = -np.inf
+    rank = max(1, round(neighbours * len(sample)))
+    return float(np.partition(similar.ravel(), similar.size - rank)[similar.size - rank])
+
+
+def _matrix(clusters: Clusters, how: Linkage) -> dense.Matrix:
+    conflicts = None
+    if clusters.photos is not None:
+        conflicts = (clusters.photos @ clusters.photos.T).toarray()
+        np.fill_diagonal(conflicts, 0)
+    return dense.Matrix(clusters.sums @ clusters.sums.T, clusters.weight, clusters.count, conflicts, how.penalty)
+
+
+def _groups(labels: np.ndarray) -> list[np.ndarray]:
+    """Rows of each label that more than one row has, ascending."""
+    order = np.argsort(labels, kind="stable")
+    ends = np.flatnonzero(np.diff(labels[order])) + 1
+    return [group for group in np.split(order, ends) if len(group) > 1]
+
+
+def _first_of(labels: np.ndarray) -> np.ndarray:
+    """For each element the first index that has its label."""
+    _, first, number = np.unique(labels, return_index=True, return_inverse=True)
+    return first[number]
+
+
+def _numbered(labels: np.ndarray) -> np.ndarray:
+    """Labels as 0, 1, ... in the order of their first rows."""
+    first = _first_of(labels)
+    return np.unique(first, return_inverse=True)[1]
+
+
+def _as_scipy(rows: np.ndarray, threshold: float) -> np.ndarray:
+    """The choice that scipy, and so sklearn, makes where two merges are equally near or rounding decides."""
+    tree = hierarchy.linkage(rows, method="average", metric="cosine")
+    labels = np.arange(len(rows) + len(tree))
+    for step, (a, b, distance, _) in enumerate(tree):
+        if distance < threshold:
+            labels[labels == labels[int(a)]] = len(rows) + step
+            labels[labels == labels[int(b)]] = len(rows) + step
+            labels[len(rows) + step] = len(rows) + step
+    return labels[:len(rows)]
