@@ -31,8 +31,9 @@ def say(message: str) -> None:
 
 
 def progress(total: int | None, what: str, unit: str, **options: Any) -> "tqdm[NoReturn]":
-    """A bar with rate and ETA on stderr; none where stderr is no terminal."""
-    return tqdm(total=total, desc=what, unit=f" {unit}", file=sys.stderr, disable=None, dynamic_ncols=True,
+    """A bar with rate and ETA on stderr; none where stderr is no terminal, unless FACESETS_PROGRESS asks for it."""
+    hidden = False if os.environ.get("FACESETS_PROGRESS") else None     # facesets.follow reads it through a pipe
+    return tqdm(total=total, desc=what, unit=f" {unit}", file=sys.stderr, disable=hidden, dynamic_ncols=True,
                 smoothing=0.05, mininterval=0.2, **options)
 
 
