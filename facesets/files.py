@@ -5,6 +5,7 @@ The pattern is borg's SaveFile and restic's Local.Save: a temporary file in the 
 which the next writer of the same file overwrites.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -22,6 +23,7 @@ from .errors import Failure, Paused
 FILE_MODE = 0o600       # faces are biometric data: the owner's eyes only
 FOLDER_MODE = 0o700
 CHUNK = 1 << 20         # bytes per read while hashing: large enough to be disk-bound, small enough for any memory
+HELD = 6                # tries, half a second apart, to replace a file that another program has open
 JSON_LIMIT = 1 << 30    # bytes; a larger JSON file is not one of ours
 
 
@@ -50,20 +52,33 @@ def replacing(path: Path, mode: int = FILE_MODE) -> Iterator[IO[bytes]]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        _replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
 
 
+def _replace(source: Path, target: Path) -> None:
+    """os.replace, which Windows refuses while anybody has one of the two open, and virus scanners open what is new."""
+    for _ in range(HELD):
+        try:
+            return os.replace(source, target)
+        except PermissionError:
+            time.sleep(0.5)
+    os.replace(source, target)
+
+
 def sync_folder(path: Path) -> None:
-    """Make renames in `path` survive a power cut. Windows has no such call and needs none."""
+    """Make renames in `path` survive a power cut. Windows has no such call and needs none; some shares refuse it."""
     if os.name == "nt":
         return
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS):     # what CIFS and 9p say
+            raise
     finally:
         os.close(descriptor)
 
