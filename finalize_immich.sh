@@ -4,15 +4,23 @@
 #   bash finalize_immich.sh NAME            the rest of the work for one user, after immich_stage.py --user NAME
 #   bash finalize_immich.sh --demo          a newcomer's first look: everything, over a small sample library
 #   bash finalize_immich.sh --setup         only make the Python environment (.venv)
-# Options of the first: --local (embed in this environment), --dry-run (say what would be run).
+#   bash finalize_immich.sh --setup-windows only make or mend the Windows side, from WSL; then its self-test
+# Options of the first:
+#   --local     embed in this environment, with the best provider that its onnxruntime offers
+#   --windows   embed on the Windows side of this WSL machine; without either it finds out, and says why
+#   --dry-run   check everything, and say what would be run
+# Whatever stops it, the same command goes on. docs/windows.md and docs/linux.md say more.
 # Exit    0 done · 1 failed · 2 paused, run the same command again · 64 usage · 77 key refused · 78 settings
 set -euo pipefail
 here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 venv=$here/.venv
 python=$venv/bin/python
+export PYTHONPATH=$here${PYTHONPATH:+:$PYTHONPATH}
 
 say() { printf '%s\n' "$*" >&2; }
 fail() { local status=$1; shift; say "finalize_immich: $*"; exit "$status"; }
+would() { say "would run: $*"; }
+carry() { "$python" -m facesets.carry "$@"; }
 
 find_python() {                         # the newest Python that the locks are made for
     local name
@@ -36,24 +44,166 @@ set_up() {                              # make .venv, once per state of the lock
     cp "$lock" "$stamp"
 }
 
-finalize() {                            # user, dry-run prefix ("" or "say")
-    local user=$1 run=$2
-    eval "$("$python" "$here/config.py" --shell)"
+settings() {                            # FACESETS_..., WIN_VENV and what follows from them; never the key
+    local assignments
+    assignments=$("$python" "$here/config.py" --shell)
+    eval "$assignments"
+    win_python=$WIN_VENV/Scripts/python.exe
+    win_home=$WIN_VENV/face-sets
+}
+
+windows_path() {                        # wslpath wants a path that exists, so the end of it is added here
+    local folder part
+    folder=$(wslpath -w "$WIN_VENV") || fail 78 "$WIN_VENV has no Windows path; set WIN_VENV to a folder on a drive"
+    for part in "$@"; do folder+=\\$part; done
+    printf '%s\n' "$folder"
+}
+
+# --- the Windows side, once ---------------------------------------------------------------------------------------
+
+windows_program() {                     # a program of Windows itself, with or without Windows' PATH
+    command -v "${1##*/}" || wslpath -u "C:/Windows/System32/$1"
+}
+
+find_windows_python() {                 # the command line of cmd.exe that starts a fitting Python there
+    local candidate
+    for candidate in 'py -3.12' 'python3.12' 'py -3.11' 'python3.11' 'python'; do
+        # shellcheck disable=SC2086     # two words on purpose
+        if "$cmd" /c $candidate -c "import sys,struct;sys.exit(sys.version_info[:2]not in[(3,11),(3,12)]or struct.calcsize('P')!=8)" \
+                >/dev/null 2>&1 </dev/null; then
+            printf '%s\n' "$candidate"
+            return
+        fi
+    done
+    fail 78 "Windows has no 64-bit Python 3.12; in a Windows terminal: winget install --exact --id Python.Python.3.12" \
+        "--scope user; then the same command again"
+}
+
+set_up_windows() {
+    local cmd powershell base private lock=$here/requirements-win.txt stamp=$WIN_VENV/requirements-win.txt
+    command -v wslpath >/dev/null || fail 78 "--setup-windows: this is no WSL; docs/linux.md says how to work without"
+    [[ -d $(dirname -- "$WIN_VENV") ]] || fail 78 "WIN_VENV is $WIN_VENV, but that drive is not mounted here;" \
+        "C: is $(wslpath -u C:/ 2>/dev/null || echo "not mounted (see automount in /etc/wsl.conf)")"
+    cmd=$(windows_program cmd.exe)
+    powershell=$(windows_program WindowsPowerShell/v1.0/powershell.exe)
+    umask 077
+    cd -- "$(dirname -- "$WIN_VENV")"   # cmd.exe cannot start in a folder of Linux
+
+    mkdir -p -- "$win_home"
+    private=$(windows_path face-sets)   # C:\ lets every user of the machine read what is made in it
+    "$powershell" -NoProfile -Command \
+        "icacls '${private//\'/\'\'}' /inheritance:r /grant:r \"\${env:USERNAME}:(OI)(CI)F\"" >/dev/null </dev/null \
+        || say "note: other users of this Windows may be able to read $win_home (icacls refused)"
+    carry worker "$here" "$win_home/worker"
+
+    if ! "$win_python" -c 'import sys; sys.exit(sys.version_info[:2] not in [(3, 11), (3, 12)])' 2>/dev/null </dev/null; then
+        base=$(find_windows_python)
+        say "making the Windows environment $WIN_VENV with $base"
+        rm -rf -- "${WIN_VENV:?}"/{Lib,Scripts,Include,pyvenv.cfg,requirements-win.txt}
+        # shellcheck disable=SC2086     # two words on purpose
+        "$cmd" /c $base -m venv "$(windows_path)" </dev/null || fail 1 "Windows could not make $WIN_VENV"
+    fi
+    if ! cmp -s "$lock" "$stamp"; then
+        say "installing the Windows packages (once, some minutes)"
+        rm -f -- "$stamp"               # two builds of one module overwrite each other, so all of them go first
+        "$win_python" -m pip uninstall --quiet --yes onnxruntime onnxruntime-gpu onnxruntime-directml onnxruntime-openvino \
+            opencv-python opencv-python-headless opencv-contrib-python opencv-contrib-python-headless </dev/null
+        "$win_python" -m pip install --disable-pip-version-check --no-input --no-deps --only-binary :all: --require-hashes \
+            -r "$(windows_path face-sets worker requirements-win.txt)" </dev/null \
+            || fail 1 "the packages of requirements-win.txt did not install there; the same command goes on"
+        cp -- "$lock" "$stamp"
+    fi
+    carry_model ''
+    "$win_python" -X utf8 -u "$(windows_path face-sets worker embed_worker.py)" --doctor "${windows_flags[@]}" </dev/null
+    say "the Windows side is ready in $WIN_VENV; bash finalize_immich.sh NAME will use it"
+}
+
+carry_model() {                         # dry-run prefix; sets windows_flags, what the worker there is told
+    local run=$1 model=$FACESETS_MODEL pack
+    for pack in "$model" "$FACESETS_DATA_ROOT/models/$model" "$HOME/.insightface/models/$model"; do
+        [[ -d $pack ]] || continue
+        $run carry pack "$pack" "$win_home/models/$(basename -- "$pack")"
+        [[ $pack != "$model" ]] || model=$(windows_path face-sets models "$(basename -- "$pack")")
+        break
+    done                                # a named pack that is not here is fetched there
+    windows_flags=(--model "$model" --provider "$FACESETS_PROVIDER" --models-dir "$(windows_path face-sets models)")
+}
+
+# --- every run ----------------------------------------------------------------------------------------------------
+
+choose_side() {                         # what was asked for; sets side and why
+    local ready=no
+    command -v wslpath >/dev/null && [[ -f $win_python ]] && ready=yes
+    case $1-$ready in
+        local-*) side=local why="--local" ;;
+        windows-yes) side=windows why="--windows" ;;
+        windows-no) fail 78 "--windows: there is no Windows environment in $WIN_VENV; first: bash finalize_immich.sh --setup-windows" ;;
+        -yes) side=windows why="it is set up in $WIN_VENV; --local embeds here" ;;
+        -no) side=local why="no Windows environment in $WIN_VENV"
+            command -v wslpath >/dev/null && why+="; for a graphics card: bash finalize_immich.sh --setup-windows" ;;
+    esac
+}
+
+ended() {                               # a step's name and status: what to do now, and our own status
+    case $2 in
+        2) fail 2 "$1 paused, everything is saved; go on with: $again" ;;
+        1 | 64 | 77 | 78) fail "$2" "$1 stopped with status $2; $log has what it said" ;;
+        *) fail 1 "$1 was ended from outside (status $2); go on with: $again" ;;
+    esac
+}
+
+embed_here() {
+    carry check "$queue" "$cache"
+    $run "$python" -m facesets.follow "$log" "$python" "$here/embed_worker.py" --queue "$queue" --out "$cache" \
+        || ended "embedding" $?
+    $run carry complete "$queue" "$cache"
+}
+
+embed_on_windows() {
+    local there=$win_home/$user
+    cmp -s "$here/requirements-win.txt" "$WIN_VENV/requirements-win.txt" \
+        || fail 78 "the Windows packages are not those of requirements-win.txt; bash finalize_immich.sh --setup-windows"
+    carry check "$queue" "$cache" --windows "$win_python" --there "$there" --shares "$FACESETS_WIN_SHARES"
+    $run carry worker "$here" "$win_home/worker"
+    carry_model "$run"
+    $run carry forth "$queue" "$cache" "$there" --shares "$FACESETS_WIN_SHARES"
+    $run "$python" -m facesets.follow "$log" "$win_python" -X utf8 -u "$(windows_path face-sets worker embed_worker.py)" \
+        --queue "$(windows_path face-sets "$user" queue.json)" \
+        --out "$(windows_path face-sets "$user" "$(basename -- "$cache")")" "${windows_flags[@]}" \
+        || ended "embedding" $?
+    $run carry back "$queue" "$cache" "$there"
+}
+
+finalize() {                            # user, side asked for, dry-run prefix ("" or would)
+    umask 077
+    local user=$1 run=$3 side why windows_flags=()
     local queue=$FACESETS_DATA_ROOT/immich/$user/queue.json cache=$FACESETS_DATA_ROOT/cache/immich_$user.npz
+    local log=$FACESETS_DATA_ROOT/immich/$user/finalize.log
     [[ -f $queue ]] || fail 1 "$queue is missing; first: python immich_stage.py --user $user"
-    $run "$python" "$here/embed_worker.py" --queue "$queue" --out "$cache"
-    $run "$python" "$here/cluster_immich.py" --user "$user"
+    choose_side "$2"
+    if [[ -z $run ]]; then
+        exec 9>>"$FACESETS_DATA_ROOT/immich/finalize.lock"  # held by us and by all that we start
+        carry lock 9 "finalize_immich.sh $user"
+    fi
+    say "embedding on the $side side: $why"
+    if [[ $side == windows ]]; then embed_on_windows; else embed_here; fi
+    $run "$python" -m facesets.follow "$log" "$python" "$here/cluster_immich.py" --user "$user" || ended "clustering" $?
     say "facesets: $FACESETS_LIBRARY"
 }
 
 main() {
-    local user='' run='' argument
+    local user='' asked='' run='' argument again
+    printf -v again ' %q' "$@"
+    again="bash finalize_immich.sh$again"
     for argument in "$@"; do
         case $argument in
             --demo) set_up; exec "$python" -m facesets.demo.run ;;
             --setup) set_up; say "ready: source .venv/bin/activate"; exit 0 ;;
-            --dry-run) run=say ;;
-            --local) ;;
+            --setup-windows) set_up; settings; set_up_windows; exit 0 ;;
+            --dry-run) run=would ;;
+            --local | --windows)
+                [[ -z $asked || --$asked == "$argument" ]] || fail 64 "either --local or --windows"
+                asked=${argument#--} ;;
             -h | --help) sed -n '2,/^set -euo/{/^set/d;s/^# \{0,1\}//;p}' "$here/finalize_immich.sh"; exit 0 ;;
             -*) fail 64 "unknown option $argument; --help is the manual" ;;
             *) [[ -z $user ]] || fail 64 "one user at a time; --help is the manual"; user=$argument ;;
@@ -61,7 +211,8 @@ main() {
     done
     [[ $user =~ ^[a-z0-9][a-z0-9_-]{0,31}$ ]] || fail 64 "usage: bash finalize_immich.sh NAME | --demo | --setup"
     set_up
-    finalize "$user" "$run"
+    settings
+    finalize "$user" "$asked" "$run"
 }
 
 main "$@"
