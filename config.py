@@ -85,6 +85,9 @@ class Staging:
 class Embedding:
     model: str = setting("buffalo_l", "buffalo_l, opencv_zoo, or a folder with a detector and a recogniser")
     provider: str = setting("auto", "auto, dml, cuda, coreml, openvino or cpu")
+    models_dir: Path = setting(HERE / "work" / "models", "folder that model packs are fetched into")
+    lanes: int = setting(0, "photos at once; 0: one a core on the CPU, two more than cores on a device")
+    save_photos: int = setting(64, "photos a part of the cache, so what a kill can cost")
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,16 @@ class Clustering:
                                                    "since there is no centroid yet; none: MODELS")
     min_faces: int = setting(6, "faces a faceset needs; fewer give a swap tool nothing to average")
     min_photos: int = setting(3, "photos they must come from; one burst is no identity")
+    known_margin: float = setting(0.05, "cos-dist by which the next identity must be farther; nearer is ambiguous")
+    join_closer: float = setting(0.05, "cos-dist by which a leftover must be nearer to a centroid than "
+                                       "cluster_distance")
+    join_faces: int = setting(2, "faces a cluster has at most to count as a leftover; larger ones are somebody")
+    photo_penalty: float = setting(0.25, "similarity lost by two clusters that share all photos of the smaller; "
+                                         "a hard rule splits people at every mirror and collage")
+    spread_closer: float = setting(0.05, "cos-dist by which a faceset's mean must be nearer than known_distance")
+    near_duplicate: float = setting(0.95, "cosine from which on two faces show one moment; the better one stays")
+    min_score: float = setting(0.5, "detector's certainty of a face that may form an identity, 0..1")
+    min_short: int = setting(40, "pixels of the shorter side of such a face; a tiny one glues people together")
 
 
 @dataclass(frozen=True)
@@ -110,6 +123,15 @@ BUFFALO_L = Thresholds(0.45, 0.55, "DESIGN.md: one home library, 19,480 faces, b
 # SHA-256 of the recogniser's file -> its distances. A pack that is not here gets those of buffalo_l, and is told so.
 MODELS: dict[str, Thresholds] = {
     "4c06341c33c2ca1f86781dab0e829f88ad5b64be9fba56e56bc9ebdefc619e43": BUFFALO_L,
+    # insightface_small
+    "5c98a8f2e7237e2970b5edd187c8ee5c652888d20fd7a7757a70e6bb5c85d554": Thresholds(
+        0.55, 0.65, "preliminary: plain average linkage is best near 0.65 on labelled press photos"),
+    # embed_512
+    "87aacdfe57510db2af90c0251df680e8eec88f122ee94712121d09bcaaaf3581": Thresholds(
+        0.45, 0.55, "preliminary: not measured yet"),
+    # opencv_zoo
+    "fb143eea07838aa532d1c95df5f69899974ea0140e1fba05e94204be13ed74ee": Thresholds(
+        0.55, 0.65, "preliminary: OpenCV gives 0.637 as the same-person limit of one pair (cosine 0.363)"),
 }
 
 

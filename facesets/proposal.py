@@ -2,7 +2,7 @@
 
     {"schema": 1, "run", "made_by", "created", "model": {...}, "caches": [path, ...], "settings": {...},
      "facesets": [GROUP, ...], "thin": [GROUP, ...], "extend": {"faceset_003": [FACE, ...]},
-     "ambiguous": [FACE, ...], "rejected": [FACE, ...], "counts": {...}}
+     "ambiguous": [FACE, ...], "rejected": [FACE, ...], "leftover": [FACE, ...], "counts": {...}}
 
 GROUP  {"faces": [FACE, ...] best first, "proposed_name", "names": {name: faces that Immich says so}, "reason",
         "folder": "" or the hand-sorted folder it comes from}
@@ -50,6 +50,7 @@ class Proposal:
     extend: dict[str, tuple[Face, ...]] = field(default_factory=dict)   # known faces per canonical faceset
     ambiguous: tuple[Face, ...] = ()
     rejected: tuple[Face, ...] = ()
+    leftover: tuple[Face, ...] = ()         # of nobody who was seen often enough
     counts: dict[str, int] = field(default_factory=dict)
 
 
@@ -65,7 +66,8 @@ def read(path: Path) -> Proposal:
             **value, "caches": tuple(value["caches"]),
             "facesets": tuple(map(_group, value["facesets"])), "thin": tuple(map(_group, value["thin"])),
             "extend": {str(name): _faces(faces) for name, faces in value["extend"].items()},
-            "ambiguous": _faces(value["ambiguous"]), "rejected": _faces(value["rejected"])})
+            "ambiguous": _faces(value["ambiguous"]), "rejected": _faces(value["rejected"]),
+            "leftover": _faces(value.get("leftover", []))})
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise Failure(f"{path} is not a refine manifest ({type(error).__name__}: {error})") from None
 

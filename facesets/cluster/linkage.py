@@ -6,9 +6,9 @@ distance_threshold=t, n_clusters=None). Why that needs no matrix:
 1. Sums. The mean similarity of two clusters is S_a · S_b / (W_a W_b): a vector and a number stand for a cluster.
 2. Locality. A mean of numbers below s is below s, so clusters that merge at s or above lie in one connected component
    of the graph {similarity >= s}. That holds for clusters (by their means) as for single rows.
-3. Levels. Because linkage is reducible (see `dense`), what it merges at s or above is first what it merges at any higher
-   level, then the rest. So a component that is too large for a matrix is first merged at a level where its graph falls
-   into small pieces, then, with fewer clusters, at a lower one, until `stop`.
+3. Levels. Because linkage is reducible (see `dense`), what it merges at s or above is first what it merges at any
+   higher level, then the rest. So a component that is too large for a matrix is first merged at a level where its graph
+   falls into small pieces, then, with fewer clusters, at a lower one, until `stop`.
 """
 
 from dataclasses import dataclass

@@ -3,8 +3,8 @@
 Words: n rows, d dimensions; a tile is rows a:b against rows c:d of `order`. Both kinds may say yes too often, never too
 seldom: float32 by its rounding, int8 by its proven error bound.
 
-Int8: with x = s q + e (q whole numbers in -127..127), |x·y - s² q·r| <= |e_x| |y| + |x - e_x| |e_y|, so with E the largest
-measured |e| and L the largest |x|, the estimate is within E L + (L + E) E of the truth.
+Int8: with x = s q + e (q whole numbers in -127..127), |x·y - s² q·r| <= |e_x| |y| + |x - e_x| |e_y|, so with E the
+largest measured |e| and L the largest |x|, the estimate is within E L + (L + E) E of the truth.
 """
 
 import functools

@@ -1,0 +1,130 @@
+"""Turn one user's cache of faces into facesets: known faces to the identities they belong to, the rest to new ones.
+
+Reads   work/cache/immich_<user>.npz (or --cache), facesets_swap_ready/
+Writes  work/immich/<user>/refine.json, the refine manifest: who every face is, and why
+        facesets_swap_ready/faceset_NNN/ for every new identity, all of them or none; `sort_faces.py undo` takes it back
+Run     python cluster_immich.py --user peter
+        python cluster_immich.py --user peter --dry-run     writes refine.json only
+The same caches clustered again add nothing. Known faces are listed for `sort_faces.py extend`.
+Exit    0 done · 1 failed · 2 somebody else is at work, run the same command again · 64 usage · 78 settings
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import config
+from facesets import cache, proposal, terminal
+from facesets.cluster import identities
+from facesets.cluster.known import Known
+from facesets.cluster.rules import Rules
+from facesets.library.store import Faceset, Library
+
+
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = terminal.Parser(__doc__, prog="cluster_immich.py")
+    parser.add_argument("--user", required=True, metavar="LABEL", help="whose cache: work/cache/immich_LABEL.npz")
+    parser.add_argument("--cache", action="append", type=Path, metavar="PATH",
+                        help="cluster this cache instead, may be given several times")
+    parser.add_argument("--dry-run", action="store_true", help="propose only, touch no faceset")
+    parser.add_argument("--json", action="store_true", help="print the summary as one JSON object on stdout")
+    config.add_flags(parser, config.Paths, only=("data_root", "library"))
+    config.add_flags(parser, config.Clustering)
+    args = parser.parse_args(argv)
+    args.user = config.user_label(args.user)
+    return args
+
+
+def rules_for(settings: config.Clustering, model: cache.Model) -> Rules:
+    """The settings, with the model's own distances where none are set."""
+    known = model.known_distance if settings.known_distance is None else settings.known_distance
+    apart = model.cluster_distance if settings.cluster_distance is None else settings.cluster_distance
+    return Rules(known_distance=known, cluster_distance=apart, known_margin=settings.known_margin,
+                 join_distance=apart - settings.join_closer, join_faces=settings.join_faces,
+                 photo_penalty=settings.photo_penalty, min_faces=settings.min_faces, min_photos=settings.min_photos,
+                 spread=known - settings.spread_closer, near_duplicate=settings.near_duplicate,
+                 min_score=settings.min_score, min_short=settings.min_short)
+
+
+def known_identities(library: Library) -> list[Known]:
+    """Everybody in the library; those a person dropped as well, so that they do not come back."""
+    return [_known(faceset) for faceset in (*library.canonical(), *library.dropped())]
+
+
+def _known(faceset: Faceset) -> Known:
+    return Known(faceset.folder, faceset.centroid, frozenset(faceset.face_keys), faceset.not_this)
+
+
+def cluster_user(user: str, paths: Sequence[Path], library: Library, rules: Rules | None, settings: config.Clustering,
+                 caches: Sequence[cache.Cache]) -> proposal.Proposal:
+    now = time.gmtime()
+    return identities.propose(
+        caches, known_identities(library), rules or rules_for(settings, caches[0].model),
+        run=time.strftime("%Y%m%d-%H%M%S", now) + f"-cluster-{user}", made_by="cluster_immich.py",
+        created=time.strftime("%Y-%m-%dT%H:%M:%SZ", now), paths=[str(path) for path in paths])
+
+
+def summary_of(made: proposal.Proposal, emitted: Sequence[str]) -> dict[str, Any]:
+    """What the run did, in numbers that add up: every face is in exactly one of the counts below `faces`."""
+    reasons: dict[str, int] = {}
+    for face in made.rejected:
+        reasons[face.reason] = reasons.get(face.reason, 0) + 1
+    conflicts = [{"faces": sum(not face.reason for face in group.faces), "names": group.names}
+                 for group in made.facesets if len(group.names) > 1]
+    return {"run": made.run, **made.counts, "rejected_for": reasons,
+            "known_by_faceset": {folder: len(faces) for folder, faces in made.extend.items()},
+            "name_conflicts": conflicts, "new_folders": list(emitted)}
+
+
+MEANINGS = {
+    "held": "in a faceset already",
+    "known": "of people who have a faceset: sort_faces.py extend",
+    "ambiguous": "between two people: listed in refine.json",
+    "rejected": "too poor to tell",
+    "new": "in new facesets",
+    "left_out": "left out of a new or thin one: too far, doubled or nearly the same",
+    "thin": "of people seen too seldom for a faceset",
+    "leftover": "of people seen once or twice",
+}
+
+
+def show(summary: dict[str, Any]) -> None:
+    say = terminal.say
+    say(f"{summary['faces']} faces")
+    for count, meaning in MEANINGS.items():
+        say(f"  {summary[count]:7} {meaning}")
+    for reason, faces in sorted(summary["rejected_for"].items()):
+        say(f"          {faces} {reason}")
+    for conflict in summary["name_conflicts"]:
+        names = ", ".join(f"{terminal.safe(name, 40)} ({faces})" for name, faces in conflict["names"].items())
+        say(f"  one faceset of {conflict['faces']} faces has several names in Immich: {names}")
+    say(f"{summary['facesets']} new facesets, {summary['thin_facesets']} thin")
+
+
+@terminal.script
+def main(argv: Sequence[str] | None = None) -> int:
+    args = parse_args(argv)
+    terminal.stop_on_terminate()
+    paths, settings = config.load(config.Paths, args), config.load(config.Clustering, args)
+    library = Library(paths.library)
+    sources = args.cache or [paths.cache(args.user)]
+    caches = [cache.read(path) for path in sources]
+    made = cluster_user(args.user, sources, library, None, settings, caches)
+    proposal.write(paths.user_dir(args.user) / "refine.json", made)
+    emitted: Sequence[str] = ()
+    if not args.dry_run:
+        from facesets.export import swap
+        emitted = swap.export(library, made, caches)
+    summary = summary_of(made, emitted)
+    show(summary)
+    if args.json:
+        print(json.dumps(summary, ensure_ascii=False))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

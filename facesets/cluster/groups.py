@@ -1,0 +1,85 @@
+"""From a cluster to a faceset: who stays in it, whether it is enough, and what Immich calls it."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..proposal import Face, Group
+from .known import centroid
+from .pool import Pool
+from .rules import Rules
+
+MAJORITY = 0.5      # share of a faceset's faces that must carry one name for it to be proposed
+NAMED_FACES = 2     # and at least so many faces: one face that Immich misplaced proposes nothing
+
+
+def settle(pool: Pool, members: np.ndarray, rules: Rules) -> Group:
+    """The cluster `members` (rows of `pool`) as a group: best faces first, those that are out with their reason."""
+    rows, quality = pool.rows[members], pool.meta["quality"][members]
+    reasons = [""] * len(members)
+    middle = centroid(rows)
+    middle = centroid(rows[near]) if (near := 1 - rows @ middle <= rules.known_distance).any() else middle
+    distance = 1 - rows @ middle                                # (m,)
+    for face in np.flatnonzero(distance > rules.known_distance):
+        reasons[face] = f"more than {rules.known_distance:.2f} from the centroid"
+    _one_per_photo(pool, members, distance, reasons)
+    _one_per_moment(pool, members, rows, quality, reasons, rules.near_duplicate)
+    order = sorted(range(len(members)),
+                   key=lambda face: (reasons[face] != "", -quality[face], pool.keys[members[face]]))
+    faces = tuple(Face(pool.keys[members[face]], round(float(distance[face]), 6), reasons[face]) for face in order)
+    inside = [int(members[face]) for face in order if not reasons[face]]
+    names = names_of(pool, inside)
+    spread = float(np.mean([face.distance for face in faces if not face.reason])) if inside else 0.0
+    return Group(faces, proposed_name(names, len(inside)), names, _too_thin(pool, inside, spread, rules))
+
+
+def _one_per_photo(pool: Pool, members: np.ndarray, distance: np.ndarray, reasons: list[str]) -> None:
+    """Of two faces in one photo only the nearer to the centroid is this person."""
+    taken: set[int] = set()
+    for face in np.lexsort((np.arange(len(members)), distance)):
+        photo = int(pool.photo[members[face]])
+        if reasons[face]:
+            continue
+        if photo in taken:
+            reasons[face] = "another face of the same photo is nearer"
+        taken.add(photo)
+
+
+def _one_per_moment(pool: Pool, members: np.ndarray, rows: np.ndarray, quality: np.ndarray, reasons: list[str],
+                    near_duplicate: float) -> None:
+    """Of nearly equal faces only the best stays."""
+    inside = [face for face in range(len(members)) if not reasons[face]]
+    inside.sort(key=lambda face: (-quality[face], pool.keys[members[face]]))
+    kept = np.empty((len(inside), rows.shape[1]), np.float32)
+    count = 0
+    for face in inside:
+        if count and float((kept[:count] @ rows[face]).max()) >= near_duplicate:
+            reasons[face] = "nearly the same as a better face"
+        else:
+            kept[count] = rows[face]
+            count += 1
+
+
+def _too_thin(pool: Pool, inside: list[int], spread: float, rules: Rules) -> str:
+    """Why these faces are no faceset, "" if they are one."""
+    photos = len({int(pool.photo[face]) for face in inside})
+    if len(inside) < rules.min_faces:
+        return f"{len(inside)} faces, {rules.min_faces} are needed"
+    if photos < rules.min_photos:
+        return f"from {photos} photos, {rules.min_photos} are needed"
+    if spread > rules.spread:
+        return f"not tight enough: {spread:.2f} from the centroid on average, {rules.spread:.2f} is allowed"
+    return ""
+
+
+def names_of(pool: Pool, faces: Sequence[int]) -> dict[str, int]:
+    """What Immich calls the faces, the most frequent name first."""
+    names = Counter(pool.persons[face].name for face in faces if pool.persons[face].name)
+    return dict(sorted(names.items(), key=lambda item: (-item[1], item[0])))
+
+
+def proposed_name(names: dict[str, int], faces: int) -> str:
+    """The name that most of the faces carry; "" where none does. Other names stay in `names`, to be shown."""
+    name, count = next(iter(names.items()), ("", 0))
+    return name if count >= NAMED_FACES and count > MAJORITY * faces else ""

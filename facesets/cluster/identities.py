@@ -1,0 +1,114 @@
+"""What a run of clustering proposes: known faces to their facesets, the rest to new ones. Tables in, proposal out.
+
+Every face ends in exactly one of: held (in a faceset already), known, ambiguous, rejected, new (in a new faceset),
+left out (of a new or thin one), thin, leftover. `counts` says how many, and they add up to `faces`.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+
+import numpy as np
+
+from ..cache import Cache
+from ..proposal import Face, Group, Proposal
+from . import gates, groups
+from .known import Known, Match, match
+from .merging import identities
+from .pool import Pool, pool
+from .rules import Rules
+
+
+def propose(caches: Sequence[Cache], known: Sequence[Known], rules: Rules, *, run: str, made_by: str, created: str,
+            paths: Sequence[str] = ()) -> Proposal:
+    """Who the faces of `caches` are. The same faces give the same proposal, in whatever order they come."""
+    faces = pool(caches)
+    held = _held(faces, known)
+    free = np.flatnonzero(~held)
+    found = match(faces.rows[free], _centroids(known, faces), _forbidden(faces, free, known))
+    certain, torn = (test(rules.known_distance, rules.known_margin) for test in (found.certain, found.torn))
+    extend = _extend(faces, free, found, certain, known)
+    ambiguous = tuple(Face(faces.keys[free[at]], _round(found.distance[at]),
+                           f"{known[found.nearest[at]].folder} or {known[found.second[at]].folder}")
+                      for at in np.flatnonzero(torn))
+    rest = free[~certain & ~torn]
+    reasons = gates.reasons(faces, rules)
+    rejected = tuple(Face(faces.keys[face], 0.0, reasons[face]) for face in rest if reasons[face])
+    clean = np.array([face for face in rest if not reasons[face]], np.int64)
+    facesets, thin, leftover = _new_groups(faces, clean, rules)
+    counts = _counts(len(faces), int(held.sum()), int(certain.sum()), len(ambiguous), rejected, facesets, thin,
+                     leftover)
+    return Proposal(run=run, made_by=made_by, created=created, model=asdict(faces.model), caches=tuple(paths),
+                    settings=asdict(rules), facesets=facesets, thin=thin, extend=extend, ambiguous=ambiguous,
+                    rejected=rejected, leftover=leftover, counts=counts)
+
+
+def _held(faces: Pool, known: Sequence[Known]) -> np.ndarray:
+    """(N,) bool: faces that some faceset has, or has left out for a reason."""
+    keys: set[str] = set().union(*(identity.faces for identity in known))
+    return np.array([key in keys for key in faces.keys], bool)
+
+
+def _centroids(known: Sequence[Known], faces: Pool) -> np.ndarray:
+    """(P, D) float32."""
+    return np.array([identity.centroid for identity in known], np.float32).reshape(-1, faces.rows.shape[1])
+
+
+def _forbidden(faces: Pool, free: np.ndarray, known: Sequence[Known]) -> dict[int, list[int]]:
+    """Face (as an index into `free`) -> identities that somebody said it is not."""
+    forbidden: dict[int, list[int]] = {}
+    for number, identity in enumerate(known):
+        if identity.not_this:
+            for at, face in enumerate(free):
+                if faces.keys[face] in identity.not_this:
+                    forbidden.setdefault(at, []).append(number)
+    return forbidden
+
+
+def _extend(faces: Pool, free: np.ndarray, found: Match, certain: np.ndarray,
+            known: Sequence[Known]) -> dict[str, tuple[Face, ...]]:
+    """Faces that belong to facesets that exist, nearest first."""
+    extend: dict[str, tuple[Face, ...]] = {}
+    for number, identity in enumerate(known):
+        which = np.flatnonzero(certain & (found.nearest == number))
+        near = sorted((_round(found.distance[at]), faces.keys[free[at]]) for at in which)
+        if near:
+            extend[identity.folder] = tuple(Face(key, distance) for distance, key in near)
+    return extend
+
+
+def _new_groups(faces: Pool, clean: np.ndarray,
+                rules: Rules) -> tuple[tuple[Group, ...], tuple[Group, ...], tuple[Face, ...]]:
+    """New facesets, thin ones, and faces of nobody in particular."""
+    if not len(clean):
+        return (), (), ()
+    labels = identities(faces.rows[clean], faces.photo[clean], rules)
+    order = np.argsort(labels, kind="stable")
+    settled = []
+    leftover: list[Face] = []
+    for members in np.split(clean[order], np.flatnonzero(np.diff(labels[order])) + 1):
+        if len(members) < rules.min_thin:
+            leftover += [Face(faces.keys[face], 0.0, f"seen {len(members)} times" if len(members) > 1 else "seen once")
+                         for face in members]
+        else:
+            settled.append(groups.settle(faces, members, rules))
+    settled.sort(key=lambda group: (-_inside(group), min(face.face for face in group.faces)))
+    return (tuple(group for group in settled if not group.reason), tuple(group for group in settled if group.reason),
+            tuple(sorted(leftover, key=lambda face: face.face)))
+
+
+def _inside(group: Group) -> int:
+    return sum(not face.reason for face in group.faces)
+
+
+def _counts(faces: int, held: int, known: int, ambiguous: int, rejected: Iterable[Face], facesets: Sequence[Group],
+            thin: Sequence[Group], leftover: Sequence[Face]) -> dict[str, int]:
+    counts = {"faces": faces, "held": held, "known": known, "ambiguous": ambiguous, "rejected": len(tuple(rejected)),
+              "new": sum(map(_inside, facesets)),
+              "left_out": sum(len(group.faces) - _inside(group) for group in (*facesets, *thin)),
+              "thin": sum(map(_inside, thin)), "leftover": len(leftover)}
+    assert sum(counts.values()) == 2 * faces, "a face is counted twice or not at all"
+    return {**counts, "facesets": len(facesets), "thin_facesets": len(thin)}
+
+
+def _round(distance: float) -> float:
+    return round(float(distance), 6)

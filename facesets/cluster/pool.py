@@ -1,0 +1,57 @@
+"""All faces of some caches as one table, in an order that the caches' own order does not change."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..cache import Cache, Model, Person, face_keys, same_model
+from ..errors import Failure
+
+
+@dataclass(frozen=True)
+class Pool:
+    """N faces, ordered by key; every face once, however many caches hold it."""
+
+    model: Model
+    keys: list[str]
+    rows: np.ndarray            # (N, D) float32 unit rows
+    meta: np.ndarray            # (N,) cache.FACE; its photo index means nothing here
+    photo: np.ndarray           # (N,) int64, the same for faces of one photo
+    photo_sha256: list[str]     # N
+    persons: list[Person]       # N
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+
+def pool(caches: Sequence[Cache]) -> Pool:
+    """Raises Failure where there is no cache or the recognisers differ."""
+    if not caches:
+        raise Failure("no cache to cluster; run embed_worker.py first")
+    for other in caches[1:]:
+        same_model(caches[0].model, other.model, "the caches")
+    keys = [key for cache in caches for key in face_keys(cache)]
+    rows = {key: row for row, key in reversed(list(enumerate(keys)))}
+    unique = sorted(rows)
+    first = np.array([rows[key] for key in unique], np.int64)
+    photos = [cache.photos[index].sha256 for cache in caches for index in cache.faces["photo"]]
+    persons = [person for cache in caches for person in cache.persons]
+    named = _named(keys, persons)
+    sha256 = [photos[row] for row in first]
+    return Pool(
+        model=caches[0].model, keys=unique,
+        rows=np.concatenate([cache.embeddings for cache in caches])[first],
+        meta=np.concatenate([cache.faces for cache in caches])[first],
+        photo=np.unique(sha256, return_inverse=True)[1] if sha256 else np.zeros(0, np.int64),
+        photo_sha256=sha256, persons=[named[key] for key in unique])
+
+
+def _named(keys: list[str], persons: list[Person]) -> dict[str, Person]:
+    """The person of each face: of two caches that both have it, the one where Immich names it."""
+    named: dict[str, Person] = {}
+    for key, person in zip(keys, persons, strict=True):
+        if key not in named or (bool(person.name), person.id, person.name) > (
+                bool(named[key].name), named[key].id, named[key].name):
+            named[key] = person
+    return named
