@@ -16,6 +16,7 @@ merging. Paths are stored as WSL sees them. The same faces and photos give the s
 import io
 import json
 import zipfile
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import IO, Any
@@ -162,6 +163,41 @@ def processed(path: Path) -> frozenset[str]:
         raise Failure(f"{path} is not a cache ({type(error).__name__}: {error})") from None
 
 
+def model_of(path: Path) -> Model:
+    """The model of the cache `path`, without reading the rest of it."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return _model(_of_json(archive["model"]))
+    except Exception as error:
+        raise Failure(f"{path} is not a cache ({type(error).__name__}: {error})") from None
+
+
+def combined(caches: Sequence[Cache], order: Sequence[str] = ()) -> Cache:
+    """One cache of several of the same model; of a photo that is in more than one, the last counts.
+
+    Photos whose SHA-256 is in `order` come last and in that order, the others before them as they were.
+    """
+    model = caches[0].model
+    for part in caches:
+        same_model(part.model, model, "merging caches")
+    photos = [photo for part in caches for photo in part.photos]
+    starts = np.cumsum([0] + [len(part.photos) for part in caches])
+    last = {photo.sha256: index for index, photo in enumerate(photos)}
+    place = {sha256: index for index, sha256 in enumerate(order)}
+    chosen = sorted(last.values(), key=lambda index: (place.get(photos[index].sha256, -1), index))
+    rank = np.full(len(photos), -1)
+    rank[chosen] = np.arange(len(chosen))
+    faces = np.concatenate([part.faces for part in caches])
+    new = rank[np.concatenate([part.faces["photo"] + start for part, start in zip(caches, starts, strict=False)])]
+    faces["photo"] = new
+    rows = np.argsort(new, kind="stable")[np.count_nonzero(new < 0):]
+    persons = [person for part in caches for person in part.persons]
+    return Cache(model, [photos[index] for index in chosen], faces[rows],
+                 np.concatenate([part.embeddings for part in caches])[rows],
+                 np.concatenate([part.norms for part in caches])[rows], [persons[row] for row in rows],
+                 {path: sha256 for part in caches for path, sha256 in part.path_aliases.items()})
+
+
 def same_model(a: Model, b: Model, where: str) -> None:
     """Raise Failure unless embeddings of the two may be compared."""
     if a.sha256 != b.sha256:
@@ -212,6 +248,11 @@ def _of_json(array: np.ndarray) -> Any:
     return json.load(io.BytesIO(array.tobytes()))
 
 
+def _model(item: dict[str, Any]) -> Model:
+    return Model(str(item["name"]), str(item["sha256"]), str(item["detector_sha256"]), int(item["dimension"]),
+                 float(item["known_distance"]), float(item["cluster_distance"]))
+
+
 def _from_members(members: dict[str, np.ndarray]) -> Cache:
     model, photos, immich = (_of_json(members[name]) for name in ("model", "photos", "immich"))
     aliases = _of_json(members["path_aliases"])
@@ -224,8 +265,7 @@ def _from_members(members: dict[str, np.ndarray]) -> Cache:
     if members["embeddings"].dtype != np.float32 or members["norms"].dtype != np.float32:
         raise ValueError("embeddings are not float32")
     return Cache(
-        model=Model(str(model["name"]), str(model["sha256"]), str(model["detector_sha256"]), int(model["dimension"]),
-                    float(model["known_distance"]), float(model["cluster_distance"])),
+        model=_model(model),
         photos=[Photo(*row) for row in zip(*columns, strict=True)],
         faces=members["meta"], embeddings=members["embeddings"], norms=members["norms"],
         persons=[Person(str(number), str(name)) for number, name

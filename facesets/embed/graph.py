@@ -39,7 +39,8 @@ def read(path: Path) -> Network:
         raise Failure(f"{path} is no ONNX file ({type(error).__name__})") from None
     graph = model.graph
     computed = {item.name for item in graph.initializer} | {name for node in graph.node for name in node.output}
-    inputs = [item for item in graph.input if item.name not in computed]
+    used = {name for node in graph.node for name in node.input}
+    inputs = [item for item in graph.input if item.name in used - computed]
     if len(inputs) != 1 or not graph.output:
         raise Failure(f"{path} has {len(inputs)} inputs; a detector or recogniser has one")
     quantised = any(node.op_type == "DequantizeLinear" for node in graph.node)

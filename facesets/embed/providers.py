@@ -19,7 +19,8 @@ ON_CPU = ("cpu", "openvino")    # inference shares the cores with decoding
 
 # What a device that went away says: DXGI device removed, hung, reset, driver error; CUDA without context or device.
 DEVICE_LOST = re.compile(r"887A000[567]|887A0020|DXGI_ERROR|device (instance )?(has been |was )?(removed|lost)"
-                         r"|device suspended|device hung|CUDA failure \d+|CUDA error|CUDNN_STATUS_EXECUTION_FAILED", re.IGNORECASE)
+                         r"|device suspended|device hung|CUDA failure \d+|CUDA error"
+                         r"|CUDNN_STATUS_EXECUTION_FAILED", re.IGNORECASE)
 
 Opener = Callable[..., Any]     # onnxruntime.InferenceSession, or a stand-in for a device that is not here
 

@@ -1,0 +1,94 @@
+"""Find and embed the faces of every photo in a queue.
+
+Reads   queue.json and its photos     Writes  the cache, e.g. immich_peter.npz (and its .parts while at work)
+Run     python embed_worker.py --queue work/immich/peter/queue.json --out work/cache/immich_peter.npz
+        python embed_worker.py --doctor     versions, providers, models, and the device against the CPU
+Runs anywhere; on Windows it opens the win_path of each photo, elsewhere the path. The same command goes on after a
+stop or a kill. Photos that could not be read are listed by reason, and tried again with --retry-errors.
+Exit    0 done · 1 failed · 2 paused, run the same command again · 64 usage · 78 settings
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import config
+from facesets import files, handoff, terminal
+from facesets.embed import packs, pipeline
+from facesets.errors import OK, PAUSED, UsageError
+
+if TYPE_CHECKING:
+    from facesets.embed.analyser import Analyser
+
+
+@terminal.script
+def main(argv: Sequence[str] | None = None) -> int:
+    args = parse_args(argv)
+    settings = config.load(config.Embedding, args)
+    if args.doctor:
+        from facesets.embed import doctor
+        return doctor.report(packs.open_pack(settings.model, settings.models_dir), settings.provider)
+    terminal.stop_on_terminate()
+    options = pipeline.Options(settings.lanes, settings.save_photos, args.retry_errors)
+    with files.only_one(args.out.with_name(args.out.name + ".lock"), "embed_worker.py"):
+        summary = pipeline.run(handoff.read(args.queue), args.out, packs.recogniser_sha256(settings.model),
+                               lambda: load(settings), options, fresh=newer(args.queue, args.out))
+    show(summary, args.out, args.json)
+    return PAUSED if summary.paused else OK
+
+
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = terminal.Parser(__doc__, prog="embed_worker.py")
+    parser.add_argument("--queue", type=Path, help="queue.json, as immich_stage.py writes it")
+    parser.add_argument("--out", type=Path, help="the cache to write or to go on with")
+    parser.add_argument("--retry-errors", action="store_true", help="try the photos again that could not be read")
+    parser.add_argument("--json", action="store_true", help="print the summary as one JSON object on stdout")
+    parser.add_argument("--doctor", action="store_true", help="say what works here, and end")
+    config.add_flags(parser, config.Embedding)
+    args = parser.parse_args(argv)
+    if not args.doctor and not (args.queue and args.out):
+        raise UsageError("--queue and --out are needed; `embed_worker.py --help` is the manual")
+    return args
+
+
+def load(settings: config.Embedding) -> "Analyser":
+    """The models, on the provider that was asked for."""
+    from facesets.embed.analyser import Analyser
+    pack = packs.open_pack(settings.model, settings.models_dir)
+    thresholds = config.model_thresholds(pack.recogniser.sha256)
+    if thresholds is None:
+        thresholds = config.BUFFALO_L
+        terminal.say(f"no distances are known for the recogniser of {pack.name}: those of buffalo_l are recorded, see "
+                     "MODELS in config.py")
+    distances = (thresholds.known_distance, thresholds.cluster_distance)
+    analyser = Analyser(pack, settings.provider, distances, say=terminal.say)
+    terminal.say(f"{pack.name} on {analyser.provider}")
+    return analyser
+
+
+def newer(a: Path, b: Path) -> bool:
+    return not b.exists() or a.stat().st_mtime >= b.stat().st_mtime
+
+
+def show(summary: pipeline.Summary, out: Path, as_json: bool) -> None:
+    now = summary.with_faces + summary.noface + summary.errors
+    second = f", {summary.second_look} of them at the second look" if summary.second_look else ""
+    terminal.say(f"{now} photos in {summary.elapsed:.1f} s ({summary.photos_per_second}/s), {summary.done_before} "
+                 f"before: {summary.faces} faces in {summary.with_faces}{second}, {summary.noface} without, "
+                 f"{summary.errors} unreadable")
+    for reason, count in list(summary.reasons.items())[:10]:
+        terminal.say(f"  {count:6} unreadable: {terminal.safe(reason)}")
+    if summary.paused:
+        terminal.say("paused; everything is saved, the same command goes on")
+    else:
+        terminal.say(f"{out} is complete")
+    if as_json:
+        print(json.dumps(asdict(summary), ensure_ascii=False))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

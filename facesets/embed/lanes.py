@@ -1,0 +1,201 @@
+"""From a list of photos to outcomes, as fast as the models and with bounded memory.
+
+A lane is a thread that takes one photo at a time through reading, decoding, detection, alignment and recognition. On
+the CPU there are as many lanes as cores and every step is single-threaded: two such lanes use two cores fully, where
+one session with two threads leaves them waiting for each other at every layer. On a device the session lets one lane in
+at a time, so the other lanes decode meanwhile. A lane holds one photo's pixels, so memory does not grow with the queue.
+"""
+
+import hashlib
+import os
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import cv2
+import numpy as np
+
+from .. import quality
+from ..cache import FACE, Cache, Model, Photo
+from ..errors import Paused
+from ..handoff import Entry
+from . import align, decode, pose, providers
+from .analyser import Analyser
+
+SECOND_MARGIN = 0.6     # of the longer side, black around the photo at the second look
+BIG_FACE = 90           # pixels of the shorter side of Immich's box from which a missed face is looked for again
+IN_A_ROW = 12           # photos that cannot be opened one after the other: the share is gone, not the photos
+
+
+@dataclass
+class Outcome:
+    """What became of one photo."""
+
+    photo: Photo
+    faces: np.ndarray = field(default_factory=lambda: np.zeros(0, FACE))                    # (n,)
+    crops: np.ndarray = field(default_factory=lambda: np.zeros((0, 112, 112, 3), np.uint8))
+    raw: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.float32))           # (n, D)
+    second_look: bool = False       # the faces were found only with the photo padded
+    suspect: bool = False           # an error that may be of the machine rather than of the photo
+
+
+def outcomes(entries: Sequence[Entry], analyser: Analyser, lanes: int = 0, user: str = "",
+             always_again: bool = False) -> Generator[Outcome, None, None]:
+    """What became of every entry, in the order they are ready; the lanes end when the iterator is closed.
+
+    `lanes` 0 means as many as pay. `always_again` looks a second time at every photo without a face, as for folders
+    where no Immich says how large a face is. Raises Paused where photos cannot be opened any more.
+    """
+    stop = threading.Event()
+    lanes = lanes or default_lanes(analyser.provider)
+    source, turn = iter(entries), threading.Lock()
+    ready: queue.Queue[Outcome | BaseException | None] = queue.Queue(maxsize=4 * lanes)
+
+    def take() -> Entry | None:
+        with turn:
+            return None if stop.is_set() else next(source, None)
+
+    def work() -> None:
+        try:
+            _lane(take, ready.put, analyser, user, always_again)
+            ready.put(None)
+        except BaseException as error:
+            ready.put(error)
+
+    cv2.setNumThreads(1)    # a lane is one thread; OpenCV's own would compete with the other lanes
+    threads = [threading.Thread(target=work, name=f"lane {number}", daemon=True) for number in range(lanes)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield from _trusted(_arrivals(ready, lanes))
+    finally:
+        stop.set()
+        while any(thread.is_alive() for thread in threads):     # lanes may wait for room in `ready`
+            try:
+                ready.get(timeout=0.05)
+            except queue.Empty:
+                pass
+
+
+def default_lanes(provider: str) -> int:
+    """One a core on the CPU; on a device two more, since a lane that waits for it uses no core."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cores if provider in providers.ON_CPU else cores + 2
+
+
+def as_cache(done: Sequence[Outcome], model: Model) -> Cache:
+    """The outcomes as a cache of their own. A face whose embedding is no number is left out."""
+    faces, raws = [], []
+    for index, outcome in enumerate(done):
+        norms = np.linalg.norm(outcome.raw.reshape(len(outcome.faces), -1), axis=1)
+        sound = np.isfinite(norms) & (norms > 0)
+        outcome.faces["photo"] = index
+        faces.append(outcome.faces[sound])
+        raws.append(outcome.raw.reshape(-1, model.dimension)[sound])
+    raw = np.concatenate([np.zeros((0, model.dimension), np.float32), *raws])
+    norms = np.linalg.norm(raw, axis=1).astype(np.float32)
+    return Cache(model, [outcome.photo for outcome in done], np.concatenate([np.zeros(0, FACE), *faces]),
+                 raw / norms[:, None], norms)
+
+
+def _arrivals(ready: "queue.Queue[Outcome | BaseException | None]", lanes: int) -> Iterator[Outcome]:
+    while lanes:
+        try:
+            item = ready.get(timeout=0.2)   # Windows delivers Ctrl-C only between waits
+        except queue.Empty:
+            continue
+        if item is None:
+            lanes -= 1
+        elif isinstance(item, BaseException):
+            raise item
+        else:
+            yield item
+
+
+def _trusted(arrivals: Iterator[Outcome]) -> Iterator[Outcome]:
+    """Hold suspect errors back until another photo goes well; where none does, the machine is to blame."""
+    held: list[Outcome] = []
+    for outcome in arrivals:
+        if outcome.suspect:
+            held.append(outcome)
+            if len(held) == IN_A_ROW:
+                raise Paused(f"{IN_A_ROW} photos in a row failed, the last because {outcome.photo.path} "
+                             f"{outcome.photo.reason}; is the share mounted? Everything before them is saved; "
+                             "mend it and run the same command again")
+        else:
+            yield from held
+            held.clear()
+            yield outcome
+    yield from held
+
+
+def _lane(take: Callable[[], Entry | None], give: Callable[[Outcome], None], analyser: Analyser, user: str,
+          always_again: bool) -> None:
+    """Photos to outcomes; on a device the faces of several photos share a call of the recogniser."""
+    size = analyser.batch if analyser.provider not in providers.ON_CPU and analyser.batch else 1
+    waiting: deque[Outcome] = deque()
+    crops: list[np.ndarray] = []
+    vectors: list[np.ndarray] = []
+    more = True
+    while more:
+        entry = take()
+        more = entry is not None
+        if entry is not None:
+            outcome = look(entry, analyser, user, always_again)
+            waiting.append(outcome)
+            crops.extend(outcome.crops)
+        count = len(crops) // size * size if more else len(crops)
+        if count:
+            vectors.extend(analyser.recognise(np.stack(crops[:count])))
+            del crops[:count]
+        while waiting and len(vectors) >= len(waiting[0].faces):
+            outcome = waiting.popleft()
+            n = len(outcome.faces)
+            outcome.raw = np.array(vectors[:n], np.float32).reshape(n, analyser.model.dimension)
+            outcome.crops = outcome.crops[:0]
+            del vectors[:n]
+            give(outcome)
+
+
+def look(entry: Entry, analyser: Analyser, user: str = "", always_again: bool = False) -> Outcome:
+    """Read, decode, detect and align one photo; an error becomes the outcome, not an exception."""
+    photo = Photo(entry.path, entry.sha256, taken_at=entry.taken_at, width=entry.width, height=entry.height,
+                  source=entry.source, asset_id=entry.asset_id, user=user)
+    try:
+        data = decode.read_bytes(entry.win_path if os.name == "nt" and entry.win_path else entry.path)
+        if hashlib.sha256(data).hexdigest() != entry.sha256:
+            raise decode.Unreadable("has changed since it was staged")
+        bgr = decode.decode(data)
+        photo = replace(photo, height=bgr.shape[0], width=bgr.shape[1])
+        boxes, scores, landmarks = analyser.detect(bgr)
+        again = not len(boxes) and (always_again or biggest(entry, *bgr.shape[:2]) >= BIG_FACE)
+        if again:
+            boxes, scores, landmarks = analyser.detect(bgr, SECOND_MARGIN)
+        crops = align.crops(bgr, landmarks)
+    except decode.Unreadable as error:
+        return Outcome(replace(photo, status="error", reason=str(error)), suspect=isinstance(error, decode.Vanished))
+    except Exception as error:      # OpenCV or onnxruntime on a picture nobody thought of: no reason to end the run
+        reason = f"cannot be analysed ({type(error).__name__}: {error})"[:300]
+        return Outcome(replace(photo, status="error", reason=reason), suspect=True)
+    if not len(boxes):
+        return Outcome(photo)
+    return Outcome(replace(photo, status="faces"), describe(boxes, scores, landmarks, crops), crops, second_look=again)
+
+
+def describe(boxes: np.ndarray, scores: np.ndarray, landmarks: np.ndarray, crops: np.ndarray) -> np.ndarray:
+    """(n,) FACE: what the cache keeps of each face besides its embedding."""
+    faces = np.zeros(len(boxes), FACE)
+    faces["box"], faces["landmarks"], faces["det_score"] = boxes, landmarks, scores
+    faces["face_short"] = (boxes[:, 2:] - boxes[:, :2]).min(axis=1)
+    faces["blur"] = align.blur(crops)
+    faces["yaw"], faces["pitch"], faces["roll"] = pose.angles(landmarks).T
+    faces["quality"] = quality.score(faces)
+    return faces
+
+
+def biggest(entry: Entry, height: int, width: int) -> float:
+    """Shorter side, in pixels of the photo, of the largest face that Immich saw; 0 where it saw none."""
+    return max((min((face.box[2] - face.box[0]) * width, (face.box[3] - face.box[1]) * height)
+                for face in entry.faces), default=0.0)

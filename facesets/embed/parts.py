@@ -1,0 +1,98 @@
+"""Finished photos on the way to the cache: small parts beside it, folded in at the end.
+
+`immich_peter.npz.parts/000001.npz`, … are caches of their own, each written whole, so saving costs the same at photo
+100 and at photo 100,000, and a kill costs what was not yet in a part. The folder goes once its photos are in the cache.
+"""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from .. import cache, files, handoff
+from ..cache import Cache, Model, Person
+
+OVERLAP = 0.35      # intersection over union from which Immich's box and ours are one face; both come from SCRFD models
+
+
+class Parts:
+    """The parts of the cache `out`, which need not exist yet."""
+
+    def __init__(self, out: Path) -> None:
+        self.out, self.folder = out, out.with_name(out.name + ".parts")
+        self.paths = sorted(self.folder.glob("*.npz"))
+
+    def models(self) -> dict[Path, Model]:
+        """Which model made the cache and each part, as far as they exist."""
+        return {path: cache.model_of(path) for path in (self.out, *self.paths[:1]) if path.exists()}
+
+    def processed(self) -> frozenset[str]:
+        """SHA-256 of every photo in the cache and the parts."""
+        return cache.processed(self.out).union(*map(cache.processed, self.paths))
+
+    def errors(self) -> frozenset[str]:
+        """SHA-256 of every photo whose last outcome is an error."""
+        last = {photo.sha256: photo.status for path in (self.out, *self.paths) if path.exists()
+                for photo in cache.read(path).photos}
+        return frozenset(sha256 for sha256, status in last.items() if status == "error")
+
+    def add(self, part: Cache) -> None:
+        number = int(self.paths[-1].stem) + 1 if self.paths else 1
+        path = self.folder / f"{number:06d}.npz"
+        cache.write(path, part)
+        self.paths.append(path)
+
+    def fold(self, queue: handoff.Queue, model: Model) -> Cache:
+        """Write the cache of all parts and what was in it before, and drop the parts.
+
+        Photos come in the order of the queue, after those that are in no queue any more, so a run that was killed gives
+        the same file as one that was not. What Immich says about faces and paths is taken from the queue anew.
+        """
+        before = [cache.read(path) for path in (self.out, *self.paths) if path.exists()]
+        whole = cache.combined([Cache(model), *before], [entry.sha256 for entry in queue.entries])
+        name_persons(whole, queue)
+        whole.path_aliases.update({alias.path: entry.sha256 for entry in queue.entries for alias in entry.aliases})
+        whole.path_aliases.update({known.path: known.sha256 for known in queue.known})
+        cache.write(self.out, whole)
+        self.drop()
+        return whole
+
+    def drop(self) -> None:
+        if self.folder.exists():
+            shutil.rmtree(self.folder)
+            files.sync_folder(self.folder.parent)
+        self.paths = []
+
+
+def name_persons(whole: Cache, queue: handoff.Queue) -> None:
+    """Give every face the person whose box in Immich it overlaps most; one face a person's box, one box a face."""
+    rows: dict[str, list[int]] = {}
+    for row, index in enumerate(whole.faces["photo"].tolist()):
+        rows.setdefault(whole.photos[index].sha256, []).append(row)
+    for entry in queue.entries:
+        ours = rows.get(entry.sha256, [])
+        if not ours:
+            continue
+        photo = whole.photos[whole.faces["photo"][ours[0]]]
+        for row in ours:
+            whole.persons[row] = Person()
+        theirs = np.array([face.box for face in entry.faces]).reshape(-1, 4)
+        theirs = theirs * (photo.width, photo.height, photo.width, photo.height)
+        for place, face in pairs(whole.faces["box"][ours], theirs):
+            whole.persons[ours[place]] = Person(entry.faces[face].person_id, entry.faces[face].person_name)
+
+
+def pairs(ours: np.ndarray, theirs: np.ndarray, least: float = OVERLAP) -> Sequence[tuple[int, int]]:
+    """Rows (i, j) of boxes ours (n, 4) and theirs (m, 4) that are one face: the best overlap first, each row once."""
+    low = np.maximum(ours[:, None, :2], theirs[None, :, :2])       # (n, m, 2)
+    high = np.minimum(ours[:, None, 2:], theirs[None, :, 2:])
+    common = np.maximum(high - low, 0).prod(axis=2)
+    areas = [np.maximum(boxes[:, 2:] - boxes[:, :2], 0).prod(axis=1) for boxes in (ours, theirs)]
+    share = common / np.maximum(areas[0][:, None] + areas[1][None] - common, 1e-9)      # (n, m)
+    found = []
+    while share.size and share.max() >= least:
+        i, j = np.unravel_index(int(share.argmax()), share.shape)
+        found.append((int(i), int(j)))
+        share[i, :], share[:, j] = 0, 0
+    return found

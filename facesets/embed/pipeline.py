@@ -1,0 +1,119 @@
+"""A queue of photos into a cache: what is new is embedded, saved in parts, folded in. Loads models only if need be."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .. import handoff, terminal
+from ..errors import Failure
+from .parts import Parts
+
+if TYPE_CHECKING:
+    from .analyser import Analyser  # brings onnxruntime and OpenCV, which a run without work does not need
+    from .lanes import Outcome
+
+SAVE_SECONDS = 20.0     # at the latest; on a slow CPU that is twenty photos
+
+
+@dataclass
+class Summary:
+    """What a run did, and what the cache holds now."""
+
+    photos: int = 0             # in the queue
+    done_before: int = 0
+    with_faces: int = 0         # photos, this run; with the next two and done_before they make up `photos`
+    noface: int = 0
+    errors: int = 0
+    faces: int = 0              # found by this run
+    second_look: int = 0        # photos whose faces were found only with the photo padded
+    reasons: dict[str, int] = field(default_factory=dict)   # of the errors
+    provider: str = ""
+    device_losses: int = 0
+    paused: bool = False
+    elapsed: float = 0.0        # seconds
+    photos_per_second: float = 0.0
+    cache_photos: int = 0       # in the cache after a fold, else 0
+    cache_faces: int = 0
+
+
+@dataclass(frozen=True)
+class Options:
+    lanes: int = 0              # threads; 0: as many as pay
+    save_photos: int = 64       # photos a part
+    retry_errors: bool = False
+    always_again: bool = False  # a second look at every photo without a face, not only where Immich saw a big one
+
+
+def run(queue: handoff.Queue, out: Path, recogniser_sha256: str, load: Callable[[], "Analyser"],
+        options: Options = Options(), fresh: bool = True) -> Summary:
+    """Embed what the cache `out` has not seen yet. `load` gives the analyser whose recogniser is named.
+
+    `fresh` says that the queue may have changed since the cache was written, so that names and paths are taken from it
+    even where no photo is new. Raises Failure where the cache is of another model.
+    """
+    started = time.monotonic()
+    parts = Parts(out)
+    models = parts.models()
+    for path, model in models.items():
+        if model.sha256 != recogniser_sha256:
+            raise Failure(f"{path} was made with {terminal.safe(model.name)} ({model.sha256[:8]}), "
+                          f"whose embeddings do not mix with those of the model asked for ({recogniser_sha256[:8]}); "
+                          "give the same --model as then, or another file to write")
+    done = parts.processed() - (parts.errors() if options.retry_errors else frozenset())
+    todo = [entry for entry in queue.entries if entry.sha256 not in done]
+    summary = Summary(photos=len(queue.entries), done_before=len(queue.entries) - len(todo))
+    if todo or not models:
+        analyser = load()
+        models = {out: analyser.model}
+        _embed(todo, queue.user, analyser, parts, options, summary)
+    if not summary.paused and (todo or parts.paths or not out.exists() or fresh):
+        whole = parts.fold(queue, next(iter(models.values())))
+        summary.cache_photos, summary.cache_faces = len(whole.photos), len(whole.faces)
+    summary.elapsed = round(time.monotonic() - started, 3)
+    return summary
+
+
+def _embed(todo: Sequence[handoff.Entry], user: str, analyser: "Analyser", parts: Parts, options: Options,
+           summary: Summary) -> None:
+    """Photos through the models, a part every so often; Ctrl-C and SIGTERM save what is finished and pause."""
+    from . import lanes
+    started = saved = time.monotonic()
+    batch: list[Outcome] = []
+    reasons: Counter[str] = Counter()
+    bar = terminal.progress(len(todo), "embed", "photos")
+    try:
+        with closing(lanes.outcomes(todo, analyser, options.lanes, user, options.always_again)) as arriving:
+            for outcome in arriving:
+                batch.append(outcome)
+                _count(outcome, summary, reasons)
+                bar.update()
+                if len(batch) >= options.save_photos or time.monotonic() - saved > SAVE_SECONDS:
+                    parts.add(lanes.as_cache(batch, analyser.model))
+                    batch, saved = [], time.monotonic()
+    except KeyboardInterrupt:
+        summary.paused = True
+    finally:
+        if batch:
+            parts.add(lanes.as_cache(batch, analyser.model))
+        bar.close()
+        done = summary.with_faces + summary.noface + summary.errors
+        summary.photos_per_second = round(done / max(time.monotonic() - started, 1e-9), 2)
+        summary.reasons = dict(reasons.most_common())
+        summary.provider = analyser.provider
+        summary.device_losses = len(analyser.detector.losses) + len(analyser.recogniser.losses)
+
+
+def _count(outcome: "Outcome", summary: Summary, reasons: Counter[str]) -> None:
+    if outcome.photo.status == "error":
+        summary.errors += 1
+        reasons[outcome.photo.reason] += 1
+    elif outcome.photo.status == "faces":
+        summary.with_faces += 1
+        summary.faces += len(outcome.faces)
+        summary.second_look += outcome.second_look
+    else:
+        summary.noface += 1
