@@ -1,0 +1,101 @@
+"""`embed_worker.py --doctor`: what is installed, which models, and whether the device gives the CPU's numbers."""
+
+import importlib.metadata
+import importlib.util
+import platform
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from .. import terminal
+from ..errors import FAILED, OK, Failure
+from . import decode, providers
+from .analyser import Analyser
+from .packs import Pack
+
+PACKAGES = ("onnxruntime", "onnxruntime-directml", "onnxruntime-gpu", "onnxruntime-openvino", "insightface",
+            "opencv-python-headless", "opencv-python", "numpy", "pillow", "pillow-heif")
+SAME = 0.999        # cosine of a device's embedding to the CPU's; DirectML gave 1.0000, half precision 0.9995
+ROUNDS = 10         # timed calls; the first, which compiles the kernels, is not among them
+
+
+def report(pack: Pack, wanted: str, out: Callable[[str], None] = print) -> int:
+    """Print the whole report; FAILED where the provider that is asked for does not work or gives other numbers."""
+    out(f"python {platform.python_version()} on {platform.platform()}")
+    found = {name: version for name in PACKAGES if (version := _version(name))}
+    out("packages    " + ", ".join(f"{name} {version}" for name, version in found.items()))
+    runtimes = [name for name in found if name.startswith("onnxruntime")]
+    if len(runtimes) > 1:
+        out(f"            {' and '.join(runtimes)} overwrite each other: uninstall all of them, install one")
+    offered = providers.available()
+    out(f"providers   {', '.join(offered)}; asked for: {wanted}")
+    for role, weights in (("detector", pack.detector), ("recogniser", pack.recogniser)):
+        out(f"{role:<11} {weights.path} sha256 {weights.sha256}")
+    if pack.terms:
+        out(f"terms       {pack.terms}")
+    try:
+        providers.check(wanted)
+        cpu = Analyser(pack, "cpu", threads=0)
+        device = cpu if (offered[0] if wanted == "auto" else wanted) == "cpu" else Analyser(pack, wanted, say=out)
+    except Failure as failure:
+        out(f"FAILED      {failure}")
+        return FAILED
+    out(f"at work     {device.provider}, proven by the session")
+    return _compare(device, cpu, _samples(), out)
+
+
+def _compare(device: Analyser, cpu: Analyser, photos: dict[str, np.ndarray], out: Callable[[str], None]) -> int:
+    """Speed of each network, and how near the embeddings are, photo by photo."""
+    worst, faces = 1.0, 0
+    for name, bgr in photos.items():
+        boxes, _, landmarks = cpu.detect(bgr)
+        count = len(device.detect(bgr)[0])
+        if count != len(boxes):
+            out(f"{name}: {count} faces on {device.provider}, {len(boxes)} on the CPU")
+            worst = 0.0
+        if not len(boxes):
+            continue
+        a, b = (unit(analyser.embed(bgr, landmarks)) for analyser in (device, cpu))
+        worst, faces = min(worst, float((a * b).sum(axis=1).min())), faces + len(boxes)
+    for analyser in {id(cpu): cpu, id(device): device}.values():
+        crops = np.zeros((analyser.batch or 1, 112, 112, 3), np.uint8)
+        detection = _milliseconds(partial(analyser.detect, np.zeros((640, 640, 3), np.uint8)))
+        recognition = _milliseconds(partial(analyser.recognise, crops)) / len(crops)
+        out(f"{analyser.provider:<11} detector {detection:.1f} ms, recogniser {recognition:.1f} ms a face")
+    if device is cpu:
+        out(f"sample      {faces} faces in {len(photos)} photos; there is no device to compare with")
+        return OK
+    out(f"cosine      {worst:.4f} at worst between {device.provider} and the CPU, {faces} faces")
+    if worst < SAME:
+        out(f"FAILED      {device.provider} gives other numbers than the CPU; update the driver, or use --provider cpu")
+        return FAILED
+    return OK
+
+
+def unit(rows: np.ndarray) -> np.ndarray:
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+
+
+def _milliseconds(call: Callable[[], object]) -> float:
+    call()
+    started = time.perf_counter()
+    for _ in range(ROUNDS):
+        call()
+    return (time.perf_counter() - started) / ROUNDS * 1000
+
+
+def _samples() -> dict[str, np.ndarray]:
+    """The photos that InsightFace's package brings; none where it is not installed."""
+    package = importlib.util.find_spec("insightface")
+    folder = Path(package.origin).parent / "data" / "images" if package and package.origin else Path()
+    return {path.name: decode.read_upright(path) for path in sorted(folder.glob("t*.jpg"))}
+
+
+def _version(name: str) -> str:
+    try:
+        return terminal.safe(importlib.metadata.version(name))
+    except importlib.metadata.PackageNotFoundError:
+        return ""
