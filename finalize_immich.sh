@@ -19,7 +19,7 @@ export PYTHONPATH=$here${PYTHONPATH:+:$PYTHONPATH}
 
 say() { printf '%s\n' "$*" >&2; }
 fail() { local status=$1; shift; say "finalize_immich: $*"; exit "$status"; }
-would() { say "would run: $*"; }
+would() { say "would run:$(printf ' %q' "$@")"; }
 carry() { "$python" -m facesets.carry "$@"; }
 
 find_python() {                         # the newest Python that the locks are made for
@@ -147,7 +147,7 @@ choose_side() {                         # what was asked for; sets side and why
 ended() {                               # a step's name and status: what to do now, and our own status
     case $2 in
         2) fail 2 "$1 paused, everything is saved; go on with: $again" ;;
-        1 | 64 | 77 | 78) fail "$2" "$1 stopped with status $2; $log has what it said" ;;
+        1 | 64 | 77 | 78) fail "$2" "$1 failed with status $2 (see above, or $log); mend that, then go on with: $again" ;;
         *) fail 1 "$1 was ended from outside (status $2); go on with: $again" ;;
     esac
 }

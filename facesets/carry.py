@@ -30,6 +30,7 @@ from .errors import Failure, Paused, SettingsError
 
 BYTES_PER_PHOTO = 16 << 10      # room for its faces: 2 of 2.2 KB (512 float32 and their meta), in the parts, the cache
                                 # and the cache that replaces it, and as much again to spare
+LONGEST_WIN_PATH = 259          # UTF-16 units
 SPARE = 64 << 20                # bytes left free on any drive; Windows gets slow without
 PROBE = ("import os, sys; sys.stdout.reconfigure(encoding='utf-8'); "       # what Windows cannot see, one path a line
          "print(*[path for path in sys.argv[1:] if not os.path.isfile(path)], sep='\\n')")
@@ -121,8 +122,8 @@ def _room(folder: Path, needed: int, photos: int) -> None:
 
 
 def _translated(entries: Sequence[handoff.Entry], shares: dict[str, str]) -> tuple[handoff.Entry, ...]:
-    """The entries, each with the path by which Windows sees it; Failure where there is none."""
-    known = tuple(replace(entry, win_path=paths.wsl_to_win(entry.path, shares=shares) or entry.win_path)
+    """The entries, each with the path by which Windows opens it; SettingsError where there is none."""
+    known = tuple(replace(entry, win_path=_openable(paths.wsl_to_win(entry.path, shares=shares) or entry.win_path))
                   for entry in entries)
     unseen = [entry.path for entry in known if not entry.win_path]
     if unseen:
@@ -130,6 +131,13 @@ def _translated(entries: Sequence[handoff.Entry], shares: dict[str, str]) -> tup
                             f"{terminal.safe(unseen[0])}; set FACESETS_WIN_SHARES=FOLDER=X:\\FOLDER (docs/windows.md), "
                             "or embed here with --local")
     return known
+
+
+def _openable(win_path: str) -> str:
+    """Without the prefix, Windows as it is shipped opens no path of more than 259 characters."""
+    if len(win_path.encode("utf-16-le")) // 2 <= LONGEST_WIN_PATH or win_path.startswith("\\\\?\\"):
+        return win_path
+    return "\\\\?\\UNC" + win_path[1:] if win_path.startswith("\\\\") else "\\\\?\\" + win_path
 
 
 def _seen(python: Path, win_paths: Sequence[str], some: Sequence[int]) -> None:

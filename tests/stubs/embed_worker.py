@@ -1,0 +1,74 @@
+"""A worker without models: the bytes of a photo say what becomes of it.
+
+    face ...    one face            noface ...      none            slow ...    a face, after half a second
+    exit N ...  status N            kill ...        SIGKILL, the first time only; a face the second
+"""
+
+import argparse
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from facesets import cache, files, handoff, terminal
+
+MODEL = cache.Model("stub", "0" * 64, "1" * 64, 4, 0.45, 0.55)
+WINDOWS = os.environ.get("OS") == "Windows_NT"
+
+
+def outcome(entry: handoff.Entry, parts: Path) -> str:
+    with open(entry.win_path if WINDOWS else entry.path, "rb") as file:
+        word, _, rest = file.read().decode().partition(" ")
+    if word == "exit":
+        sys.exit(int(rest.split()[0]))
+    if word == "kill" and not (parts / "killed").exists():
+        files.write_bytes(parts / "killed", b"")
+        os.kill(os.getpid(), signal.SIGKILL)
+    if word == "slow":
+        time.sleep(0.5)
+    return "noface" if word == "noface" else "faces"
+
+
+def fold(out: Path, entries: Sequence[handoff.Entry], statuses: dict[str, str]) -> None:
+    photos = [cache.Photo(entry.path, entry.sha256, statuses[entry.sha256]) for entry in entries]
+    faces = np.zeros(sum(photo.status == "faces" for photo in photos), cache.FACE)
+    faces["photo"] = [index for index, photo in enumerate(photos) if photo.status == "faces"]
+    rows = np.tile(np.eye(1, 4, dtype=np.float32), (len(faces), 1))
+    cache.write(out, cache.Cache(MODEL, photos, faces, rows, np.ones(len(faces), np.float32)))
+
+
+@terminal.script
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser()
+    for name in ("queue", "out", "provider", "model", "models-dir"):
+        parser.add_argument("--" + name)
+    parser.add_argument("--doctor", action="store_true")
+    args = parser.parse_args(argv)
+    if args.doctor:
+        print("doctor: the stub is well ✓")
+        return 0
+    queue, out = handoff.read(Path(args.queue)), Path(args.out)
+    parts = files.private_folder(out.with_name(out.name + ".parts"))
+    with files.only_one(out.with_name(out.name + ".lock"), "embed_worker.py"):
+        known = {photo.sha256: photo.status for photo in cache.read(out).photos} if out.exists() else {}
+        bar = terminal.progress(len(queue.entries), "embedding", "photos")
+        for entry in queue.entries:
+            part = parts / f"{entry.sha256}.json"
+            if entry.sha256 not in known and not part.exists():
+                files.write_json(part, {"status": outcome(entry, parts)})
+                terminal.say(f"worked on {Path(entry.path).name}")
+            bar.update()
+        bar.close()
+        for part in parts.glob("*.json"):
+            known[part.stem] = json.loads(part.read_text())["status"]
+        fold(out, queue.entries, known)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
