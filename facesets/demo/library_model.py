@@ -17,6 +17,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import pillow_heif
 from PIL import Image, ImageOps
 
 VISIBILITIES = ("archive", "timeline", "hidden", "locked")
@@ -154,6 +155,7 @@ class Library:
     """Everything on the server. `lock` guards changes while requests are being answered."""
 
     def __init__(self) -> None:
+        pillow_heif.register_heif_opener()
         self.lock = threading.RLock()
         self.users: dict[str, User] = {}
         self.keys: dict[str, Key] = {}              # by secret
