@@ -13,6 +13,8 @@ ENTRY   one photo on disk, `sha256` is unique in the file
 known   [{"asset_id", "path", "sha256"}]: assets not staged because some cache has their bytes already
 """
 
+import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -68,7 +70,27 @@ class Queue:
 
 
 def write(path: Path, queue: Queue) -> None:
-    files.write_json(path, {"schema": SCHEMA, **asdict(queue)})
+    write_streamed(path, queue.user, queue.server, queue.entries, queue.known)
+
+
+def write_streamed(path: Path, user: str, server: str, entries: Iterable[Entry], known: Iterable[Known]) -> None:
+    """The same for any number of entries: one at a time is in memory."""
+    with files.replacing(path) as file:
+        head = json.dumps({"schema": SCHEMA, "user": user, "server": server}, ensure_ascii=False, indent=1)
+        file.write(_utf8(head[:-2]))
+        for name, items in (("entries", entries), ("known", known)):
+            file.write(_utf8(f',\n "{name}": ['))
+            before = "\n"
+            for item in items:
+                text = json.dumps(asdict(item), ensure_ascii=False, indent=1)
+                file.write(_utf8(before + "  " + text.replace("\n", "\n  ")))
+                before = ",\n"
+            file.write(b"]" if before == "\n" else b"\n ]")
+        file.write(b"\n}\n")
+
+
+def _utf8(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
 
 
 def read(path: Path) -> Queue:
