@@ -68,9 +68,11 @@ class Server:
 
     immich_url: str = setting("", "base URL, e.g. https://photos.example.org", "")
     immich_api_key_file: Path | None = setting(None, "file of mode 0600 that holds the key alone", "")
+    immich_login_file: Path | None = setting(None, "file of mode 0600: IMMICH_EMAIL=... and IMMICH_PASSWORD=...", "")
     ca_file: Path | None = setting(None, "PEM file of your own certificate authority; TLS is always verified")
     connect_timeout: float = setting(10.0, "seconds to reach the server; a home server in the same country needs < 1")
     read_timeout: float = setting(60.0, "seconds of silence before an answer counts as lost; a sleeping disk needs 20")
+    retry_pause: float = setting(0.5, "seconds before a failed request is repeated; doubles each time, up to 30")
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,7 @@ class Staging:
     min_face_px: int = setting(90, "shorter side of a face in original pixels; below 112 it is upscaled")
     exclude: tuple[str, ...] = setting(("**/thumbs/**", "**/@eaDir/**", "**/.thumbnails/**"),
                                        "globs of server paths that are no photos, comma-separated")
+    windows_shares: str = setting("", "where Windows sees what WSL mounts itself, e.g. /mnt/nas=X:,/mnt/other=Y:")
 
 
 @dataclass(frozen=True)
@@ -193,6 +196,20 @@ def api_key(server: Server, environment: Mapping[str, str] | None = None) -> str
     return key
 
 
+def login(server: Server, environment: Mapping[str, str] | None = None) -> tuple[str, str] | None:
+    """E-mail and password for a login instead of a key, None where neither is given. They are never printed."""
+    environment = os.environ if environment is None else environment
+    written = dotenv(server.immich_login_file) if server.immich_login_file else {}
+    if server.immich_login_file and not server.immich_login_file.exists():
+        raise SettingsError(f"IMMICH_LOGIN_FILE: {server.immich_login_file} does not exist")
+    names = ("IMMICH_EMAIL", "IMMICH_PASSWORD")
+    sources = (environment, written, dotenv(HERE / ".env"))
+    email, password = (next((source[name] for source in sources if source.get(name)), "") for name in names)
+    if bool(email) != bool(password):
+        raise SettingsError("a login needs both IMMICH_EMAIL and IMMICH_PASSWORD")
+    return (email, password) if email else None
+
+
 def model_thresholds(recogniser_sha256: str) -> Thresholds | None:
     return MODELS.get(recogniser_sha256)
 
@@ -269,7 +286,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--shell", action="store_true", help="print shell assignments")
     args = parser.parse_args(argv)
     for section in SECTIONS:
-        values = load(section)
+        values: Any = load(section)
         if not args.shell:
             print(f"\n{section.__name__.lower()}")
         for item in fields(section):
