@@ -1,0 +1,125 @@
+"""Paths as WSL and as Windows see them, and file names made of a stranger's text.
+
+    /mnt/x/a/b                <->  X:\\a\\b             drives; the mount root is that of /etc/wsl.conf
+    /home/me                  <->  \\\\wsl.localhost\\Ubuntu\\home\\me     everything else, in a known distribution
+    //server/share/a          <->  \\\\server\\share\\a
+A `shares` mapping covers what no rule can know: {"/mnt/nas": "X:"} for a share that both sides mount for themselves.
+Case and trailing separators are kept.
+"""
+
+import configparser
+import functools
+import os
+import unicodedata
+from collections.abc import Mapping
+from pathlib import Path
+
+WSL_HOSTS = ("wsl.localhost", "wsl$")
+RESERVED = {"con", "prn", "aux", "nul", "conin$", "conout$", *(f"{port}{n}" for port in ("com", "lpt")
+                                                              for n in "0123456789¹²³")}
+LONGEST_NAME = 180      # bytes of a safe name; with prefix and suffix it stays below the 255 of every file system
+UNPRINTABLE = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
+NO_SHARES: Mapping[str, str] = {}
+
+
+def wsl_to_win(path: str | Path, *, distribution: str | None = None, root: str | None = None,
+               shares: Mapping[str, str] = NO_SHARES) -> str:
+    """`path` as Windows sees it, "" where it cannot see it (a relative path, or no WSL).
+
+    distribution: name of the WSL distribution, by default ours ($WSL_DISTRO_NAME); root: where drives are mounted.
+    """
+    text = str(path)
+    root = mount_root() if root is None else root
+    distribution = os.environ.get("WSL_DISTRO_NAME", "") if distribution is None else distribution
+    for ours, theirs in sorted(shares.items(), key=lambda pair: -len(pair[0])):
+        rest = _below(text, ours)
+        if rest is not None:
+            return theirs.rstrip("\\/") + (_back(rest) or ("\\" if theirs.rstrip("\\/").endswith(":") else ""))
+    if text.startswith("//") and not text.startswith("///"):
+        return _back(text)
+    drive, slash, rest = text.removeprefix(root).partition("/")
+    if text.startswith(root) and len(drive) == 1 and drive.isascii() and drive.isalpha():
+        return f"{drive.upper()}:\\" + _back(rest) if slash else f"{drive.upper()}:"
+    if text.startswith("/") and distribution:
+        return f"\\\\wsl.localhost\\{distribution}" + _back(text)
+    return ""
+
+
+def win_to_wsl(path: str, *, distribution: str | None = None, root: str | None = None,
+               shares: Mapping[str, str] = NO_SHARES) -> str:
+    """`path` as WSL sees it, "" where it cannot (relative, or of another distribution)."""
+    root = mount_root() if root is None else root
+    distribution = os.environ.get("WSL_DISTRO_NAME", "") if distribution is None else distribution
+    text = path.removeprefix("\\\\?\\")
+    if text[:4].lower() == "unc\\":
+        text = "\\\\" + text[4:]
+    text = text.replace("\\", "/")
+    for ours, theirs in sorted(shares.items(), key=lambda pair: -len(pair[1])):
+        rest = _below(text, theirs.replace("\\", "/").rstrip("/"), case=False)
+        if rest is not None:
+            return ours.rstrip("/") + ("" if rest == "/" and ours else rest)
+    if text.startswith("//"):
+        host, _, rest = text[2:].partition("/")
+        if host.lower() not in WSL_HOSTS:
+            return text
+        name, slash, rest = rest.partition("/")
+        return slash + rest if not distribution or name.lower() == distribution.lower() else ""
+    if len(text) >= 2 and text[1] == ":" and text[0].isascii() and text[0].isalpha() and text[2:3] in ("", "/"):
+        return root + text[0].lower() + text[2:]
+    return ""
+
+
+def parse_shares(text: str) -> dict[str, str]:
+    """"/mnt/nas=X:,/mnt/other=Y:\\\\photos" -> {"/mnt/nas": "X:", ...}. Raises ValueError."""
+    pairs = [part.strip().partition("=") for part in text.split(",") if part.strip()]
+    if any(not ours.startswith("/") or not theirs for ours, _, theirs in pairs):
+        raise ValueError("a share is written /mnt/nas=X:")
+    return {ours: theirs for ours, _, theirs in pairs}
+
+
+@functools.cache
+def mount_root(conf: str = "/etc/wsl.conf") -> str:
+    """Where WSL mounts the drives, with a trailing slash: `automount.root` of /etc/wsl.conf, else /mnt/."""
+    parser = configparser.ConfigParser(strict=False, interpolation=None)
+    try:
+        parser.read(conf, encoding="utf-8")
+        root = parser.get("automount", "root", fallback="/mnt/").strip().strip("\"'")
+    except (configparser.Error, OSError, UnicodeDecodeError):
+        root = "/mnt/"
+    return root.rstrip("/") + "/" if root.startswith("/") else "/mnt/"
+
+
+def safe_name(text: str, longest: int = LONGEST_NAME) -> str:
+    """A file name that every file system takes, from any text: one component, NFC, no trick of any kind.
+
+    What Windows or POSIX forbid becomes `_`: separators, controls, `<>:"|?*`, trailing dots and blanks, device names.
+    The suffix survives where there is one. Names that differ only in case may come out equal but for it: the caller
+    makes them unique.
+    """
+    text = unicodedata.normalize("NFC", text.encode("utf-8", "replace").decode("utf-8"))
+    clean = "".join("_" if char in '<>:"/\\|?*' or unicodedata.category(char) in UNPRINTABLE
+                    else " " if unicodedata.category(char) == "Zs" else char for char in text)
+    stem, suffix = os.path.splitext(clean.strip(" "))
+    if not (1 < len(suffix) <= 10 and suffix[1:].isascii() and suffix[1:].isalnum()):
+        stem, suffix = stem + suffix, ""
+    stem = _cut(stem.strip(" ."), longest - len(suffix)).rstrip(" .")
+    if not stem or stem.split(".")[0].rstrip(" ").lower() in RESERVED:
+        stem = "_" + stem
+    return stem + suffix
+
+
+def _cut(text: str, longest: int) -> str:
+    """The beginning of `text` that has at most `longest` bytes."""
+    return text.encode()[:longest].decode("utf-8", "ignore")
+
+
+def _below(text: str, folder: str, case: bool = True) -> str | None:
+    """What follows `folder` in `text`, "" or from the slash on; None if `text` does not lie in it."""
+    folder = folder.rstrip("/")
+    begins = text.startswith(folder) if case else text.lower().startswith(folder.lower())
+    rest = text[len(folder):]
+    return rest if begins and (not rest or rest.startswith("/")) else None
+
+
+def _back(text: str) -> str:
+    return text.replace("/", "\\")
