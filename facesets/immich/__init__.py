@@ -1,0 +1,1 @@
+"""Everything that knows how Immich answers: its routes, its paging, its face boxes, its checksums."""

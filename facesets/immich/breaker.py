@@ -1,0 +1,103 @@
+"""The circuit breaker: twelve failures in a row across all workers, then one question decides.
+
+Closed, requests pass. At the twelfth failure in a row it opens: everybody waits while one thread probes an
+authenticated route. The server is away: wait as long as `wait_for` allows, then Paused for all. It is there: go on
+with half the requests at once, and recover one by one.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+
+from ..errors import Paused
+
+IN_A_ROW = 12       # failures; fewer would trip over a handful of damaged files
+PROBES = 3          # of a server that seems away; a proxy that reloads is back within them
+RECOVER = 20        # successes in a row that earn one more request at once
+
+
+class Breaker:
+    def __init__(self, workers: int, wait_for: float = 0.0, pause: float = 0.5,
+                 tell: Callable[[str], None] = lambda _: None) -> None:
+        """`probe` is set by whoever has a client: it returns "" when the server answers, else why not."""
+        self.probe: Callable[[], str] = lambda: "no probe"
+        self.pause: Callable[[float], None] = time.sleep
+        self.workers = workers
+        self.limit = workers            # requests at once
+        self.trips = 0
+        self._wait_for = wait_for       # seconds in all that we may wait for an absent server
+        self._step = pause
+        self._tell = tell
+        self._changed = threading.Condition()
+        self._active = 0
+        self._row = 0                   # failures in a row
+        self._good = 0                  # successes in a row
+        self._probing = False
+        self._not_before = 0.0          # time.monotonic() that Retry-After asked for
+        self._away: Paused | None = None
+
+    def enter(self) -> None:
+        """Wait for a turn. Raises Paused once the server was found away."""
+        while True:
+            with self._changed:
+                if self._away:
+                    raise self._away
+                wait = self._not_before - time.monotonic()
+                if wait <= 0:
+                    if not self._probing and self._active < self.limit:
+                        self._active += 1
+                        return
+                    self._changed.wait(0.5)
+            self.pause(max(0.0, min(wait, 1.0)))
+
+    def leave(self) -> None:
+        with self._changed:
+            self._active -= 1
+            self._changed.notify_all()
+
+    def succeeded(self) -> None:
+        with self._changed:
+            self._row = 0
+            self._good += 1
+            if self.limit < self.workers and self._good >= RECOVER:
+                self._good = 0
+                self.limit += 1
+                self._changed.notify_all()
+
+    def failed(self, reason: str, retry_after: float = 0.0) -> None:
+        """Count a failure; the twelfth in a row probes, and raises Paused if the server is away."""
+        with self._changed:
+            self._good = 0
+            self._row += 1
+            self._not_before = max(self._not_before, time.monotonic() + retry_after if retry_after else 0.0)
+            if self._row < IN_A_ROW or self._probing or self._away:
+                return
+            self._probing = True
+            self.trips += 1
+        paused: Paused | None = None
+        try:
+            paused = self._ask(reason)
+        finally:
+            with self._changed:
+                self._probing, self._row, self._away = False, 0, paused
+                self.limit = max(1, self.limit // 2)
+                self._changed.notify_all()
+        if paused:
+            raise paused
+
+    def _ask(self, reason: str) -> Paused | None:
+        """None if the server answers, now or within `wait_for`; else how the run ends."""
+        started, tries = time.monotonic(), 0
+        while True:
+            why = self.probe()
+            tries += 1
+            if not why:
+                self._tell(f"{IN_A_ROW} failures in a row ({reason}), but the server is there: going on more slowly")
+                return None
+            left = self._wait_for - (time.monotonic() - started)
+            if tries >= PROBES and left <= 0:
+                return Paused(f"the server is away ({why})")
+            if tries == PROBES:
+                self._tell(f"the server is away ({why}); waiting up to {left / 60:.0f} min for it")
+            step = min(self._step * 2 ** tries, 30.0)
+            self.pause(step if tries < PROBES else min(step, left))

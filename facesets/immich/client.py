@@ -1,0 +1,306 @@
+"""HTTP to Immich: the kinds of failure, and the one place that retries.
+
+    Transient       ask again later: network, TLS, DNS, 404, 408, 425, 429, 5xx, cut off, wrong bytes, a web page
+    Rejected        this asset, for good until asked again
+    NotAllowed      every request would fail: 401, 403 (facesets.errors)
+    Paused          the breaker found the server away (facesets.errors)
+Nobody else looks at a status code. The key travels in one header, to the host of the base URL only: redirects are
+followed on that host alone, `.netrc` is not read, and no message holds a header.
+"""
+
+import email.utils
+import http.client
+import json
+import random
+import threading
+import time
+import urllib.parse
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import requests
+import urllib3
+
+from .. import terminal
+from ..errors import NotAllowed, Paused, SettingsError
+from .breaker import Breaker
+
+CHUNK = 64 << 10        # bytes per read of a body
+IDLE = 4.0              # seconds; Immich closes a kept-alive connection after 5, so we do not use one that old
+MOST_JSON = 256 << 20   # bytes of one JSON reply; a page of 1,000 assets has 2 MB
+SLOWEST = 1024          # bytes a second, averaged over `read_timeout`; a body slower than that is stalled
+LONGEST_WAIT = 300.0    # seconds that Retry-After may ask for
+LONGEST_PAUSE = 30.0    # seconds between two attempts
+LATER = {404, 407, 408, 421, 425, 429}   # 404 too: on 3.x a dropped mount answers 404 for everything
+
+T = TypeVar("T")
+
+
+class Transient(Exception):
+    """Ask again later."""
+
+    def __init__(self, reason: str, retry_after: float = 0.0) -> None:
+        super().__init__(reason)
+        self.retry_after = retry_after
+
+
+class Rejected(Exception):
+    """Not this asset: list it with the reason, go on."""
+
+
+class Stopped(Exception):
+    """The run is ending; let go of everything."""
+
+
+@dataclass(frozen=True)
+class Access:
+    """Where the server is and how we may ask it. `header` is secret."""
+
+    url: str                                    # base, without /api
+    header: tuple[str, str] = field(repr=False)
+    ca_file: Path | None = None
+    connect_timeout: float = 10.0               # seconds
+    read_timeout: float = 60.0
+    retry_pause: float = 0.5                    # seconds before the second attempt; doubles
+    attempts: int = 4                           # of one request before its asset is left for the next run
+
+
+@dataclass
+class Counts:
+    requests: int = 0
+    bytes: int = 0          # of bodies of photos
+
+
+class Client:
+    """One server, many threads: each thread has its own session, so its own kept-alive connection."""
+
+    def __init__(self, access: Access, breaker: Breaker, stop: threading.Event) -> None:
+        self.access = access
+        self.breaker = breaker
+        self.stop = stop
+        self.counts = Counts()
+        self._lock = threading.Lock()
+        self._local = threading.local()
+        self._origin = _origin(access.url)
+
+    def get(self, path: str, **query: str) -> Any:
+        return self.json("GET", path + ("?" + urllib.parse.urlencode(query) if query else ""))
+
+    def post(self, path: str, body: Mapping[str, Any]) -> Any:
+        return self.json("POST", path, body)
+
+    def json(self, method: str, path: str, body: Mapping[str, Any] | None = None, attempts: int | None = None) -> Any:
+        """The parsed reply, retried; what fails to the end is Transient."""
+        return self.retrying(lambda: self.json_once(method, path, body), attempts)
+
+    def json_once(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        with self.open(method, path, body) as response:
+            data = b"".join(self.chunks(response, MOST_JSON))
+            try:
+                return json.loads(data)
+            except ValueError:
+                raise Transient(_not_json(response, data)) from None
+
+    def retrying(self, call: Callable[[], T], attempts: int | None = None) -> T:
+        """Run `call` until it ends well, its attempts are spent, or the breaker opens: the only retry there is."""
+        attempts = attempts or self.access.attempts
+        for attempt in range(1, attempts + 1):
+            self.breaker.enter()
+            try:
+                value = call()
+            except Transient as error:
+                self.breaker.failed(str(error), error.retry_after)
+                if attempt == attempts:
+                    raise
+                retry_after = error.retry_after
+            else:
+                self.breaker.succeeded()
+                return value
+            finally:
+                self.breaker.leave()
+            longest = min(LONGEST_PAUSE, self.access.retry_pause * 2 ** (attempt - 1))
+            self.pause(max(retry_after, random.uniform(longest / 2, longest)))
+        raise AssertionError("unreachable")
+
+    def pause(self, seconds: float) -> None:
+        if self.stop.wait(seconds):
+            raise Stopped
+
+    def open(self, method: str, path: str, body: Mapping[str, Any] | None = None,
+             headers: Mapping[str, str] | None = None) -> requests.Response:
+        """One attempt: a response of status 2xx whose body is not read yet, or one of the failures above."""
+        url = self.access.url + "/api" + path
+        for _ in range(4):      # redirects on the same host
+            response = self._send(method, url, body, headers or {})
+            if response.status_code not in (301, 302, 303, 307, 308):
+                break
+            target = urllib.parse.urljoin(url, response.headers.get("Location", ""))
+            response.close()
+            if _origin(target)[1] != self._origin[1] or (self._origin[0] == "https" and _origin(target)[0] != "https"):
+                host = terminal.safe(urllib.parse.urlsplit(target).netloc, 80)
+                raise Transient(f"it redirects to {host or 'nowhere'}, where the key is not sent")
+            url = target
+        if response.status_code // 100 != 2:
+            with response:
+                raise self._failure(response)
+        return response
+
+    def chunks(self, response: requests.Response, most: int | None = None) -> Iterator[bytes]:
+        """The body in pieces as they arrive. Raises Transient when it stops, trickles or grows past `most`."""
+        total, window_start, window = 0, time.monotonic(), 0
+        while True:
+            if self.stop.is_set():
+                raise Stopped
+            try:
+                piece = response.raw.read1(CHUNK, decode_content=True)
+            except (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError) as error:
+                raise Transient(f"the answer broke off ({_words(error)})") from None
+            if not piece:
+                return
+            total += len(piece)
+            window += len(piece)
+            if most is not None and total > most:
+                raise Transient(f"the answer is larger than {most >> 20} MB")
+            passed = time.monotonic() - window_start
+            if passed > self.access.read_timeout:
+                if window < SLOWEST * passed:
+                    raise Transient(f"the answer trickles ({window} bytes in {passed:.0f} s)")
+                window_start, window = time.monotonic(), 0
+            yield piece
+
+    def count_bytes(self, number: int) -> None:
+        with self._lock:
+            self.counts.bytes += number
+
+    def _send(self, method: str, url: str, body: Mapping[str, Any] | None,
+              headers: Mapping[str, str]) -> requests.Response:
+        session = self._session()
+        with self._lock:
+            self.counts.requests += 1
+        try:
+            return session.request(method, url, json=body, headers=dict(headers), stream=True, allow_redirects=False,
+                                   timeout=(self.access.connect_timeout, self.access.read_timeout))
+        except (requests.exceptions.InvalidURL, requests.exceptions.MissingSchema,
+                requests.exceptions.InvalidSchema) as error:
+            raise SettingsError(f"IMMICH_URL is no URL that can be asked ({type(error).__name__})") from None
+        except (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError) as error:
+            raise Transient(_words(error)) from None
+
+    def _session(self) -> requests.Session:
+        """This thread's session; a connection that idled too long is closed rather than tried."""
+        now = time.monotonic()
+        session: requests.Session | None = getattr(self._local, "session", None)
+        if session is None:
+            session = requests.Session()
+            session.mount("https://", requests.adapters.HTTPAdapter(pool_connections=1, pool_maxsize=1))
+            session.mount("http://", requests.adapters.HTTPAdapter(pool_connections=1, pool_maxsize=1))
+            session.auth = _no_netrc
+            session.headers.update({"User-Agent": "face-sets", self.access.header[0]: self.access.header[1]})
+            if self.access.ca_file:
+                session.verify = str(self.access.ca_file)
+            self._local.session = session
+        elif now - self._local.used > IDLE:
+            session.close()
+        self._local.used = now
+        return session
+
+    def _failure(self, response: requests.Response) -> Exception:
+        """What a status other than 2xx means."""
+        status = response.status_code
+        message, is_json = self._message(response)
+        said = f"{status} {message}".strip()
+        if status in (401, 403):
+            return NotAllowed(f"the server refuses this ({said}); check the key or login and its permissions")
+        if status in LATER or status >= 500 or not is_json:
+            return Transient(said, _retry_after(response.headers.get("Retry-After", "")))
+        return Rejected(said)
+
+    def _message(self, response: requests.Response) -> tuple[str, bool]:
+        try:
+            data = b"".join(self.chunks(response, 1 << 20))
+            message = json.loads(data)["message"]
+        except (Transient, ValueError, KeyError, TypeError):
+            return terminal.safe(response.reason or "", 80), False
+        return terminal.safe("; ".join(message) if isinstance(message, list) else message, 200), True
+
+
+def paused(reason: str, url: str) -> Paused:
+    return Paused(f"{url}: {reason}; everything is saved")
+
+
+def _no_netrc(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """An auth that adds nothing, so that requests does not add what ~/.netrc says."""
+    return request
+
+
+def _origin(url: str) -> tuple[str, str]:
+    """Scheme and host with port; http and https on their own ports are the same host."""
+    parts = urllib.parse.urlsplit(url)
+    try:
+        port = parts.port
+    except ValueError:
+        return parts.scheme, ""
+    standard = {"http": 80, "https": 443}.get(parts.scheme)
+    return parts.scheme, f"{(parts.hostname or '').lower()}:{'' if port in (None, standard) else port}"
+
+
+def _retry_after(text: str) -> float:
+    """Seconds that the server asks us to wait, 0 where it does not."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        try:
+            seconds = email.utils.parsedate_to_datetime(text).timestamp() - time.time()
+        except ValueError:
+            return 0.0
+    return min(max(seconds, 0.0), LONGEST_WAIT) if seconds == seconds else 0.0
+
+
+def _not_json(response: requests.Response, data: bytes) -> str:
+    kind = response.headers.get("Content-Type", "")
+    what = "a web page" if "html" in kind or data.lstrip()[:1] == b"<" else "something other than JSON"
+    return f"it answers with {what}, as a login page of a proxy does"
+
+
+def _words(error: BaseException) -> str:
+    """A network error in a few words, without addresses of memory or headers."""
+    chain: list[BaseException] = []
+    queue: list[Any] = [error]
+    while queue and len(chain) < 20:
+        one = queue.pop(0)
+        if isinstance(one, BaseException) and one not in chain:
+            chain.append(one)
+            queue += [getattr(one, "reason", None), one.__cause__, one.__context__, *one.args]
+    text = " ".join(f"{type(one).__name__} {one}" for one in chain)
+    for sign, words in SIGNS:
+        if sign in text:
+            return words
+    return terminal.safe(type(chain[-1]).__name__, 60)
+
+
+UNKNOWN_AUTHORITY = "its certificate is not signed by an authority known here; --ca-file names your own"
+SIGNS = (
+    ("hostname mismatch", "its certificate is for another host name"),
+    ("doesn't match", "its certificate is for another host name"),
+    ("IP address mismatch", "its certificate is for another host name"),
+    ("certificate has expired", "its certificate has expired"),
+    ("self-signed", UNKNOWN_AUTHORITY),
+    ("self signed", UNKNOWN_AUTHORITY),
+    ("unable to get local issuer", UNKNOWN_AUTHORITY),
+    ("CERTIFICATE_VERIFY_FAILED", "its certificate cannot be verified; --ca-file names your own authority"),
+    ("ProxyError", "the proxy does not let us through"),
+    ("SSLError", "TLS fails; is it https that the server speaks there?"),
+    ("NameResolutionError", "its name is not known (DNS)"),
+    ("ConnectTimeout", "no connection in time"),
+    ("refused", "connection refused"),
+    ("Read timed out", "no answer in time"),
+    ("timed out", "no answer in time"),
+    ("reset by peer", "connection reset"),
+    ("IncompleteRead", "cut off"),
+    ("RemoteDisconnected", "connection closed without an answer"),
+    ("unreachable", "network unreachable"),
+    ("No route to host", "no route to the host"),
+    ("CA bundle", "the --ca-file cannot be read"),
+)

@@ -1,0 +1,208 @@
+"""Every asset exactly once: search paged by key, not by offset.
+
+Before 3.1 Immich sorts a search by `fileCreatedAt` alone, so that equal dates change places between pages and offset
+paging loses assets while the number of rows looks right. Here the next page begins at the date of the last item,
+inclusive, and ids are counted once; a date that fills a whole page is drained on its own. `gate.py` then proves it.
+"""
+
+import datetime
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .. import terminal
+from ..errors import Failure, Paused
+from ..state import Asset, State, faces_json
+from . import boxes
+from .client import Client, Rejected, Transient
+from .duplicates import is_content_checksum
+
+PAGE = 1000                     # the most that a search gives
+VISIBILITIES = ("timeline", "archive")      # hidden: parts of live photos; locked: closed to keys
+WINDOW = 700                    # assets per slice of a drained date; slices are guessed from a sample
+TRIES = 24                      # of a page; nothing can be done without it, so the breaker has the last word
+ID = re.compile(r"[0-9A-Za-z-]{1,64}")
+Item = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What makes an asset wanted."""
+
+    owner: str
+    min_face_px: float
+    exclude: tuple[str, ...]
+    boxes_in_search: bool       # False (3.x): faces are asked for afterwards
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "excluded", re.compile("|".join(map(_regex, self.exclude)) or r"(?!)").fullmatch)
+
+    excluded: Callable[[str], Any] = None   # type: ignore[assignment]
+
+
+class Listing:
+    def __init__(self, client: Client, state: State, rules: Rules,
+                 tell: Callable[[int], object] = lambda _: None) -> None:
+        """`tell` hears how many items each page had."""
+        self.client, self.state, self.rules, self._tell = client, state, rules, tell
+
+    def walk(self, scope: Item, keep: Callable[[list[Any]], None] | None = None) -> None:
+        """Give every asset of `scope` (search fields) to `keep`, some twice."""
+        keep = keep or self.keep
+        after = scope.get("takenAfter")
+        while True:
+            items, more = self.page({**scope, **({"takenAfter": after} if after else {})})
+            keep(items)
+            if not more or not items:
+                return
+            first, last = (_taken(items[place]) for place in (0, -1))
+            if first == last:
+                self._drain(scope, last, keep)
+                last = _next_millisecond(last)
+            if after and last < after:
+                raise Failure("the server sorts its search in an unknown way; is it really Immich?")
+            after = last
+
+    def page(self, fields: Item) -> tuple[list[Any], bool]:
+        """The items of one page, and whether more follow."""
+        try:
+            reply = self.client.json("POST", "/search/metadata", {"size": PAGE, "order": "asc", **fields}, TRIES)
+            assets = reply["assets"]
+            items, following = list(assets["items"]), assets["nextPage"]
+            for item in items:
+                if not ID.fullmatch(item["id"]):
+                    raise ValueError("an id is no id")
+        except (Transient, Rejected) as error:
+            raise Paused(f"{self.client.access.url} cannot list the library: {error}") from None
+        except (KeyError, TypeError, ValueError) as error:
+            raise Failure(f"the search answers unlike any Immich that we know ({error!r})") from None
+        self._tell(len(items))
+        return items, following is not None
+
+    def keep(self, items: Iterable[Item]) -> None:
+        try:
+            self.state.put([row(item, self.rules) for item in items])
+        except (KeyError, TypeError, AttributeError) as error:
+            raise Failure(f"the search answers unlike any Immich that we know ({error!r})") from None
+
+    def by_id(self, asset_id: str, fields: Item) -> bool:
+        """Fetch one asset; False where the server does not have it (any more)."""
+        for exif in (True, False):      # an asset without exif row is invisible with exif
+            items, _ = self.page({**fields, "id": asset_id, "withExif": exif})
+            if items:
+                self.keep(items)
+                return True
+        return False
+
+    def _drain(self, scope: Item, moment: str, keep: Callable[[list[Any]], None]) -> None:
+        """Every asset of one date, which has more of them than a page."""
+        window = {**scope, "takenAfter": moment, "takenBefore": _next_millisecond(moment)}
+        found: dict[str, tuple[str, str]] = {}      # id -> when it was created and updated
+        total, number, more = 0, 1, True
+
+        def add(items: list[Any]) -> int:
+            keep(items)
+            before = len(found)
+            found.update({item["id"]: (item.get("createdAt", ""), item.get("updatedAt", "")) for item in items})
+            return len(found) - before
+
+        while more:
+            items, more = self.page({**window, "page": number})
+            total, number = total + len(items), number + 1
+            add(items)
+        if len(found) < total:
+            self._slices(window, found, total, add)
+        size, idle = PAGE - 1, 0
+        while len(found) < total and idle < 3 and size > PAGE - 1 - max(12, total // 300):
+            pages = -(-total // size)       # another size shuffles equal dates anew
+            for number in range(1, pages + 1):
+                fresh = add(self.page({**window, "size": size, "page": number})[0])
+                idle = idle + 1 if fresh < 5 else 0
+                if len(found) >= total or idle >= 3:
+                    break
+            size -= 1
+
+    def _slices(self, window: Item, found: Mapping[str, tuple[str, str]], total: int,
+                add: Callable[[list[Any]], int]) -> None:
+        """Cut a date by when its assets were uploaded or last changed, where these differ."""
+        for place, field in ((0, "created"), (1, "updated")):
+            times = sorted(times[place] for times in found.values())
+            if len(set(times)) < len(times) // 4:
+                continue
+            step = max(1, WINDOW * len(times) // total)
+            edges = [*times[step::step]]
+            for low, high in zip(["", *edges], [*edges, ""], strict=True):
+                limits = {**({f"{field}After": low} if low else {}), **({f"{field}Before": high} if high else {})}
+                number, more = 1, True
+                while more:
+                    items, more = self.page({**window, **limits, "page": number})
+                    add(items)
+                    number += 1
+            return
+
+
+def fields(visibility: str, kind: str = "IMAGE") -> dict[str, Any]:
+    """The search fields of a listing; type and visibility are always sent, since their defaults changed in 3.x."""
+    return {"type": kind, "visibility": visibility}
+
+
+def row(item: Item, rules: Rules) -> Asset:
+    """One search item as a row of state.db, with its outcome as far as the item tells."""
+    exif = item.get("exifInfo") or {}
+    width, height = boxes.upright_size(item)
+    edited = boxes.edited_size(item)
+    path, checksum = str(item.get("originalPath") or ""), str(item.get("checksum") or "")
+    size = exif.get("fileSizeInByte")
+    outcome, reason, faces = "ask", "", "[]"
+    found = boxes.faces_of(item)
+    if item["ownerId"] != rules.owner:
+        outcome = "foreign"
+    elif rules.excluded(path):
+        outcome = "excluded"
+    elif item.get("isOffline"):
+        outcome, reason = "error", "the server says that its file is offline"
+    elif rules.boxes_in_search:
+        if found is None:
+            raise Failure("the search gives no face boxes although this server should; is it really Immich 2.x?")
+        outcome, faces = judge(found, (width, height), edited, rules.min_face_px)
+    elif not item.get("thumbhash"):
+        outcome = "none"        # Immich looks for faces in the preview, which it has not made yet
+    elif width and min(width, height) < rules.min_face_px:
+        outcome = "small"
+    return Asset(item["id"], _taken(item), str(item.get("localDateTime") or "")[:7], str(item.get("visibility") or ""),
+                 terminal_name(item), path, checksum, is_content_checksum(checksum, path, item.get("libraryId")),
+                 size if isinstance(size, int) and size > 0 else 0, width, height,
+                 f"[{edited[0]}, {edited[1]}]" if all(edited) else "", faces, outcome, reason)
+
+
+def judge(found: list[dict[str, Any]], original: boxes.Size, edited: boxes.Size, least: float) -> tuple[str, str]:
+    """Outcome by faces, and the boxes as state.db keeps them."""
+    if not found:
+        return "none", "[]"
+    largest, placed = boxes.measure(found, original, edited)
+    return ("wanted" if largest >= least else "small"), faces_json(placed)
+
+
+def terminal_name(item: Item) -> str:
+    """The name as the user gave it; lone surrogates cannot be stored."""
+    return str(item.get("originalFileName") or "").encode("utf-8", "replace").decode("utf-8")
+
+
+def _taken(item: Item) -> str:
+    taken = item["fileCreatedAt"]
+    if not isinstance(taken, str) or not taken:
+        raise Failure(f"the asset {terminal.safe(item['id'], 64)} has no fileCreatedAt")
+    return taken
+
+
+def _next_millisecond(moment: str) -> str:
+    """Replies are cut to milliseconds, the database has microseconds: the end of one date is the next millisecond."""
+    later = datetime.datetime.fromisoformat(moment) + datetime.timedelta(milliseconds=1)
+    return later.astimezone(datetime.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _regex(glob: str) -> str:
+    """`**/` any folders or none, `**` anything, `*` and `?` within a folder."""
+    signs = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+    return "".join(signs.get(part, re.escape(part)) for part in re.split(r"(\*\*/|\*\*|\*|\?)", glob))

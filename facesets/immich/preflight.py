@@ -1,0 +1,126 @@
+"""Before anything else: is this an Immich that we can read, and whose library does the key open?"""
+
+import json
+import urllib.parse
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .. import files, terminal
+from ..errors import Failure, NotAllowed, Paused, SettingsError
+from .client import Client, Rejected, Transient
+
+NEEDED = ("asset.read", "asset.download", "asset.view", "user.read")
+OLDEST = (2, 0, 0)      # before, search replied no face boxes and downloads lay elsewhere
+FIRST_TRIES = 3         # for the very first request: a wrong address should be told soon
+
+
+@dataclass(frozen=True)
+class Server:
+    version: tuple[int, int, int]
+    owner: str                          # the user's id
+    email: str
+    permissions: frozenset[str] | None  # of the key; None: a login, which may everything
+    local: bool
+
+    def may(self, permission: str) -> bool:
+        return self.permissions is None or bool({"all", permission} & self.permissions)
+
+    @property
+    def boxes_in_search(self) -> bool:
+        """2.x gives every face box with the search."""
+        return self.version < (3, 0, 0)
+
+
+def base_url(text: str) -> str:
+    """The base URL without /api and trailing slashes. Raises SettingsError where it is none."""
+    if not text:
+        raise SettingsError("no server; export IMMICH_URL=https://photos.example.org")
+    url = text.strip().rstrip("/").removesuffix("/api").rstrip("/")
+    try:
+        parts = urllib.parse.urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        host, parts = None, urllib.parse.urlsplit("")
+    if parts.scheme not in ("http", "https") or not host or parts.query or parts.fragment:
+        raise SettingsError(f"IMMICH_URL is {terminal.safe(text)!r}; it must look like https://photos.example.org")
+    if parts.username or parts.password:
+        raise SettingsError("IMMICH_URL holds a user name or password; give the server's address alone")
+    return url
+
+
+def is_local(url: str) -> bool:
+    host = urllib.parse.urlsplit(url).hostname or ""
+    return host in ("localhost", "::1") or host.startswith("127.")
+
+
+def check(client: Client, *, key: bool) -> Server:
+    """Ask the server who it is and who we are. Raises a Failure that says what to do."""
+    url = client.access.url
+    try:
+        if client.json("GET", "/server/ping", attempts=FIRST_TRIES) != {"res": "pong"}:
+            raise SettingsError(f"{url} is not Immich: /api/server/ping does not answer pong; check IMMICH_URL")
+    except Transient as error:
+        if "web page" in str(error) or "other than JSON" in str(error) or str(error).startswith("404"):
+            raise SettingsError(f"{url} has no Immich API: {error}; check IMMICH_URL") from None
+        raise Paused(f"{url} cannot be reached: {error}; mend that") from None
+    except Rejected as error:
+        raise SettingsError(f"{url} has no Immich API ({error}); check IMMICH_URL") from None
+    try:
+        version = _version(client.get("/server/version"))
+        if version < OLDEST:
+            raise Failure(f"{url} is Immich {'.'.join(map(str, version))}; update it to 2.0 or newer")
+        permissions = frozenset(map(str, client.get("/api-keys/me")["permissions"])) if key else None
+        server = Server(version, "", "", permissions, is_local(url))
+        _permitted(server)
+        me = client.get("/users/me")
+        return Server(version, str(me["id"]), str(me["email"]), permissions, is_local(url))
+    except (Transient, Rejected) as error:
+        raise Paused(f"{url} does not answer as it should: {error}") from None
+    except (KeyError, TypeError) as error:
+        raise Failure(f"{url} answers unlike any Immich that we know ({error!r}); is a proxy in between?") from None
+
+
+def is_user(server: Server, label: str, users: Path, bound: str) -> None:
+    """Refuse a key that is not the label's: by users.json, or by the user this label had at its first run (`bound`)."""
+    wanted = ""
+    if users.exists():
+        entry = files.read_json(users).get(label, "")
+        wanted = str(entry.get("id", "")) if isinstance(entry, Mapping) else str(entry)
+    for owner, source in ((wanted, str(users)), (bound, "the first run of this label")):
+        if owner and owner != server.owner:
+            raise NotAllowed(
+                f"this key belongs to {terminal.safe(server.email, 80)} ({server.owner}), but {label} is "
+                f"{terminal.safe(owner, 80)} by {source}; every user needs their own key, "
+                "because an admin's key gives the admin's photos")
+
+
+def login(client: Client, email: str, password: str) -> str:
+    """The token of a new session; close it with `logout`."""
+    try:
+        reply = client.post("/auth/login", {"email": email, "password": password})
+        return str(reply["accessToken"])
+    except NotAllowed:
+        raise NotAllowed("the server refuses IMMICH_EMAIL and IMMICH_PASSWORD; check them") from None
+    except (Transient, Rejected, KeyError, TypeError) as error:
+        raise Paused(f"{client.access.url}: no login ({json.dumps(str(error))[1:-1]})") from None
+
+
+def logout(client: Client) -> None:
+    try:
+        client.json_once("POST", "/auth/logout", {})
+    except (Transient, Rejected, Failure):
+        pass    # the session ends by itself
+
+
+def _version(reply: Any) -> tuple[int, int, int]:
+    return int(reply["major"]), int(reply["minor"]), int(reply["patch"])
+
+
+def _permitted(server: Server) -> None:
+    needed = NEEDED if server.boxes_in_search else (*NEEDED, "face.read")
+    missing = [name for name in needed if not server.may(name)]
+    if missing:
+        raise NotAllowed(f"the key lacks the permission{'s' * (len(missing) > 1)} {', '.join(missing)}; "
+                         "in Immich: Account Settings, API Keys, edit the key")

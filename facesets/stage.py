@@ -1,0 +1,236 @@
+"""One stage run, from an open client to queue.json: list, judge, know, download, hand over."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from . import published, terminal
+from .errors import Paused
+from .immich import download, duplicates, faces, others, workers
+from .immich.client import Client, Rejected, Transient
+from .immich.gate import Gate, Verdict
+from .immich.listing import VISIBILITIES, Listing, Rules, fields
+from .immich.preflight import Server
+from .state import Asset, Photo, State
+
+PUT_OFF = object()
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the operator chose, and where things lie."""
+
+    user: str
+    photos: Path
+    queue: Path
+    databases: tuple[Path, ...]     # state.db of the other users
+    caches: tuple[Path, ...]        # every cache but this user's own
+    to_windows: Callable[[Path], str]
+    workers: int = 8
+    min_face_px: float = 90
+    exclude: tuple[str, ...] = ()
+    retry_rejected: bool = False
+    list_only: bool = False
+
+
+@dataclass
+class Tally:
+    """What this run did, for the summary."""
+
+    faces_by: str = ""
+    listing_requests: int = 0
+    bytes_saved: int = 0
+    gate: Verdict | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def saved(self, number: int) -> None:
+        with self.lock:
+            self.bytes_saved += max(0, number)
+
+
+class Stage:
+    def __init__(self, client: Client, state: State, server: Server, options: Options) -> None:
+        self.client, self.state, self.server, self.options = client, state, server, options
+        self.tally = Tally()
+        self._locks = [threading.Lock() for _ in range(64)]     # one photo is named by one thread
+
+    def run(self) -> None:
+        """Everything; whatever ends it early leaves state.db so that the next run goes on."""
+        published.check_photos(self.state, self.options.photos)
+        others.gather(self.state, self.options.databases, self.options.caches)
+        self._list()
+        self._ask_faces()
+        self.tally.listing_requests = self.client.counts.requests
+        self._know()
+        if not self.options.list_only:
+            self._download()
+
+    def _list(self) -> None:
+        options = self.options
+        rules = Rules(self.server.owner, options.min_face_px, options.exclude, self.server.boxes_in_search)
+        self.state.start_run()
+        with terminal.progress(None, "listing", "assets") as bar:
+            listing = Listing(self.client, self.state, rules, bar.update)
+            wanted = {"withExif": True, "withPeople": rules.boxes_in_search}
+            for visibility in VISIBILITIES:
+                listing.walk({**fields(visibility), **wanted})
+            self.tally.gate = Gate(self.client, listing, self.server).check()
+        self.state.set_meta("listed", str(self.state.run))
+        if options.retry_rejected:
+            with self.state.writing() as db:
+                db.execute("UPDATE assets SET outcome = ? WHERE run = ? AND outcome = 'rejected'",
+                           ("wanted" if rules.boxes_in_search else "ask", self.state.run))
+
+    def _ask_faces(self) -> None:
+        """3.x: faces of the assets that we have no photo of yet."""
+        self._staged_before("ask")
+        if self.server.boxes_in_search:
+            self.tally.faces_by = "search"
+        elif self.server.permissions is None:
+            self.tally.faces_by = "sync stream"
+            faces.from_stream(self.client, self.state, self.options.min_face_px)
+        else:
+            self.tally.faces_by = "one request an asset"
+            self._each("ask", "faces", lambda asset: faces.from_asset(self.client, self.state, asset,
+                                                                      self.options.min_face_px))
+
+    def _staged_before(self, outcome: str) -> None:
+        """What was staged or found elsewhere by an earlier run, and did not change, stays so."""
+        with self.state.writing() as db:
+            for table, settled in (("photos", "have"), ("known", "known"), ("temp.cached", "known")):
+                db.execute(f"UPDATE assets SET outcome = ?, reason = '' WHERE run = ? AND outcome = ? AND sha256 != '' "
+                           f"AND sha256 IN (SELECT sha256 FROM {table})", (settled, self.state.run, outcome))
+
+    def _know(self) -> None:
+        """Settle what the server's checksums tell without a request, and find the twins among the rest."""
+        self._staged_before("wanted")
+        others.local_files(self.state)
+        run = self.state.run
+        with self.state.writing() as db:
+            for table, settled in (("photos", "have"), ("known", "known")):
+                chosen = (f"FROM assets JOIN {table} USING (checksum) WHERE run = ? AND outcome = 'wanted' "
+                          "AND content AND checksum != ''")
+                self.tally.saved(db.execute(f"SELECT COALESCE(SUM(size), 0) {chosen}", (run,)).fetchone()[0])
+                first = f"(SELECT sha256 FROM {table} WHERE {table}.checksum = assets.checksum)"
+                db.execute(f"UPDATE assets SET outcome = ?, sha256 = {first} WHERE id IN (SELECT id {chosen})",
+                           (settled, run))
+            db.execute("UPDATE assets SET twin = ''  WHERE twin != ''")
+            db.execute(EQUAL_CHECKSUMS, (run, run))
+            db.execute("CREATE TEMP TABLE IF NOT EXISTS sizes (size INTEGER PRIMARY KEY, first TEXT)")
+            db.execute("DELETE FROM sizes")
+            db.execute(SHARED_SIZES, (run,))
+            db.execute(KNOWN_SIZES)
+            db.execute(EQUAL_SIZES, (run,))
+
+    def _download(self) -> None:
+        self._each("wanted", "photos", self._photo)
+
+    def _each(self, outcome: str, what: str, work: Callable[[Asset], object]) -> None:
+        """Do `work` for every asset of this outcome: those that may have a twin come after those that have none."""
+        total = self.state.counts().get(outcome, 0)
+        with terminal.progress(total, what, what) as bar:
+            def step(asset: Asset) -> None:
+                if work(asset) is not PUT_OFF:
+                    bar.update()
+
+            def source() -> Any:
+                for where in ("twin = ''", "twin != '' AND twin NOT LIKE '%?'", "twin LIKE '%?'"):
+                    yield from self.state.walk(f"outcome = '{outcome}' AND {where}")
+            self._jobs = workers.Jobs(source())
+            workers.run(self._jobs, step, self.options.workers, self.client.stop)
+
+    def _photo(self, asset: Asset) -> object:
+        """One asset to its end, to the next run, or back among the jobs."""
+        try:
+            if self._twin_is_known(asset):
+                return None
+            if asset.twin.endswith("?") and duplicates.ends_decide(asset.name, asset.size):
+                head = self.client.retrying(lambda: download.piece(self.client, asset, tail=False))
+                self._jobs.put_off(replace(asset, twin=f"{asset.twin[:-1]}:{duplicates.digest(head)}"))
+                return PUT_OFF
+            self._take(asset, self._fetch(asset))
+        except Transient as error:
+            self.state.settle(asset.id, "error", str(error))
+        except Rejected as error:
+            self.state.settle(asset.id, "rejected", str(error))
+        except OSError as error:
+            raise Paused(f"{self.options.photos}: {error.strerror or error}; make room or mend it") from None
+        return None
+
+    def _twin_is_known(self, asset: Asset) -> bool:
+        """Are its bytes known by now, by checksum or by both ends?"""
+        kind, *rest = asset.twin.split(":")
+        if kind == "checksum":
+            rows = self._found("checksum = ?", asset.checksum)
+        elif kind == "size" and len(rest) == 2:
+            rows = self._found("bytes = ? AND head = ?", asset.size, rest[1])
+            if rows and asset.size > duplicates.PIECE:
+                tail = self.client.retrying(lambda: download.piece(self.client, asset, tail=True))
+                rows = self._found("bytes = ? AND head = ? AND tail = ?", asset.size, rest[1], duplicates.digest(tail))
+        else:
+            rows = None
+        if not rows:
+            return False
+        self.state.settle(asset.id, rows[0], sha256=rows[1])
+        self.tally.saved(asset.size - (2 * duplicates.PIECE if kind == "size" else 0))
+        return True
+
+    def _found(self, where: str, *values: Any) -> tuple[str, str] | None:
+        for table, outcome in (("photos", "have"), ("known", "known")):
+            row = self.state.one(f"SELECT sha256 FROM {table} WHERE {where} LIMIT 1", *values)
+            if row:
+                return outcome, row[0]
+        return None
+
+    def _fetch(self, asset: Asset) -> download.Got:
+        folder = self.options.photos
+        if not download.needs_preview(asset):
+            got = self.client.retrying(lambda: download.original(self.client, asset, folder))
+            if download.readable(got.part, asset):
+                return got
+            got.part.unlink()
+        got = self.client.retrying(lambda: download.preview(self.client, asset, folder))
+        if not download.readable(got.part, asset):
+            got.part.unlink()
+            raise Rejected("neither the file nor the server's preview of it can be decoded")
+        return got
+
+    def _take(self, asset: Asset, got: download.Got) -> None:
+        """Name the file and record it, or let it go where its bytes are known after all."""
+        photo = got.photo
+        with self._locks[int(photo.sha256[:2], 16) % len(self._locks)]:
+            outcome = "have" if self.state.one("SELECT 1 FROM photos WHERE sha256 = ?", photo.sha256) else ""
+            for table in ("known", "cached"):
+                if not outcome and self.state.one(f"SELECT 1 FROM {table} WHERE sha256 = ?", photo.sha256):
+                    outcome = "known"
+            if outcome:
+                got.part.unlink()
+            else:
+                download.keep(got)
+            with self.state.writing() as db:
+                if not outcome:
+                    db.execute(f"INSERT INTO photos ({', '.join(PHOTO)}) VALUES ({', '.join('?' * len(PHOTO))})",
+                               [getattr(photo, name) for name in PHOTO])
+                db.execute("UPDATE assets SET outcome = ?, reason = '', sha256 = ? WHERE id = ?",
+                           (outcome or "have", photo.sha256, asset.id))
+
+
+PHOTO = tuple(Photo.__dataclass_fields__)
+
+EQUAL_CHECKSUMS = """
+UPDATE assets SET twin = 'checksum:' || checksum WHERE run = ? AND outcome = 'wanted' AND content AND checksum IN (
+    SELECT checksum FROM assets WHERE run = ? AND outcome = 'wanted' AND content
+    GROUP BY checksum HAVING COUNT(*) > 1)"""
+SHARED_SIZES = """
+INSERT OR REPLACE INTO sizes SELECT size, MIN(taken || ' ' || id) FROM assets
+WHERE run = ? AND outcome = 'wanted' AND size > 0 GROUP BY size HAVING COUNT(*) > 1 AND SUM(NOT content) > 0"""
+KNOWN_SIZES = """
+INSERT OR REPLACE INTO sizes SELECT bytes, '' FROM (SELECT bytes FROM photos UNION SELECT bytes FROM known)
+WHERE bytes IN (SELECT size FROM assets WHERE outcome = 'wanted' AND NOT content)"""
+# The first of a size holds it; every other file of an external library waits for it and then shows its head.
+EQUAL_SIZES = """
+UPDATE assets SET twin = 'size:' || assets.size || IIF(content OR first = taken || ' ' || id, '', '?')
+FROM sizes WHERE sizes.size = assets.size AND run = ? AND outcome = 'wanted' AND twin = ''
+AND (NOT content OR first = taken || ' ' || id)"""

@@ -1,0 +1,194 @@
+"""Stage one Immich user's photos: every image asset that shows a face big enough to use, exactly once.
+
+Reads   the Immich server, other users' state.db and every cache in work/cache (what is known is not downloaded)
+Writes  work/immich/<user>/state.db, queue.json and photos/ (or STAGE_DIR/<user>/photos)
+Run     export IMMICH_URL=https://photos.example.org IMMICH_API_KEY=...      # that user's own key
+        python immich_stage.py --user peter --workers 8
+        The key may lie in a file of mode 0600 instead: IMMICH_API_KEY_FILE. For Immich 3.x a login (IMMICH_EMAIL and
+        IMMICH_PASSWORD, or IMMICH_LOGIN_FILE of mode 0600 with these two lines) instead of a key gives all face boxes
+        in one request. Neither is ever a flag.
+If the server goes away, everything is saved, and the same command goes on. Ctrl-C and SIGTERM do the same.
+Exit    0 done · 1 failed · 2 paused, run the same command again · 64 usage · 77 key refused · 78 settings
+"""
+
+import argparse
+import contextlib
+import json
+import re
+import shlex
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import config
+from facesets import files, paths, published, terminal
+from facesets.errors import OK, Failure, Paused, SettingsError
+from facesets.immich import preflight
+from facesets.immich.breaker import Breaker
+from facesets.immich.client import Access, Client, Transient
+from facesets.stage import Options, Stage
+from facesets.state import State
+
+
+@terminal.script
+def main(argv: Sequence[str] | None = None) -> int:
+    args = parse_args(argv)
+    where, server = config.load(config.Paths, args), config.load(config.Server, args)
+    staging = config.load(config.Staging, args)
+    terminal.stop_on_terminate()
+    user_dir = where.user_dir(args.user)
+    with files.only_one(user_dir / "stage.lock", f"immich_stage.py --user {args.user}"):
+        state = State(user_dir / "state.db")
+        try:
+            with connected(server, staging, args) as (client, key):
+                return stage_user(client, key, state, options_of(args, where, staging), args)
+        except Paused as error:
+            raise Paused(f"{error}; to go on: {command(argv)}") from None
+        finally:
+            state.close()
+
+
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = terminal.Parser(__doc__, prog="immich_stage.py")
+    parser.add_argument("--user", required=True, metavar="LABEL", help="your label for whose library it is")
+    parser.add_argument("--dry-run", action="store_true", help="list and judge every asset, download nothing")
+    parser.add_argument("--json", action="store_true", help="print the summary to stdout as one JSON object")
+    parser.add_argument("--retry-rejected", action="store_true", help="ask again for assets that were given up")
+    parser.add_argument("--wait-for-server", default="0", metavar="TIME", type=duration,
+                        help="wait so long (90s, 30m, 2h) for a server that is away, instead of exiting (default 0)")
+    config.add_flags(parser, config.Paths, only=("data_root", "stage_dir"))
+    config.add_flags(parser, config.Server, config.Staging)
+    args = parser.parse_args(argv)
+    config.user_label(args.user)
+    return args
+
+
+def duration(text: str) -> float:
+    match = re.fullmatch(r"(\d{1,6})([smh]?)", text)
+    if not match:
+        raise argparse.ArgumentTypeError(f"{terminal.safe(text)!r} is no time such as 90s, 30m or 2h")
+    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
+
+
+def options_of(args: argparse.Namespace, where: config.Paths, staging: config.Staging) -> Options:
+    if staging.workers < 1 or staging.workers > 64:
+        raise SettingsError(f"--workers is {staging.workers}; 1 to 64 make sense")
+    own = where.user_dir(args.user) / "state.db"
+    try:
+        shares = paths.parse_shares(staging.windows_shares)
+    except ValueError as error:
+        raise SettingsError(f"FACESETS_WINDOWS_SHARES: {error}") from None
+    return Options(
+        user=args.user, photos=where.photos(args.user), queue=where.queue(args.user),
+        databases=tuple(sorted(path for path in own.parent.parent.glob("*/state.db") if path != own)),
+        caches=tuple(sorted(path for path in where.caches.glob("*.npz") if path != where.cache(args.user))),
+        to_windows=partial(paths.wsl_to_win, shares=shares), workers=staging.workers, min_face_px=staging.min_face_px,
+        exclude=staging.exclude, retry_rejected=args.retry_rejected, list_only=args.dry_run)
+
+
+@contextlib.contextmanager
+def connected(server: config.Server, staging: config.Staging, args: argparse.Namespace
+              ) -> Iterator[tuple[Client, bool]]:
+    """A client, and whether it has a key (else a login, which is closed in the end)."""
+    url = preflight.base_url(server.immich_url)
+    if url.startswith("http:") and not preflight.is_local(url):
+        terminal.say(f"warning: {url} is not encrypted; key and photos can be read on the way")
+    if server.ca_file and not server.ca_file.is_file():
+        raise SettingsError(f"--ca-file {server.ca_file} does not exist")
+    login = config.login(server)
+    stop = threading.Event()
+
+    def client(header: tuple[str, str]) -> Client:
+        breaker = Breaker(staging.workers, args.wait_for_server, server.retry_pause, terminal.say)
+        made = Client(Access(url, header, server.ca_file, server.connect_timeout, server.read_timeout,
+                             server.retry_pause), breaker, stop)
+        breaker.pause, breaker.probe = made.pause, partial(probe, made)
+        return made
+
+    if not login:
+        yield client(("x-api-key", config.api_key(server))), True
+        return
+    token = preflight.login(client(("X-Client", "face-sets")), *login)
+    made = client(("Authorization", f"Bearer {token}"))
+    try:
+        yield made, False
+    finally:
+        preflight.logout(made)
+
+
+def probe(client: Client) -> str:
+    """Why the server cannot be asked, "" if it can."""
+    try:
+        client.json_once("GET", "/users/me")
+    except Transient as error:
+        return str(error)
+    return ""
+
+
+def stage_user(client: Client, key: bool, state: State, options: Options, args: argparse.Namespace) -> int:
+    """Run the stage, and hand over and sum up what is there, however it ended."""
+    started = time.monotonic()
+    server = preflight.check(client, key=key)
+    preflight.is_user(server, options.user, options.queue.parent.parent / "users.json", state.meta("owner"))
+    state.set_meta("owner", server.owner)
+    stage = Stage(client, state, server, options)
+    ended: BaseException | None = None
+    try:
+        stage.run()
+    except (Failure, KeyboardInterrupt) as error:
+        ended = error
+    listed = state.meta("listed") == str(state.run)
+    if listed and not options.list_only:
+        hand_over(state, options, client.access.url, complete=ended is None)
+    if listed:
+        report(summary(stage, client, state, time.monotonic() - started), state, args)
+    if isinstance(ended, KeyboardInterrupt):
+        raise Paused("stopped; everything is saved")
+    if ended:
+        raise ended
+    return OK
+
+
+def hand_over(state: State, options: Options, url: str, complete: bool) -> None:
+    published.settle_names(state, options.photos)
+    published.write_queue(state, options.queue, options.user, url, options.photos, options.to_windows)
+    if complete:
+        with state.writing() as db:
+            db.execute("UPDATE photos SET published = 1 WHERE NOT published")
+
+
+def summary(stage: Stage, client: Client, state: State, elapsed: float) -> dict[str, Any]:
+    tally, gate = stage.tally, stage.tally.gate
+    return {
+        **published.counts(state), "requests": client.counts.requests,
+        "requests_before_downloads": tally.listing_requests or client.counts.requests,
+        "bytes_downloaded": client.counts.bytes, "bytes_saved": tally.bytes_saved, "elapsed": round(elapsed, 3),
+        "faces_by": tally.faces_by, "gate_held": bool(gate and gate.held), "gate_by": gate.by if gate else "",
+        "gate_fetched": gate.fetched if gate else 0, "gate_missing": gate.missing if gate else [],
+        "gate_extra": gate.extra if gate else [],
+    }
+
+
+def report(values: dict[str, Any], state: State, args: argparse.Namespace) -> None:
+    terminal.say(published.text(values))
+    for name in ("gate_missing", "gate_extra"):
+        for asset_id in values[name][:20]:
+            terminal.say(f"  {name}: {terminal.safe(asset_id, 64)}")
+    for name, outcome, reason in published.errors(state):
+        terminal.say(f"  {outcome}: {terminal.safe(name, 80)}: {terminal.safe(reason, 200)}")
+    if args.json:
+        print(json.dumps(values))
+
+
+def command(argv: Sequence[str] | None) -> str:
+    """What the operator typed, to be typed again."""
+    return shlex.join(["python", Path(sys.argv[0]).name if argv is None else "immich_stage.py",
+                       *(sys.argv[1:] if argv is None else argv)])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
