@@ -1,0 +1,253 @@
+"""A faceset on its way to disk: what it is made of, which pictures it wants, and the folder that comes of it.
+
+`plan` chooses, `wishes` says which pictures are missing, `assemble` writes the folder into a change of the library.
+An existing folder keeps its pictures: they only change places. What a person did in it holds: a picture that was
+deleted is not made again, one that was changed stays as it is, a foreign file is never overwritten.
+"""
+
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from .. import cache, files, quality
+from ..library import folder as folders
+from ..library.folder import Contents, Record
+from ..library.members import pick
+from ..library.store import Session
+from . import embeddings, fsz
+from .crop import NEVER, Detect
+from .render import Made, Wish, render
+from .select import Selection, best_first, select, varied
+
+BY_HAND = "its picture was deleted by hand"
+
+
+@dataclass(frozen=True)
+class Options:
+    """How facesets are made; the fields of config.Exporting."""
+
+    image_size: int = 512
+    padding: float = 0.5
+    outlier_distance: float | None = None   # None: the model's known_distance
+    duplicate_similarity: float = 0.95
+    top: int = 8
+    export_workers: int = 2
+
+
+@dataclass
+class Draft:
+    record: Record                      # folder, number, name and what else is settled already
+    members: cache.Cache                # N faces
+    keys: list[str] = field(default_factory=list)
+    selection: Selection | None = None
+    have: dict[str, dict[str, Any]] = field(default_factory=dict)   # face key -> its entry in the manifest so far
+    notes: list[str] = field(default_factory=list)
+    pictured: list[int] = field(default_factory=list)               # rows with a picture, best first
+
+
+def existing(session: Session, folder: str) -> tuple[Record, Contents]:
+    """Manifest and faces of a folder of the library, as the change of `session` would leave them."""
+    return (folders.read_record(session.change.current(f"{folder}/{folders.MANIFEST}")),
+            folders.read_faces(session.change.current(f"{folder}/{folders.FACES}")))
+
+
+def plan(session: Session, record: Record, members: cache.Cache, options: Options,
+         refused: Mapping[str, str] = MappingProxyType({})) -> Draft:
+    """Choose the faces of a faceset.
+
+    record.faces says which pictures it has, record.not_this which faces are not in it, and `refused` which ones get no
+    picture and why (face key -> reason).
+    """
+    keys = cache.face_keys(members)
+    draft = Draft(record, members, keys)
+    refused = {**refused, **{item["face"]: item["reason"] for item in record.left_out
+                             if item["reason"] in (BY_HAND, *NEVER)}}
+    for entry in record.faces:
+        place = session.change.current(f"{record.folder}/{entry['file']}")
+        if not place.is_file():
+            refused[entry["face"]] = BY_HAND
+            draft.notes.append(f"{record.folder}/{entry['file']} was deleted by hand, so it stays away")
+        else:
+            if files.sha256_of(place) != record.files.get(entry["file"]):
+                draft.notes.append(f"{record.folder}/{entry['file']} was changed by hand, so it is kept as it is")
+            draft.have[entry["face"]] = entry
+    refused |= {key: "not this person" for key in record.not_this}
+    rows = [row for row, key in enumerate(keys) if key not in refused]
+    names = [Path(members.photos[photo].path).name for photo in members.faces["photo"]]
+    outlier = options.outlier_distance or members.model.known_distance
+    chosen = select(members.embeddings[rows], members.faces["quality"][rows], members.faces["photo"][rows],
+                    [names[row] for row in rows], outlier, options.duplicate_similarity)
+    distance = np.full(len(keys), np.nan, np.float32)
+    distance[rows] = chosen.distance
+    reasons = {rows[index]: reason for index, reason in chosen.reasons.items()}
+    reasons |= {row: refused[key] for row, key in enumerate(keys) if key in refused}
+    draft.selection = Selection([rows[index] for index in chosen.order], reasons, distance)
+    return draft
+
+
+def wishes(drafts: Iterable[Draft]) -> dict[str, list[Wish]]:
+    """Pictures that are still to be made, by photo, so that each photo is decoded once."""
+    wanted: dict[str, list[Wish]] = {}
+    for draft in drafts:
+        assert draft.selection
+        for row in draft.selection.order:
+            if draft.keys[row] not in draft.have:
+                face = draft.members.faces[row]
+                path = draft.members.photos[face["photo"]].path
+                x1, y1, x2, y2 = (float(side) for side in face["box"])
+                wanted.setdefault(path, []).append(Wish(draft.keys[row], (x1, y1, x2, y2)))
+    return wanted
+
+
+def picture(session: Session, drafts: Sequence[Draft], options: Options,
+            open_detector: Callable[[], Detect]) -> dict[str, Made | str]:
+    """Make the missing pictures of `drafts`, and settle which rows of each have one."""
+    wanted = wishes(drafts)
+    made = render(wanted, session.change.folder / "pictures", open_detector(), options.image_size, options.padding,
+                  options.export_workers) if wanted else {}
+    for draft in drafts:
+        assert draft.selection
+        draft.pictured = []
+        for row in draft.selection.order:
+            found = made.get(draft.keys[row])
+            if isinstance(found, str):
+                draft.selection.reasons[row] = found
+            else:
+                draft.pictured.append(row)
+    return made
+
+
+def assemble(session: Session, draft: Draft, made: dict[str, Made | str], options: Options) -> Record:
+    """Write the folder of a draft with at least one picture into the change; its new manifest."""
+    record, members, change = draft.record, draft.members, session.change
+    pictured = set(draft.pictured)
+    rest = [row for row in best_first(members.faces["quality"], np.zeros(len(members.faces))) if row not in pictured]
+    rank = np.zeros(len(draft.keys), np.int32)
+    rank[:len(draft.pictured)] = np.arange(1, len(draft.pictured) + 1)
+    centroid = folders.unit_mean(members.embeddings[draft.pictured])
+    distance = 1 - members.embeddings @ centroid
+
+    entries, written = _pictures(session, draft, made, distance)
+    chosen = varied(members.faces["quality"][draft.pictured], members.faces["yaw"][draft.pictured],
+                    members.faces["pitch"][draft.pictured], np.array([item["light"] for item in entries]), options.top)
+    new = replace(
+        record, centroid=[round(float(value), 7) for value in centroid], model=asdict(members.model),
+        spread=round(float(distance[draft.pictured].mean()), 4),
+        eras=folders.years_of(members.photos[members.faces["photo"][row]] for row in draft.pictured),
+        users=_users(members), faces=entries, top=sorted(entries[index]["file"] for index in chosen),
+        left_out=[_left_out(draft, row, distance) for row in rest])
+    folders.write_faces(change.write(f"{record.folder}/{folders.FACES}"),
+                        Contents(pick(members, [*draft.pictured, *rest]), rank, centroid))
+    tools = [folders.FACES, *_tools(session, draft, new)]
+    if folders.NAME not in change.names(record.folder):
+        files.write_bytes(change.write(f"{record.folder}/{folders.NAME}"),
+                          f"{new.name or new.proposed_name}\n".encode("utf-8", "replace"))
+        tools.append(folders.NAME)
+    elif folders.NAME in record.files:
+        written[folders.NAME] = record.files[folders.NAME]
+    written |= {name: files.sha256_of(change.current(f"{record.folder}/{name}")) for name in tools}
+    for name in set(record.files) - set(written):
+        change.remove(f"{record.folder}/{name}")
+    new.files = dict(sorted(written.items()))
+    folders.write_record(change.write(f"{record.folder}/{folders.MANIFEST}"), new)
+    return new
+
+
+def _pictures(session: Session, draft: Draft, made: dict[str, Made | str],
+              distance: np.ndarray) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """Put the pictures under the names of their ranks; the entries of the manifest, and the SHA-256 of each file."""
+    folder, change, members = draft.record.folder, session.change, draft.members
+    foreign = set(change.names(folder)) - set(draft.record.files)
+    sources = {key: _source(session, f"{folder}/{entry['file']}", key) for key, entry in draft.have.items()}
+    entries: list[dict[str, Any]] = []
+    written: dict[str, str] = {}
+    number = 0
+    for row in draft.pictured:
+        key, number = draft.keys[row], number + 1
+        while f"{number:04d}.png" in foreign:   # a person's file of that name stays
+            number += 1
+        name, found, old = f"{number:04d}.png", made.get(key), draft.have.get(key)
+        if isinstance(found, Made):
+            isolation, light = found.isolation, list(found.light)
+            os.rename(found.path, change.write(f"{folder}/{name}"))
+        else:
+            assert old
+            isolation, light = old["isolation"], old["light"]
+            if old["file"] != name or change.folder in sources[key].parents:
+                _link(sources[key], change.write(f"{folder}/{name}"))
+        entries.append(_entry(members, row, len(entries) + 1, name, float(distance[row]), isolation, light))
+        written[name] = files.sha256_of(change.current(f"{folder}/{name}"))
+    return entries, written
+
+
+def _source(session: Session, path: str, key: str) -> Path:
+    """Where the bytes of an existing picture are; one staged by this very change makes room for its successor."""
+    place = session.change.current(path)
+    if session.change.new not in place.parents:
+        return place
+    aside = files.private_folder(session.change.folder / "pictures") / (key.replace("@", "-") + ".png")
+    os.rename(place, aside)
+    return aside
+
+
+def _link(source: Path, target: Path) -> None:
+    """The same picture under another name: a hard link where the file system has them."""
+    target.unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
+def _entry(members: cache.Cache, row: int, rank: int, name: str, distance: float, isolation: str,
+           light: Sequence[float]) -> dict[str, Any]:
+    face = members.faces[row]
+    return {"rank": rank, "file": name, **_who(members, row), "distance": round(distance, 4),
+            "isolation": isolation, "light": list(light),
+            "box": [round(float(side), 1) for side in face["box"]],
+            "parts": {part: round(float(value[0]), 4)
+                      for part, value in quality.parts(members.faces[row:row + 1]).items()}}
+
+
+def _left_out(draft: Draft, row: int, distance: np.ndarray) -> dict[str, Any]:
+    assert draft.selection
+    return {**_who(draft.members, row), "distance": round(float(distance[row]), 4),
+            "reason": draft.selection.reasons.get(row, "")}
+
+
+def _who(members: cache.Cache, row: int) -> dict[str, Any]:
+    face = members.faces[row]
+    photo = members.photos[face["photo"]]
+    return {"face": cache.face_key(photo.sha256, face["box"]), "photo": photo.path, "sha256": photo.sha256,
+            "asset_id": photo.asset_id, "user": photo.user, "taken_at": photo.taken_at,
+            "quality": round(float(face["quality"]), 4)}
+
+
+def _users(members: cache.Cache) -> dict[str, int]:
+    return dict(sorted(Counter(members.photos[photo].user for photo in members.faces["photo"]).items()))
+
+
+def _tools(session: Session, draft: Draft, record: Record) -> list[str]:
+    """Write the files of the swap tools; their names."""
+    folder, change = record.folder, session.change
+    base = Path(folder).name
+    names, top = [], [item for item in record.faces if item["file"] in record.top]
+    for which, chosen in (("all", record.faces), ("top8", top)):
+        names.append(f"{base}_{which}.fsz")
+        fsz.write(change.write(f"{folder}/{names[-1]}"),
+                  [(item["file"], change.current(f"{folder}/{item['file']}")) for item in chosen],
+                  {"faceset": base, "name": record.name or record.proposed_name,
+                   "faces": [{"file": item["file"], "quality": item["quality"]} for item in chosen]})
+    if embeddings.usable(draft.members.model):
+        raw = draft.members.raw[draft.pictured]
+        embeddings.reactor(change.write(f"{folder}/{base}.safetensors"), draft.members.faces[draft.pictured[0]],
+                           raw.mean(axis=0), len(raw))
+        names.append(f"{base}.safetensors")
+    return names

@@ -1,0 +1,61 @@
+"""Embedding files of swap tools: ReActor's face model and VisoMaster's list. Only for the recogniser they use.
+
+Both feed the inswapper, which takes embeddings of buffalo_l's w600k_r50 (512-d); those of another recogniser would load
+and give a wrong face, so they are not written. Both tools average raw embeddings, not unit ones.
+"""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import save
+
+from .. import cache, files
+
+W600K_R50 = "4c06341c33c2ca1f86781dab0e829f88ad5b64be9fba56e56bc9ebdefc619e43"
+VISOMASTER = "visomaster_embeddings.json"
+UNKNOWN = "landmark_3d_68 landmark_2d_106 gender age"
+
+
+def usable(model: cache.Model) -> bool:
+    """Whether swap tools can use embeddings of `model`."""
+    return model.sha256 == W600K_R50 and model.dimension == 512
+
+
+def reactor(path: Path, best: np.void, raw_mean: np.ndarray, faces: int) -> None:
+    """Write ReActor's face model: the mean raw embedding (512,) of `faces` faces, the rest from the best FACE row.
+
+    Nine keys, as its `load_face_model` gives them to insightface's Face; what we do not know is zero (gender -1) and
+    named in the metadata.
+    """
+    tensors: dict[str, np.ndarray] = {
+        "bbox": np.asarray(best["box"], np.float32),
+        "kps": np.asarray(best["landmarks"], np.float32),
+        "det_score": np.array(best["det_score"], np.float32),
+        "landmark_3d_68": np.zeros((68, 3), np.float32),
+        "pose": np.array([best["pitch"], best["yaw"], best["roll"]], np.float32),
+        "landmark_2d_106": np.zeros((106, 2), np.float32),
+        "embedding": np.asarray(raw_mean, np.float32),
+        "gender": np.array(-1, np.int64),
+        "age": np.array(0, np.int64),
+    }
+    files.write_bytes(path, save(tensors, {"made_by": "face-sets", "faces": str(faces), "unknown": UNKNOWN}))
+
+
+def visomaster_means(path: Path) -> dict[str, np.ndarray]:
+    """Name -> mean raw embedding of a list that `visomaster` wrote; empty where there is none that can be read."""
+    try:
+        return {str(item["name"]): np.array(item["embedding_store"]["Inswapper128ArcFace"], np.float32)
+                for item in json.loads(path.read_bytes())}
+    except (OSError, KeyError, TypeError, ValueError, RecursionError):
+        return {}
+
+
+def visomaster(path: Path, means: Iterable[tuple[str, np.ndarray]]) -> None:
+    """Write VisoMaster's list: a name and the mean raw embedding (512,) of every faceset."""
+    entries: list[dict[str, Any]] = [
+        {"name": name, "embedding_store": {"Inswapper128ArcFace": [round(float(value), 6) for value in mean]}}
+        for name, mean in means]
+    files.write_json(path, entries)

@@ -1,0 +1,97 @@
+"""Which faces of one identity get a picture, in which order, and why the others do not. Pure: arrays in, reasons out.
+
+Words: n faces of one identity, D dimensions; `cos-dist` = 1 - cosine similarity.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..library.folder import unit_mean
+
+# How far apart two pictures are: degrees of head turn, and light, until they count as wholly different.
+YAW_SPAN, PITCH_SPAN, LIGHT_SPAN = 40.0, 30.0, 0.35
+VARIETY = 0.35          # share of the choice that goes to variety; the rest is quality
+
+OUTLIER = "{:.2f} from the centroid, more than {:.2f}"
+SAME_PHOTO = "another face of the same photo is nearer to the centroid"
+DUPLICATE = "near-duplicate of {} (similarity {:.2f})"
+
+
+@dataclass(frozen=True)
+class Selection:
+    """order: indices of the chosen, best quality first; reasons: index -> why it was left out."""
+
+    order: list[int]
+    reasons: dict[int, str]
+    distance: np.ndarray    # (n,) float32 cos-dist of every face to the centroid of the chosen
+
+    @property
+    def outliers(self) -> list[int]:
+        """Left out because they may be somebody else; the others are this person."""
+        return [index for index, reason in self.reasons.items() if "from the centroid" in reason]
+
+
+def select(embeddings: np.ndarray, quality: np.ndarray, photo: np.ndarray, names: Sequence[str], outlier: float,
+           duplicate: float) -> Selection:
+    """Choose among the faces of one identity.
+
+    embeddings (n, D) unit rows, quality (n,) 0..1, photo (n,) a number per photo, names (n) what to call a face in a
+    reason; outlier: cos-dist to the centroid; duplicate: similarity. Empty input gives an empty selection.
+    """
+    reasons: dict[int, str] = {}
+    if not len(embeddings):
+        return Selection([], reasons, np.zeros(0, np.float32))
+    centroid = unit_mean(embeddings)
+    for _ in range(2):      # outliers pull the first centroid towards them
+        near = 1 - embeddings @ centroid <= outlier
+        if not near.any():
+            near[(embeddings @ centroid).argmax()] = True
+        centroid = unit_mean(embeddings[near])
+    distance = (1 - embeddings @ centroid).astype(np.float32)
+    for far in np.flatnonzero(distance > outlier):
+        reasons[int(far)] = OUTLIER.format(distance[far], outlier)
+    _one_per_photo(distance, photo, reasons)
+    kept: list[int] = []
+    for index in best_first(quality, distance):
+        if index in reasons:
+            continue
+        likeness = embeddings[kept] @ embeddings[index] if kept else np.zeros(0)
+        if len(likeness) and likeness.max() >= duplicate:
+            reasons[index] = DUPLICATE.format(names[kept[int(likeness.argmax())]], likeness.max())
+        else:
+            kept.append(index)
+    return Selection(kept, dict(sorted(reasons.items())), distance)
+
+
+def best_first(quality: np.ndarray, distance: np.ndarray) -> list[int]:
+    """Indices by quality, equal ones by nearness, then as they came."""
+    return [int(index) for index in np.lexsort((distance, -quality.astype(np.float64)))]
+
+
+def _one_per_photo(distance: np.ndarray, photo: np.ndarray, reasons: dict[int, str]) -> None:
+    nearest: dict[int, int] = {}
+    for index in np.argsort(distance, kind="stable"):
+        if int(index) not in reasons and nearest.setdefault(int(photo[index]), int(index)) != int(index):
+            reasons[int(index)] = SAME_PHOTO
+
+
+def varied(quality: np.ndarray, yaw: np.ndarray, pitch: np.ndarray, light: np.ndarray, count: int) -> list[int]:
+    """Indices of at most `count` faces of high quality that differ in pose and light; the best one first.
+
+    quality (n,) 0..1; yaw, pitch (n,) degrees; light (n, 2) brightness 0..1 and side light -1..1. Greedy: each next
+    face is the one with the best mix of its quality and of its distance to the most similar face taken so far.
+    """
+    if not len(quality):
+        return []
+    place = np.column_stack([yaw / YAW_SPAN, pitch / PITCH_SPAN, light / LIGHT_SPAN]).astype(np.float64)    # (n, 4)
+    place = np.nan_to_num(place)
+    taken = [int(np.argmax(quality))]
+    apart = np.linalg.norm(place - place[taken[0]], axis=1)     # (n,) distance to the nearest taken one
+    while len(taken) < min(count, len(quality)):
+        worth = (1 - VARIETY) * quality + VARIETY * np.minimum(apart, 1)
+        worth[taken] = -np.inf
+        taken.append(int(np.argmax(worth)))
+        apart = np.minimum(apart, np.linalg.norm(place - place[taken[-1]], axis=1))
+    return taken

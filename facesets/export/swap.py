@@ -1,0 +1,152 @@
+"""export-swap: carry out a proposal, all of it or nothing.
+
+`cluster_immich.py` and `sort_faces.py` call it so:
+
+    embedding = config.load(config.Embedding, args)
+    summary = swap.export(Library(paths.library), proposal, [cache.read(path), ...],
+                          detector.opener(embedding.model, embedding.models_dir, embedding.provider),
+                          swap.Options(**asdict(config.load(config.Exporting, args))), min_faces=6)
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+
+from .. import cache, terminal
+from ..errors import Failure
+from ..library.folder import Record
+from ..library.members import Index, without_twins
+from ..library.store import Library
+from ..proposal import Group, Proposal
+from . import draft as drafts
+from . import embeddings
+from .crop import Detect
+from .draft import Draft, Options
+from .render import Made
+from .run import Run, Summary, changing
+
+__all__ = ["Options", "export"]
+
+
+DEFAULTS = Options()
+
+
+def export(library: Library, proposal: Proposal, caches: Sequence[cache.Cache], open_detector: Callable[[], Detect],
+           options: Options = DEFAULTS, *, min_faces: int = 6, extend: bool = False, candidates: bool = False,
+           dry_run: bool = False) -> Summary:
+    """Make a faceset of every group of `proposal.facesets`, in one change of `library`; what exists stays as it is.
+
+    caches         hold the faces that the proposal names by key; photos are read from the paths in them
+    open_detector  called once, and only if a picture has to be made; gives `detect(bgr) -> boxes, scores, landmarks`
+    min_faces      fewer pictures than this, and the faceset goes to _masked/ (if faces could not be shown alone) or is
+                   left for a later run (if too few were chosen)
+    extend         also append `proposal.extend` to the facesets that it names
+    candidates     also export `proposal.thin`, into _thin/
+    A group whose faces some folder of the library holds already adds nothing, so the same proposal twice adds nothing.
+    Raises Failure if a cache is of another recogniser than the library or lacks a face; then nothing has changed.
+    """
+    if not caches:
+        raise Failure("no cache to take the faces from; run embed_worker.py first")
+    index = Index(caches)
+    with changing(library, "export-swap", proposal.run, dry_run) as run:
+        run.session.use_model(caches[0].model)
+        settled = library.settled()
+        new = [_new_draft(run, group, index, settled, proposal, options, min_faces) for group in proposal.facesets]
+        thin = [_thin_draft(run, group, index, settled, proposal, options) for group in proposal.thin] \
+            if candidates else []
+        grown = [_grown_draft(run, folder, [face.face for face in faces], index, settled, options)
+                 for folder, faces in sorted(proposal.extend.items())] if extend else []
+        finish(run, [item for item in [*new, *thin, *grown] if item], open_detector, options, min_faces)
+        if (new or thin) and not embeddings.usable(caches[0].model):
+            run.summary.notes.append(f"{caches[0].model.name}: ReActor and VisoMaster files are not written, those "
+                                     "tools need embeddings of buffalo_l (w600k_r50)")
+    return run.summary
+
+
+def finish(run: Run, made: Sequence[Draft], open_detector: Callable[[], Detect], options: Options,
+           min_faces: int = 1) -> None:
+    """Make the pictures of all drafts, each photo decoded once, and put their folders into the run."""
+    if run.summary.dry_run:
+        for draft in made:
+            assert draft.selection
+            run.summary.facesets.append(draft.record.folder)
+            run.summary.count("pictures", len(draft.selection.order))
+        return
+    pictures = drafts.picture(run.session, made, options, open_detector)
+    for draft in made:
+        run.summary.notes += draft.notes
+        _place(run, draft, pictures, options, min_faces)
+
+
+def _place(run: Run, draft: Draft, pictures: dict[str, Made | str], options: Options, min_faces: int) -> None:
+    """Assemble one folder where it belongs: with the others, or aside."""
+    assert draft.selection
+    folder, where, grown = draft.record.folder, "facesets", bool(draft.record.files)
+    if folder.startswith("_thin/"):
+        where = "thin_eras"
+    elif not grown and len(draft.pictured) < min_faces:
+        where, draft.record.folder = "masked", f"_masked/{folder}"
+        draft.record.reason = (f"{len(draft.pictured)} of {len(draft.selection.order)} faces can be shown alone, "
+                               f"{min_faces} are needed")
+    if not draft.pictured:
+        run.summary.count("without_pictures")
+        run.summary.notes.append(f"{folder}: no face of it can be shown alone; " +
+                                 ("it stays as it is" if grown else "there is no such folder"))
+        return
+    before = len(draft.have)
+    record = drafts.assemble(run.session, draft, pictures, options)
+    run.enter(record, len(draft.keys), where)
+    run.summary.count({"facesets": "changed" if grown else "new", "masked": "masked", "thin_eras": "thin"}[where])
+    run.summary.count("pictures", len(record.faces) - before)
+
+
+def _new_draft(run: Run, group: Group, index: Index, settled: dict[str, str], proposal: Proposal, options: Options,
+               min_faces: int) -> Draft | None:
+    keys = [face.face for face in group.faces if face.face not in settled]
+    if not keys:
+        run.summary.count("already_there")
+        return None
+    record = _record(run, group, proposal, "")
+    draft = drafts.plan(run.session, record, index.pick(keys), options, _refused(group))
+    assert draft.selection
+    if len(draft.selection.order) < min_faces:
+        run.summary.count("left_for_later")
+        return None
+    record.number = run.session.new_number()
+    record.folder = f"faceset_{record.number:03d}"
+    return draft
+
+
+def _refused(group: Group) -> dict[str, str]:
+    """Faces that clustering left out of their own group, with its reasons."""
+    return {face.face: face.reason for face in group.faces if face.reason}
+
+
+def _record(run: Run, group: Group, proposal: Proposal, folder: str) -> Record:
+    return Record(folder, proposed_name=terminal.safe(group.proposed_name), names=dict(group.names),
+                  run=run.session.run, created=proposal.created, made_by=proposal.made_by, reason=group.reason)
+
+
+def _thin_draft(run: Run, group: Group, index: Index, settled: dict[str, str], proposal: Proposal,
+                options: Options) -> Draft | None:
+    """A candidate: the same group has the same folder, so it is there once however often it is proposed."""
+    keys = [face.face for face in group.faces if face.face not in settled]
+    digest = hashlib.sha256("\n".join(sorted(keys)).encode()).hexdigest()[:12]
+    record = _record(run, group, proposal, f"_thin/thin_{digest}")
+    if not keys or run.session.change.exists(record.folder):
+        return None
+    return drafts.plan(run.session, record, index.pick(keys), options, _refused(group))
+
+
+def _grown_draft(run: Run, folder: str, keys: Sequence[str], index: Index, settled: dict[str, str],
+                 options: Options) -> Draft | None:
+    """A faceset with the faces that are newly known; None where it has all of them already."""
+    if not run.session.change.exists(f"{folder}/manifest.json"):
+        run.summary.notes.append(f"{terminal.safe(folder)} is not in the library any more; its new faces wait")
+        return None
+    record, contents = drafts.existing(run.session, folder)
+    refused = set(run.session.manifest.not_this.get(folder, ()))
+    fresh = [key for key in keys if key not in settled and key not in refused]
+    if not fresh:
+        return None
+    run.summary.count("known_faces", len(fresh))
+    return drafts.plan(run.session, record, without_twins(contents.faces, index.pick(fresh)), options)

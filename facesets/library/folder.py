@@ -1,0 +1,143 @@
+"""One faceset folder: its faces.npz and its manifest.json, read and written here.
+
+faces.npz   a cache of schema v2 (`facesets.cache`) of the faceset's own faces, best first, and two members more:
+                rank        (N,)    int32, the number of its picture (1 is 0001.png), 0 for a face without one
+                centroid    (D,)    float32, unit mean of the unit embeddings of the faces with a picture
+            so a faceset is complete by itself, and any reader of caches reads it.
+
+manifest.json
+    schema, folder, number, name, proposed_name, names {what Immich says: faces}, run, created, made_by, reason,
+    model {...}, centroid [D], spread (mean cos-dist of the pictured faces to the centroid),
+    eras {year: faces}, users {label: faces}, top [file names chosen for _top8.fsz],
+    faces     [{rank, file, face, photo, sha256, asset_id, user, taken_at, box, quality, parts {...}, distance,
+                isolation "alone" | "masked" | "tightened", light [brightness, side light]}]
+    left_out  [{face, photo, sha256, quality, distance, reason}]      faces of this person without a picture
+    not_this  [face keys that a person said are somebody else]
+    files     {name: SHA-256 of every file that we wrote here, but this one}
+"""
+
+import zipfile
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import cache, files
+from ..errors import Failure
+
+SCHEMA = 1
+FACES, MANIFEST, NAME = "faces.npz", "manifest.json", "NAME.txt"
+MADE_BY = "sort_faces.py export-swap"
+
+
+@dataclass
+class Contents:
+    """What faces.npz holds."""
+
+    faces: cache.Cache
+    rank: np.ndarray        # (N,) int32
+    centroid: np.ndarray    # (D,) float32 unit
+
+    @property
+    def keys(self) -> list[str]:
+        return cache.face_keys(self.faces)
+
+
+@dataclass
+class Record:
+    """What manifest.json holds."""
+
+    folder: str
+    number: int = 0
+    name: str = ""
+    proposed_name: str = ""
+    names: dict[str, int] = field(default_factory=dict)
+    run: str = ""
+    created: str = ""
+    made_by: str = ""
+    reason: str = ""
+    model: dict[str, Any] = field(default_factory=dict)
+    centroid: list[float] = field(default_factory=list)
+    spread: float = 0.0
+    eras: dict[str, int] = field(default_factory=dict)
+    users: dict[str, int] = field(default_factory=dict)
+    top: list[str] = field(default_factory=list)
+    faces: list[dict[str, Any]] = field(default_factory=list)
+    left_out: list[dict[str, Any]] = field(default_factory=list)
+    not_this: list[str] = field(default_factory=list)
+    files: dict[str, str] = field(default_factory=dict)
+
+
+def write_faces(path: Path, contents: Contents) -> None:
+    with files.replacing(path) as file:
+        cache.dump(file, contents.faces)
+        with zipfile.ZipFile(file, "a", zipfile.ZIP_STORED) as archive:
+            for name, array in (("rank", contents.rank.astype(np.int32)),
+                                ("centroid", contents.centroid.astype(np.float32))):
+                with archive.open(zipfile.ZipInfo(name + ".npy", (1980, 1, 1, 0, 0, 0)), "w") as member:
+                    np.lib.format.write_array(member, array, allow_pickle=False)
+
+
+def read_faces(path: Path) -> Contents:
+    faces = cache.read(path)
+    rank, centroid = read_member(path, "rank"), read_member(path, "centroid")
+    if rank.shape != (len(faces.faces),) or centroid.shape != (faces.model.dimension,):
+        raise Failure(f"{path} is not the faces.npz of a faceset; take it from a backup, or remove the folder")
+    return Contents(faces, rank, centroid)
+
+
+def read_member(path: Path, name: str) -> np.ndarray:
+    """One array of a faces.npz, without reading the others."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            array: np.ndarray = archive[name]
+    except FileNotFoundError:
+        raise Failure(f"{path} does not exist; the folder is no faceset") from None
+    except Exception as error:      # zipfile, zlib, struct, numpy and the tokenizer each raise their own
+        raise Failure(f"{path} is not the faces.npz of a faceset ({type(error).__name__}: {error})") from None
+    if not np.isfinite(array).all():
+        raise Failure(f"{path}: {name} is not finite")
+    return array
+
+
+def write_record(path: Path, record: Record) -> None:
+    files.write_json(path, {"schema": SCHEMA, **asdict(record)})
+
+
+def read_record(path: Path) -> Record:
+    value = files.read_json(path, SCHEMA, MADE_BY)
+    try:
+        record = Record(**{name: value[name] for name in Record.__dataclass_fields__})
+        for item in record.faces:
+            int(item["rank"]), str(item["file"]) + str(item["face"])
+        if not isinstance(record.name, str) or not all(isinstance(name, str) for name in record.files):
+            raise TypeError("a name is no text")
+    except (KeyError, TypeError, ValueError) as error:
+        raise Failure(f"{path} is not the manifest of a faceset ({type(error).__name__}: {error})") from None
+    return record
+
+
+def unit_mean(rows: np.ndarray) -> np.ndarray:
+    """rows (n, D) unit, n > 0 -> (D,) float32 unit: the centroid. Opposite rows, which no person has, give row 0."""
+    mean = rows.mean(axis=0, dtype=np.float64)
+    length = float(np.linalg.norm(mean))
+    return (mean / length if length > 1e-9 else rows[0]).astype(np.float32)
+
+
+def years_of(photos: Iterable[cache.Photo]) -> dict[str, int]:
+    """How many photos of each year, "" for those without a date."""
+    return dict(sorted(Counter(photo.taken_at[:4] for photo in photos).items()))
+
+
+def name_on_disk(folder: Path) -> str | None:
+    """The first line of NAME.txt, which a person may have written; None where there is no such file."""
+    try:
+        with open(folder / NAME, encoding="utf-8", errors="replace") as file:
+            return file.read(400).strip().split("\n")[0].strip()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise Failure(f"{folder / NAME} cannot be read: {error.strerror}") from None

@@ -1,0 +1,122 @@
+"""Rows of caches: some of one, or those of several together. What a faceset is made of, and what `merge` does.
+
+The SHA-256 of a photo decides that two photos are one; the paths of the later copies become aliases.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from .. import cache
+from ..errors import Failure
+
+
+class Index:
+    """Where each face of some caches of one model lies: face key -> cache and row. The first of equal keys counts."""
+
+    def __init__(self, caches: Sequence[cache.Cache]) -> None:
+        for other in caches[1:]:
+            cache.same_model(caches[0].model, other.model, "these caches")
+        self.caches = caches
+        self._places: dict[str, tuple[int, int]] = {}
+        for number, item in enumerate(caches):
+            for row, key in enumerate(cache.face_keys(item)):
+                self._places.setdefault(key, (number, row))
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._places
+
+    def pick(self, keys: Iterable[str]) -> cache.Cache:
+        """A cache of the faces `keys`, in that order, and of their photos. Raises Failure for an unknown key."""
+        places = []
+        for key in keys:
+            if key not in self._places:
+                raise Failure(f"face {key[:8]}…{key[64:]} is in none of the caches; cluster again")
+            places.append(self._places[key])
+        source, row = np.array(places, np.int64).reshape(-1, 2).T
+        order = np.argsort(source, kind="stable")
+        stacked = stack([(item, row[source == number]) for number, item in enumerate(self.caches)])
+        back = np.empty(len(order), np.int64)
+        back[order] = np.arange(len(order))
+        return pick(stacked, back)
+
+
+def pick(source: cache.Cache, rows: Sequence[int] | np.ndarray) -> cache.Cache:
+    """The faces at `rows`, in that order, with their photos only."""
+    return stack([(source, np.asarray(rows, np.int64))])
+
+
+def stack(parts: Sequence[tuple[cache.Cache, np.ndarray]]) -> cache.Cache:
+    """The faces at the given rows of caches of one model, one after the other, with their photos, each once."""
+    model = parts[0][0].model
+    photos: list[cache.Photo] = []
+    place: dict[str, int] = {}
+    faces = []
+    for source, rows in parts:
+        chosen = source.faces[rows].copy()
+        for position, number in enumerate(chosen["photo"]):
+            photo = source.photos[number]
+            if photo.sha256 not in place:
+                place[photo.sha256] = len(photos)
+                photos.append(photo)
+            chosen["photo"][position] = place[photo.sha256]
+        faces.append(chosen)
+    return cache.Cache(model, photos, np.concatenate(faces),
+                       np.concatenate([source.embeddings[rows] for source, rows in parts]),
+                       np.concatenate([source.norms[rows] for source, rows in parts]),
+                       [source.persons[row] for source, rows in parts for row in rows])
+
+
+def without_twins(a: cache.Cache, b: cache.Cache) -> cache.Cache:
+    """The faces of `a`, then those of `b` that `a` has not; both of one faceset or person."""
+    known = set(cache.face_keys(a))
+    rows = [row for row, key in enumerate(cache.face_keys(b)) if key not in known]
+    return stack([(a, np.arange(len(a.faces))), (b, np.array(rows, np.int64))])
+
+
+def merge(into: cache.Cache, other: cache.Cache) -> cache.Cache:
+    """`into` with the photos of `other` that it has not, by SHA-256, and their faces.
+
+    A photo that both have keeps the faces of `into`, gains what only `other` knows of it (date, asset, user, the
+    persons of equal faces), and the other path becomes an alias. One that only `other` could read counts as read.
+    """
+    cache.same_model(into.model, other.model, "merge")
+    photos = list(into.photos)
+    place = {photo.sha256: number for number, photo in enumerate(photos)}
+    aliases = dict(into.path_aliases)
+    taken = np.zeros(len(other.photos), bool)       # photos whose faces come from `other`
+    moved = np.zeros(len(other.photos), np.int32)
+    for number, photo in enumerate(other.photos):
+        if photo.sha256 not in place:
+            place[photo.sha256] = len(photos)
+            photos.append(photo)
+            taken[number] = True
+        else:
+            mine = photos[place[photo.sha256]]
+            taken[number] = mine.status == "error" and photo.status != "error"
+            first, second = (photo, mine) if taken[number] else (mine, photo)
+            photos[place[photo.sha256]] = _filled(first, second)
+            if second.path != first.path:
+                aliases[second.path] = photo.sha256
+        moved[number] = place[photo.sha256]
+    for path, sha256 in other.path_aliases.items():
+        aliases.setdefault(path, sha256)
+    rows = np.flatnonzero(taken[other.faces["photo"]])
+    faces = other.faces[rows].copy()
+    faces["photo"] = moved[faces["photo"]]
+    return cache.Cache(into.model, photos, np.concatenate([into.faces, faces]),
+                       np.concatenate([into.embeddings, other.embeddings[rows]]),
+                       np.concatenate([into.norms, other.norms[rows]]),
+                       _named(into, other) + [other.persons[row] for row in rows], aliases)
+
+
+def _filled(first: cache.Photo, second: cache.Photo) -> cache.Photo:
+    return replace(first, taken_at=first.taken_at or second.taken_at, asset_id=first.asset_id or second.asset_id,
+                   user=first.user or second.user)
+
+
+def _named(into: cache.Cache, other: cache.Cache) -> list[cache.Person]:
+    known = {key: person for key, person in zip(cache.face_keys(other), other.persons, strict=True) if person.id}
+    return [person if person.id else known.get(key, person)
+            for key, person in zip(cache.face_keys(into), into.persons, strict=True)]

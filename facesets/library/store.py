@@ -1,0 +1,263 @@
+"""The library: the top-level manifest, what is canonical, numbers that only grow, and one writer at a time.
+
+manifest.json at the top
+    schema, next_number, model {...} of the recogniser that every faceset here uses, or null
+    facesets   [ENTRY], canonical folders
+    thin_eras, masked, merged, dropped     [ENTRY], set aside in _thin/, _masked/, _merged/, _dropped/
+    runs       [{"run", "verb", "at", "counts", "facesets"}], oldest first
+    not_this   {folder: [face keys that a person said are not this person]}
+    forgotten  how many identities `forget` removed
+
+ENTRY  {"folder", "number", "name", "proposed_name", "faces" (members), "pictures", "spread", "years" [first, last] or
+        [], "users" {label: faces}, "run", "reason", "into" (of a merged one: the faceset that holds its faces now)}
+
+A number is never given twice: `.highest` remembers the highest even when a run is taken back. What a person does by
+hand in the file manager holds: NAME.txt is the name, a folder that is gone is no faceset any more.
+"""
+
+import os
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import cache, files, terminal
+from ..errors import Failure
+from . import folder as folders
+from . import journal
+from .change import Change
+
+SCHEMA = 1
+CANONICAL = re.compile(r"faceset_(\d{3,9})")
+NUMBERED = re.compile(r"faceset_(\d{3,9})(?:_|$)")
+ASIDE = {"thin_eras": "_thin", "masked": "_masked", "merged": "_merged", "dropped": "_dropped"}
+LISTS = ("facesets", *ASIDE)
+
+
+@dataclass
+class Entry:
+    folder: str
+    number: int = 0
+    name: str = ""
+    proposed_name: str = ""
+    faces: int = 0
+    pictures: int = 0
+    spread: float = 0.0
+    years: list[int] = field(default_factory=list)
+    users: dict[str, int] = field(default_factory=dict)
+    run: str = ""
+    reason: str = ""
+    into: str = ""
+
+
+@dataclass
+class Manifest:
+    next_number: int = 1
+    model: dict[str, Any] | None = None
+    facesets: list[Entry] = field(default_factory=list)
+    thin_eras: list[Entry] = field(default_factory=list)
+    masked: list[Entry] = field(default_factory=list)
+    merged: list[Entry] = field(default_factory=list)
+    dropped: list[Entry] = field(default_factory=list)
+    runs: list[dict[str, Any]] = field(default_factory=list)
+    not_this: dict[str, list[str]] = field(default_factory=dict)
+    forgotten: int = 0
+
+    def entry(self, folder: str) -> Entry | None:
+        return next((item for name in LISTS for item in getattr(self, name) if item.folder == folder), None)
+
+    def take_out(self, folder: str) -> None:
+        for name in LISTS:
+            setattr(self, name, [item for item in getattr(self, name) if item.folder != folder])
+
+
+@dataclass
+class Faceset:
+    """One identity. n faces with a picture, D dimensions."""
+
+    number: int
+    folder: str
+    name: str
+    centroid: np.ndarray                # (D,) float32 unit
+    path: Path
+    not_this: frozenset[str] = frozenset()
+
+    @property
+    def embeddings(self) -> np.ndarray:
+        """(n, D) unit rows of the faces with a picture, best first; read from disk when asked for."""
+        rows: np.ndarray = folders.read_member(self.path / folders.FACES, "embeddings")
+        return rows[folders.read_member(self.path / folders.FACES, "rank") > 0]
+
+    @property
+    def face_keys(self) -> list[str]:
+        """Keys of all its faces, with a picture or without."""
+        return cache.face_keys(cache.read(self.path / folders.FACES))
+
+
+class Library:
+    """The facesets below `root`. Reading needs no lock; whoever changes something is inside `change`."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = Path(root)
+        self._held = False
+
+    def manifest(self) -> Manifest:
+        """The manifest as it stands; an empty one for a new library."""
+        self._settle()
+        path = self.root / journal.MANIFEST
+        return read_manifest(path) if path.exists() else Manifest()
+
+    def canonical(self) -> list[Faceset]:
+        """The identities that new faces are compared with, by number."""
+        return self._facesets("")
+
+    def dropped(self) -> list[Faceset]:
+        """Identities that a person dropped: faces near them must not come back as new ones."""
+        return self._facesets("_dropped/")
+
+    def settled(self) -> dict[str, str]:
+        """Face key -> folder, of every face that some folder holds: clustering it again would add nothing."""
+        return {key: item.folder for item in [*self._facesets("_masked/"), *self.dropped(), *self.canonical()]
+                for key in item.face_keys}
+
+    def centroids(self) -> np.ndarray:
+        """(P, D) unit rows in the order of `canonical`."""
+        return np.array([item.centroid for item in self.canonical()], np.float32)
+
+    def highest(self) -> int:
+        """The highest number that any faceset ever had, a run that was taken back included."""
+        try:
+            remembered = int((self.root / ".highest").read_text(encoding="ascii"))
+        except (FileNotFoundError, ValueError):
+            remembered = 0
+        places = [self.root, *(self.root / aside for aside in ASIDE.values())]
+        on_disk = [int(found[1]) for place in places if place.is_dir()
+                   for found in map(NUMBERED.match, os.listdir(place)) if found]
+        return max([remembered, self.manifest().next_number - 1, *on_disk])
+
+    @contextmanager
+    def locked(self, what: str) -> Iterator[None]:
+        """Be the only one that changes the library, after ending what a kill may have left half done."""
+        with files.only_one(self.root / ".lock", what):
+            self._held = True
+            try:
+                for line in journal.recover(self.root):
+                    terminal.say(line)
+                yield
+            finally:
+                self._held = False
+
+    @contextmanager
+    def change(self, verb: str, run: str = "", dry_run: bool = False) -> Iterator["Session"]:
+        """One change, all or nothing: committed when the block ends well, without a trace when it does not.
+
+        A dry run makes everything and throws it away.
+        """
+        with self.locked(f"sort_faces.py {verb}"):
+            before = journal.history(self.root)
+            count = int(before[-1].name[:6]) + 1 if before else 1
+            change = Change(self.root, f"{count:06d}-{verb}", verb)
+            session = Session(self, change, self.manifest(), run or new_run(verb))
+            try:
+                yield session
+                if dry_run:
+                    session.change.abandon()
+                else:
+                    session.finish()
+            except BaseException:
+                if not (session.change.folder / "phase").exists():
+                    session.change.abandon()
+                raise
+
+    def undo(self) -> tuple[str, list[str]]:
+        """Take back the last run; its verb, and where files of a person's own were kept."""
+        with self.locked("sort_faces.py undo"):
+            return journal.undo(self.root)
+
+    def _settle(self) -> None:
+        """A reader that finds a change cut short ends it first; one that finds a run at work is refused."""
+        if not self._held and journal.unfinished(self.root):
+            with self.locked("a reader"):
+                pass
+
+    def _facesets(self, prefix: str) -> list[Faceset]:
+        manifest, found = self.manifest(), []
+        place = self.root / prefix
+        for name in sorted(os.listdir(place)) if place.is_dir() else []:
+            match = CANONICAL.fullmatch(name)
+            if match and (place / name / folders.FACES).exists():
+                entry = manifest.entry(prefix + name)
+                written = folders.name_on_disk(place / name)
+                found.append(Faceset(
+                    int(match[1]), prefix + name, written if written is not None else entry.name if entry else "",
+                    folders.read_member(place / name / folders.FACES, "centroid"), place / name,
+                    frozenset(manifest.not_this.get(prefix + name, ()))))
+        return sorted(found, key=lambda item: item.number)
+
+
+class Session:
+    """A change of the library in the making: its files, its manifest, its run."""
+
+    def __init__(self, library: Library, change: Change, manifest: Manifest, run: str) -> None:
+        self.library, self.change, self.manifest, self.run = library, change, manifest, run
+        self.counts: dict[str, int] = {}
+        self.touched: list[str] = []
+        self._number = library.highest()
+
+    def new_number(self) -> int:
+        self._number += 1
+        return self._number
+
+    def use_model(self, model: cache.Model) -> None:
+        """Refuse faces of another recogniser than the one this library is made with."""
+        if self.manifest.model is None:
+            self.manifest.model = asdict(model)
+        elif self.manifest.model.get("sha256") != model.sha256:
+            raise Failure(f"{self.library.root}: its facesets were made with {self.manifest.model.get('name')}, these "
+                          f"faces with {model.name}; embed with the same --model, or use another --library")
+
+    def finish(self) -> None:
+        """Write the manifest and commit; a change that touched nothing leaves no run behind."""
+        if not self.touched:
+            self.change.abandon()
+            return
+        self.manifest.next_number = self._number + 1
+        self.manifest.runs.append({"run": self.run, "verb": self.change.verb,
+                                   "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+                                   "counts": dict(self.counts), "facesets": sorted(set(self.touched))})
+        files.write_bytes(self.library.root / ".highest", b"%d\n" % self._number)
+        write_manifest(self.change.write(journal.MANIFEST), self.manifest)
+        self.change.commit()
+
+
+def new_run(verb: str) -> str:
+    return time.strftime("%Y%m%d-%H%M%S-", time.gmtime()) + verb
+
+
+def write_manifest(path: Path, manifest: Manifest) -> None:
+    files.write_json(path, {"schema": SCHEMA, **asdict(manifest)})
+
+
+def read_manifest(path: Path) -> Manifest:
+    value = files.read_json(path, SCHEMA, "sort_faces.py undo")
+    try:
+        entries = {name: [Entry(**{**item, "folder": _inside(item["folder"])}) for item in value[name]]
+                   for name in LISTS}
+        return Manifest(int(value["next_number"]), value["model"] and dict(value["model"]), **entries,
+                        runs=list(value["runs"]), not_this={str(name): list(keys) for name, keys
+                                                            in value["not_this"].items()},
+                        forgotten=int(value["forgotten"]))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise Failure(f"{path} is not the manifest of a library ({type(error).__name__}: {error})") from None
+
+
+def _inside(folder: Any) -> str:
+    """A folder name that stays inside the library, whoever wrote the manifest."""
+    if not isinstance(folder, str) or not re.fullmatch(r"(_[a-z]+/)?[a-z0-9_]+", folder):
+        raise ValueError(f"{folder!r:.80} is no folder of a library")
+    return folder
