@@ -57,8 +57,12 @@ class Analyser:
         `margin` looks at the photo with that part of its longer side added on every side: for faces too large to see.
         """
         place = detect.frame(bgr, margin)
-        outputs = self.detector.run(self._kind.blob(place.square))
+        outputs = self.detector.run(self.blob(place.square))
         return detect.in_photo(self._kind.faces(outputs), place, self._kind.overlap)
+
+    def blob(self, square: np.ndarray) -> np.ndarray:
+        """(1, 3, 640, 640) float32, the detector's input, of a square photo (640, 640, 3)."""
+        return self._kind.blob(square)
 
     def embed(self, bgr: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
         """(n, D) float32 raw embeddings of the faces at landmarks (n, 5, 2) of a photo (H, W, 3)."""
@@ -74,6 +78,10 @@ class Analyser:
         if not len(faces):
             return np.zeros((0, self.model.dimension), np.float32)
         missing = self.batch - len(faces) if self.batch else 0
-        blob = cv2.dnn.blobFromImages(list(faces) + [faces[-1]] * missing, 1 / self._divisor, (align.SIDE, align.SIDE),
-                                      (self._mean, self._mean, self._mean), swapRB=True)
+        blob = self.face_blob(*faces, *[faces[-1]] * missing)
         return self.recogniser.run(blob)[0][:len(faces)].reshape(len(faces), -1)
+
+    def face_blob(self, *faces: np.ndarray) -> np.ndarray:
+        """(n, 3, 112, 112) float32, the recogniser's input, of aligned faces (112, 112, 3)."""
+        return cv2.dnn.blobFromImages(faces, 1 / self._divisor, (align.SIDE, align.SIDE),
+                                      (self._mean, self._mean, self._mean), swapRB=True)

@@ -89,11 +89,12 @@ def as_cache(done: Sequence[Outcome], model: Model) -> Cache:
     """The outcomes as a cache of their own. A face whose embedding is no number is left out."""
     faces, raws = [], []
     for index, outcome in enumerate(done):
-        norms = np.linalg.norm(outcome.raw.reshape(len(outcome.faces), -1), axis=1)
+        raw = outcome.raw.reshape(-1, model.dimension)
+        norms = np.linalg.norm(raw, axis=1)
         sound = np.isfinite(norms) & (norms > 0)
         outcome.faces["photo"] = index
         faces.append(outcome.faces[sound])
-        raws.append(outcome.raw.reshape(-1, model.dimension)[sound])
+        raws.append(raw[sound])
     raw = np.concatenate([np.zeros((0, model.dimension), np.float32), *raws])
     norms = np.linalg.norm(raw, axis=1).astype(np.float32)
     return Cache(model, [outcome.photo for outcome in done], np.concatenate([np.zeros(0, FACE), *faces]),
