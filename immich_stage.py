@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             with connected(server, staging, args) as (client, key):
                 return stage_user(client, key, state, options_of(args, where, staging), args)
         except Paused as error:
-            raise Paused(f"{error}; to go on: {command(argv)}") from None
+            raise Paused(f"{error}; everything is saved, to go on: {command(argv)}") from None
         finally:
             state.close()
 
@@ -142,12 +142,12 @@ def stage_user(client: Client, key: bool, state: State, options: Options, args: 
     except (Failure, KeyboardInterrupt) as error:
         ended = error
     listed = state.meta("listed") == str(state.run)
-    if listed and not options.list_only:
+    if listed and not options.list_only and not (isinstance(ended, KeyboardInterrupt) and published.is_long(state)):
         hand_over(state, options, client.access.url, complete=ended is None)
     if listed:
         report(summary(stage, client, state, time.monotonic() - started), state, args)
     if isinstance(ended, KeyboardInterrupt):
-        raise Paused("stopped; everything is saved")
+        raise Paused("stopped")
     if ended:
         raise ended
     return OK

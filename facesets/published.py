@@ -11,6 +11,8 @@ from .errors import Failure
 from .paths import safe_name
 from .state import State
 
+LONG = 10_000       # photos; written in about a second
+
 
 def check_photos(state: State, folder: Path) -> None:
     """Forget staged files that are gone from `folder`, so that they are fetched again; refuse if all of them are."""
@@ -28,6 +30,11 @@ def check_photos(state: State, folder: Path) -> None:
         db.execute("UPDATE photos SET folder = ?", (str(folder),))
     if gone:
         terminal.say(f"{len(gone)} staged photos are gone from {folder}; they are fetched again")
+
+
+def is_long(state: State) -> bool:
+    """Would writing the queue take longer than somebody who pressed Ctrl-C waits?"""
+    return bool(state.all("SELECT COUNT(*) FROM photos")[0][0] > LONG)
 
 
 def settle_names(state: State, folder: Path) -> None:

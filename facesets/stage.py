@@ -93,8 +93,12 @@ class Stage:
             faces.from_stream(self.client, self.state, self.options.min_face_px)
         else:
             self.tally.faces_by = "one request an asset"
-            self._each("ask", "faces", lambda asset: faces.from_asset(self.client, self.state, asset,
-                                                                      self.options.min_face_px))
+            parts = ["1"]
+            if self.server.version >= (3, 2, 0):
+                faces.peopled(self.client, self.state, VISIBILITIES)
+                parts = ["id IN (SELECT id FROM peopled)", "id NOT IN (SELECT id FROM peopled)"]
+            self._each("ask", "faces", parts, lambda asset: faces.from_asset(self.client, self.state, asset,
+                                                                             self.options.min_face_px))
 
     def _staged_before(self, outcome: str) -> None:
         """What was staged or found elsewhere by an earlier run, and did not change, stays so."""
@@ -125,10 +129,12 @@ class Stage:
             db.execute(EQUAL_SIZES, (run,))
 
     def _download(self) -> None:
-        self._each("wanted", "photos", self._photo)
+        """Those that may have a twin come after those that have none."""
+        parts = ["twin = ''", "twin != '' AND twin NOT LIKE '%?'", "twin LIKE '%?'"]
+        self._each("wanted", "photos", parts, self._photo)
 
-    def _each(self, outcome: str, what: str, work: Callable[[Asset], object]) -> None:
-        """Do `work` for every asset of this outcome: those that may have a twin come after those that have none."""
+    def _each(self, outcome: str, what: str, parts: list[str], work: Callable[[Asset], object]) -> None:
+        """Do `work` for every asset of this outcome, one part after the other."""
         total = self.state.counts().get(outcome, 0)
         with terminal.progress(total, what, what) as bar:
             def step(asset: Asset) -> None:
@@ -136,7 +142,7 @@ class Stage:
                     bar.update()
 
             def source() -> Any:
-                for where in ("twin = ''", "twin != '' AND twin NOT LIKE '%?'", "twin LIKE '%?'"):
+                for where in parts:
                     yield from self.state.walk(f"outcome = '{outcome}' AND {where}")
             self._jobs = workers.Jobs(source())
             workers.run(self._jobs, step, self.options.workers, self.client.stop)

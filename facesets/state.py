@@ -44,8 +44,8 @@ CREATE TABLE IF NOT EXISTS assets (
     width INTEGER NOT NULL, height INTEGER NOT NULL, edited TEXT NOT NULL, faces TEXT NOT NULL,
     outcome TEXT NOT NULL, reason TEXT NOT NULL, sha256 TEXT NOT NULL DEFAULT '', twin TEXT NOT NULL DEFAULT ''
 ) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS assets_outcome ON assets (outcome, twin, taken, id);
-CREATE INDEX IF NOT EXISTS assets_sha256 ON assets (sha256, taken, id) WHERE sha256 != '';
+CREATE INDEX IF NOT EXISTS assets_outcome ON assets (outcome, taken, id);
+CREATE INDEX IF NOT EXISTS assets_sha256 ON assets (sha256, taken, id);
 CREATE TABLE IF NOT EXISTS photos (
     sha256 TEXT PRIMARY KEY, sha1 TEXT NOT NULL, checksum TEXT NOT NULL, bytes INTEGER NOT NULL, head TEXT NOT NULL,
     tail TEXT NOT NULL, source TEXT NOT NULL, path TEXT NOT NULL, folder TEXT NOT NULL,

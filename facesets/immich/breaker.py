@@ -2,7 +2,7 @@
 
 Closed, requests pass. At the twelfth failure in a row it opens: everybody waits while one thread probes an
 authenticated route. The server is away: wait as long as `wait_for` allows, then Paused for all. It is there: go on
-with half the requests at once, and recover one by one.
+with half the requests at once, and recover one by one; but not for ever, if nothing at all succeeds.
 """
 
 import threading
@@ -14,6 +14,7 @@ from ..errors import Paused
 IN_A_ROW = 12       # failures; fewer would trip over a handful of damaged files
 PROBES = 3          # of a server that seems away; a proxy that reloads is back within them
 RECOVER = 20        # successes in a row that earn one more request at once
+FRUITLESS = 5       # trips without a success between them: the server is there, but gives nothing
 
 
 class Breaker:
@@ -31,6 +32,7 @@ class Breaker:
         self._changed = threading.Condition()
         self._active = 0
         self._row = 0                   # failures in a row
+        self._fruitless = 0             # trips in a row
         self._good = 0                  # successes in a row
         self._probing = False
         self._not_before = 0.0          # time.monotonic() that Retry-After asked for
@@ -57,7 +59,7 @@ class Breaker:
 
     def succeeded(self) -> None:
         with self._changed:
-            self._row = 0
+            self._row = self._fruitless = 0
             self._good += 1
             if self.limit < self.workers and self._good >= RECOVER:
                 self._good = 0
@@ -74,6 +76,7 @@ class Breaker:
                 return
             self._probing = True
             self.trips += 1
+            self._fruitless += 1
         paused: Paused | None = None
         try:
             paused = self._ask(reason)
@@ -91,6 +94,9 @@ class Breaker:
         while True:
             why = self.probe()
             tries += 1
+            if not why and self._fruitless >= FRUITLESS:
+                return Paused(f"the server is there, but {FRUITLESS * IN_A_ROW} requests in a row failed ({reason}); "
+                              "is the disk of its photos mounted?")
             if not why:
                 self._tell(f"{IN_A_ROW} failures in a row ({reason}), but the server is there: going on more slowly")
                 return None

@@ -24,7 +24,7 @@ import requests
 import urllib3
 
 from .. import terminal
-from ..errors import NotAllowed, Paused, SettingsError
+from ..errors import NotAllowed, SettingsError
 from .breaker import Breaker
 
 CHUNK = 64 << 10        # bytes per read of a body
@@ -224,10 +224,6 @@ class Client:
         except (Transient, ValueError, KeyError, TypeError):
             return terminal.safe(response.reason or "", 80), False
         return terminal.safe("; ".join(message) if isinstance(message, list) else message, 200), True
-
-
-def paused(reason: str, url: str) -> Paused:
-    return Paused(f"{url}: {reason}; everything is saved")
 
 
 def _no_netrc(request: requests.PreparedRequest) -> requests.PreparedRequest:

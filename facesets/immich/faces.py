@@ -1,7 +1,7 @@
 """Face boxes where the search does not carry them (3.x): one stream for a login, else one request an asset."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Iterable
 from typing import Any
 
 from ..errors import Failure, Paused
@@ -11,7 +11,6 @@ from .listing import judge
 
 BATCH = 1000        # faces stored at once
 TYPES = ("PeopleV1", "AssetFacesV2")
-Step = Callable[[int], None]
 
 
 def from_stream(client: Client, state: State, least: float) -> None:
@@ -27,6 +26,27 @@ def from_stream(client: Client, state: State, least: float) -> None:
                      "SELECT row, person, name FROM stream_faces LEFT JOIN stream_people ON id = person "
                      "WHERE asset = ?", asset.id)]
         _judged(state, asset, found, least)
+
+
+def peopled(client: Client, state: State, visibilities: Iterable[str]) -> None:
+    """3.2: note the assets that show somebody whom Immich knows, so that they are asked about first.
+
+    The others are asked about too, because a face that nobody is assigned to makes no people.
+    """
+    with state.writing() as db:
+        db.execute("CREATE TEMP TABLE IF NOT EXISTS peopled (id TEXT PRIMARY KEY) WITHOUT ROWID")
+    for visibility in visibilities:
+        cursor: str | None = ""
+        while cursor is not None:
+            body = {"filter": {"type": "IMAGE", "visibility": visibility, "hasPeople": True}, "size": BATCH}
+            try:
+                reply = client.post("/search/metadata", {**body, **({"cursor": cursor} if cursor else {})})["assets"]
+                ids = [(item["id"],) for item in reply["items"]]
+                with state.writing() as db:
+                    db.executemany("INSERT OR IGNORE INTO peopled VALUES (?)", ids)
+                cursor = reply.get("nextPage")
+            except (Transient, Rejected, KeyError, TypeError):
+                return      # it only orders the work
 
 
 def from_asset(client: Client, state: State, asset: Asset, least: float) -> None:

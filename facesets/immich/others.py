@@ -47,14 +47,18 @@ def local_files(state: State) -> None:
 
     A file is hashed once; its time and size tell whether it changed since.
     """
+    with state.writing() as db:
+        db.execute("CREATE TEMP TABLE IF NOT EXISTS wanted_sizes (size INTEGER PRIMARY KEY)")
+        db.execute("DELETE FROM wanted_sizes")
+        db.execute("INSERT INTO wanted_sizes SELECT DISTINCT size FROM assets WHERE run = ? AND outcome = 'wanted'",
+                   (state.run,))
     for sha256, place in state.all("SELECT sha256, path FROM cached WHERE path != '' "
                                    "AND sha256 NOT IN (SELECT sha256 FROM known WHERE stamp = 0)"):
         try:
             status = os.stat(place)
         except (OSError, ValueError):
             continue
-        if not state.one("SELECT 1 FROM assets WHERE run = ? AND outcome IN ('wanted', 'ask') AND size = ? LIMIT 1",
-                         state.run, status.st_size):
+        if not state.one("SELECT 1 FROM wanted_sizes WHERE size = ?", status.st_size):
             continue
         old = state.one("SELECT sha256, bytes, stamp FROM known WHERE path = ?", place)
         if old and old == (sha256, status.st_size, status.st_mtime_ns):

@@ -9,7 +9,7 @@ from typing import Any
 
 from .. import files, terminal
 from ..errors import Failure, NotAllowed, Paused, SettingsError
-from .client import Client, Rejected, Transient
+from .client import Client, Rejected, Stopped, Transient
 
 NEEDED = ("asset.read", "asset.download", "asset.view", "user.read")
 OLDEST = (2, 0, 0)      # before, search replied no face boxes and downloads lay elsewhere
@@ -110,7 +110,7 @@ def login(client: Client, email: str, password: str) -> str:
 def logout(client: Client) -> None:
     try:
         client.json_once("POST", "/auth/logout", {})
-    except (Transient, Rejected, Failure):
+    except (Transient, Rejected, Failure, Stopped):
         pass    # the session ends by itself
 
 
