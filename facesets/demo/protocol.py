@@ -186,21 +186,24 @@ class Handler(BaseHTTPRequestHandler):
         return reply
 
     def _send(self, reply: Reply, fault: Fault | None, entry: Request) -> None:
-        body = self._encoded(reply)
-        self.send_response_only(reply.status)
         headers = {"X-Powered-By": "Express", **reply.headers, "Content-Type": reply.kind}
-        if reply.status in (204, 304):
-            headers.pop("Content-Type")
-            body = b""
-        elif "Content-Length" not in headers:
-            headers["Content-Length"] = str(len(body))
-        if fault is not None and fault.kind in ("long", "short"):
-            headers["Content-Length"] = str(max(0, len(body) + (fault.piece if fault.kind == "long" else -fault.piece)))
-        if "ETag" not in headers and body:
+        body = reply.body
+        streamed = reply.kind == "application/jsonlines+json"
+        if "ETag" not in headers and reply.status not in (204, 302, 304) and not streamed:
             digest = base64.b64encode(hashlib.sha1(body).digest()).decode()[:27]
             headers["ETag"] = f'"{len(body):x}-{digest}"'
-        headers |= {"Date": self.date_time_string(), "Connection": "keep-alive",
+        if reply.status in (204, 304):
+            del headers["Content-Type"]
+        elif self._compresses(reply, fault):
+            packed = gzip.compress(body, 1, mtime=0)
+            body = f"{len(packed):x}\r\n".encode() + packed + b"\r\n0\r\n\r\n"
+            headers |= {"Content-Encoding": "gzip", "Transfer-Encoding": "chunked"}
+        else:
+            off = {"long": fault.piece, "short": -fault.piece}.get(fault.kind, 0) if fault is not None else 0
+            headers["Content-Length"] = str(max(0, len(body) + off))
+        headers |= {"Vary": "Accept-Encoding", "Date": self.date_time_string(), "Connection": "keep-alive",
                     "Keep-Alive": f"timeout={self.immich.keep_alive:.0f}"}
+        self.send_response_only(reply.status)
         for name, value in headers.items():
             self.send_header(name, value)
         self.end_headers()
@@ -208,12 +211,11 @@ class Handler(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self._send_body(body, fault, entry)
 
-    def _encoded(self, reply: Reply) -> bytes:
-        accepts = "gzip" in self.headers.get("Accept-Encoding", "")
-        if not accepts or len(reply.body) < GZIP_FROM or not reply.kind.startswith("application/json"):
-            return reply.body
-        reply.headers |= {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
-        return gzip.compress(reply.body, 1, mtime=0)
+    def _compresses(self, reply: Reply, fault: Fault | None) -> bool:
+        """Immich gzips JSON from 1 KB on, in chunks of unknown length."""
+        return ("gzip" in self.headers.get("Accept-Encoding", "") and len(reply.body) >= GZIP_FROM
+                and reply.kind.startswith("application/json") and self.command != "HEAD"
+                and (fault is None or fault.kind not in ("long", "short")))
 
     def _send_body(self, body: bytes, fault: Fault | None, entry: Request) -> None:
         kind = fault.kind if fault is not None else ""

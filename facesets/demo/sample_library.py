@@ -95,7 +95,6 @@ class _Maker:
         row = self.describe(shot, name) | {"width": picture.shape[1], "height": picture.shape[0]}
         if shot.damage:
             files.write_bytes(path, path.read_bytes()[:path.stat().st_size // 3])
-            return row
         return row | {"faces": self._faces(shot, picture, ends)}
 
     def make_known(self, shot: Shot) -> None:

@@ -130,7 +130,8 @@ def _copies(named: dict[str, Shot]) -> Iterator[Shot]:
 
 
 def _special() -> Iterator[Shot]:
-    yield Shot("damaged.jpg", "2020:02:02 02:02:02", ("rishi",), seed=500, damage="truncated")
+    yield Shot("damaged.jpg", "2020:02:02 02:02:02", ("rishi",), seed=500, damage="truncated",
+               path="/mnt/nas/old disk/damaged.jpg")       # after Immich had seen it whole
     yield Shot("empty.jpg", "2020:02:02 02:02:03", damage="empty")
     yield Shot("clip.mp4", "2021:06:01 10:00:00", video=True, asset={"duration": 2000})
     yield Shot("deleted.jpg", "2019:01:01 10:00:00", ("eileen",), seed=510, asset={"trashed": 1_767_225_600_000})
