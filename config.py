@@ -142,6 +142,11 @@ MODELS: dict[str, Thresholds] = {
 class Exporting:
     image_size: int = setting(512, "side of an exported PNG in pixels; what the swap tools train at")
     padding: float = setting(0.5, "part of the face box added on every side; tools detect again and need context")
+    outlier_distance: float | None = setting(None, "cos-dist to the centroid beyond which a face gets no picture; "
+                                                   "none: the model's known_distance")
+    duplicate_similarity: float = setting(0.95, "cosine from which two faces are one moment; the better one is kept")
+    top: int = setting(8, "pictures in _top8.fsz; roop-unleashed's maker advises no more")
+    export_workers: int = setting(2, "photos decoded at once; each may take 600 MB")
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@
 
     embedding = config.load(config.Embedding, args)
     summary = swap.export(Library(paths.library), proposal, [cache.read(path), ...],
-                          detector.opener(embedding.model, embedding.models_dir, embedding.provider),
+                          detector.opener(model, embedding.model, embedding.models_dir, embedding.provider),
                           swap.Options(**asdict(config.load(config.Exporting, args))), min_faces=6)
 """
 
