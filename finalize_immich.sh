@@ -133,14 +133,14 @@ carry_model() {                         # dry-run prefix; sets windows_flags, wh
 
 choose_side() {                         # what was asked for; sets side and why
     local ready=no
-    command -v wslpath >/dev/null && [[ -f $win_python ]] && ready=yes
+    if command -v wslpath >/dev/null && [[ -f $win_python ]]; then ready=yes; fi
     case $1-$ready in
         local-*) side=local why="--local" ;;
         windows-yes) side=windows why="--windows" ;;
         windows-no) fail 78 "--windows: there is no Windows environment in $WIN_VENV; first: bash finalize_immich.sh --setup-windows" ;;
         -yes) side=windows why="it is set up in $WIN_VENV; --local embeds here" ;;
         -no) side=local why="no Windows environment in $WIN_VENV"
-            command -v wslpath >/dev/null && why+="; for a graphics card: bash finalize_immich.sh --setup-windows" ;;
+            if command -v wslpath >/dev/null; then why+="; for its graphics card: bash finalize_immich.sh --setup-windows"; fi ;;
     esac
 }
 

@@ -30,7 +30,7 @@ from .errors import Failure, Paused, SettingsError
 
 BYTES_PER_PHOTO = 16 << 10      # room for its faces: 2 of 2.2 KB (512 float32 and their meta), in the parts, the cache
                                 # and the cache that replaces it, and as much again to spare
-LONGEST_WIN_PATH = 259          # UTF-16 units
+SHORT = 240                     # characters of a path that Windows opens as it is; the worker does more for longer ones
 SPARE = 64 << 20                # bytes left free on any drive; Windows gets slow without
 PROBE = ("import os, sys; sys.stdout.reconfigure(encoding='utf-8'); "       # what Windows cannot see, one path a line
          "print(*[path for path in sys.argv[1:] if not os.path.isfile(path)], sep='\\n')")
@@ -63,8 +63,8 @@ def check(queue: Path, here: Path, windows: Path | None, there: Path | None, sha
         if folder is not None:
             _room(folder, needed, len(entries))
     if windows is not None:
-        some = sorted({0, len(entries) // 2, len(entries) - 1} & set(range(len(entries))))
-        _seen(windows, [entry.win_path for entry in _translated(entries, shares)], some)
+        short = [entry.win_path for entry in _translated(entries, shares) if len(entry.win_path) < SHORT]
+        _seen(windows, [short[0], short[len(short) // 2], short[-1]] if short else [])
     return len(entries)
 
 
@@ -93,7 +93,8 @@ def back(queue: Path, here: Path, there: Path) -> int:
     if _carried(there / "carried.sha256") != _state(here):
         raise Paused(f"{here} changed while Windows was at work; the same command starts from it again")
     done = complete(queue, there / here.name)
-    if done:
+    if (there / here.name).exists():
+        cache.read(there / here.name)
         copies.copy(there / here.name, here)
     _remove(there)
     return done
@@ -105,7 +106,7 @@ def complete(queue: Path, result: Path) -> int:
     Windows exit statuses reach WSL modulo 256, so that a crash can look like 0: the file is the proof.
     """
     wanted = {entry.sha256 for entry in handoff.read(queue).entries}
-    missing = wanted and wanted - {photo.sha256 for photo in cache.read(result).photos}
+    missing = wanted - (cache.processed(result) if result.exists() else frozenset())
     if missing:
         raise Failure(f"the worker ended, but {len(missing)} of {len(wanted)} photos have no outcome in {result}; "
                       "run the same command again")
@@ -122,8 +123,8 @@ def _room(folder: Path, needed: int, photos: int) -> None:
 
 
 def _translated(entries: Sequence[handoff.Entry], shares: dict[str, str]) -> tuple[handoff.Entry, ...]:
-    """The entries, each with the path by which Windows opens it; SettingsError where there is none."""
-    known = tuple(replace(entry, win_path=_openable(paths.wsl_to_win(entry.path, shares=shares) or entry.win_path))
+    """The entries, each with the path by which Windows sees it; SettingsError where there is none."""
+    known = tuple(replace(entry, win_path=paths.wsl_to_win(entry.path, shares=shares) or entry.win_path)
                   for entry in entries)
     unseen = [entry.path for entry in known if not entry.win_path]
     if unseen:
@@ -133,17 +134,10 @@ def _translated(entries: Sequence[handoff.Entry], shares: dict[str, str]) -> tup
     return known
 
 
-def _openable(win_path: str) -> str:
-    """Without the prefix, Windows as it is shipped opens no path of more than 259 characters."""
-    if len(win_path.encode("utf-16-le")) // 2 <= LONGEST_WIN_PATH or win_path.startswith("\\\\?\\"):
-        return win_path
-    return "\\\\?\\UNC" + win_path[1:] if win_path.startswith("\\\\") else "\\\\?\\" + win_path
-
-
-def _seen(python: Path, win_paths: Sequence[str], some: Sequence[int]) -> None:
-    """Raise unless the Python of the other side starts and sees some of the photos."""
+def _seen(python: Path, win_paths: Sequence[str]) -> None:
+    """Raise unless the Python of the other side starts and sees these photos."""
     try:
-        run = subprocess.run([python, "-X", "utf8", "-c", PROBE, *(win_paths[index] for index in some)],
+        run = subprocess.run([python, "-X", "utf8", "-c", PROBE, *win_paths],
                              stdin=subprocess.DEVNULL, capture_output=True, timeout=PROBE_SECONDS)
     except subprocess.TimeoutExpired:
         raise Paused(f"Windows did not answer for {PROBE_SECONDS} s; look at it, then run the same command "

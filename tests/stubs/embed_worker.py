@@ -1,6 +1,6 @@
 """A worker without models: the bytes of a photo say what becomes of it.
 
-    face ...    one face            noface ...      none            slow ...    a face, after half a second
+    face ...    one face            noface ...      none            slow ...    a face, after half a second (long: five)
     exit N ...  status N            kill ...        SIGKILL, the first time only; a face the second
 """
 
@@ -29,8 +29,7 @@ def outcome(entry: handoff.Entry, parts: Path) -> str:
     if word == "kill" and not (parts / "killed").exists():
         files.write_bytes(parts / "killed", b"")
         os.kill(os.getpid(), signal.SIGKILL)
-    if word == "slow":
-        time.sleep(0.5)
+    time.sleep({"slow": 0.5, "long": 5.0}.get(word, 0.0))
     return "noface" if word == "noface" else "faces"
 
 
@@ -52,6 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.doctor:
         print("doctor: the stub is well ✓")
         return 0
+    terminal.stop_on_terminate()
     queue, out = handoff.read(Path(args.queue)), Path(args.out)
     parts = files.private_folder(out.with_name(out.name + ".parts"))
     with files.only_one(out.with_name(out.name + ".lock"), "embed_worker.py"):

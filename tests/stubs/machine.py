@@ -5,6 +5,9 @@ import json
 import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from facesets import cache, handoff
@@ -58,6 +61,10 @@ class Machine:
         return self.win_venv / "face-sets" / "peter"
 
     @property
+    def queue(self) -> Path:
+        return self.data / "immich" / "peter" / "queue.json"
+
+    @property
     def cache_path(self) -> Path:
         return self.data / "cache" / "immich_peter.npz"
 
@@ -70,7 +77,7 @@ class Machine:
             digest = hashlib.sha256(path.read_bytes()).hexdigest()
             entries.append(handoff.Entry(f"asset-{number}", str(path), f"X:\\{path.name}" if win_path else "", digest,
                                          path.stat().st_size))
-        handoff.write(self.data / "immich" / "peter" / "queue.json", handoff.Queue("peter", "http://immich", tuple(entries)))
+        handoff.write(self.queue, handoff.Queue("peter", "http://immich", tuple(entries)))
 
     def command(self, *arguments: str) -> list[str]:
         return ["bash", str(self.checkout / "finalize_immich.sh"), *arguments]
@@ -79,6 +86,27 @@ class Machine:
         """The driver as the operator runs it."""
         return subprocess.run(self.command(*arguments), env={**self.environment, **environment}, capture_output=True,
                               text=True, timeout=120, cwd=self.home, stdin=subprocess.DEVNULL)
+
+    def run_to_the_end(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        """The same command until it is not paused, as the operator is told: a worker of a killed run may be ending."""
+        deadline = time.monotonic() + 60
+        while (run := self.run(*arguments)).returncode == 2 and time.monotonic() < deadline:
+            time.sleep(0.2)
+        return run
+
+    @contextmanager
+    def started(self, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
+        """A run that is under way: its worker has finished one photo. It leads a process group of its own."""
+        with subprocess.Popen(self.command(*arguments), env=self.environment, stderr=subprocess.PIPE,
+                              stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL, text=True, cwd=self.home,
+                              start_new_session=True) as run:
+            assert run.stderr is not None
+            for line in run.stderr:
+                if "worked on" in line:
+                    break
+            else:
+                raise AssertionError("the worker never began")
+            yield run
 
     def set_up_windows(self) -> None:
         """What --setup-windows leaves, without its minutes."""

@@ -6,13 +6,17 @@
 - nobody replaces or removes a file that somebody has open
 - only what requirements-win.txt installed can be imported; `-m pip` keeps a list of it
 - what starts it is a relay: a killed program is status 1, and killing the relay does not end the program
-Not as there: os.name and sys.platform stay Linux's, so script arguments arrive translated, for pathlib's sake.
+Not as there: os.name and sys.platform stay Linux's but in the modules that read photos, so script arguments arrive
+translated, for pathlib's sake.
 """
 
 import builtins
+import contextlib
+import importlib
 import importlib.metadata
 import io
 import json
+import ntpath
 import os
 import re
 import runpy
@@ -24,7 +28,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import windows  # noqa: E402
+import windows
 
 VENV = Path(os.environ["FAKE_VENV"])
 INSTALLED = VENV / "Lib" / "installed.json"
@@ -101,6 +105,21 @@ def windows_files() -> None:
     builtins.open = io.open
 
 
+class WindowsOs:
+    """`os` for the modules that ask which system they are on."""
+
+    name, path = "nt", ntpath
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(os, name)
+
+
+def behave_as_nt(*modules: str) -> None:
+    for name in modules:
+        with contextlib.suppress(ModuleNotFoundError):      # the stub worker has none of them
+            importlib.import_module(name).os = WindowsOs()  # type: ignore[attr-defined]
+
+
 class OnlyInstalled:
     """A finder that hides what the lock did not install."""
 
@@ -150,13 +169,15 @@ def main() -> int:
         assert rest[0] == "pip", rest
         return pip(rest[1:])
     windows_files()
-    sys.meta_path.insert(0, OnlyInstalled())        # type: ignore[arg-type]
     if option == "-c":
         sys.argv = ["-c", *rest[1:]]
         exec(rest[0], {"__name__": "__main__"})
         return 0
     script = windows.to_linux(option)
+    sys.meta_path.insert(0, OnlyInstalled())        # type: ignore[arg-type]
     sys.path[0] = str(Path(script).parent)
+    if Path(script).name == "embed_worker.py":
+        behave_as_nt("facesets.embed.decode", "facesets.embed.lanes")
     sys.argv = [script, *(windows.to_linux(word) if windows.is_windows(word) else word for word in rest)]
     runpy.run_path(script, run_name="__main__")
     return 0
