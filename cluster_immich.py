@@ -1,11 +1,12 @@
 """Turn one user's cache of faces into facesets: known faces to the identities they belong to, the rest to new ones.
 
 Reads   work/cache/immich_<user>.npz (or --cache), facesets_swap_ready/
-Writes  work/immich/<user>/refine.json, the refine manifest: who every face is, and why
-        facesets_swap_ready/faceset_NNN/ for every new identity, all of them or none; `sort_faces.py undo` takes it back
+Writes  work/immich/<user>/refine.json      the refine manifest: who every face is, and why
+        work/immich/<user>/clustered.json   what this run looked at, so that clustering again adds nothing
+        facesets_swap_ready/faceset_NNN/    every new identity, all or none; `sort_faces.py undo` takes them back
 Run     python cluster_immich.py --user peter
         python cluster_immich.py --user peter --dry-run     writes refine.json only
-The same caches clustered again add nothing. Known faces are listed for `sort_faces.py extend`.
+Known faces are listed for `sort_faces.py extend`.
 Exit    0 done · 1 failed · 2 somebody else is at work, run the same command again · 64 usage · 78 settings
 """
 
@@ -13,15 +14,20 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import config
-from facesets import cache, proposal, terminal
-from facesets.cluster import identities
+from facesets import cache, files, proposal, terminal
+from facesets.cluster import identities, seen
 from facesets.cluster.known import Known
 from facesets.cluster.rules import Rules
+from facesets.export import swap
+from facesets.export.crop import Detect
+from facesets.export.run import Summary
+from facesets.export import detector, swap
 from facesets.library.store import Faceset, Library
 
 
@@ -34,6 +40,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--json", action="store_true", help="print the summary as one JSON object on stdout")
     config.add_flags(parser, config.Paths, only=("data_root", "library"))
     config.add_flags(parser, config.Clustering)
+    config.add_flags(parser, config.Embedding, only=("model", "provider", "models_dir"))
+    config.add_flags(parser, config.Exporting)
     args = parser.parse_args(argv)
     args.user = config.user_label(args.user)
     return args
@@ -59,16 +67,28 @@ def _known(faceset: Faceset) -> Known:
     return Known(faceset.folder, faceset.centroid, frozenset(faceset.face_keys), faceset.not_this)
 
 
-def cluster_user(user: str, paths: Sequence[Path], library: Library, rules: Rules | None, settings: config.Clustering,
-                 caches: Sequence[cache.Cache]) -> proposal.Proposal:
-    now = time.gmtime()
+def propose(user: str, sources: Sequence[Path], caches: Sequence[cache.Cache], library: Library,
+            settings: config.Clustering, before: seen.Seen) -> proposal.Proposal:
+    now, rules = time.gmtime(), rules_for(settings, caches[0].model)
+    runs = {str(run.get("run")) for run in library.manifest().runs}
     return identities.propose(
-        caches, known_identities(library), rules or rules_for(settings, caches[0].model),
+        caches, known_identities(library), rules,
         run=time.strftime("%Y%m%d-%H%M%S", now) + f"-cluster-{user}", made_by="cluster_immich.py",
-        created=time.strftime("%Y-%m-%dT%H:%M:%SZ", now), paths=[str(path) for path in paths])
+        created=time.strftime("%Y-%m-%dT%H:%M:%SZ", now), paths=[str(path) for path in sources],
+        seen=before.faces if seen.holds(before, asdict(rules), runs) else ())
 
 
-def summary_of(made: proposal.Proposal, emitted: Sequence[str]) -> dict[str, Any]:
+def open_detector(embedding: config.Embedding, model: cache.Model) -> Callable[[], Detect]:
+    """What finds faces in the exported pictures: the pack that made the cache, if we know it by name."""
+    def opened() -> Detect:
+        from facesets.embed import packs
+        from facesets.embed.analyser import Analyser
+        name = model.name if model.name in packs.KNOWN else embedding.model
+        return Analyser(packs.open_pack(name, embedding.models_dir), embedding.provider, say=terminal.say).detect
+    return opened
+
+
+def summary_of(made: proposal.Proposal, emitted: Summary | None) -> dict[str, Any]:
     """What the run did, in numbers that add up: every face is in exactly one of the counts below `faces`."""
     reasons: dict[str, int] = {}
     for face in made.rejected:
@@ -77,7 +97,8 @@ def summary_of(made: proposal.Proposal, emitted: Sequence[str]) -> dict[str, Any
                  for group in made.facesets if len(group.names) > 1]
     return {"run": made.run, **made.counts, "rejected_for": reasons,
             "known_by_faceset": {folder: len(faces) for folder, faces in made.extend.items()},
-            "name_conflicts": conflicts, "new_folders": list(emitted)}
+            "name_conflicts": conflicts, "dry_run": emitted is None,
+            "exported": None if emitted is None else emitted.as_json()}
 
 
 MEANINGS = {
@@ -102,24 +123,41 @@ def show(summary: dict[str, Any]) -> None:
     for conflict in summary["name_conflicts"]:
         names = ", ".join(f"{terminal.safe(name, 40)} ({faces})" for name, faces in conflict["names"].items())
         say(f"  one faceset of {conflict['faces']} faces has several names in Immich: {names}")
-    say(f"{summary['facesets']} new facesets, {summary['thin_facesets']} thin")
+    say(f"{summary['facesets']} new facesets proposed, {summary['thin_facesets']} thin")
+    if summary["exported"]:
+        for note in summary["exported"]["notes"]:
+            say(f"  {terminal.safe(note)}")
+        counts = ", ".join(f"{many} {what}" for what, many in sorted(summary["exported"]["counts"].items()))
+        say(f"exported: {counts or 'nothing new'}")
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Propose, write the proposal, carry it out; the summary."""
+    paths, settings = config.load(config.Paths, args), config.load(config.Clustering, args)
+    embedding, exporting = config.load(config.Embedding, args), config.load(config.Exporting, args)
+    library, folder = Library(paths.library), paths.user_dir(args.user)
+    sources = args.cache or [paths.cache(args.user)]
+    caches = [cache.read(path) for path in sources]
+    memory = folder / "clustered.json"
+    before = seen.read(memory)
+    made = propose(args.user, sources, caches, library, settings, before)
+    proposal.write(folder / "refine.json", made)
+    if args.dry_run:
+        return summary_of(made, None)
+    emitted = swap.export(library, made, caches, open_detector(embedding, caches[0].model),
+                          swap.Options(**asdict(exporting)), min_faces=settings.min_faces)
+    looked_at = {key for one in caches for key in cache.face_keys(one)}
+    seen.remember(memory, before, made, looked_at, bool(emitted.facesets))
+    return summary_of(made, emitted)
 
 
 @terminal.script
 def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
     terminal.stop_on_terminate()
-    paths, settings = config.load(config.Paths, args), config.load(config.Clustering, args)
-    library = Library(paths.library)
-    sources = args.cache or [paths.cache(args.user)]
-    caches = [cache.read(path) for path in sources]
-    made = cluster_user(args.user, sources, library, None, settings, caches)
-    proposal.write(paths.user_dir(args.user) / "refine.json", made)
-    emitted: Sequence[str] = ()
-    if not args.dry_run:
-        from facesets.export import swap
-        emitted = swap.export(library, made, caches)
-    summary = summary_of(made, emitted)
+    root = config.load(config.Paths, args).data_root
+    with files.only_one(root / "cluster.lock", f"cluster_immich.py --user {args.user}"):
+        summary = run(args)
     show(summary)
     if args.json:
         print(json.dumps(summary, ensure_ascii=False))

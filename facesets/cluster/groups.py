@@ -14,16 +14,20 @@ MAJORITY = 0.5      # share of a faceset's faces that must carry one name for it
 NAMED_FACES = 2     # and at least so many faces: one face that Immich misplaced proposes nothing
 
 
-def settle(pool: Pool, members: np.ndarray, rules: Rules) -> Group:
-    """The cluster `members` (rows of `pool`) as a group: best faces first, those that are out with their reason."""
+def settle(pool: Pool, members: np.ndarray, rules: Rules) -> tuple[Group, list[Face]]:
+    """The cluster `members` (rows of `pool`) as a group: best faces first, those that are out with their reason.
+
+    And the faces that are somebody else after all: of two in one photo only the nearer to the centroid belongs.
+    """
+    reference = _middle(pool.rows[members], rules)
+    alone = first_per_photo(pool.photo[members], 1 - pool.rows[members] @ reference)
+    others = [Face(pool.keys[face], 0.0, "another face of the same photo is nearer") for face in members[~alone]]
+    members = members[alone]
     rows, quality = pool.rows[members], pool.meta["quality"][members]
     reasons = [""] * len(members)
-    middle = centroid(rows)
-    middle = centroid(rows[near]) if (near := 1 - rows @ middle <= rules.known_distance).any() else middle
-    distance = 1 - rows @ middle                                # (m,)
+    distance = 1 - rows @ _middle(rows, rules)                  # (m,)
     for face in np.flatnonzero(distance > rules.known_distance):
         reasons[face] = f"more than {rules.known_distance:.2f} from the centroid"
-    _one_per_photo(pool, members, distance, reasons)
     _one_per_moment(pool, members, rows, quality, reasons, rules.near_duplicate)
     order = sorted(range(len(members)),
                    key=lambda face: (reasons[face] != "", -quality[face], pool.keys[members[face]]))
@@ -31,19 +35,22 @@ def settle(pool: Pool, members: np.ndarray, rules: Rules) -> Group:
     inside = [int(members[face]) for face in order if not reasons[face]]
     names = names_of(pool, inside)
     spread = float(np.mean([face.distance for face in faces if not face.reason])) if inside else 0.0
-    return Group(faces, proposed_name(names, len(inside)), names, _too_thin(pool, inside, spread, rules))
+    return Group(faces, proposed_name(names, len(inside)), names, _too_thin(pool, inside, spread, rules)), others
 
 
-def _one_per_photo(pool: Pool, members: np.ndarray, distance: np.ndarray, reasons: list[str]) -> None:
-    """Of two faces in one photo only the nearer to the centroid is this person."""
-    taken: set[int] = set()
-    for face in np.lexsort((np.arange(len(members)), distance)):
-        photo = int(pool.photo[members[face]])
-        if reasons[face]:
-            continue
-        if photo in taken:
-            reasons[face] = "another face of the same photo is nearer"
-        taken.add(photo)
+def _middle(rows: np.ndarray, rules: Rules) -> np.ndarray:
+    """(D,) centroid of the rows that are not far from it."""
+    middle = centroid(rows)
+    near = 1 - rows @ middle <= rules.known_distance
+    return centroid(rows[near]) if near.any() else middle
+
+
+def first_per_photo(photos: np.ndarray, distance: np.ndarray) -> np.ndarray:
+    """(m,) bool: the nearest face of each photo; of two that are as near, the first. photos (m,), distance (m,)."""
+    order = np.lexsort((np.arange(len(photos)), distance, photos))
+    nearest = np.ones(len(photos), bool)
+    nearest[order[1:]] = photos[order[1:]] != photos[order[:-1]]
+    return nearest
 
 
 def _one_per_moment(pool: Pool, members: np.ndarray, rows: np.ndarray, quality: np.ndarray, reasons: list[str],

@@ -4,8 +4,8 @@ Every face ends in exactly one of: held (in a faceset already), known, ambiguous
 left out (of a new or thin one), thin, leftover. `counts` says how many, and they add up to `faces`.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import asdict, replace
 
 import numpy as np
 
@@ -19,22 +19,26 @@ from .rules import Rules
 
 
 def propose(caches: Sequence[Cache], known: Sequence[Known], rules: Rules, *, run: str, made_by: str, created: str,
-            paths: Sequence[str] = ()) -> Proposal:
-    """Who the faces of `caches` are. The same faces give the same proposal, in whatever order they come."""
+            paths: Sequence[str] = (), seen: Collection[str] = ()) -> Proposal:
+    """Who the faces of `caches` are. The same faces give the same proposal, in whatever order they come.
+
+    `seen`: keys of faces that an earlier run looked at; those alone make no new faceset (see `seen`).
+    """
     faces = pool(caches)
     held = _held(faces, known)
     free = np.flatnonzero(~held)
     found = match(faces.rows[free], _centroids(known, faces), _forbidden(faces, free, known))
     certain, torn = (test(rules.known_distance, rules.known_margin) for test in (found.certain, found.torn))
+    twice = certain & ~_first_of_photo(faces, free, found, certain, known)
+    certain &= ~twice
     extend = _extend(faces, free, found, certain, known)
-    ambiguous = tuple(Face(faces.keys[free[at]], _round(found.distance[at]),
-                           f"{known[found.nearest[at]].folder} or {known[found.second[at]].folder}")
-                      for at in np.flatnonzero(torn))
-    rest = free[~certain & ~torn]
+    ambiguous = tuple(Face(faces.keys[free[at]], _round(found.distance[at]), _why(found, known, at, bool(torn[at])))
+                      for at in np.flatnonzero(torn | twice))
+    rest = free[~certain & ~twice & ~torn]
     reasons = gates.reasons(faces, rules)
     rejected = tuple(Face(faces.keys[face], 0.0, reasons[face]) for face in rest if reasons[face])
     clean = np.array([face for face in rest if not reasons[face]], np.int64)
-    facesets, thin, leftover = _new_groups(faces, clean, rules)
+    facesets, thin, leftover = _new_groups(faces, clean, rules, seen)
     counts = _counts(len(faces), int(held.sum()), int(certain.sum()), len(ambiguous), rejected, facesets, thin,
                      leftover)
     return Proposal(run=run, made_by=made_by, created=created, model=asdict(faces.model), caches=tuple(paths),
@@ -64,6 +68,24 @@ def _forbidden(faces: Pool, free: np.ndarray, known: Sequence[Known]) -> dict[in
     return forbidden
 
 
+def _first_of_photo(faces: Pool, free: np.ndarray, found: Match, certain: np.ndarray,
+                    known: Sequence[Known]) -> np.ndarray:
+    """(F,) bool: false where a nearer face of the same photo is, or is held as, the same identity."""
+    first = np.ones(len(free), bool)
+    for number, identity in enumerate(known):
+        which = np.flatnonzero(certain & (found.nearest == number))
+        held = {key.partition("@")[0] for key in identity.faces} if len(which) else set()
+        first[which] = groups.first_per_photo(faces.photo[free[which]], found.distance[which])
+        first[[at for at in which if faces.photo_sha256[free[at]] in held]] = False
+    return first
+
+
+def _why(found: Match, known: Sequence[Known], at: int, torn: bool) -> str:
+    nearest = known[found.nearest[at]].folder
+    return (f"{nearest} or {known[found.second[at]].folder}" if torn else
+            f"{nearest}, but another face of the same photo is nearer")
+
+
 def _extend(faces: Pool, free: np.ndarray, found: Match, certain: np.ndarray,
             known: Sequence[Known]) -> dict[str, tuple[Face, ...]]:
     """Faces that belong to facesets that exist, nearest first."""
@@ -76,8 +98,8 @@ def _extend(faces: Pool, free: np.ndarray, found: Match, certain: np.ndarray,
     return extend
 
 
-def _new_groups(faces: Pool, clean: np.ndarray,
-                rules: Rules) -> tuple[tuple[Group, ...], tuple[Group, ...], tuple[Face, ...]]:
+def _new_groups(faces: Pool, clean: np.ndarray, rules: Rules,
+                seen: Collection[str]) -> tuple[tuple[Group, ...], tuple[Group, ...], tuple[Face, ...]]:
     """New facesets, thin ones, and faces of nobody in particular."""
     if not len(clean):
         return (), (), ()
@@ -90,7 +112,11 @@ def _new_groups(faces: Pool, clean: np.ndarray,
             leftover += [Face(faces.keys[face], 0.0, f"seen {len(members)} times" if len(members) > 1 else "seen once")
                          for face in members]
         else:
-            settled.append(groups.settle(faces, members, rules))
+            group, others = groups.settle(faces, members, rules)
+            if not group.reason and all(face.face in seen for face in group.faces):
+                group = replace(group, reason="an earlier run looked at all of its faces")
+            settled.append(group)
+            leftover += others
     settled.sort(key=lambda group: (-_inside(group), min(face.face for face in group.faces)))
     return (tuple(group for group in settled if not group.reason), tuple(group for group in settled if group.reason),
             tuple(sorted(leftover, key=lambda face: face.face)))
