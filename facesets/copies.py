@@ -16,8 +16,8 @@ from .errors import Failure, Paused
 # The worker part: what embed_worker.py imports, and nothing else. These may import each other and the packages of
 # requirements-win.txt only; tests/test_driver_worker_part.py imports them in an empty folder.
 WORKER_PART = ("embed_worker.py", "config.py", "requirements-win.txt", "facesets/__init__.py", "facesets/errors.py",
-               "facesets/files.py", "facesets/terminal.py", "facesets/paths.py", "facesets/handoff.py",
-               "facesets/cache.py", "facesets/quality.py", "facesets/embed/*.py")
+               "facesets/files.py", "facesets/terminal.py", "facesets/handoff.py", "facesets/cache.py",
+               "facesets/quality.py", "facesets/embed/*.py")
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
