@@ -1,0 +1,93 @@
+"""The report: gather, make the contact sheets, write `index.html` into the library.
+
+Everything that comes from a server, a file name or a person goes into the page through Jinja's autoescape or as JSON
+that the page's script turns into text nodes. The page's own script and style are allowed by their SHA-256; nothing
+else may run, and nothing may be fetched but pictures beside the page.
+"""
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import jinja2
+from markupsafe import Markup
+
+from .. import files, terminal
+from ..errors import Failure
+from ..library.store import Library
+from . import checks, runs, sections, sheets, shelf
+
+PAGE = "index.html"
+TEMPLATES = Path(__file__).parent / "page"
+LOCK = ".lock"
+
+
+@dataclass(frozen=True)
+class Made:
+    path: Path
+    facesets: int
+    pictures: int
+    to_check: int
+    problems: list[str] = field(default_factory=list)
+
+
+def make(root: Path, data_root: Path, alike: float, workers: int = 2) -> Made:
+    """Write the report of the library at `root`. `alike`: cos-dist beyond known_distance that is worth a look."""
+    if not root.is_dir():
+        raise Failure(f"{root} does not exist: there is no faceset yet; `sort_faces.py status` says what to run")
+    with files.only_one(root / sheets.FOLDER / LOCK, "sort_faces.py report"):
+        library = Library(root)
+        gathered = gather(library, data_root, alike)
+        sheets.make(root, gathered.all_sheets(), workers)
+        context = sections.context(gathered, workers)
+        text = render(context)
+        files.write_bytes(root / PAGE, text.encode("utf-8", "replace"))
+        sheets.clear(root, sections.pictures_in(gathered, context))
+    return Made(root / PAGE, len(gathered.books.sets), sum(len(item.faces) for item in gathered.books.sets),
+                len(gathered.findings.touched()), [*gathered.books.unreadable])
+
+
+def gather(library: Library, data_root: Path, alike: float) -> sections.Gathered:
+    """Everything that the page shows, before any picture is made."""
+    books = shelf.read(library)
+    work = runs.read(data_root)
+    known = known_distance(books, work)
+    near, distance = shelf.nearest(books.centroids, sections.NEAREST)
+    return sections.Gathered(books, work, checks.find(books.sets, near, distance, known, known + alike),
+                             [sheets.plan(item) for item in books.sets], near, distance, known, known + alike)
+
+
+def known_distance(books: shelf.Shelf, work: runs.Work) -> float:
+    """The model's own threshold: of the library, else of a cache."""
+    model = books.manifest.model or {}
+    value = model.get("known_distance", work.model.known_distance if work.model else 0.45)
+    return float(value) if isinstance(value, int | float) else 0.45
+
+
+def render(context: dict[str, object]) -> str:
+    """The page as text."""
+    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True,
+                                     lstrip_blocks=True, undefined=jinja2.StrictUndefined)
+    css = (TEMPLATES / "page.css").read_text(encoding="utf-8")
+    script = "".join((TEMPLATES / name).read_text(encoding="utf-8") for name in ("marks.js", "page.js"))
+    return environment.get_template("page.html").render(
+        **context, css=Markup(css), js=Markup(script), policy=policy([script], [css]))
+
+
+def policy(scripts: Sequence[str], styles: Sequence[str]) -> str:
+    """The Content-Security-Policy: our script and style by hash, pictures beside the page, nothing else."""
+    return (f"default-src 'none'; img-src 'self' file:; script-src {_hashes(scripts)}; style-src {_hashes(styles)}; "
+            "base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'; trusted-types 'none'")
+
+
+def _hashes(texts: Sequence[str]) -> str:
+    return " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'" for text in texts)
+
+
+def say(made: Made) -> None:
+    for line in made.problems:
+        terminal.say(f"not shown: {terminal.safe(line)}")
+    terminal.say(f"{made.facesets} facesets, {made.pictures} pictures, {made.to_check} facesets to check: {made.path}")
+

@@ -1,0 +1,212 @@
+"""How far every user's work has come, stage by stage, in numbers that add up: every asset, photo and face once.
+
+Read from the files that the stages leave, never from what a run said while it ran:
+    state.db            what became of every asset of the last listing
+    queue.json          what is handed to the embed worker
+    immich_<user>.npz   what became of every photo (and, while it works, its .parts)
+    refine.json         who every face is
+"""
+
+import os
+import sqlite3
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from .. import cache, handoff, proposal
+from ..errors import Failure
+
+# Of the outcomes of an asset: how the report calls it, and the CSS class of its share.
+STAGE = {
+    "have": ("staged", "use"), "known": ("known from elsewhere", "known"), "small": ("no face big enough", "rest"),
+    "none": ("no face", "rest"), "excluded": ("excluded path", "rest"), "foreign": ("somebody else's", "rest"),
+    "error": ("left for the next run", "bad"), "rejected": ("refused", "bad"),
+    "ask": ("faces not known yet", "todo"), "wanted": ("to be downloaded", "todo")}
+EMBED = {"faces": ("with faces", "use"), "noface": ("no face found", "rest"), "error": ("unreadable", "bad"),
+         "left": ("not embedded yet", "todo")}
+CLUSTER = {
+    "held": ("in a faceset already", "known"), "known": ("known: to extend", "known"),
+    "new": ("in new facesets", "use"), "ambiguous": ("between two people", "bad"),
+    "left_out": ("left out: doubled, far or alike", "rest"), "thin": ("seen too seldom", "rest"),
+    "leftover": ("seen once or twice", "rest"), "rejected": ("too poor to tell", "rest")}
+
+
+@dataclass(frozen=True)
+class Part:
+    words: str
+    count: int
+    kind: str       # use, known, rest, bad, todo
+
+
+@dataclass
+class Stage:
+    """What became of the things one stage had before it."""
+
+    name: str               # "stage", "embed", "cluster"
+    what: str               # what is counted: "assets", "photos", "faces"
+    total: int
+    parts: list[Part]
+    at: float               # when it last wrote, seconds since 1970
+    reasons: dict[str, int] = field(default_factory=dict)   # of failures
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def adds_up(self) -> bool:
+        return sum(part.count for part in self.parts) == self.total
+
+    @property
+    def left(self) -> int:
+        return sum(part.count for part in self.parts if part.kind == "todo")
+
+    def count(self, words: str) -> int:
+        return sum(part.count for part in self.parts if part.words == words)
+
+
+@dataclass
+class User:
+    label: str
+    stages: list[Stage] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)       # files that could not be read, one line each
+
+    def stage(self, name: str) -> Stage | None:
+        return next((stage for stage in self.stages if stage.name == name), None)
+
+
+@dataclass
+class Work:
+    """Everything that lies in the data root, for a report."""
+
+    users: list[User] = field(default_factory=list)
+    caches: dict[str, cache.Cache] = field(default_factory=dict)        # path -> cache
+    proposals: dict[str, proposal.Proposal] = field(default_factory=dict)   # label -> refine.json
+    model: cache.Model | None = None
+
+
+def labels(data_root: Path) -> list[str]:
+    """Every user that some stage has worked for."""
+    found = {item.name for item in (data_root / "immich").glob("*") if item.is_dir() and not item.name.startswith(".")}
+    found |= {item.stem.removeprefix("immich_") for item in (data_root / "cache").glob("immich_*.npz")}
+    return sorted(found)
+
+
+def read(data_root: Path) -> Work:
+    """What every user's files say. A file that cannot be read is one line among `problems`, never the end."""
+    work = Work()
+    for path in sorted((data_root / "cache").glob("*.npz")):
+        try:
+            work.caches[str(path)] = cache.read(path)
+        except Failure as error:
+            work.users.append(User(path.stem.removeprefix("immich_"), problems=[str(error)]))
+    for label in labels(data_root):
+        user = next((user for user in work.users if user.label == label), None)
+        if user is None:
+            work.users.append(user := User(label))
+        _read_user(data_root, user, work)
+    work.users.sort(key=lambda user: user.label)
+    work.model = next((item.model for item in work.caches.values()), None)
+    return work
+
+
+def _read_user(data_root: Path, user: User, work: Work) -> None:
+    folder, npz = data_root / "immich" / user.label, data_root / "cache" / f"immich_{user.label}.npz"
+    queue: handoff.Queue | None = None
+    for name, load in (("state.db", staged), ("queue.json", handoff.read), ("refine.json", proposal.read)):
+        path = folder / name
+        if not path.exists():
+            continue
+        try:
+            value = load(path)
+        except Failure as error:
+            user.problems.append(str(error))
+            continue
+        if isinstance(value, Stage):
+            user.stages.append(value)
+        elif isinstance(value, handoff.Queue):
+            queue = value
+        else:
+            work.proposals[user.label] = value
+    found = work.caches.get(str(npz))
+    if queue is not None or found is not None:
+        user.stages.append(embedded(queue, found, _when(npz if found else folder / "queue.json")))
+    if user.label in work.proposals:
+        user.stages.append(clustered(work.proposals[user.label], _when(folder / "refine.json")))
+
+
+def staged(path: Path) -> Stage:
+    """What became of the assets of the last listing, from a state.db that a run may be writing."""
+    try:
+        db = sqlite3.connect(f"file:{path.as_posix().replace('?', '%3f').replace('#', '%23')}?mode=ro", uri=True,
+                             timeout=5)
+        try:
+            run = "(SELECT value FROM meta WHERE key = 'run')"
+            counts = dict(db.execute(f"SELECT outcome, COUNT(*) FROM assets WHERE run = {run} GROUP BY outcome"))
+            own = db.execute(f"SELECT COUNT(DISTINCT sha256) FROM assets WHERE run = {run} AND outcome = 'have'"
+                             ).fetchone()[0]
+            reasons = dict(db.execute(f"SELECT reason, COUNT(*) FROM assets WHERE run = {run} AND outcome IN "
+                                      "('error', 'rejected') GROUP BY reason ORDER BY 2 DESC LIMIT 20"))
+        finally:
+            db.close()
+    except sqlite3.Error as error:
+        raise Failure(f"{path} cannot be read ({error})") from None
+    total, twins = sum(counts.values()), counts.get("have", 0) - own
+    parts = [Part("staged", own, "use"), Part("the same bytes as a staged one", twins, "known")]
+    parts += [Part(words, counts.get(outcome, 0), kind) for outcome, (words, kind) in STAGE.items()
+              if outcome != "have"]
+    return Stage("stage", "assets", total, [part for part in parts if part.count], _when(path), reasons)
+
+
+def embedded(queue: handoff.Queue | None, found: cache.Cache | None, at: float) -> Stage:
+    """What became of the photos of the queue, and of photos that are only in the cache."""
+    status = {photo.sha256: photo.status for photo in found.photos} if found else {}
+    wanted = {entry.sha256 for entry in queue.entries} if queue else set()
+    counts = Counter(status.get(sha256, "left") for sha256 in wanted | set(status))
+    reasons = Counter(photo.reason for photo in found.photos if photo.status == "error") if found else Counter()
+    notes = [f"{len(found.faces):,} faces, model {found.model.name}"] if found else []
+    return Stage("embed", "photos", sum(counts.values()),
+                 [Part(words, counts[status], kind) for status, (words, kind) in EMBED.items() if counts[status]], at,
+                 dict(reasons.most_common(20)), notes)
+
+
+def clustered(made: proposal.Proposal, at: float) -> Stage:
+    """Who the faces are, as the last clustering proposed it."""
+    parts = [Part(words, made.counts.get(name, 0), kind) for name, (words, kind) in CLUSTER.items()
+             if made.counts.get(name, 0)]
+    notes = [f"{len(made.facesets):,} new facesets, {len(made.thin):,} thin"]
+    return Stage("cluster", "faces", made.counts.get("faces", sum(part.count for part in parts)), parts, at,
+                 dict(Counter(face.reason for face in made.rejected).most_common()), notes)
+
+
+def ago(then: float, now: float | None = None) -> str:
+    """How long ago, in words."""
+    seconds = max((time.time() if now is None else now) - then, 0)
+    for size, word in ((86400, "day"), (3600, "hour"), (60, "minute")):
+        if seconds >= size:
+            count = int(seconds // size)
+            return f"{count} {word}{'s' if count > 1 else ''} ago"
+    return "just now"
+
+
+def rows_by_key(work: Work) -> dict[str, tuple[cache.Cache, int]]:
+    """Face key -> cache and row, of every face of every cache."""
+    found: dict[str, tuple[cache.Cache, int]] = {}
+    for item in work.caches.values():
+        for row, key in enumerate(cache.face_keys(item)):
+            found.setdefault(key, (item, row))
+    return found
+
+
+def quality(work: Work) -> np.ndarray:
+    """(N,) of every face of every cache."""
+    values = [item.faces["quality"] for item in work.caches.values()]
+    return np.concatenate(values) if values else np.zeros(0, np.float32)
+
+
+def _when(path: Path) -> float:
+    try:
+        return os.stat(path).st_mtime
+    except OSError:
+        return 0.0
+
