@@ -14,7 +14,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -24,10 +24,8 @@ from facesets import cache, files, proposal, terminal
 from facesets.cluster import identities, seen
 from facesets.cluster.known import Known
 from facesets.cluster.rules import Rules
-from facesets.export import swap
-from facesets.export.crop import Detect
-from facesets.export.run import Summary
 from facesets.export import detector, swap
+from facesets.export.run import Summary
 from facesets.library.store import Faceset, Library
 
 
@@ -76,16 +74,6 @@ def propose(user: str, sources: Sequence[Path], caches: Sequence[cache.Cache], l
         run=time.strftime("%Y%m%d-%H%M%S", now) + f"-cluster-{user}", made_by="cluster_immich.py",
         created=time.strftime("%Y-%m-%dT%H:%M:%SZ", now), paths=[str(path) for path in sources],
         seen=before.faces if seen.holds(before, asdict(rules), runs) else ())
-
-
-def open_detector(embedding: config.Embedding, model: cache.Model) -> Callable[[], Detect]:
-    """What finds faces in the exported pictures: the pack that made the cache, if we know it by name."""
-    def opened() -> Detect:
-        from facesets.embed import packs
-        from facesets.embed.analyser import Analyser
-        name = model.name if model.name in packs.KNOWN else embedding.model
-        return Analyser(packs.open_pack(name, embedding.models_dir), embedding.provider, say=terminal.say).detect
-    return opened
 
 
 def summary_of(made: proposal.Proposal, emitted: Summary | None) -> dict[str, Any]:
@@ -144,8 +132,9 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     proposal.write(folder / "refine.json", made)
     if args.dry_run:
         return summary_of(made, None)
-    emitted = swap.export(library, made, caches, open_detector(embedding, caches[0].model),
-                          swap.Options(**asdict(exporting)), min_faces=settings.min_faces)
+    opened = detector.opener(caches[0].model, embedding.model, embedding.models_dir, embedding.provider)
+    emitted = swap.export(library, made, caches, opened, swap.Options(**asdict(exporting)),
+                          min_faces=settings.min_faces)
     looked_at = {key for one in caches for key in cache.face_keys(one)}
     seen.remember(memory, before, made, looked_at, bool(emitted.facesets))
     return summary_of(made, emitted)

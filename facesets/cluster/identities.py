@@ -33,7 +33,7 @@ def propose(caches: Sequence[Cache], known: Sequence[Known], rules: Rules, *, ru
     certain &= ~twice
     extend = _extend(faces, free, found, certain, known)
     ambiguous = tuple(Face(faces.keys[free[at]], _round(found.distance[at]), _why(found, known, at, bool(torn[at])))
-                      for at in np.flatnonzero(torn | twice))
+                      for at in np.flatnonzero(torn | twice).tolist())
     rest = free[~certain & ~twice & ~torn]
     reasons = gates.reasons(faces, rules)
     rejected = tuple(Face(faces.keys[face], 0.0, reasons[face]) for face in rest if reasons[face])
