@@ -213,10 +213,11 @@ class Library:
             path = path or (f"/mnt/photos/{name}" if external else
                             f"/data/upload/{user.id}/{identity[:2]}/{identity[2:4]}/{identity}{suffix}")
             moment = milliseconds(taken)
-            asset = Asset(identity, user, name, path, moment, b"", content, **options)
+            given = set(options)
+            asset = Asset(identity, user, name, path, moment, options.pop("checksum", b""), content, **options)
             asset.local = asset.local or (moment if local is None else milliseconds(local))
             asset.library = asset.library or (self._external(user) if external else None)
-            _read_file(asset, options)
+            _read_file(asset, given)
             if asset.offline and not asset.trashed:
                 asset.trashed = NOW
             self.assets[asset.id] = asset
@@ -262,9 +263,9 @@ class Library:
         return str(uuid.UUID(bytes=hashlib.md5(f"library{user.id}".encode()).digest(), version=4))
 
 
-def _read_file(asset: Asset, given: Mapping[str, Any]) -> None:
+def _read_file(asset: Asset, given: set[str]) -> None:
     """Fill what Immich would learn from the file."""
-    data = asset.read() if not {"checksum", "size"} <= set(given) else None
+    data = asset.read() if not {"checksum", "size"} <= given else None
     if "size" not in given:
         asset.size = len(data or b"")
     if "checksum" not in given:

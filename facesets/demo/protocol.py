@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .server import ImmichServer
 
 GZIP_FROM = 1024        # bytes; Immich compresses JSON from here on
+SEND = 1 << 18          # bytes per write, the precision of the log when a client hangs up
 LOGIN_PAGE = b"<!DOCTYPE html><html><head><title>Login</title></head><body><form>Please sign in</form></body></html>"
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
@@ -243,9 +244,12 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True
 
     def _write(self, data: bytes, entry: Request) -> None:
-        self.wfile.write(data)
-        self.wfile.flush()
-        entry.sent += len(data)
+        """Counted before it is sent, so that whoever has the last byte finds it in the log."""
+        for start in range(0, len(data), SEND):
+            piece = data[start:start + SEND]
+            entry.sent += len(piece)
+            self.wfile.write(piece)
+            self.wfile.flush()
 
     def _reset(self) -> None:
         """Close so that the other side gets a reset, not an end."""

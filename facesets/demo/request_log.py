@@ -27,7 +27,7 @@ class Request:
 
 class RequestLog:
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
         self._requests: list[Request] = []
         self._open = 0
         self._number = 0
@@ -49,6 +49,12 @@ class RequestLog:
         with self._lock:
             self._open -= 1
             request.seconds = time.monotonic() - request.began
+            self._lock.notify_all()
+
+    def settled(self, seconds: float = 5.0) -> bool:
+        """Wait until nothing is being answered; the client has a reply a moment before the log has its end."""
+        with self._lock:
+            return self._lock.wait_for(lambda: self._open == 0, seconds)
 
     @property
     def in_flight(self) -> int:
