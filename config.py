@@ -2,6 +2,7 @@
 
 Run     python config.py             lists them and where each value comes from
         python config.py --shell     the same as shell assignments, for finalize_immich.sh (never the key)
+        python config.py --flags embedding   one section as flags, a word a line, but for paths: Windows has its own
 A setting `known_distance` is the flag --known-distance, the environment variable FACESETS_KNOWN_DISTANCE and a line
 FACESETS_KNOWN_DISTANCE=0.45 in `.env` beside this file (IMMICH_URL, STAGE_DIR and the like have no prefix).
 Only scripts read this module; the package gets plain values.
@@ -285,11 +286,24 @@ def _written(value: Any) -> str:
     return ",".join(value) if isinstance(value, tuple) else str(value)
 
 
+def _print_flags(section: type[Any]) -> None:
+    values = load(section)
+    for item in fields(section):
+        value = getattr(values, item.name)
+        if value is not None and not isinstance(value, Path):
+            print(f"--{item.name.replace('_', '-')}\n{_written(value)}")
+
+
 @terminal.script
 def main(argv: Sequence[str] | None = None) -> int:
     parser = terminal.Parser(__doc__, prog="config.py")
     parser.add_argument("--shell", action="store_true", help="print shell assignments")
+    parser.add_argument("--flags", choices=[section.__name__.lower() for section in SECTIONS],
+                        help="print one section as flags")
     args = parser.parse_args(argv)
+    if args.flags:
+        _print_flags(next(section for section in SECTIONS if section.__name__.lower() == args.flags))
+        return 0
     for section in SECTIONS:
         values: Any = load(section)
         if not args.shell:

@@ -91,15 +91,17 @@ set_up_windows() {
 
     mkdir -p -- "$win_home"
     private=$(windows_path face-sets)   # C:\ lets every user of the machine read what is made in it
-    "$powershell" -NoProfile -Command \
-        "icacls '${private//\'/\'\'}' /inheritance:r /grant:r \"\${env:USERNAME}:(OI)(CI)F\"" >/dev/null </dev/null \
+    "$powershell" -NoProfile -Command "icacls '${private//\'/\'\'}' /inheritance:r /grant:r \
+        \"*\$([Security.Principal.WindowsIdentity]::GetCurrent().User.Value):(OI)(CI)F\"" >/dev/null </dev/null \
         || say "note: other users of this Windows may be able to read $win_home (icacls refused)"
     carry worker "$here" "$win_home/worker"
 
     if ! "$win_python" -c 'import sys; sys.exit(sys.version_info[:2] not in [(3, 11), (3, 12)])' 2>/dev/null </dev/null; then
         base=$(find_windows_python)
         say "making the Windows environment $WIN_VENV with $base"
-        rm -rf -- "${WIN_VENV:?}"/{Lib,Scripts,Include,pyvenv.cfg,requirements-win.txt}
+        if [[ -f $WIN_VENV/pyvenv.cfg ]]; then      # the rests of one whose Python is gone; models stay
+            rm -rf -- "${WIN_VENV:?}"/{Lib,Scripts,Include,pyvenv.cfg,requirements-win.txt}
+        fi
         # shellcheck disable=SC2086     # two words on purpose
         "$cmd" /c $base -m venv "$(windows_path)" </dev/null || fail 1 "Windows could not make $WIN_VENV"
     fi
@@ -126,7 +128,8 @@ carry_model() {                         # dry-run prefix; sets windows_flags, wh
         [[ $pack != "$model" ]] || model=$(windows_path face-sets models "$(basename -- "$pack")")
         break
     done                                # a named pack that is not here is fetched there
-    windows_flags=(--model "$model" --provider "$FACESETS_PROVIDER" --models-dir "$(windows_path face-sets models)")
+    mapfile -t windows_flags <<<"$("$python" "$here/config.py" --flags embedding)"
+    windows_flags+=(--model "$model" --models-dir "$(windows_path face-sets models)")
 }
 
 # --- every run ----------------------------------------------------------------------------------------------------
@@ -204,7 +207,7 @@ main() {
             --local | --windows)
                 [[ -z $asked || --$asked == "$argument" ]] || fail 64 "either --local or --windows"
                 asked=${argument#--} ;;
-            -h | --help) sed -n '2,/^set -euo/{/^set/d;s/^# \{0,1\}//;p}' "$here/finalize_immich.sh"; exit 0 ;;
+            -h | --help) sed -n '2,/^set -euo/{/^set/d;s/^# \{0,1\}//;p;}' "$here/finalize_immich.sh"; exit 0 ;;
             -*) fail 64 "unknown option $argument; --help is the manual" ;;
             *) [[ -z $user ]] || fail 64 "one user at a time; --help is the manual"; user=$argument ;;
         esac

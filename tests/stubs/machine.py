@@ -18,13 +18,13 @@ PROGRAMS = {"wslpath": "wslpath.py", "cmd.exe": "cmd.py", "powershell.exe": "pow
 
 
 class Machine:
-    def __init__(self, folder: Path, wsl: bool = True, real_scripts: bool = False) -> None:
+    def __init__(self, folder: Path, wsl: bool = True, real_worker: bool = False) -> None:
         self.folder, self.home = folder, folder / "home"
         self.checkout, self.data, self.mounts = folder / "face sets", folder / "work", folder / "mnt"
         self.photos, self.bin = folder / "share", folder / "bin"
         for made in (self.home, self.checkout, self.bin, self.mounts / "c" / "Users" / "me", self.photos):
             made.mkdir(parents=True)
-        self._check_out(real_scripts)
+        self._check_out(real_worker)
         (self.mounts / "x").symlink_to(self.photos)     # the share, as Windows sees it
         (self.mounts / "pythons").write_text("py -3.12\n")
         for name, stub in PROGRAMS.items() if wsl else ():
@@ -37,10 +37,9 @@ class Machine:
             "FACESETS_LIBRARY": str(folder / "library"), "WIN_VENV": str(self.win_venv),
             "FACESETS_WIN_SHARES": f"{self.photos}=X:"}
 
-    def _check_out(self, real_scripts: bool) -> None:
-        scripts = CHECKOUT if real_scripts else STUBS
-        for name in ("embed_worker.py", "cluster_immich.py"):
-            shutil.copy(scripts / name, self.checkout / name)
+    def _check_out(self, real_worker: bool) -> None:
+        shutil.copy((CHECKOUT if real_worker else STUBS) / "embed_worker.py", self.checkout)
+        shutil.copy(STUBS / "cluster_immich.py", self.checkout)
         for name in ("finalize_immich.sh", "config.py", "requirements-wsl.txt", "requirements-win.txt"):
             shutil.copy(CHECKOUT / name, self.checkout / name)
         shutil.copytree(CHECKOUT / "facesets", self.checkout / "facesets",

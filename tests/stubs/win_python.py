@@ -76,10 +76,13 @@ def held_open(path: str) -> bool:
 
 def windows_files() -> None:
     """Let every file function take Windows paths, and refuse to move what is open."""
+    shares = tuple(str(drive.resolve()) + "/" for drive in windows.MOUNTS.iterdir() if drive.is_symlink())
+
     def translated(path: Any) -> Any:
-        if isinstance(path, (str, os.PathLike)) and windows.is_windows(text := os.fspath(path)):
-            return windows.to_linux(text)
-        return path
+        text = os.fspath(path) if isinstance(path, (str, os.PathLike)) else ""
+        if text.startswith(shares):
+            raise FileNotFoundError(2, "Windows knows that file by another name", text)
+        return windows.to_linux(text) if windows.is_windows(text) else path
 
     def wrap(module: Any, name: str, paths: int, moves: bool = False) -> None:
         original: Callable[..., Any] = getattr(module, name)
