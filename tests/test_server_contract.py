@@ -210,14 +210,22 @@ def compare_json(ours: Any, theirs: Any, status: int) -> None:
     if status >= 400:
         assert {**ours, "correlationId": ""} == {**theirs, "correlationId": ""}
         return
-    assert shape(ours) == shape(theirs)
+    assert shape(chosen(ours)) == shape(chosen(theirs))
     if isinstance(theirs, dict) and isinstance(theirs.get("assets"), dict):
         mine, yours = ours["assets"], theirs["assets"]
         assert {name: mine[name] for name in ("total", "count", "nextPage")} == \
             {name: yours[name] for name in ("total", "count", "nextPage")}
-        if yours["nextPage"] is None and yours["items"]:
+        if yours["nextPage"] is None:
             assert {row["id"] for row in mine["items"]} == {row["id"] for row in yours["items"]}
-            compare_rows({row["id"]: row for row in mine["items"]}, {row["id"]: row for row in yours["items"]})
+        compare_rows({row["id"]: row for row in mine["items"]}, {row["id"]: row for row in yours["items"]})
+
+
+def chosen(reply: Any) -> Any:
+    """`reply`; of a page that is not the last, only what does not depend on which of equal dates are on it."""
+    if not isinstance(reply, dict) or not isinstance(reply.get("assets"), dict) or not reply["assets"]["nextPage"]:
+        return reply
+    keys = [dict.fromkeys(row, 0) for row in reply["assets"]["items"]]
+    return {**reply, "assets": {**reply["assets"], "items": keys}}
 
 
 def compare_rows(ours: dict[str, Any], theirs: dict[str, Any]) -> None:
