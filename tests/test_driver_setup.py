@@ -98,8 +98,10 @@ def test_a_model_pack_of_this_side_is_carried_over(machine: Machine) -> None:
     assert sorted(path.name for path in (there / "buffalo_l").iterdir()) == ["det_10g.onnx", "w600k_r50.onnx"]
     own = machine.folder / "my pack"
     shutil.copytree(pack, own)
-    assert machine.run("--setup-windows", FACESETS_MODEL=str(own)).returncode == 0
+    run = machine.run("--setup-windows", FACESETS_MODEL=str(own), FACESETS_LANES="3")
+    assert run.returncode == 0, run.stderr
     told = machine.calls()[-1]
+    assert told[told.index("--lanes") + 1] == "3"       # no environment crosses, so settings do as flags
     assert told[told.index("--model") + 1] == "C:\\face_embed_venv\\face-sets\\models\\my pack"
     assert (there / "my pack" / "det_10g.onnx").read_bytes() == (own / "det_10g.onnx").read_bytes()
 

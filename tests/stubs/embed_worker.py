@@ -13,6 +13,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import config
 import numpy as np
 
 from facesets import cache, files, handoff, terminal
@@ -44,8 +45,9 @@ def fold(out: Path, entries: Sequence[handoff.Entry], statuses: dict[str, str]) 
 @terminal.script
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser()
-    for name in ("queue", "out", "provider", "model", "models-dir"):
-        parser.add_argument("--" + name)
+    parser.add_argument("--queue")
+    parser.add_argument("--out")
+    config.add_flags(parser, config.Embedding)
     parser.add_argument("--doctor", action="store_true")
     args = parser.parse_args(argv)
     if args.doctor:
