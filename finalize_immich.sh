@@ -128,8 +128,8 @@ carry_model() {                         # dry-run prefix; sets windows_flags, wh
         [[ $pack != "$model" ]] || model=$(windows_path face-sets models "$(basename -- "$pack")")
         break
     done                                # a named pack that is not here is fetched there
-    mapfile -t windows_flags <<<"$("$python" "$here/config.py" --flags embedding)"
-    windows_flags+=(--model "$model" --models-dir "$(windows_path face-sets models)")
+    mapfile -t windows_flags <<<"$(FACESETS_MODEL=$model "$python" "$here/config.py" --flags embedding)"
+    windows_flags+=(--models-dir "$(windows_path face-sets models)")
 }
 
 # --- every run ----------------------------------------------------------------------------------------------------

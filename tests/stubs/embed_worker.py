@@ -13,9 +13,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import config
 import numpy as np
 
+import config
 from facesets import cache, files, handoff, terminal
 
 MODEL = cache.Model("stub", "0" * 64, "1" * 64, 4, 0.45, 0.55)
