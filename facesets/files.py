@@ -77,7 +77,7 @@ def sync_folder(path: Path) -> None:
     try:
         os.fsync(descriptor)
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS):     # what CIFS and 9p say
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EIO):  # CIFS, 9p; EIO: WSL issue 2557
             raise
     finally:
         os.close(descriptor)

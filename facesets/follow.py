@@ -3,7 +3,8 @@
 Run     python -m facesets.follow LOG COMMAND [ARGUMENT...]
 A terminal sees the output as it comes, bars included. The log, and a stderr that is no terminal, get whole lines and
 once a minute the newest state of a bar. The command gets SIGTERM when this process does, or when its parent is gone.
-Exit    the command's status; 128 and the signal's number where a signal ended it; 127 where it could not be started
+Exit    the command's status; 2 where we were told to stop and it did not end well; 128 and the signal's number where a
+        signal ended it; 127 where it could not be started
 """
 
 import os
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import IO
 
 from . import files, terminal
+from .errors import PAUSED
 
 LONGEST_LOG = 4 << 20       # bytes; a run writes some 100 lines. A longer log becomes <name>.1 before the run
 BAR_EVERY = 60.0            # seconds between two states of a bar in the log
@@ -61,7 +63,7 @@ def follow(command: Sequence[str], log: Path, screen: IO[bytes], live: bool) -> 
         except OSError as error:
             terminal.say(f"{command[0]} cannot be started: {error.strerror}")
             return 127
-        _pass_on(process)
+        stops = _pass_on(process)
         lines, shown, parent = Lines(), time.monotonic(), os.getppid()
         assert process.stdout is not None
         while True:
@@ -83,6 +85,8 @@ def follow(command: Sequence[str], log: Path, screen: IO[bytes], live: bool) -> 
         if lines.newest():
             keep(lines.newest())
         status = process.wait()
+        if stops and status:    # Windows ends a program with a number of its own then
+            status = PAUSED
         status = 128 - status if status < 0 else status
         kept.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  status {status}\n".encode())
         return status
@@ -98,11 +102,21 @@ def _environment(live: bool) -> dict[str, str]:
     return {**os.environ, **extra}
 
 
-def _pass_on(process: "subprocess.Popen[bytes]") -> None:
-    """Ctrl-C reaches the command by itself, which then saves and ends; SIGTERM and SIGHUP are handed down."""
-    signal.signal(signal.SIGINT, lambda *_: None)
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: process.terminate())
+def _pass_on(process: "subprocess.Popen[bytes]") -> list[int]:
+    """Ctrl-C reaches the command by itself, which then saves and ends; SIGTERM and SIGHUP are handed down.
+
+    Returns the list that the signals are put into.
+    """
+    stops: list[int] = []
+
+    def stop(number: int, _: object) -> None:
+        stops.append(number)
+        if number != signal.SIGINT:
+            process.terminate()
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, stop)
+    return stops
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -94,12 +94,24 @@ def test_two_runs_at_once_the_second_is_refused_with_the_name_of_the_first(machi
 def test_a_worker_that_outlives_a_killed_driver_is_not_doubled(machine: Machine) -> None:
     machine.stage("face", "long", "face")
     with machine.started("peter") as run:
+        time.sleep(0.5)                         # it is at its long photo now, and says nothing that would break a pipe
         os.killpg(run.pid, signal.SIGKILL)      # Windows' program lives on, and holds nothing of ours
     second = machine.run("peter")
     assert second.returncode == 2 and "embed_worker.py (process" in second.stderr, second.stderr
     last = machine.run_to_the_end("peter")
     assert last.returncode == 0, last.stderr
     assert len(machine.result().photos) == 3 and machine.worked_on() <= 3
+
+
+def test_ctrl_c_pauses_it_even_where_windows_ends_the_worker_hard(machine: Machine) -> None:
+    machine.stage("face", "sigint", "face")     # the stub worker ends with Windows' 0xC000013A then, not with our 2
+    with machine.started("peter") as run:
+        os.killpg(run.pid, signal.SIGINT)
+        assert run.stderr is not None
+        words = run.stderr.read()
+    assert run.returncode == 2 and "go on with: bash finalize_immich.sh peter" in words, words
+    assert "status 2" in machine.log()
+    assert machine.run("peter").returncode == 0 and len(machine.result().photos) == 3
 
 
 def test_kills_at_any_moment_lose_nothing(machine: Machine, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """A worker without models: the bytes of a photo say what becomes of it.
 
-    face ...    one face            noface ...      none            slow ...    a face, after half a second (long: five)
+    face ...    one face            noface ...      none            slow ...    a face, after half a second (long: eight)
+    sigint ...  waits for Ctrl-C, the first time only, and ends as a Windows program without a handler does
     exit N ...  status N            kill ...        SIGKILL, the first time only; a face the second
 """
 
@@ -30,7 +31,11 @@ def outcome(entry: handoff.Entry, parts: Path) -> str:
     if word == "kill" and not (parts / "killed").exists():
         files.write_bytes(parts / "killed", b"")
         os.kill(os.getpid(), signal.SIGKILL)
-    time.sleep({"slow": 0.5, "long": 5.0}.get(word, 0.0))
+    if word == "sigint" and not (parts / "interrupted").exists():
+        files.write_bytes(parts / "interrupted", b"")
+        signal.signal(signal.SIGINT, lambda *_: os._exit(0xC000013A & 0xFF))
+        time.sleep(30)
+    time.sleep({"slow": 0.5, "long": 8.0}.get(word, 0.0))
     return "noface" if word == "noface" else "faces"
 
 
