@@ -19,6 +19,8 @@ import numpy as np
 import pillow_heif
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from .. import terminal
+
 MAX_PIXELS = 200_000_000    # phones make 16320 x 12240; decoded that is 600 MB
 MAX_BYTES = 500_000_000     # no photo; a raw scan or a film
 HUGE_PIXELS = 40_000_000    # one photo larger than this at a time, so that memory does not grow with the lanes
@@ -27,6 +29,8 @@ FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "HEIF", "AVIF", "TIFF", "BMP", "JPEG200
 
 _one_huge = threading.Lock()
 pillow_heif.register_heif_opener()
+Image.MAX_IMAGE_PIXELS = None   # Pillow's own limit is lower than what phones make; ours is looked at first
+cv2.utils.logging.setLogLevel(0)     # what OpenCV cannot read, Pillow tries, and then the reason is told
 
 
 class Unreadable(Exception):
@@ -74,10 +78,11 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> np.ndarray:
         raise
     except UnidentifiedImageError:
         raise Unreadable("is no picture that can be decoded here") from None
-    except (MemoryError, Image.DecompressionBombError):
+    except MemoryError:
         raise Unreadable("needs more memory than there is") from None
     except Exception as error:  # each decoder has errors of its own: SyntaxError, struct.error, EOFError, cv2.error ...
-        raise Unreadable(f"cannot be decoded: {error or type(error).__name__}") from None
+        raise Unreadable(f"cannot be decoded: {terminal.safe(' '.join(str(error).split()), 150)} "
+                         f"({type(error).__name__})") from None
 
 
 def _decode(data: bytes, max_pixels: int) -> np.ndarray:
