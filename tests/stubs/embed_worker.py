@@ -1,6 +1,6 @@
 """A worker without models: the bytes of a photo say what becomes of it.
 
-    face ...    one face            noface ...      none            slow ...    a face, after half a second (long: eight)
+    face ...    one face            noface ...      none            slow ...    a face, after 0.5 s (long: 8 s)
     sigint ...  waits for Ctrl-C, the first time only, and ends as a Windows program without a handler does
     exit N ...  status N            kill ...        SIGKILL, the first time only; a face the second
 """
