@@ -13,6 +13,7 @@ Exit    0 done · 1 failed · 2 paused, run the same command again · 64 usage �
 
 import argparse
 import contextlib
+import errno
 import json
 import re
 import shlex
@@ -33,6 +34,8 @@ from facesets.immich.client import Access, Client, Transient
 from facesets.stage import Options, Stage
 from facesets.state import State
 
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
 
 @terminal.script
 def main(argv: Sequence[str] | None = None) -> int:
@@ -46,6 +49,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             with connected(server, staging, args) as (client, key):
                 return stage_user(client, key, state, options_of(args, where, staging), args)
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise
+            raise Paused(f"{user_dir}: {error.strerror}; make room, then run {command(argv)}") from None
         except Paused as error:
             raise Paused(f"{error}; everything is saved, to go on: {command(argv)}") from None
         finally:
@@ -106,7 +113,7 @@ def connected(server: config.Server, staging: config.Staging, args: argparse.Nam
         breaker = Breaker(staging.workers, args.wait_for_server, server.retry_pause, terminal.say)
         made = Client(Access(url, header, server.ca_file, server.connect_timeout, server.read_timeout,
                              server.retry_pause), breaker, stop)
-        breaker.pause, breaker.probe = made.pause, partial(probe, made)
+        breaker.pause = made.pause
         return made
 
     if not login:
@@ -135,6 +142,7 @@ def stage_user(client: Client, key: bool, state: State, options: Options, args: 
     server = preflight.check(client, key=key)
     preflight.is_user(server, options.user, options.queue.parent.parent / "users.json", state.meta("owner"))
     state.set_meta("owner", server.owner)
+    client.breaker.probe = partial(probe, client)
     stage = Stage(client, state, server, options)
     ended: BaseException | None = None
     try:

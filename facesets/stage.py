@@ -16,6 +16,7 @@ from .immich.preflight import Server
 from .state import Asset, Photo, State
 
 PUT_OFF = object()
+FRUITLESS = 20      # assets in a row that fail for the first time: it is not the assets
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ class Stage:
     def __init__(self, client: Client, state: State, server: Server, options: Options) -> None:
         self.client, self.state, self.server, self.options = client, state, server, options
         self.tally = Tally()
+        self._failed = 0        # new assets in a row that could not be read
         self._locks = [threading.Lock() for _ in range(64)]     # one photo is named by one thread
 
     def run(self) -> None:
@@ -77,15 +79,16 @@ class Stage:
             for visibility in VISIBILITIES:
                 listing.walk({**fields(visibility), **wanted})
             self.tally.gate = Gate(self.client, listing, self.server).check()
-        self.state.set_meta("listed", str(self.state.run))
         if options.retry_rejected:
             with self.state.writing() as db:
                 db.execute("UPDATE assets SET outcome = ? WHERE run = ? AND outcome = 'rejected'",
                            ("wanted" if rules.boxes_in_search else "ask", self.state.run))
+        for outcome in ("ask", "wanted"):
+            self._staged_before(outcome)
+        self.state.set_meta("listed", str(self.state.run))
 
     def _ask_faces(self) -> None:
         """3.x: faces of the assets that we have no photo of yet."""
-        self._staged_before("ask")
         if self.server.boxes_in_search:
             self.tally.faces_by = "search"
         elif self.server.permissions is None:
@@ -93,10 +96,10 @@ class Stage:
             faces.from_stream(self.client, self.state, self.options.min_face_px)
         else:
             self.tally.faces_by = "one request an asset"
-            parts = ["1"]
+            parts = ["tries = 0", "tries > 0"]
             if self.server.version >= (3, 2, 0):
                 faces.peopled(self.client, self.state, VISIBILITIES)
-                parts = ["id IN (SELECT id FROM peopled)", "id NOT IN (SELECT id FROM peopled)"]
+                parts = ["tries = 0 AND id IN (SELECT id FROM peopled)", *parts]
             self._each("ask", "faces", parts, lambda asset: faces.from_asset(self.client, self.state, asset,
                                                                              self.options.min_face_px))
 
@@ -124,21 +127,21 @@ class Stage:
             db.execute(EQUAL_CHECKSUMS, (run, run))
             db.execute("CREATE TEMP TABLE IF NOT EXISTS sizes (size INTEGER PRIMARY KEY, first TEXT)")
             db.execute("DELETE FROM sizes")
-            db.execute(SHARED_SIZES, (run,))
-            db.execute(KNOWN_SIZES)
+            db.execute(SHARED_SIZES, (run, duplicates.PIECE))
+            db.execute(KNOWN_SIZES, (duplicates.PIECE,))
             db.execute(EQUAL_SIZES, (run,))
 
     def _download(self) -> None:
-        """Those that may have a twin come after those that have none."""
-        parts = ["twin = ''", "twin != '' AND twin NOT LIKE '%?'", "twin LIKE '%?'"]
-        self._each("wanted", "photos", parts, self._photo)
+        """Those that may have a twin come after those that have none, and those that failed before come last."""
+        self._each("wanted", "photos", [f"tries {tries} AND {twin}" for tries in ("= 0", "> 0") for twin in (
+            "twin = ''", "twin != '' AND twin NOT LIKE '%?'", "twin LIKE '%?'")], self._photo)
 
     def _each(self, outcome: str, what: str, parts: list[str], work: Callable[[Asset], object]) -> None:
         """Do `work` for every asset of this outcome, one part after the other."""
         total = self.state.counts().get(outcome, 0)
         with terminal.progress(total, what, what) as bar:
             def step(asset: Asset) -> None:
-                if work(asset) is not PUT_OFF:
+                if self._attempt(work, asset) is not PUT_OFF:
                     bar.update()
 
             def source() -> Any:
@@ -147,22 +150,35 @@ class Stage:
             self._jobs = workers.Jobs(source())
             workers.run(self._jobs, step, self.options.workers, self.client.stop)
 
-    def _photo(self, asset: Asset) -> object:
-        """One asset to its end, to the next run, or back among the jobs."""
+    def _attempt(self, work: Callable[[Asset], object], asset: Asset) -> object:
+        """Do `work`, or record why the asset is left or refused."""
         try:
-            if self._twin_is_known(asset):
-                return None
-            if asset.twin.endswith("?") and duplicates.ends_decide(asset.name, asset.size):
-                head = self.client.retrying(lambda: download.piece(self.client, asset, tail=False))
-                self._jobs.put_off(replace(asset, twin=f"{asset.twin[:-1]}:{duplicates.digest(head)}"))
-                return PUT_OFF
-            self._take(asset, self._fetch(asset))
+            result = work(asset)
+            if not download.needs_preview(asset):
+                self._failed = 0        # previews may lie on a disk that is there when that of the photos is not
+            return result
         except Transient as error:
             self.state.settle(asset.id, "error", str(error))
+            # Damaged files of earlier runs fail again and mean nothing; many new ones in a row do.
+            self._failed += asset.tries == 0
+            if self._failed >= FRUITLESS:
+                raise Paused(f"the server is there, but {FRUITLESS} assets in a row could not be read ({error}); "
+                             "is the disk of its photos mounted?") from None
         except Rejected as error:
             self.state.settle(asset.id, "rejected", str(error))
         except OSError as error:
             raise Paused(f"{self.options.photos}: {error.strerror or error}; make room or mend it") from None
+        return None
+
+    def _photo(self, asset: Asset) -> object:
+        """One asset to its end, or back among the jobs."""
+        if self._twin_is_known(asset):
+            return None
+        if asset.twin.endswith("?") and duplicates.ends_decide(asset.name, asset.size):
+            head = self.client.retrying(lambda: download.piece(self.client, asset, tail=False))
+            self._jobs.put_off(replace(asset, twin=f"{asset.twin[:-1]}:{duplicates.digest(head)}"))
+            return PUT_OFF
+        self._take(asset, self._fetch(asset))
         return None
 
     def _twin_is_known(self, asset: Asset) -> bool:
@@ -172,7 +188,7 @@ class Stage:
             rows = self._found("checksum = ?", asset.checksum)
         elif kind == "size" and len(rest) == 2:
             rows = self._found("bytes = ? AND head = ?", asset.size, rest[1])
-            if rows and asset.size > duplicates.PIECE:
+            if rows:
                 tail = self.client.retrying(lambda: download.piece(self.client, asset, tail=True))
                 rows = self._found("bytes = ? AND head = ? AND tail = ?", asset.size, rest[1], duplicates.digest(tail))
         else:
@@ -231,11 +247,12 @@ UPDATE assets SET twin = 'checksum:' || checksum WHERE run = ? AND outcome = 'wa
     GROUP BY checksum HAVING COUNT(*) > 1)"""
 SHARED_SIZES = """
 INSERT OR REPLACE INTO sizes SELECT size, MIN(taken || ' ' || id) FROM assets
-WHERE run = ? AND outcome = 'wanted' AND size > 0 GROUP BY size HAVING COUNT(*) > 1 AND SUM(NOT content) > 0"""
+WHERE run = ? AND outcome = 'wanted' AND size > ? GROUP BY size HAVING COUNT(*) > 1 AND SUM(NOT content) > 0"""
 KNOWN_SIZES = """
 INSERT OR REPLACE INTO sizes SELECT bytes, '' FROM (SELECT bytes FROM photos UNION SELECT bytes FROM known)
-WHERE bytes IN (SELECT size FROM assets WHERE outcome = 'wanted' AND NOT content)"""
-# The first of a size holds it; every other file of an external library waits for it and then shows its head.
+WHERE bytes > ? AND bytes IN (SELECT size FROM assets WHERE outcome = 'wanted' AND NOT content)"""
+# Files no larger than a piece are simply downloaded. Of the others the first of a size holds it; every other file of
+# an external library waits for that and then shows its head.
 EQUAL_SIZES = """
 UPDATE assets SET twin = 'size:' || assets.size || IIF(content OR first = taken || ' ' || id, '', '?')
 FROM sizes WHERE sizes.size = assets.size AND run = ? AND outcome = 'wanted' AND twin = ''

@@ -42,7 +42,8 @@ CREATE TABLE IF NOT EXISTS assets (
     id TEXT PRIMARY KEY, run INTEGER NOT NULL, taken TEXT NOT NULL, month TEXT NOT NULL, visibility TEXT NOT NULL,
     name TEXT NOT NULL, path TEXT NOT NULL, checksum TEXT NOT NULL, content INTEGER NOT NULL, size INTEGER NOT NULL,
     width INTEGER NOT NULL, height INTEGER NOT NULL, edited TEXT NOT NULL, faces TEXT NOT NULL,
-    outcome TEXT NOT NULL, reason TEXT NOT NULL, sha256 TEXT NOT NULL DEFAULT '', twin TEXT NOT NULL DEFAULT ''
+    outcome TEXT NOT NULL, reason TEXT NOT NULL, sha256 TEXT NOT NULL DEFAULT '', twin TEXT NOT NULL DEFAULT '',
+    tries INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS assets_outcome ON assets (outcome, taken, id);
 CREATE INDEX IF NOT EXISTS assets_sha256 ON assets (sha256, taken, id);
@@ -83,6 +84,7 @@ class Asset:
     reason: str = ""
     sha256: str = ""        # of its bytes, once known
     twin: str = ""          # what it shares with assets whose bytes may be the same, see immich/workers.py
+    tries: int = 0          # runs that had to leave it for the next
 
 
 @dataclass(frozen=True)
@@ -100,8 +102,8 @@ class Photo:
     folder: str
 
 
-COLUMNS = tuple(Asset.__dataclass_fields__)[:-2]     # those that a listing writes
-ROW = ", ".join((*COLUMNS, "sha256", "twin"))
+COLUMNS = tuple(Asset.__dataclass_fields__)[:-3]     # those that a listing writes
+ROW = ", ".join((*COLUMNS, "sha256", "twin", "tries"))
 # A rejected asset stays so while listings go on showing it unchanged; one that came back is asked for again.
 STILL = "outcome = 'rejected' AND run >= excluded.run - 1 AND excluded.outcome IN ('wanted', 'ask') " \
         "AND excluded.checksum = checksum AND excluded.size = size"
@@ -129,6 +131,8 @@ class State:
             self.db.execute("PRAGMA busy_timeout = 5000")
             self.db.executescript(TABLES)
         except sqlite3.Error as error:
+            if _is_full(error):
+                raise Paused(f"{path.parent}: the disk is full; make room") from None
             raise Failure(f"{path} cannot be opened ({error}); move it aside to start this user afresh") from None
         if self.meta("schema", str(SCHEMA)) != str(SCHEMA):
             raise Failure(f"{path} is of another version of face-sets; move it aside to start this user afresh")
@@ -150,7 +154,7 @@ class State:
             except BaseException as error:
                 if self.db.in_transaction:
                     self.db.execute("ROLLBACK")
-                if isinstance(error, sqlite3.OperationalError) and ("full" in str(error) or "disk I/O" in str(error)):
+                if isinstance(error, sqlite3.Error) and _is_full(error):
                     raise Paused(f"{self.path.parent}: the disk is full; make room") from None
                 raise
 
@@ -201,8 +205,12 @@ class State:
 
 
 def settle(db: sqlite3.Connection, asset_id: str, outcome: str, reason: str = "", sha256: str | None = None) -> None:
-    db.execute("UPDATE assets SET outcome = ?, reason = ?, sha256 = COALESCE(?, sha256) WHERE id = ?",
-               (outcome, reason, sha256, asset_id))
+    db.execute("UPDATE assets SET outcome = ?, reason = ?, sha256 = COALESCE(?, sha256), tries = tries + ? "
+               "WHERE id = ?", (outcome, reason, sha256, outcome == "error", asset_id))
+
+
+def _is_full(error: sqlite3.Error) -> bool:
+    return error.sqlite_errorcode & 0xff in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
 
 
 def faces_json(faces: Iterable[Any]) -> str:

@@ -2,7 +2,7 @@
 
 Closed, requests pass. At the twelfth failure in a row it opens: everybody waits while one thread probes an
 authenticated route. The server is away: wait as long as `wait_for` allows, then Paused for all. It is there: go on
-with half the requests at once, and recover one by one; but not for ever, if nothing at all succeeds.
+with half the requests at once, and recover one by one.
 """
 
 import threading
@@ -13,28 +13,29 @@ from ..errors import Paused
 
 IN_A_ROW = 12       # failures; fewer would trip over a handful of damaged files
 PROBES = 3          # of a server that seems away; a proxy that reloads is back within them
+FRESH = 5.0         # seconds that the answer to a probe holds
 RECOVER = 20        # successes in a row that earn one more request at once
-FRUITLESS = 5       # trips without a success between them: the server is there, but gives nothing
 
 
 class Breaker:
     def __init__(self, workers: int, wait_for: float = 0.0, pause: float = 0.5,
                  tell: Callable[[str], None] = lambda _: None) -> None:
-        """`probe` is set by whoever has a client: it returns "" when the server answers, else why not."""
-        self.probe: Callable[[], str] = lambda: "no probe"
+        """`probe` is set once the server is known: it returns "" when the server answers, else why not."""
+        self.probe: Callable[[], str] | None = None
         self.pause: Callable[[float], None] = time.sleep
         self.workers = workers
         self.limit = workers            # requests at once
-        self.trips = 0
+        self.successes = 0              # requests that ended well
+        self.absences = 0               # times that the server was away and came back
         self._wait_for = wait_for       # seconds in all that we may wait for an absent server
         self._step = pause
         self._tell = tell
         self._changed = threading.Condition()
         self._active = 0
         self._row = 0                   # failures in a row
-        self._fruitless = 0             # trips in a row
         self._good = 0                  # successes in a row
         self._probing = False
+        self._seen = float("-inf")      # time.monotonic() of the last probe that was answered
         self._not_before = 0.0          # time.monotonic() that Retry-After asked for
         self._away: Paused | None = None
 
@@ -59,8 +60,9 @@ class Breaker:
 
     def succeeded(self) -> None:
         with self._changed:
-            self._row = self._fruitless = 0
+            self._row = 0
             self._good += 1
+            self.successes += 1
             if self.limit < self.workers and self._good >= RECOVER:
                 self._good = 0
                 self.limit += 1
@@ -72,11 +74,37 @@ class Breaker:
             self._good = 0
             self._row += 1
             self._not_before = max(self._not_before, time.monotonic() + retry_after if retry_after else 0.0)
-            if self._row < IN_A_ROW or self._probing or self._away:
+            tripped = self._row >= IN_A_ROW
+        if tripped:
+            self._open(reason)
+
+    def suspect(self, successes: int) -> bool:
+        """A request failed for the last time: was it the server? Not if any ended well since there were `successes`,
+        nor if a probe is answered; one that is not counts as a failure like any other.
+        """
+        if self.probe is None or self.successes != successes or time.monotonic() - self._seen < FRESH:
+            return False
+        why = self.probe()
+        if why:
+            self.failed(why)
+        else:
+            self._seen = time.monotonic()
+        return bool(why)
+
+    def _open(self, reason: str) -> None:
+        """Let one thread ask whether the server is there, while the others wait. Raises Paused if it is away."""
+        if self.probe is None:
+            return
+        with self._changed:
+            if self._probing:
+                while self._probing:
+                    self._changed.wait(0.5)
+                if self._away:
+                    raise self._away
                 return
+            if self._away:
+                raise self._away
             self._probing = True
-            self.trips += 1
-            self._fruitless += 1
         paused: Paused | None = None
         try:
             paused = self._ask(reason)
@@ -92,13 +120,15 @@ class Breaker:
         """None if the server answers, now or within `wait_for`; else how the run ends."""
         started, tries = time.monotonic(), 0
         while True:
-            why = self.probe()
+            why = self.probe() if self.probe else ""
             tries += 1
-            if not why and self._fruitless >= FRUITLESS:
-                return Paused(f"the server is there, but {FRUITLESS * IN_A_ROW} requests in a row failed ({reason}); "
-                              "is the disk of its photos mounted?")
             if not why:
-                self._tell(f"{IN_A_ROW} failures in a row ({reason}), but the server is there: going on more slowly")
+                self._seen = time.monotonic()
+                if tries > 1:
+                    self.absences += 1
+                    self._tell("the server is back")
+                else:
+                    self._tell(f"failures in a row ({reason}), but the server is there: going on more slowly")
                 return None
             left = self._wait_for - (time.monotonic() - started)
             if tries >= PROBES and left <= 0:

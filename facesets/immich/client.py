@@ -106,23 +106,28 @@ class Client:
     def retrying(self, call: Callable[[], T], attempts: int | None = None) -> T:
         """Run `call` until it ends well, its attempts are spent, or the breaker opens: the only retry there is."""
         attempts = attempts or self.access.attempts
-        for attempt in range(1, attempts + 1):
+        attempt, absences = 0, self.breaker.absences
+        while True:
+            attempt += 1
             self.breaker.enter()
+            successes = self.breaker.successes
             try:
                 value = call()
             except Transient as error:
-                self.breaker.failed(str(error), error.retry_after)
-                if attempt == attempts:
-                    raise
-                retry_after = error.retry_after
+                failure = error
             else:
                 self.breaker.succeeded()
                 return value
             finally:
                 self.breaker.leave()
-            longest = min(LONGEST_PAUSE, self.access.retry_pause * 2 ** (attempt - 1))
-            self.pause(max(retry_after, random.uniform(longest / 2, longest)))
-        raise AssertionError("unreachable")
+            self.breaker.failed(str(failure), failure.retry_after)
+            away = attempt % self.access.attempts == 0 and self.breaker.suspect(successes)
+            if away or self.breaker.absences != absences:       # it is not this request's fault
+                attempt, absences = 0, self.breaker.absences
+            elif attempt >= attempts:
+                raise failure
+            longest = min(LONGEST_PAUSE, self.access.retry_pause * 2 ** attempt / 2)
+            self.pause(max(failure.retry_after, random.uniform(longest / 2, longest)))
 
     def pause(self, seconds: float) -> None:
         if self.stop.wait(seconds):
@@ -179,9 +184,10 @@ class Client:
         session = self._session()
         with self._lock:
             self.counts.requests += 1
+        ca_file = str(self.access.ca_file) if self.access.ca_file else None    # given here, no environment overrides it
         try:
             return session.request(method, url, json=body, headers=dict(headers), stream=True, allow_redirects=False,
-                                   timeout=(self.access.connect_timeout, self.access.read_timeout))
+                                   timeout=(self.access.connect_timeout, self.access.read_timeout), verify=ca_file)
         except (requests.exceptions.InvalidURL, requests.exceptions.MissingSchema,
                 requests.exceptions.InvalidSchema) as error:
             raise SettingsError(f"IMMICH_URL is no URL that can be asked ({type(error).__name__})") from None
@@ -198,8 +204,6 @@ class Client:
             session.mount("http://", requests.adapters.HTTPAdapter(pool_connections=1, pool_maxsize=1))
             session.auth = _no_netrc
             session.headers.update({"User-Agent": "face-sets", self.access.header[0]: self.access.header[1]})
-            if self.access.ca_file:
-                session.verify = str(self.access.ca_file)
             self._local.session = session
         elif now - self._local.used > IDLE:
             session.close()

@@ -50,16 +50,11 @@ def peopled(client: Client, state: State, visibilities: Iterable[str]) -> None:
 
 
 def from_asset(client: Client, state: State, asset: Asset, least: float) -> None:
-    """Judge one asset by GET /faces."""
-    try:
-        found = client.get("/faces", id=asset.id)
-        if not isinstance(found, list):
-            raise Failure("/faces answers unlike any Immich that we know; is a proxy in between?")
-        _judged(state, asset, [face for face in found if isinstance(face, dict)], least)
-    except Transient as error:
-        state.settle(asset.id, "error", f"its faces: {error}")
-    except Rejected as error:
-        state.settle(asset.id, "error", f"gone since it was listed ({error})")
+    """Judge one asset by GET /faces. Raises Transient and Rejected."""
+    found = client.get("/faces", id=asset.id)
+    if not isinstance(found, list):
+        raise Failure("/faces answers unlike any Immich that we know; is a proxy in between?")
+    _judged(state, asset, [face for face in found if isinstance(face, dict)], least)
 
 
 def _judged(state: State, asset: Asset, found: list[dict[str, Any]], least: float) -> None:

@@ -21,7 +21,7 @@ from .duplicates import is_content_checksum
 PAGE = 1000                     # the most that a search gives
 VISIBILITIES = ("timeline", "archive")      # hidden: parts of live photos; locked: closed to keys
 WINDOW = 700                    # assets per slice of a drained date; slices are guessed from a sample
-TRIES = 24                      # of a page; nothing can be done without it, so the breaker has the last word
+TRIES = 12                      # of a page, without which nothing can be done: about three minutes
 ID = re.compile(r"[0-9A-Za-z-]{1,64}")
 Item = Mapping[str, Any]
 
