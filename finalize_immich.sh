@@ -59,67 +59,6 @@ windows_path() {                        # wslpath wants a path that exists, so t
     printf '%s\n' "$folder"
 }
 
-# --- the Windows side, once ---------------------------------------------------------------------------------------
-
-windows_program() {                     # a program of Windows itself, with or without Windows' PATH
-    command -v "${1##*/}" || wslpath -u "C:/Windows/System32/$1"
-}
-
-find_windows_python() {                 # the command line of cmd.exe that starts a fitting Python there
-    local candidate
-    for candidate in 'py -3.12' 'python3.12' 'py -3.11' 'python3.11' 'python'; do
-        # shellcheck disable=SC2086     # two words on purpose
-        if "$cmd" /c $candidate -c "import sys,struct;sys.exit(sys.version_info[:2]not in[(3,11),(3,12)]or struct.calcsize('P')!=8)" \
-                >/dev/null 2>&1 </dev/null; then
-            printf '%s\n' "$candidate"
-            return
-        fi
-    done
-    fail 78 "Windows has no 64-bit Python 3.12; in a Windows terminal: winget install --exact --id Python.Python.3.12" \
-        "--scope user; then the same command again"
-}
-
-set_up_windows() {
-    local cmd powershell base private lock=$here/requirements-win.txt stamp=$WIN_VENV/requirements-win.txt
-    command -v wslpath >/dev/null || fail 78 "--setup-windows: this is no WSL; docs/linux.md says how to work without"
-    [[ -d $(dirname -- "$WIN_VENV") ]] || fail 78 "WIN_VENV is $WIN_VENV, but that drive is not mounted here;" \
-        "C: is $(wslpath -u C:/ 2>/dev/null || echo "not mounted (see automount in /etc/wsl.conf)")"
-    cmd=$(windows_program cmd.exe)
-    powershell=$(windows_program WindowsPowerShell/v1.0/powershell.exe)
-    umask 077
-    cd -- "$(dirname -- "$WIN_VENV")"   # cmd.exe cannot start in a folder of Linux
-
-    mkdir -p -- "$win_home"
-    private=$(windows_path face-sets)   # C:\ lets every user of the machine read what is made in it
-    "$powershell" -NoProfile -Command "icacls '${private//\'/\'\'}' /inheritance:r /grant:r \
-        \"*\$([Security.Principal.WindowsIdentity]::GetCurrent().User.Value):(OI)(CI)F\"" >/dev/null </dev/null \
-        || say "note: other users of this Windows may be able to read $win_home (icacls refused)"
-    carry worker "$here" "$win_home/worker"
-
-    if ! "$win_python" -c 'import sys; sys.exit(sys.version_info[:2] not in [(3, 11), (3, 12)])' 2>/dev/null </dev/null; then
-        base=$(find_windows_python)
-        say "making the Windows environment $WIN_VENV with $base"
-        if [[ -f $WIN_VENV/pyvenv.cfg ]]; then      # the rests of one whose Python is gone; models stay
-            rm -rf -- "${WIN_VENV:?}"/{Lib,Scripts,Include,pyvenv.cfg,requirements-win.txt}
-        fi
-        # shellcheck disable=SC2086     # two words on purpose
-        "$cmd" /c $base -m venv "$(windows_path)" </dev/null || fail 1 "Windows could not make $WIN_VENV"
-    fi
-    if ! cmp -s "$lock" "$stamp"; then
-        say "installing the Windows packages (once, some minutes)"
-        rm -f -- "$stamp"               # two builds of one module overwrite each other, so all of them go first
-        "$win_python" -m pip uninstall --quiet --yes onnxruntime onnxruntime-gpu onnxruntime-directml onnxruntime-openvino \
-            opencv-python opencv-python-headless opencv-contrib-python opencv-contrib-python-headless </dev/null
-        "$win_python" -m pip install --disable-pip-version-check --no-input --no-deps --only-binary :all: --require-hashes \
-            -r "$(windows_path face-sets worker requirements-win.txt)" </dev/null \
-            || fail 1 "the packages of requirements-win.txt did not install there; the same command goes on"
-        cp -- "$lock" "$stamp"
-    fi
-    carry_model ''
-    "$win_python" -X utf8 -u "$(windows_path face-sets worker embed_worker.py)" --doctor "${windows_flags[@]}" </dev/null
-    say "the Windows side is ready in $WIN_VENV; bash finalize_immich.sh NAME will use it"
-}
-
 carry_model() {                         # dry-run prefix; sets windows_flags, what the worker there is told
     local run=$1 model=$FACESETS_MODEL pack
     for pack in "$model" "$FACESETS_DATA_ROOT/models/$model" "$HOME/.insightface/models/$model"; do
@@ -131,8 +70,6 @@ carry_model() {                         # dry-run prefix; sets windows_flags, wh
     mapfile -t windows_flags <<<"$(FACESETS_MODEL=$model "$python" "$here/config.py" --flags embedding)"
     windows_flags+=(--models-dir "$(windows_path face-sets models)")
 }
-
-# --- every run ----------------------------------------------------------------------------------------------------
 
 choose_side() {                         # what was asked for; sets side and why
     local ready=no
@@ -202,7 +139,13 @@ main() {
         case $argument in
             --demo) set_up; exec "$python" -m facesets.demo.run ;;
             --setup) set_up; say "ready: source .venv/bin/activate"; exit 0 ;;
-            --setup-windows) set_up; settings; set_up_windows; exit 0 ;;
+            --setup-windows)
+                set_up
+                settings
+                # shellcheck source=/dev/null
+                source "$here/facesets/windows_setup.sh"
+                set_up_windows
+                exit 0 ;;
             --dry-run) run=would ;;
             --local | --windows)
                 [[ -z $asked || --$asked == "$argument" ]] || fail 64 "either --local or --windows"
