@@ -148,6 +148,8 @@ class Exporting:
     duplicate_similarity: float = setting(0.95, "cosine from which two faces are one moment; the better one is kept")
     top: int = setting(8, "pictures in _top8.fsz; roop-unleashed's maker advises no more")
     export_workers: int = setting(2, "photos decoded at once; each may take 600 MB")
+    era_distance: float = setting(0.40, "cos-dist to an era's anchor; a face changes less than this in a few years")
+    era_years: int = setting(5, "years that an era reaches to either side of its anchor")
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,8 @@ class Options:
     duplicate_similarity: float = 0.95
     top: int = 8
     export_workers: int = 2
+    era_distance: float = 0.40
+    era_years: int = 5
 
 
 @dataclass
@@ -47,7 +49,7 @@ class Draft:
     members: cache.Cache                # N faces
     keys: list[str] = field(default_factory=list)
     selection: Selection | None = None
-    have: dict[str, dict[str, Any]] = field(default_factory=dict)   # face key -> its entry in the manifest so far
+    have: dict[str, tuple[Path, dict[str, Any]]] = field(default_factory=dict)     # face key -> a picture there is
     notes: list[str] = field(default_factory=list)
     pictured: list[int] = field(default_factory=list)               # rows with a picture, best first
 
@@ -77,7 +79,7 @@ def plan(session: Session, record: Record, members: cache.Cache, options: Option
         else:
             if files.sha256_of(place) != record.files.get(entry["file"]):
                 draft.notes.append(f"{record.folder}/{entry['file']} was changed by hand, so it is kept as it is")
-            draft.have[entry["face"]] = entry
+            draft.have[entry["face"]] = (place, entry)
     refused |= {key: "not this person" for key in record.not_this}
     rows = [row for row, key in enumerate(keys) if key not in refused]
     names = [Path(members.photos[photo].path).name for photo in members.faces["photo"]]
@@ -165,7 +167,7 @@ def _pictures(session: Session, draft: Draft, made: dict[str, Made | str],
     """Put the pictures under the names of their ranks; the entries of the manifest, and the SHA-256 of each file."""
     folder, change, members = draft.record.folder, session.change, draft.members
     foreign = set(change.names(folder)) - set(draft.record.files)
-    sources = {key: _source(session, f"{folder}/{entry['file']}", key) for key, entry in draft.have.items()}
+    _make_room(session, draft)
     entries: list[dict[str, Any]] = []
     written: dict[str, str] = {}
     number = 0
@@ -179,22 +181,23 @@ def _pictures(session: Session, draft: Draft, made: dict[str, Made | str],
             os.rename(found.path, change.write(f"{folder}/{name}"))
         else:
             assert old
-            isolation, light = old["isolation"], old["light"]
-            if old["file"] != name or change.folder in sources[key].parents:
-                _link(sources[key], change.write(f"{folder}/{name}"))
+            source, entry = old
+            isolation, light = entry["isolation"], entry["light"]
+            if source != change.current(f"{folder}/{name}"):
+                _link(source, change.write(f"{folder}/{name}"))
         entries.append(_entry(members, row, len(entries) + 1, name, float(distance[row]), isolation, light))
         written[name] = files.sha256_of(change.current(f"{folder}/{name}"))
     return entries, written
 
 
-def _source(session: Session, path: str, key: str) -> Path:
-    """Where the bytes of an existing picture are; one staged by this very change makes room for its successor."""
-    place = session.change.current(path)
-    if session.change.new not in place.parents:
-        return place
-    aside = files.private_folder(session.change.folder / "pictures") / (key.replace("@", "-") + ".png")
-    os.rename(place, aside)
-    return aside
+def _make_room(session: Session, draft: Draft) -> None:
+    """Pictures of this folder that an earlier operation of the same change has staged step aside for the new order."""
+    place = session.change.new / draft.record.folder
+    for key, (source, entry) in draft.have.items():
+        if place == source.parent:
+            aside = files.private_folder(session.change.folder / "pictures") / (key.replace("@", "-") + ".png")
+            os.rename(source, aside)
+            draft.have[key] = (aside, entry)
 
 
 def _link(source: Path, target: Path) -> None:

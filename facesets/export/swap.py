@@ -15,7 +15,7 @@ from .. import cache, terminal
 from ..errors import Failure
 from ..library.folder import Record
 from ..library.members import Index, without_twins
-from ..library.store import Library
+from ..library.store import CANONICAL, Library
 from ..proposal import Group, Proposal
 from . import draft as drafts
 from . import embeddings
@@ -24,13 +24,15 @@ from .draft import Draft, Options
 from .render import Made
 from .run import Run, Summary, changing
 
-__all__ = ["Options", "export"]
+__all__ = ["OpenDetector", "Options", "export", "finish"]
+
+OpenDetector = Callable[[], Detect]
 
 
 DEFAULTS = Options()
 
 
-def export(library: Library, proposal: Proposal, caches: Sequence[cache.Cache], open_detector: Callable[[], Detect],
+def export(library: Library, proposal: Proposal, caches: Sequence[cache.Cache], open_detector: OpenDetector,
            options: Options = DEFAULTS, *, min_faces: int = 6, extend: bool = False, candidates: bool = False,
            dry_run: bool = False) -> Summary:
     """Make a faceset of every group of `proposal.facesets`, in one change of `library`; what exists stays as it is.
@@ -44,25 +46,33 @@ def export(library: Library, proposal: Proposal, caches: Sequence[cache.Cache], 
     A group whose faces some folder of the library holds already adds nothing, so the same proposal twice adds nothing.
     Raises Failure if a cache is of another recogniser than the library or lacks a face; then nothing has changed.
     """
-    if not caches:
-        raise Failure("no cache to take the faces from; run embed_worker.py first")
-    index = Index(caches)
     with changing(library, "export-swap", proposal.run, dry_run) as run:
-        run.session.use_model(caches[0].model)
-        settled = library.settled()
-        new = [_new_draft(run, group, index, settled, proposal, options, min_faces) for group in proposal.facesets]
-        thin = [_thin_draft(run, group, index, settled, proposal, options) for group in proposal.thin] \
-            if candidates else []
-        grown = [_grown_draft(run, folder, [face.face for face in faces], index, settled, options)
-                 for folder, faces in sorted(proposal.extend.items())] if extend else []
-        finish(run, [item for item in [*new, *thin, *grown] if item], open_detector, options, min_faces)
-        if (new or thin) and not embeddings.usable(caches[0].model):
-            run.summary.notes.append(f"{caches[0].model.name}: ReActor and VisoMaster files are not written, those "
-                                     "tools need embeddings of buffalo_l (w600k_r50)")
+        carry_out(run, proposal, caches, open_detector, options, min_faces=min_faces, extend=extend,
+                  candidates=candidates)
     return run.summary
 
 
-def finish(run: Run, made: Sequence[Draft], open_detector: Callable[[], Detect], options: Options,
+def carry_out(run: Run, proposal: Proposal, caches: Sequence[cache.Cache], open_detector: OpenDetector,
+              options: Options = DEFAULTS, *, min_faces: int = 6, extend: bool = False,
+              candidates: bool = False) -> None:
+    """`export` as a part of a run."""
+    if not caches:
+        raise Failure("no cache to take the faces from; run embed_worker.py first")
+    index, model = Index(caches), caches[0].model
+    run.session.use_model(model)
+    settled = run.session.library.settled()
+    new = [_new_draft(run, group, index, settled, proposal, options, min_faces) for group in proposal.facesets]
+    thin = [_thin_draft(run, group, index, settled, proposal, options) for group in proposal.thin] if candidates else []
+    grown = [_grown_draft(run, folder, [face.face for face in faces], index, settled, options)
+             for folder, faces in sorted(proposal.extend.items())] if extend else []
+    made = [item for item in (*new, *thin, *grown) if item]
+    finish(run, made, open_detector, options, min_faces)
+    if made and not embeddings.usable(model):
+        run.summary.notes.append(f"{model.name}: ReActor and VisoMaster files are not written, those tools need "
+                                 "embeddings of buffalo_l (w600k_r50)")
+
+
+def finish(run: Run, made: Sequence[Draft], open_detector: OpenDetector, options: Options,
            min_faces: int = 1) -> None:
     """Make the pictures of all drafts, each photo decoded once, and put their folders into the run."""
     if run.summary.dry_run:
@@ -83,6 +93,8 @@ def _place(run: Run, draft: Draft, pictures: dict[str, Made | str], options: Opt
     folder, where, grown = draft.record.folder, "facesets", bool(draft.record.files)
     if folder.startswith("_thin/"):
         where = "thin_eras"
+    elif not CANONICAL.fullmatch(folder):
+        where = "eras"
     elif not grown and len(draft.pictured) < min_faces:
         where, draft.record.folder = "masked", f"_masked/{folder}"
         draft.record.reason = (f"{len(draft.pictured)} of {len(draft.selection.order)} faces can be shown alone, "
@@ -95,7 +107,8 @@ def _place(run: Run, draft: Draft, pictures: dict[str, Made | str], options: Opt
     before = len(draft.have)
     record = drafts.assemble(run.session, draft, pictures, options)
     run.enter(record, len(draft.keys), where)
-    run.summary.count({"facesets": "changed" if grown else "new", "masked": "masked", "thin_eras": "thin"}[where])
+    run.summary.count({"facesets": "changed" if grown else "new", "eras": "eras", "masked": "masked",
+                       "thin_eras": "thin"}[where])
     run.summary.count("pictures", len(record.faces) - before)
 
 
@@ -113,6 +126,7 @@ def _new_draft(run: Run, group: Group, index: Index, settled: dict[str, str], pr
         return None
     record.number = run.session.new_number()
     record.folder = f"faceset_{record.number:03d}"
+    settled.update(dict.fromkeys(keys, record.folder))
     return draft
 
 
@@ -122,7 +136,8 @@ def _refused(group: Group) -> dict[str, str]:
 
 
 def _record(run: Run, group: Group, proposal: Proposal, folder: str) -> Record:
-    return Record(folder, proposed_name=terminal.safe(group.proposed_name), names=dict(group.names),
+    name = terminal.safe(group.proposed_name, 100)
+    return Record(folder, name=name if group.folder else "", proposed_name=name, names=dict(group.names),
                   run=run.session.run, created=proposal.created, made_by=proposal.made_by, reason=group.reason)
 
 
@@ -148,5 +163,6 @@ def _grown_draft(run: Run, folder: str, keys: Sequence[str], index: Index, settl
     fresh = [key for key in keys if key not in settled and key not in refused]
     if not fresh:
         return None
+    settled.update(dict.fromkeys(fresh, folder))
     run.summary.count("known_faces", len(fresh))
     return drafts.plan(run.session, record, without_twins(contents.faces, index.pick(fresh)), options)

@@ -17,6 +17,7 @@ from . import journal
 class Change:
     def __init__(self, root: Path, identity: str, verb: str) -> None:
         self.root, self.verb = root, verb
+        self.final = False      # cannot be taken back
         self.folder = root / journal.PENDING / identity
         self.new = self.folder / "new"
         self._moves: dict[str, str] = {}        # path now -> path on disk, of what was moved whole
@@ -91,7 +92,7 @@ class Change:
             parent.rmdir()
 
     def _plan(self) -> journal.Plan:
-        plan = journal.Plan(self.verb, had_manifest=(self.root / journal.MANIFEST).exists())
+        plan = journal.Plan(self.verb, had_manifest=(self.root / journal.MANIFEST).exists(), final=self.final)
         slots: dict[str, str] = {}
         staged = list(self._staged(self.new, ""))
         replaced = [self._on_disk(path) for path in staged]

@@ -5,7 +5,7 @@ A change lies in a folder of its own inside the library, on the same file system
     .pending/<id>/new/...       what will appear, laid out as in the library
     .pending/<id>/old/<i>       what was taken away: replaced, removed, or on its way to another place
     .pending/<id>/plan.json     {"schema", "verb", "takes": [[path, i]], "puts": [[source, path, sha256 or ""]],
-                                 "folders": [folders that the puts make], "had_manifest"}
+                                 "folders": [folders that the puts make], "had_manifest", "final"}
     .pending/<id>/phase         one word, replaced atomically; while it is absent the change never happened
 
     taking   path -> old/<i>      done when old/<i> exists
@@ -40,6 +40,7 @@ class Plan:
     puts: list[tuple[str, str, str]] = field(default_factory=list)  # source in the folder, path, SHA-256 of a file
     folders: list[str] = field(default_factory=list)                # made on the way, outermost first
     had_manifest: bool = False
+    final: bool = False     # cannot be taken back, nor can what was done before: `forget`
 
 
 def begin(root: Path, folder: Path, plan: Plan) -> None:
@@ -57,7 +58,7 @@ def recover(root: Path) -> list[str]:
     for folder in sorted((root / PENDING).glob("*")):
         if not folder.is_dir() or _phase(folder) is None:
             _remove(folder)
-            said.append(f"{folder.name} was cut short before anything changed: cleared away")
+            said.append(f"{folder.name} was cut short: what it left is cleared away")
         else:
             _forward(root, folder, _plan(folder))
             said.append(f"{folder.name} was cut short: carried to its end")
@@ -95,12 +96,6 @@ def undo(root: Path) -> tuple[str, list[str]]:
     return plan.verb, _backward(root, folder, plan)
 
 
-def discard_history(root: Path) -> None:
-    """Remove what could be taken back, for `forget`."""
-    for folder in history(root):
-        _remove(folder)
-
-
 def _forward(root: Path, folder: Path, plan: Plan) -> None:
     if _phase(folder) == "taking":
         for path, slot in plan.takes:
@@ -119,6 +114,12 @@ def _forward(root: Path, folder: Path, plan: Plan) -> None:
             os.replace(folder / "new" / MANIFEST, root / MANIFEST)
         files.sync_folder(root)
         _set_phase(folder, "done")
+    if plan.final:
+        for old in (*_kept(root), root / UNDONE, folder):
+            _remove(old)
+        _clear_if_empty(root / PENDING)
+        _clear_if_empty(root / UNDO)
+        return
     files.private_folder(root / UNDO)
     os.rename(folder, root / UNDO / folder.name)
     _clear_if_empty(root / PENDING)
@@ -199,7 +200,7 @@ def _plan(folder: Path) -> Plan:
     try:
         return Plan(str(value["verb"]), [(str(a), str(b)) for a, b in value["takes"]],
                     [(str(a), str(b), str(c)) for a, b, c in value["puts"]],
-                    [str(path) for path in value["folders"]], bool(value["had_manifest"]))
+                    [str(path) for path in value["folders"]], bool(value["had_manifest"]), bool(value["final"]))
     except (KeyError, TypeError, ValueError) as error:
         raise Failure(f"{folder / 'plan.json'} is not a journal ({type(error).__name__}: {error})") from None
 

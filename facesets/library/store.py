@@ -2,7 +2,7 @@
 
 manifest.json at the top
     schema, next_number, model {...} of the recogniser that every faceset here uses, or null
-    facesets   [ENTRY], canonical folders
+    facesets   [ENTRY], canonical folders; eras  [ENTRY], their era splits faceset_NNN_<first year>_<last year>/
     thin_eras, masked, merged, dropped     [ENTRY], set aside in _thin/, _masked/, _merged/, _dropped/
     runs       [{"run", "verb", "at", "counts", "facesets"}], oldest first
     not_this   {folder: [face keys that a person said are not this person]}
@@ -36,7 +36,7 @@ SCHEMA = 1
 CANONICAL = re.compile(r"faceset_(\d{3,9})")
 NUMBERED = re.compile(r"faceset_(\d{3,9})(?:_|$)")
 ASIDE = {"thin_eras": "_thin", "masked": "_masked", "merged": "_merged", "dropped": "_dropped"}
-LISTS = ("facesets", *ASIDE)
+LISTS = ("facesets", "eras", *ASIDE)
 
 
 @dataclass
@@ -60,6 +60,7 @@ class Manifest:
     next_number: int = 1
     model: dict[str, Any] | None = None
     facesets: list[Entry] = field(default_factory=list)
+    eras: list[Entry] = field(default_factory=list)
     thin_eras: list[Entry] = field(default_factory=list)
     masked: list[Entry] = field(default_factory=list)
     merged: list[Entry] = field(default_factory=list)
@@ -246,7 +247,7 @@ def write_manifest(path: Path, manifest: Manifest) -> None:
 def read_manifest(path: Path) -> Manifest:
     value = files.read_json(path, SCHEMA, "sort_faces.py undo")
     try:
-        entries = {name: [Entry(**{**item, "folder": _inside(item["folder"])}) for item in value[name]]
+        entries = {name: [Entry(**{**item, "folder": _inside(item["folder"])}) for item in value.get(name, [])]
                    for name in LISTS}
         return Manifest(int(value["next_number"]), value["model"] and dict(value["model"]), **entries,
                         runs=list(value["runs"]), not_this={str(name): list(keys) for name, keys

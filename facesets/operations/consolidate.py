@@ -1,0 +1,102 @@
+"""consolidate: facesets that are one person, by complete linkage of centroids; proposed first, done when asked."""
+
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..export import draft as drafts
+from ..export import swap
+from ..export.draft import Options
+from ..export.run import Run
+from ..export.swap import OpenDetector
+from ..library.members import without_twins
+from ..library.store import Faceset, Library
+from .edit import eras_of, find, set_aside
+
+SHARED_PHOTOS = 0.1     # share of the smaller one's photos that show both: two people who are often together
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """Facesets that may be one person, the one that would take the others in first."""
+
+    facesets: tuple[str, ...]
+    names: tuple[str, ...]
+    distance: float         # largest cos-dist between two of their centroids
+    against: str = ""       # why they are not merged all the same
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def propose(library: Library, distance: float) -> list[Pairing]:
+    """Groups of canonical facesets whose centroids are all within `distance` of each other, the closest first."""
+    sets = library.canonical()
+    if len(sets) < 2:
+        return []
+    centroids = np.array([item.centroid for item in sets])
+    groups = complete_linkage(1 - centroids @ centroids.T, distance)
+    found = [_pairing([sets[index] for index in group], centroids[group]) for group in groups]
+    return sorted(found, key=lambda pairing: (bool(pairing.against), pairing.distance))
+
+
+def complete_linkage(apart: np.ndarray, distance: float) -> list[list[int]]:
+    """Groups of two and more whose members are all within `distance`; apart (P, P) cos-dist, the closest join first."""
+    from scipy.cluster.hierarchy import fcluster, linkage
+    from scipy.spatial.distance import squareform
+    square = np.maximum((apart + apart.T) / 2, 0)
+    np.fill_diagonal(square, 0)
+    labels = fcluster(linkage(squareform(square, checks=False), "complete"), distance, "distance")
+    return [found.tolist() for label in np.unique(labels) if len(found := np.flatnonzero(labels == label)) > 1]
+
+
+def _pairing(group: list[Faceset], centroids: np.ndarray) -> Pairing:
+    """The named one comes first, else the lowest number."""
+    order = sorted(group, key=lambda item: (not item.name, item.number))
+    names = sorted({item.name for item in group if item.name})
+    against = f"two names: {', '.join(names)}" if len(names) > 1 else ""
+    photos = {item.folder: {key.partition("@")[0] for key in item.face_keys} for item in group}
+    for a, b in combinations(group, 2):
+        both = len(photos[a.folder] & photos[b.folder])
+        if both > SHARED_PHOTOS * min(len(photos[a.folder]), len(photos[b.folder])):
+            against = against or f"{both} photos show both {a.folder} and {b.folder}"
+    return Pairing(tuple(item.folder for item in order), tuple(names),
+                   round(float((1 - centroids @ centroids.T).max()), 4), against)
+
+
+def merge(run: Run, into: str, others: list[str], options: Options, open_detector: OpenDetector) -> None:
+    """Put the faces of `others` into the faceset `into`; their folders go to _merged/ as they are."""
+    session = run.session
+    target = find(session.manifest, into)
+    record, contents = drafts.existing(session, target.folder)
+    members = contents.faces
+    borrowed: dict[str, tuple[Path, dict[str, Any]]] = {}
+    for text in others:
+        entry = find(session.manifest, text)
+        if entry.folder == target.folder:
+            continue
+        theirs, faces = drafts.existing(session, entry.folder)
+        members = without_twins(members, faces.faces)
+        record.not_this = sorted({*record.not_this, *theirs.not_this})
+        record.name = record.name or theirs.name
+        for gone in (entry, *eras_of(run, entry)):
+            set_aside(run, gone, "merged", f"merged into {target.folder}", target.folder)
+        borrowed |= {item["face"]: (session.change.current(f"{entry.folder}/{item['file']}"), item)
+                     for item in theirs.faces if session.change.exists(f"{entry.folder}/{item['file']}")}
+    if record.not_this:
+        session.manifest.not_this[target.folder] = record.not_this
+    draft = drafts.plan(session, record, members, options)
+    draft.have = {**borrowed, **draft.have}
+    swap.finish(run, [draft], open_detector, options)
+    run.summary.count("merged", len(others))
+
+
+def text(found: list[Pairing]) -> list[str]:
+    """The proposal as a person reads it."""
+    lines = [f"{' + '.join(pairing.facesets)}: distance {pairing.distance:.2f}"
+             + (f"; not merged: {pairing.against}" if pairing.against else "") for pairing in found]
+    return [*lines, "merge what has no objection: sort_faces.py consolidate --apply"] if lines else [
+        "no two facesets look like one person"]

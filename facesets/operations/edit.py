@@ -1,0 +1,134 @@
+"""What a person says about a faceset: its name, that a face is not in it, that it is not wanted."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from .. import cache, files, terminal
+from ..errors import UsageError
+from ..export import draft as drafts
+from ..export import swap
+from ..export.draft import Options
+from ..export.run import Run
+from ..export.swap import OpenDetector
+from ..library import folder as folders
+from ..library.members import pick
+from ..library.store import ASIDE, Entry, Manifest
+
+LONGEST_NAME = 100      # characters
+
+
+def find(manifest: Manifest, text: str, lists: tuple[str, ...] = ("facesets",)) -> Entry:
+    """The faceset that a person means by its folder, its number or its name. Raises UsageError for none or several."""
+    entries = [entry for name in lists for entry in getattr(manifest, name)]
+    wanted = text.strip().rstrip("/")
+    found = [entry for entry in entries if entry.folder == wanted]
+    found = found or [entry for entry in entries if Path(entry.folder).name == Path(wanted).name]
+    if not found and wanted.isdigit():
+        found = [entry for entry in entries if entry.number == int(wanted)]
+    found = found or [entry for entry in entries if wanted and wanted.casefold() == entry.name.casefold()]
+    found = found or [entry for entry in entries if wanted and wanted.casefold() == entry.proposed_name.casefold()]
+    if len(found) != 1:
+        what = f"{len(found)} facesets are called" if found else "no faceset is called"
+        raise UsageError(f"{what} {terminal.safe(text)!r}; give its folder"
+                         + (f": {', '.join(entry.folder for entry in found[:5])}" if found else ", e.g. faceset_007"))
+    return found[0]
+
+
+def eras_of(run: Run, entry: Entry) -> list[Entry]:
+    """The era splits of a faceset, thin ones included."""
+    manifest = run.session.manifest
+    return [other for other in (*manifest.eras, *manifest.thin_eras) if entry.number and other.number == entry.number]
+
+
+def name(run: Run, faceset: str, new: str) -> None:
+    """Give a faceset a name; its era splits get it too."""
+    clean = " ".join(terminal.safe(new, LONGEST_NAME).split())
+    if not clean:
+        raise UsageError("the name is empty")
+    entry = find(run.session.manifest, faceset)
+    for same in (entry, *eras_of(run, entry)):
+        _write_name(run, same, clean)
+    run.summary.count("named")
+
+
+def _write_name(run: Run, entry: Entry, new: str) -> None:
+    change = run.session.change
+    record = folders.read_record(change.current(f"{entry.folder}/{folders.MANIFEST}"))
+    files.write_bytes(change.write(f"{entry.folder}/{folders.NAME}"), f"{new}\n".encode("utf-8", "replace"))
+    record.name = entry.name = new
+    record.files[folders.NAME] = files.sha256_of(change.current(f"{entry.folder}/{folders.NAME}"))
+    folders.write_record(change.write(f"{entry.folder}/{folders.MANIFEST}"), record)
+    run.touch(entry.folder)
+
+
+def drop(run: Run, faceset: str, reason: str = "dropped by hand") -> None:
+    """Move a faceset and its era splits to _dropped/. Later runs know its faces and do not bring them back."""
+    entry = find(run.session.manifest, faceset)
+    for same in (entry, *eras_of(run, entry)):
+        set_aside(run, same, "dropped", reason)
+    run.summary.count("dropped")
+
+
+def set_aside(run: Run, entry: Entry, where: str, reason: str, into: str = "") -> None:
+    """Move the folder of `entry` as it is, a person's files included, into the quarantine of the list `where`."""
+    change, manifest = run.session.change, run.session.manifest
+    target = f"{ASIDE[where]}/{Path(entry.folder).name}"
+    record = folders.read_record(change.current(f"{entry.folder}/{folders.MANIFEST}"))
+    change.move(entry.folder, target)
+    record.folder, record.reason = target, reason
+    folders.write_record(change.write(f"{target}/{folders.MANIFEST}"), record)
+    if entry.folder in manifest.not_this:
+        manifest.not_this[target] = manifest.not_this.pop(entry.folder)
+    run.touch(entry.folder)
+    manifest.take_out(entry.folder)
+    entry.folder, entry.reason, entry.into = target, reason, into
+    getattr(manifest, where).append(entry)
+    run.touch(target)
+
+
+def not_this(run: Run, faceset: str, photos: Sequence[str], options: Options, open_detector: OpenDetector) -> None:
+    """Say that the faces of `photos` are not the person of `faceset`: out they go, and no later run puts them back.
+
+    A photo: the name of a picture (0003.png), a path, a file name, a SHA-256 or a face key.
+    """
+    session = run.session
+    entry = find(session.manifest, faceset)
+    record, contents = drafts.existing(session, entry.folder)
+    keys = contents.keys
+    pictures = {item["file"]: item["face"] for item in record.faces}
+    wrong: set[str] = set()
+    for photo in photos:
+        found = {pictures[photo]} if photo in pictures else {
+            key for key, face in zip(keys, contents.faces.faces, strict=True)
+            if means(photo, key, contents.faces.photos[face["photo"]])}
+        if not found:
+            raise UsageError(f"{entry.folder} has no face of {terminal.safe(photo)}")
+        wrong |= found
+    session.manifest.not_this[entry.folder] = sorted(wrong | set(session.manifest.not_this.get(entry.folder, ())))
+    record.not_this = session.manifest.not_this[entry.folder]
+    for same in eras_of(run, entry):
+        _leave_era(run, same, wrong, options, open_detector)
+    rest = [row for row, key in enumerate(keys) if key not in wrong]
+    run.summary.count("faces_removed", len(wrong))
+    _rebuild(run, entry, drafts.plan(session, record, pick(contents.faces, rest), options), options, open_detector)
+
+
+def _leave_era(run: Run, entry: Entry, wrong: set[str], options: Options, open_detector: OpenDetector) -> None:
+    record, contents = drafts.existing(run.session, entry.folder)
+    rest = [row for row, key in enumerate(contents.keys) if key not in wrong]
+    if len(rest) < len(contents.keys):
+        draft = drafts.plan(run.session, record, pick(contents.faces, rest), options)
+        _rebuild(run, entry, draft, options, open_detector)
+
+
+def _rebuild(run: Run, entry: Entry, draft: drafts.Draft, options: Options, open_detector: OpenDetector) -> None:
+    assert draft.selection
+    if draft.selection.order:
+        swap.finish(run, [draft], open_detector, options)
+    else:
+        set_aside(run, entry, "dropped", "no face of it is left")
+
+
+def means(text: str, key: str, photo: cache.Photo) -> bool:
+    """Whether a person who writes `text` means the face `key` or its photo."""
+    return text in (key, photo.path, photo.sha256, Path(photo.path).name, photo.asset_id) and text != ""

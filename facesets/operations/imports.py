@@ -1,0 +1,156 @@
+"""import-folders: hand-sorted folders as identities. A person sorted them, so they come before clustering.
+
+Each folder's own person is the largest group of its faces; bystanders go in two passes, around a rough centroid and
+around the one that is left. A folder where nobody has the majority is mixed: each of its faces goes to the identity it
+is near to, be it another folder or a faceset that exists.
+Words: n faces of one folder, D dimensions, P identities; `cos-dist` = 1 - cosine similarity.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from .. import cache, terminal
+from ..cluster.known import match
+from ..cluster.linkage import average_linkage
+from ..export import swap
+from ..export.draft import Options
+from ..export.run import Run
+from ..export.swap import OpenDetector
+from ..library.folder import unit_mean
+from ..library.store import Faceset
+from ..proposal import Face, Group, Proposal
+from . import edit
+
+MAJORITY = 0.5      # share of a folder's photos that its person must be in; else the folder is mixed
+
+
+@dataclass
+class Imported:
+    """What the folders say."""
+
+    groups: list[Group] = field(default_factory=list)               # new identities, one per folder
+    extend: dict[str, list[Face]] = field(default_factory=dict)     # faces of facesets that exist
+    names: dict[str, str] = field(default_factory=dict)             # what the folders call these
+    bystanders: list[Face] = field(default_factory=list)
+    mixed: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass
+class _Folder:
+    name: str
+    rows: np.ndarray        # of the cache
+    person: np.ndarray      # those of its person
+    centroid: np.ndarray | None = None
+
+
+def propose(faces: cache.Cache, root: Path, known: Sequence[Faceset], rough: float, fine: float) -> Imported:
+    """Who is in the folders right below `root`. `rough` and `fine` are the cos-dists of the two passes."""
+    found = Imported()
+    folders = [_person_of(name, rows, faces, rough, fine) for name, rows in _by_folder(faces, root).items()]
+    people = [folder for folder in folders if folder.centroid is not None]
+    found.mixed = sorted(folder.name for folder in folders if folder.centroid is None)
+    keys = cache.face_keys(faces)
+    targets = [_target(folder, known, fine, found) for folder in people]
+    held = {folder.name: [Face(keys[row], _apart(faces, row, folder.centroid)) for row in folder.person]
+            for folder in people}
+    loose = [(folder, row) for folder in folders for row in folder.rows if row not in set(folder.person.tolist())]
+    _route(faces, keys, loose, people, known, fine, held, found)
+    for folder, target in zip(people, targets, strict=True):
+        members = sorted(held[folder.name], key=lambda face: (face.distance, face.face))
+        if target:
+            found.extend.setdefault(target.folder, []).extend(members)
+            found.names[target.folder] = folder.name
+        else:
+            found.groups.append(Group(tuple(members), proposed_name=folder.name, folder=str(root / folder.name)))
+    return found
+
+
+def carry_out(run: Run, found: Imported, faces: cache.Cache, open_detector: OpenDetector, options: Options) -> None:
+    """Make the facesets that the folders stand for, append to those that exist, and name them."""
+    made = Proposal(run.session.run, "sort_faces.py import-folders", time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+                    asdict(faces.model), (), facesets=tuple(found.groups),
+                    extend={folder: tuple(members) for folder, members in found.extend.items()})
+    swap.carry_out(run, made, [faces], open_detector, options, min_faces=1, extend=True)
+    if not run.summary.dry_run:
+        for folder, name in found.names.items():
+            entry = edit.find(run.session.manifest, folder)
+            if not entry.name:
+                edit.name(run, folder, name)
+    run.summary.notes += [*found.notes, *(f"{terminal.safe(name)} is mixed: its faces went to whom they are near to"
+                                          for name in found.mixed)]
+    run.summary.count("bystanders", len(found.bystanders))
+
+
+def _by_folder(faces: cache.Cache, root: Path) -> dict[str, np.ndarray]:
+    """Name of each folder right below `root` -> rows of the faces of its photos, copies by other paths included."""
+    paths: dict[str, set[str]] = {}
+    for photo in faces.photos:
+        paths.setdefault(photo.sha256, set()).add(photo.path)
+    for path, sha256 in faces.path_aliases.items():
+        paths.setdefault(sha256, set()).add(path)
+    rows: dict[str, list[int]] = {}
+    for row, number in enumerate(faces.faces["photo"]):
+        for path in sorted(paths[faces.photos[number].sha256]):
+            if Path(path).is_relative_to(root) and len(Path(path).relative_to(root).parts) > 1:
+                rows.setdefault(Path(path).relative_to(root).parts[0], []).append(row)
+    return {name: np.array(sorted(set(found)), np.int64) for name, found in sorted(rows.items())}
+
+
+def _person_of(name: str, rows: np.ndarray, faces: cache.Cache, rough: float, fine: float) -> _Folder:
+    vectors, photos = faces.embeddings[rows], faces.faces["photo"][rows]
+    labels = average_linkage(vectors, rough)
+    sizes = np.bincount(labels)
+    person = np.flatnonzero(labels == sizes.argmax())
+    if len(set(photos[person].tolist())) <= MAJORITY * len(set(photos.tolist())):
+        return _Folder(name, rows, np.zeros(0, np.int64))
+    for limit in (rough, fine):
+        centroid = unit_mean(vectors[person])
+        near = np.flatnonzero(1 - vectors @ centroid <= limit)
+        person = near if len(near) else person
+    return _Folder(name, rows, rows[person], unit_mean(vectors[person]))
+
+
+def _target(folder: _Folder, known: Sequence[Faceset], fine: float, found: Imported) -> Faceset | None:
+    """The faceset that exists and is this folder's person; a different name says that it is not."""
+    if not known or folder.centroid is None:
+        return None
+    apart = 1 - np.array([item.centroid for item in known]) @ folder.centroid
+    nearest = known[int(apart.argmin())]
+    if apart.min() > fine:
+        return None
+    if nearest.name and nearest.name.casefold() != folder.name.casefold():
+        found.notes.append(f"{terminal.safe(folder.name)} looks like {nearest.folder} ({terminal.safe(nearest.name)}, "
+                           f"{apart.min():.2f}), but has another name: a faceset of its own")
+        return None
+    return nearest
+
+
+def _route(faces: cache.Cache, keys: list[str], loose: list[tuple[_Folder, int]], people: list[_Folder],
+           known: Sequence[Faceset], fine: float, held: dict[str, list[Face]], found: Imported) -> None:
+    """Faces of mixed folders go to the nearest identity within `fine`; bystanders go to nobody."""
+    centroids = [folder.centroid for folder in people] + [item.centroid for item in known]
+    taken = {face.face for members in held.values() for face in members}
+    rows = [row for _, row in loose]
+    nearest = match(faces.embeddings[rows], np.array(centroids, np.float32).reshape(len(centroids), -1))
+    for place, (folder, row) in enumerate(loose):
+        key, distance, who = keys[row], float(nearest.distance[place]), int(nearest.nearest[place])
+        if key in taken:
+            continue
+        if who < 0 or distance > fine or folder.centroid is not None:
+            found.bystanders.append(Face(key, round(min(distance, 2.0), 4), f"a bystander in {folder.name}"))
+            continue
+        taken.add(key)
+        face = Face(key, round(distance, 4))
+        if who < len(people):
+            held[people[who].name].append(face)
+        else:
+            found.extend.setdefault(known[who - len(people)].folder, []).append(face)
+
+
+def _apart(faces: cache.Cache, row: int, centroid: np.ndarray | None) -> float:
+    return round(float(1 - faces.embeddings[row] @ centroid), 4) if centroid is not None else 0.0

@@ -1,0 +1,105 @@
+"""One command of sort_faces.py: its command line, its settings, and how it tells what it did."""
+
+import argparse
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from .. import cache, terminal
+from ..errors import OK, Failure
+from ..library.store import Library
+
+Act = Callable[[Any], None]     # takes a facesets.export.run.Run
+
+
+class Job:
+    """`load` gives a section of the settings by its name, when a verb asks for it; so a verb reads only its own."""
+
+    def __init__(self, args: argparse.Namespace, load: Callable[[str], Any]) -> None:
+        self.args, self._load = args, load
+        self.paths = load("Paths")
+        self.library = Library(self.paths.library)
+        self.dry_run: bool = getattr(args, "dry_run", False)
+
+    @cached_property
+    def clustering(self) -> Any:
+        return self._load("Clustering")
+
+    @cached_property
+    def embedding(self) -> Any:
+        return self._load("Embedding")
+
+    @cached_property
+    def exporting(self) -> Any:
+        return self._load("Exporting")
+
+    @property
+    def options(self) -> Any:
+        from ..export.draft import Options
+        return Options(**asdict(self.exporting))
+
+    @property
+    def own_cache(self) -> Path:
+        """The cache of the operator's own folders."""
+        path: Path = getattr(self.args, "into", None) or self.paths.caches / "nl_full.npz"
+        return path.absolute()
+
+    def detector(self, model: cache.Model | None = None) -> Callable[[], Any]:
+        """What opens the detector of a cache's model, by default the library's."""
+        from ..export import detector
+        if model is None:
+            known = self.library.manifest().model
+            if not known:
+                raise Failure(f"{self.paths.library} holds no faceset yet; `sort_faces.py status` says what to run")
+            model = cache.Model(**known)
+        return detector.opener(model, self.embedding.model, self.embedding.models_dir, self.embedding.provider)
+
+    def cache_paths(self) -> list[Path]:
+        """Those that are named, else all in work/cache that go with the library's model."""
+        if named := getattr(self.args, "cache", None):
+            return [path.absolute() for path in named]
+        model = self.library.manifest().model
+        found = sorted(self.paths.caches.glob("*.npz"))
+        return [path for path in found if not model or cache.model_of(path).sha256 == model.get("sha256")]
+
+    def caches(self) -> list[cache.Cache]:
+        found = [cache.read(path) for path in self.cache_paths()]
+        if not found:
+            raise Failure(f"there is no cache in {self.paths.caches}; run embed_worker.py or sort_faces.py embed first")
+        return found
+
+    def proposals(self) -> list[Path]:
+        found = [self.paths.data_root / "refine.json", *sorted(self.paths.data_root.glob("immich/*/refine.json"))]
+        return [path for path in found if path.exists()]
+
+    def tell(self, result: Any, lines: Sequence[str]) -> int:
+        """The result as JSON on stdout, or as lines on stderr."""
+        if self.args.json:
+            print(json.dumps(result, ensure_ascii=False))
+        for line in lines:
+            terminal.say(terminal.safe(line))
+        return OK
+
+    def answer(self, result: Any, lines: Sequence[str]) -> int:
+        """What was asked for, on stdout in either form."""
+        print(json.dumps(result, ensure_ascii=False) if self.args.json else "\n".join(map(terminal.safe, lines)))
+        return OK
+
+    def show(self, summary: Any) -> int:
+        """What a run did."""
+        counts = ", ".join(f"{count:,} {what.replace('_', ' ')}" for what, count in summary.counts.items() if count)
+        folders = ", ".join(summary.facesets[:12]) + (" …" if len(summary.facesets) > 12 else "")
+        what = "would change" if self.dry_run else "changed"
+        return self.tell(summary.as_json(), [*summary.notes, f"{summary.verb}: {counts or 'nothing to do'}",
+                                             *([f"{what}: {folders}"] if folders else [])])
+
+    def change(self, *acts: Act) -> int:
+        """Operations as one run of the library."""
+        from ..export.run import changing
+        with changing(self.library, self.args.verb, dry_run=self.dry_run) as run:
+            for act in acts:
+                act(run)
+        return self.show(run.summary)

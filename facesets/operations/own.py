@@ -1,0 +1,63 @@
+"""A folder of the operator's own as a queue: what `embed DIR` hands to the same pipeline as Immich's photos."""
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from PIL import Image
+
+from .. import files, terminal
+from ..errors import UsageError
+from ..handoff import Alias, Entry, Queue
+
+# What facesets.embed.decode can read; other files are not photos and are not even listed.
+PHOTOS = frozenset({".jpg", ".jpeg", ".jpe", ".mpo", ".png", ".gif", ".webp", ".heic", ".heif", ".hif", ".avif", ".tif",
+                    ".tiff", ".bmp", ".jp2"})
+EXIF_IFD, TAKEN, DIGITISED, CHANGED = 0x8769, 36867, 36868, 306     # DateTimeOriginal, DateTimeDigitized, DateTime
+
+
+def queue(folders: Iterable[Path]) -> Queue:
+    """Every photo below `folders`, each SHA-256 once, other copies as aliases; not in hidden and @eaDir folders."""
+    entries: dict[str, Entry] = {}
+    copies: dict[str, list[Alias]] = {}
+    for folder in folders:
+        if not folder.is_dir():
+            raise UsageError(f"{terminal.safe(folder)} is no folder")
+        for path in photos_in(folder.absolute()):
+            try:
+                sha256, size = files.sha256_of(path), path.stat().st_size
+            except OSError as error:
+                terminal.say(f"{terminal.safe(path)} cannot be read: {error.strerror}")
+                continue
+            if sha256 in entries and entries[sha256].path != str(path):
+                copies[sha256].append(Alias("", str(path)))
+            else:
+                entries[sha256] = Entry("", str(path), "", sha256, size, taken_at=taken_at(path))
+                copies[sha256] = []
+    return Queue("", "", tuple(Entry(**{**entry.__dict__, "aliases": tuple(copies[sha256])})
+                               for sha256, entry in entries.items()))
+
+
+def photos_in(folder: Path) -> Iterator[Path]:
+    """Photos below `folder`, in the order of their names."""
+    for place, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and name != "@eaDir")
+        for name in sorted(names):
+            if os.path.splitext(name)[1].lower() in PHOTOS and not name.startswith("."):
+                yield Path(place, name)
+
+
+def taken_at(path: Path) -> str:
+    """When the camera says it was taken, ISO 8601, or ""."""
+    try:
+        with Image.open(path) as picture:
+            exif = picture.getexif()
+            inner = exif.get_ifd(EXIF_IFD)
+            text = str(inner.get(TAKEN) or inner.get(DIGITISED) or exif.get(CHANGED) or "")
+    except Exception:   # Pillow's decoders raise kinds of their own; no date is not a failure
+        return ""
+    date, _, clock = text.strip("\0 ").partition(" ")
+    parts = date.replace("-", ":").split(":")
+    if len(parts) != 3 or not all(part.isdigit() for part in parts) or not 1826 < int(parts[0]) < 2200:
+        return ""
+    return f"{int(parts[0]):04d}-{int(parts[1]):02d}-{int(parts[2]):02d}T{clock if len(clock) == 8 else '00:00:00'}"

@@ -1,0 +1,169 @@
+"""status: one screen for every user and stage, out of what the stages leave on disk; quick, however large the library.
+
+Each stage's own file is the truth: queue.json and summary.json of the stage, the cache of the worker, refine.json of
+clustering, manifest.json of the library. Only numbers are read out of them where that is possible.
+"""
+
+import json
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .. import cache, files
+from ..errors import Failure
+from ..library import folder as folders
+from ..library import journal
+from ..library.store import CANONICAL, Library
+
+
+@dataclass
+class Stage:
+    """What one stage left, and what there is to do."""
+
+    done: bool = False
+    when: float = 0.0       # seconds since the epoch, of the file
+    text: str = "not begun"
+    left: int = 0           # photos, of embed
+
+
+@dataclass
+class User:
+    label: str
+    stage: Stage = field(default_factory=Stage)
+    embed: Stage = field(default_factory=Stage)
+    cluster: Stage = field(default_factory=Stage)
+    next: str = ""          # the command to run
+
+
+@dataclass
+class Status:
+    users: list[User] = field(default_factory=list)
+    caches: dict[str, int] = field(default_factory=dict)    # others than the users' -> photos
+    library: dict[str, Any] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def status(data_root: Path, library: Library) -> Status:
+    """Everything that `sort_faces.py status` shows. A file that cannot be read is a problem, not an end."""
+    found = Status()
+    users = data_root / "immich"
+    labels = sorted(path.name for path in users.iterdir() if path.is_dir()) if users.is_dir() else []
+    for label in labels:
+        found.users.append(_user(label, users / label, data_root / "cache" / f"immich_{label}.npz", found.problems))
+    mine = {f"immich_{label}.npz" for label in labels}
+    for path in sorted((data_root / "cache").glob("*.npz")):
+        if path.name not in mine:
+            found.caches[path.stem] = _try(lambda path=path: len(cache.processed(path)), 0, found.problems)
+    found.library = _try(lambda: _library(library, found.problems), {}, found.problems)
+    return found
+
+
+def _user(label: str, folder: Path, cached: Path, problems: list[str]) -> User:
+    user = User(label)
+    queued = _try(lambda: _queue(folder / "queue.json", user.stage), frozenset(), problems)
+    done = _try(lambda: cache.processed(cached), frozenset(), problems)
+    parts = sorted(cached.with_name(cached.name + ".parts").glob("*.npz"))
+    done = done.union(*(_try(lambda part=part: cache.processed(part), frozenset(), problems) for part in parts))
+    if done:
+        user.embed = Stage(queued <= done and not parts, (parts[-1] if parts else cached).stat().st_mtime,
+                           f"{len(done):,} photos", len(queued - done))
+        if not user.embed.done:
+            user.embed.text += f", {user.embed.left:,} to go"
+    elif queued:
+        user.embed.left = len(queued)
+    _try(lambda: _refine(folder / "refine.json", user.cluster), None, problems)
+    stale = user.cluster.done and user.embed.when > user.cluster.when
+    if not user.stage.done:
+        user.next = f"python immich_stage.py --user {label}"
+    elif not user.embed.done or not user.cluster.done or stale:
+        user.next = f"bash finalize_immich.sh {label}"
+    return user
+
+
+def _queue(path: Path, stage: Stage) -> frozenset[str]:
+    """SHA-256 of the photos in the queue."""
+    if not path.exists():
+        return frozenset()
+    entries = files.read_json(path).get("entries", [])
+    sources = Counter(str(entry.get("source")) for entry in entries)
+    stage.done, stage.when = True, path.stat().st_mtime
+    stage.text = f"{len(entries):,} photos" + (f", {sources['preview']:,} as previews" if sources["preview"] else "")
+    return frozenset(str(entry.get("sha256")) for entry in entries)
+
+
+def _refine(path: Path, stage: Stage) -> None:
+    if not path.exists():
+        return
+    value = files.read_json(path)
+    counts = value.get("counts", {})
+    stage.done, stage.when = True, path.stat().st_mtime
+    stage.text = (f"{counts.get('faces', 0):,} faces: {counts.get('held', 0) + counts.get('known', 0):,} known, "
+                  f"{counts.get('new', 0):,} in {len(value.get('facesets', [])):,} new facesets, "
+                  f"{counts.get('ambiguous', 0):,} ambiguous, {counts.get('rejected', 0):,} rejected")
+
+
+def _library(library: Library, problems: list[str]) -> dict[str, Any]:
+    manifest = library.manifest()
+    sets = [entry for entry in manifest.facesets if CANONICAL.fullmatch(entry.folder)]
+    gone = [entry.folder for entry in sets if not (library.root / entry.folder / folders.FACES).exists()]
+    if gone:
+        problems.append(f"{len(gone)} facesets are in the manifest and not on disk, e.g. {gone[0]}")
+    named = sum(bool(entry.name or folders.name_on_disk(library.root / entry.folder)) for entry in sets)
+    return {"facesets": len(sets), "named": named, "faces": sum(entry.faces for entry in sets),
+            "pictures": sum(entry.pictures for entry in sets), "eras": len(manifest.eras),
+            "aside": {name: len(getattr(manifest, name)) for name in ("thin_eras", "masked", "merged", "dropped")},
+            "model": (manifest.model or {}).get("name", ""), "last_run": manifest.runs[-1] if manifest.runs else None,
+            "undoable": len(journal.history(library.root))}
+
+
+def _try(read: Any, otherwise: Any, problems: list[str]) -> Any:
+    try:
+        return read()
+    except (Failure, OSError, TypeError, AttributeError, ValueError) as error:
+        problems.append(str(error))
+        return otherwise
+
+
+def text(found: Status, now: float | None = None) -> list[str]:
+    """The screen, line by line."""
+    now = time.time() if now is None else now
+    lines = []
+    for user in found.users:
+        lines.append(user.label)
+        for name, stage in (("stage", user.stage), ("embed", user.embed), ("cluster", user.cluster)):
+            mark = "done" if stage.done else "    "
+            lines.append(f"  {name:<8} {mark}  {stage.text}" + (f" ({_age(now - stage.when)})" if stage.when else ""))
+        lines.append(f"  {'next':<8}       {user.next}" if user.next else "  nothing left to do")
+    for name, photos in found.caches.items():
+        lines.append(f"{name}: {photos:,} photos of your own")
+    shelf = found.library
+    if shelf.get("facesets") or shelf.get("last_run"):
+        aside = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in shelf["aside"].items() if count)
+        lines.append(f"library: {shelf['facesets']:,} facesets ({shelf['named']:,} named), {shelf['pictures']:,} "
+                     f"pictures of {shelf['faces']:,} faces" + (f"; aside: {aside}" if aside else ""))
+    if shelf.get("last_run"):
+        run = shelf["last_run"]
+        lines.append(f"last run: {run.get('verb')} at {run.get('at')}; `sort_faces.py undo` takes it back")
+    if not lines:
+        lines = ["nothing here yet; begin with: python immich_stage.py --user LABEL, or bash finalize_immich.sh --demo"]
+    return lines + [f"problem: {problem}" for problem in found.problems]
+
+
+def _age(seconds: float) -> str:
+    for size, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")):
+        if seconds >= 2 * size:
+            return f"{int(seconds // size)} {unit} ago"
+    return "just now"
+
+
+def dump(found: Status) -> str:
+    return json.dumps(found.as_json(), ensure_ascii=False)
+
+
+__all__: Sequence[str] = ("Status", "dump", "status", "text")

@@ -1,0 +1,145 @@
+"""Looking at existing facesets again: refine, dedup, enrich. Numbers and names stay; pictures only change places."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from .. import cache, quality
+from ..cluster.groups import proposed_name
+from ..cluster.known import match
+from ..export import draft as drafts
+from ..export import swap
+from ..export.draft import Draft, Options
+from ..export.run import Run
+from ..export.swap import OpenDetector
+from ..library.members import Index, pick
+from ..library.store import CANONICAL, Entry
+from .edit import find
+
+
+def chosen(run: Run, facesets: Sequence[str]) -> list[Entry]:
+    """The canonical facesets that are meant; all of them where none is named."""
+    manifest = run.session.manifest
+    if facesets:
+        return [find(manifest, text) for text in facesets]
+    return [entry for entry in manifest.facesets if CANONICAL.fullmatch(entry.folder)
+            and run.session.change.exists(f"{entry.folder}/faces.npz")]
+
+
+def refine(run: Run, facesets: Sequence[str], options: Options, open_detector: OpenDetector) -> None:
+    """Choose the faces of existing facesets anew: outliers and near-duplicates out, others in, best first.
+
+    Takes up what a person did by hand (a deleted picture), and names faces that are nearer to another faceset.
+    """
+    made = []
+    for entry in chosen(run, facesets):
+        record, contents = drafts.existing(run.session, entry.folder)
+        draft = drafts.plan(run.session, record, contents.faces, options)
+        if _differs(draft) or draft.notes:
+            made.append(draft)
+    run.summary.count("unchanged", len(chosen(run, facesets)) - len(made))
+    _strangers(run)
+    swap.finish(run, made, open_detector, options)
+
+
+def _differs(draft: Draft) -> bool:
+    assert draft.selection
+    before = [item["face"] for item in sorted(draft.record.faces, key=lambda item: int(item["rank"]))]
+    return before != [draft.keys[row] for row in draft.selection.order]
+
+
+def _strangers(run: Run) -> None:
+    """Note pictured faces that are nearer to another faceset than to their own, by a clear margin."""
+    entries = chosen(run, ())
+    if len(entries) < 2:
+        return
+    contents = {entry.folder: drafts.existing(run.session, entry.folder)[1] for entry in entries}
+    centroids = np.array([contents[entry.folder].centroid for entry in entries])
+    for number, entry in enumerate(entries):
+        mine = contents[entry.folder]
+        pictured = np.flatnonzero(mine.rank > 0)
+        found = match(mine.faces.embeddings[pictured], centroids)
+        for row in np.flatnonzero(found.nearest != number):
+            other = entries[int(found.nearest[row])].folder
+            file = f"{mine.rank[pictured[row]]:04d}"
+            run.summary.notes.append(f"{entry.folder}: picture {file} is nearer to {other} "
+                                     f"({found.distance[row]:.2f}); if it is wrong: sort_faces.py not-this")
+
+
+def dedup(run: Run, facesets: Sequence[str], options: Options, open_detector: OpenDetector) -> None:
+    """Each face in one faceset only, the nearest, and each moment once: near-duplicates keep their best picture."""
+    entries = chosen(run, ())
+    found = {entry.folder: drafts.existing(run.session, entry.folder) for entry in entries}
+    owner: dict[str, tuple[float, str]] = {}
+    for folder, (_, contents) in found.items():
+        apart = 1 - contents.faces.embeddings @ contents.centroid
+        for key, distance in zip(contents.keys, apart, strict=True):
+            owner[key] = min(owner.get(key, (np.inf, "")), (float(distance), folder))
+    wanted = {entry.folder for entry in chosen(run, facesets)}
+    made = []
+    for folder, (record, contents) in found.items():
+        if folder not in wanted:
+            continue
+        rows = [row for row, key in enumerate(contents.keys) if owner[key][1] == folder]
+        run.summary.count("double_faces", len(contents.keys) - len(rows))
+        draft = drafts.plan(run.session, record, pick(contents.faces, rows), options)
+        assert draft.selection
+        lost = {item["face"] for item in record.faces} - {draft.keys[row] for row in draft.selection.order}
+        if (lost or len(rows) < len(contents.keys)) and draft.selection.order:
+            run.summary.count("pictures_removed", len(lost))
+            made.append(draft)
+    swap.finish(run, made, open_detector, options)
+
+
+def enrich(run: Run, facesets: Sequence[str], caches: Sequence[cache.Cache], options: Options,
+           open_detector: OpenDetector) -> None:
+    """Give facesets what the caches know by now: dates, assets, users, Immich's names, the present quality formula.
+
+    Files of the swap tools that are missing are written again.
+    """
+    index = Index(caches) if caches else None
+    made = []
+    for entry in chosen(run, facesets):
+        record, contents = drafts.existing(run.session, entry.folder)
+        fresh = contents.faces if index is None else _known_by_now(contents.faces, index)
+        fresh.faces["quality"] = quality.score(fresh.faces)
+        names = _names(fresh)
+        draft = drafts.plan(run.session, replace(
+            record, names=names or record.names,
+            proposed_name=proposed_name(names, len(fresh.faces)) or record.proposed_name), fresh, options)
+        missing = [name for name in record.files if not run.session.change.exists(f"{entry.folder}/{name}")]
+        before = contents.faces
+        if (missing or names != record.names or _differs(draft) or fresh.photos != before.photos
+                or not np.array_equal(fresh.faces["quality"], before.faces["quality"])):
+            made.append(draft)
+    run.summary.count("unchanged", len(chosen(run, facesets)) - len(made))
+    swap.finish(run, made, open_detector, options)
+
+
+def _known_by_now(faces: cache.Cache, index: Index) -> cache.Cache:
+    """The same faces, with photos and persons as the caches have them."""
+    rows = {key: row for row, key in enumerate(cache.face_keys(faces)) if key in index}
+    if not rows:
+        return faces
+    newer = index.pick(rows)
+    photos, persons = list(faces.photos), list(faces.persons)
+    for place, row in enumerate(rows.values()):
+        number = faces.faces["photo"][row]
+        other = newer.photos[newer.faces["photo"][place]]
+        photos[number] = replace(photos[number], path=other.path or photos[number].path,
+                                 taken_at=other.taken_at or photos[number].taken_at,
+                                 asset_id=other.asset_id or photos[number].asset_id,
+                                 user=other.user or photos[number].user)
+        if newer.persons[place].id:
+            persons[row] = newer.persons[place]
+    return cache.Cache(faces.model, photos, faces.faces.copy(), faces.embeddings, faces.norms, persons,
+                       faces.path_aliases)
+
+
+def _names(faces: cache.Cache) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for person in faces.persons:
+        if person.name:
+            counts[person.name] = counts.get(person.name, 0) + 1
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))

@@ -1,0 +1,296 @@
+"""Work on facesets: make, grow, correct, name and look after them.
+
+Faces       embed DIR...              find the faces in folders of your own    merge CACHE... INTO   fold caches
+            cluster                   who is who: writes refine.json           calibrate DIR         a model's distances
+Facesets    export-swap               carry refine.json out                    import-folders DIR    hand-sorted folders
+            extend                    append the faces that are known          split-eras FACESET    one person by years
+            consolidate [FACESET...]  facesets that are one person             refine, dedup, enrich [FACESET...]
+Corrections name, not-this, drop, undo, forget
+Looking     status, why PHOTO         `sort_faces.py VERB --help` tells more of each
+
+A FACESET is a folder (faceset_007), a number (7) or a name. What changes something takes --dry-run and --json, happens
+all or not at all, and `undo` takes it back.
+Reads and writes work/cache/*.npz, work/refine.json, work/immich/*/refine.json, facesets_swap_ready/
+Exit    0 done · 1 failed · 2 somebody else is at work or the disk is full, run it again · 64 usage · 78 settings
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import config
+from facesets import cache, files, proposal, terminal
+from facesets.errors import OK, PAUSED, Failure, UsageError
+from facesets.operations.job import Job
+
+
+def embed(job: Job) -> int:
+    """Find the faces in folders of your own, into a cache; resumable."""
+    import embed_worker
+    from facesets.operations import own
+    if job.dry_run:
+        shas = {entry.sha256 for entry in own.queue(job.args.folders).entries}
+        new = len(shas - cache.processed(job.own_cache))
+        return job.tell({"photos": len(shas), "new": new}, [f"{len(shas)} photos, {new} of them new"])
+    summary = embedded(job, job.args.folders, job.args.retry_errors)
+    embed_worker.show(summary, job.own_cache, job.args.json)
+    return PAUSED if summary.paused else OK
+
+
+def embedded(job: Job, folders: Sequence[Path], retry_errors: bool = False) -> Any:
+    import embed_worker
+    from facesets.embed import packs, pipeline
+    from facesets.operations import own
+    out, settings = job.own_cache, job.embedding
+    options = pipeline.Options(settings.lanes, settings.save_photos, retry_errors)
+    with files.only_one(out.with_name(out.name + ".lock"), f"sort_faces.py {job.args.verb}"):
+        return pipeline.run(own.queue(folders), out, packs.recogniser_sha256(settings.model),
+                            lambda: embed_worker.load(settings), options)
+
+
+def proposed(job: Job, caches: Sequence[cache.Cache]) -> proposal.Proposal:
+    import cluster_immich
+    from facesets.cluster import identities
+    now = time.gmtime()
+    return identities.propose(
+        caches, cluster_immich.known_identities(job.library), cluster_immich.rules_for(job.clustering, caches[0].model),
+        run=time.strftime("%Y%m%d-%H%M%S", now) + f"-{job.args.verb}", made_by=f"sort_faces.py {job.args.verb}",
+        created=time.strftime("%Y-%m-%dT%H:%M:%SZ", now), paths=[str(path) for path in job.cache_paths()])
+
+
+def cluster(job: Job) -> int:
+    """Say who is who in the caches: known people, new ones, the rest with reasons. Writes refine.json, no faceset."""
+    made, out = proposed(job, job.caches()), job.args.out or job.paths.data_root / "refine.json"
+    if not job.dry_run:
+        proposal.write(out, made)
+    text = ", ".join(f"{count:,} {what.replace('_', ' ')}" for what, count in made.counts.items())
+    return job.tell({"proposal": str(out), **made.counts}, [text, f"{out} says who; next: sort_faces.py export-swap"])
+
+
+def export_swap(job: Job) -> int:
+    """Make the facesets that refine.json proposes, all or none."""
+    from facesets.export import kohya, swap
+    where = job.args.proposal or (job.paths.user_dir(config.user_label(job.args.user)) / "refine.json"
+                                  if job.args.user else job.paths.data_root / "refine.json")
+    made = proposal.read(where)
+    caches = job.caches() if job.args.cache else [cache.read(Path(path)) for path in made.caches]
+    if not caches:
+        raise Failure(f"{where} names no cache; give it with --cache")
+    detector = job.detector(caches[0].model)
+    summary = swap.export(job.library, made, caches, detector, job.options, min_faces=job.clustering.min_faces,
+                          candidates=job.args.candidates, dry_run=job.dry_run)
+    if job.args.kohya and not job.dry_run:
+        summary.notes += kohya.write(job.library, job.args.kohya, detector, job.options)
+    return job.show(summary)
+
+
+def extend(job: Job) -> int:
+    """Append faces that are known by now to their facesets; numbers and names stay."""
+    from facesets.export import swap
+    caches = job.caches()
+    known = replace(proposed(job, caches), facesets=(), thin=())
+    return job.change(lambda run: swap.carry_out(run, known, caches, job.detector(caches[0].model), job.options,
+                                                 extend=True))
+
+
+def merge(job: Job) -> int:
+    """Fold caches into one, by the SHA-256 of their photos; paths of further copies are kept, other models refused."""
+    from facesets.library import members
+    into = job.args.target.absolute()
+    with files.only_one(into.with_name(into.name + ".lock"), "sort_faces.py merge"):
+        whole = cache.read(into) if into.exists() else None
+        before = len(whole.photos) if whole else 0
+        for path in job.args.caches:
+            whole = cache.read(path) if whole is None else members.merge(whole, cache.read(path))
+        if whole and not job.dry_run:
+            cache.write(into, whole)
+    photos, faces = (len(whole.photos), len(whole.faces)) if whole else (0, 0)
+    return job.tell({"photos": photos, "new": photos - before, "faces": faces},
+                    [f"{into}: {photos:,} photos, {photos - before:,} of them new, {faces:,} faces"])
+
+
+def import_folders(job: Job) -> int:
+    """Take hand-sorted folders as identities, one each; bystanders are dropped, mixed folders shared out.
+
+    A dry run finds the faces all the same, since it could not tell otherwise; no faceset is touched.
+    """
+    from facesets.operations import imports
+    if embedded(job, [job.args.folder]).paused:
+        return PAUSED
+    faces = cache.read(job.own_cache)
+    found = imports.propose(faces, job.args.folder.absolute(), job.library.canonical(),
+                            job.clustering.cluster_distance or faces.model.cluster_distance,
+                            job.clustering.known_distance or faces.model.known_distance)
+    return job.change(lambda run: imports.carry_out(run, found, faces, job.detector(faces.model), job.options))
+
+
+def split_eras(job: Job) -> int:
+    """Make a further folder for each time of life of a faceset, by capture date; thin eras go to _thin/."""
+    from facesets.operations import eras
+    return job.change(lambda run: eras.split_eras(
+        run, job.args.faceset, job.options, job.detector(), distance=job.exporting.era_distance,
+        apart=job.exporting.era_years, min_faces=job.clustering.min_faces))
+
+
+def consolidate(job: Job) -> int:
+    """Find facesets that are one person; --apply merges them. Facesets that are named are merged into the first."""
+    from facesets.operations import consolidate as one
+    if len(job.args.facesets) == 1:
+        raise UsageError("name at least two facesets, or none to see what is proposed")
+    groups = [job.args.facesets] if job.args.facesets else []
+    if not groups:
+        model = job.library.manifest().model or {}
+        found = one.propose(job.library, job.clustering.known_distance or float(model.get("known_distance", 0.45)))
+        if not job.args.apply or job.dry_run:
+            return job.answer({"proposed": [pair.as_json() for pair in found]}, one.text(found))
+        groups = [list(pair.facesets) for pair in found if not pair.against]
+    return job.change(*(lambda run, group=group: one.merge(run, group[0], group[1:], job.options, job.detector())
+                        for group in groups))
+
+
+def refine(job: Job) -> int:
+    """Choose the faces of existing facesets anew: outliers and near-duplicates out, best first. Handwork holds."""
+    from facesets.operations import upkeep
+    return job.change(lambda run: upkeep.refine(run, job.args.facesets, job.options, job.detector()))
+
+
+def dedup(job: Job) -> int:
+    """Each face in one faceset only, the nearest, and each moment once."""
+    from facesets.operations import upkeep
+    return job.change(lambda run: upkeep.dedup(run, job.args.facesets, job.options, job.detector()))
+
+
+def enrich(job: Job) -> int:
+    """Give facesets what the caches know by now: dates, users, Immich's names; missing files are written again."""
+    from facesets.operations import upkeep
+    caches = [cache.read(path) for path in job.cache_paths()]
+    return job.change(lambda run: upkeep.enrich(run, job.args.facesets, caches, job.options, job.detector()))
+
+
+def name(job: Job) -> int:
+    """Give a faceset its name; it survives everything."""
+    from facesets.operations import edit
+    return job.change(lambda run: edit.name(run, job.args.faceset, job.args.new_name))
+
+
+def not_this(job: Job) -> int:
+    """Say that faces are not the person of a faceset; no later run puts them back."""
+    from facesets.operations import edit
+    return job.change(lambda run: edit.not_this(run, job.args.faceset, job.args.photos, job.options, job.detector()))
+
+
+def drop(job: Job) -> int:
+    """Move facesets to _dropped/; their faces do not come back as new ones."""
+    from facesets.operations import edit
+    return job.change(*(lambda run, text=text: edit.drop(run, text) for text in job.args.facesets))
+
+
+def undo(job: Job) -> int:
+    """Take back the last run, exactly; again for the one before it."""
+    from facesets.library import journal
+    if job.dry_run:
+        runs = [folder.name.partition("-")[2] for folder in journal.history(job.paths.library)][::-1]
+        return job.tell({"undo": runs}, [f"would take back {runs[0]}" if runs else "there is no run to take back"])
+    verb, kept = job.library.undo()
+    return job.tell({"undone": verb, "kept": kept},
+                    [f"{verb} is taken back", *(f"yours, kept: {path}" for path in kept)])
+
+
+def forget(job: Job) -> int:
+    """Remove every trace of a person: facesets, cache rows, proposals, report, and what could be undone."""
+    from facesets.operations import forget as gone
+    done = gone.forget(job.library, job.args.person, job.cache_paths(), job.proposals(), job.args.within,
+                       dry_run=job.dry_run or not job.args.yes)
+    return job.tell(asdict(done), gone.text(done))
+
+
+def why(job: Job) -> int:
+    """Tell what became of every face of a photo."""
+    from facesets.operations import why as reasons
+    found = reasons.why(job.library, job.args.photo, job.cache_paths(), job.proposals())
+    return job.answer(found, reasons.text(found))
+
+
+def status(job: Job) -> int:
+    """One screen: every user, every stage, what is left, what to run next."""
+    from facesets.operations import status as screen
+    found = screen.status(job.paths.data_root, job.library)
+    return job.answer(found.as_json(), screen.text(found))
+
+
+EMBEDDING, CLUSTERING, EXPORTING = config.Embedding, config.Clustering, config.Exporting
+FACESET, FACESETS = ("faceset", {"metavar": "FACESET"}), ("facesets", {"metavar": "FACESET", "nargs": "*"})
+CACHE = ("--cache", {"type": Path, "action": "append", "metavar": "PATH",
+                     "help": "a cache to use, may be given several times (default: all in work/cache)"})
+INTO = ("--into", {"type": Path, "metavar": "CACHE",
+                   "help": "the cache to go on with (default work/cache/nl_full.npz)"})
+LOOKING = ("why", "status")     # change nothing
+Argument = tuple[str, dict[str, Any]]
+
+# verb -> what carries it out (its docstring is the manual), the sections of the settings it takes, its arguments
+VERBS: dict[str, tuple[Callable[[Job], int], tuple[type, ...], tuple[Argument, ...]]] = {
+    "embed": (embed, (EMBEDDING,), (("folders", {"nargs": "+", "type": Path, "metavar": "DIR"}), INTO,
+              ("--retry-errors", {"action": "store_true", "help": "try the photos again that could not be read"}))),
+    "cluster": (cluster, (CLUSTERING,), (CACHE, (
+        "--out", {"type": Path, "metavar": "PATH", "help": "where to write (default work/refine.json)"}))),
+    "export-swap": (export_swap, (EMBEDDING, CLUSTERING, EXPORTING), (
+        CACHE, ("--proposal", {"type": Path, "metavar": "PATH", "help": "default work/refine.json"}),
+        ("--user", {"metavar": "LABEL", "help": "carry out work/immich/LABEL/refine.json"}),
+        ("--candidates", {"action": "store_true", "help": "also the uncertain ones, into _thin/"}),
+        ("--kohya", {"type": Path, "metavar": "DIR", "help": "write training folders for kohya below DIR, too"}))),
+    "extend": (extend, (EMBEDDING, CLUSTERING, EXPORTING), (CACHE,)),
+    "merge": (merge, (), (("caches", {"nargs": "+", "type": Path, "metavar": "CACHE"}),
+                          ("target", {"type": Path, "metavar": "INTO"}))),
+    "import-folders": (import_folders, (EMBEDDING, CLUSTERING, EXPORTING), (
+        ("folder", {"type": Path, "metavar": "DIR"}), INTO)),
+    "split-eras": (split_eras, (EMBEDDING, CLUSTERING, EXPORTING), (FACESET,)),
+    "consolidate": (consolidate, (EMBEDDING, CLUSTERING, EXPORTING), (
+        FACESETS, ("--apply", {"action": "store_true", "help": "merge what is proposed without an objection"}))),
+    "refine": (refine, (EMBEDDING, EXPORTING), (FACESETS,)),
+    "dedup": (dedup, (EMBEDDING, EXPORTING), (FACESETS,)),
+    "enrich": (enrich, (EMBEDDING, EXPORTING), (FACESETS, CACHE)),
+    "name": (name, (), (FACESET, ("new_name", {"metavar": "NAME"}))),
+    "not-this": (not_this, (EMBEDDING, EXPORTING), (FACESET, ("photos", {
+        "metavar": "PHOTO", "nargs": "+", "help": "a picture (0003.png), a path, a SHA-256 or a face key"}))),
+    "drop": (drop, (), (("facesets", {"metavar": "FACESET", "nargs": "+"}),)),
+    "undo": (undo, (), ()),
+    "forget": (forget, (), (("person", {"metavar": "PERSON"}), CACHE, (
+        "--yes", {"action": "store_true", "help": "do it; without it only what would go is told"}), (
+        "--within", {"type": float, "metavar": "X",
+                     "help": "cos-dist to the centroid of other faces that go too (default: the model's)"}))),
+    "why": (why, (), (("photo", {"metavar": "PHOTO"}), CACHE)),
+    "status": (status, (), ()),
+}
+
+
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = terminal.Parser(__doc__, prog="sort_faces.py")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    for verb, (act, sections, arguments) in VERBS.items():
+        manual = act.__doc__ or ""
+        one = verbs.add_parser(verb, manual=manual, prog=f"sort_faces.py {verb}", help=manual.split("\n")[0])
+        for flag, options in arguments:
+            one.add_argument(flag, **options)
+        if verb not in LOOKING:
+            one.add_argument("--dry-run", action="store_true", help="only say what would be done")
+        one.add_argument("--json", action="store_true", help="print the result as one JSON value on stdout")
+        config.add_flags(one, config.Paths, only=("data_root", "library"))
+        for section in sections:
+            config.add_flags(one, section)
+    return parser.parse_args(argv)
+
+
+@terminal.script
+def main(argv: Sequence[str] | None = None) -> int:
+    args = parse_args(argv)
+    terminal.stop_on_terminate()
+    act = VERBS[args.verb][0]
+    return act(Job(args, lambda section: config.load(getattr(config, section), args)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
