@@ -178,6 +178,7 @@ class Library:
     def undo(self) -> tuple[str, list[str]]:
         """Take back the last run; its verb, and where files of a person's own were kept."""
         with self.locked("sort_faces.py undo"):
+            files.write_bytes(self.root / ".highest", b"%d\n" % self.highest())    # the older manifest will not know
             return journal.undo(self.root)
 
     def _settle(self) -> None:
@@ -231,7 +232,6 @@ class Session:
         self.manifest.runs.append({"run": self.run, "verb": self.change.verb,
                                    "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
                                    "counts": dict(self.counts), "facesets": sorted(set(self.touched))})
-        files.write_bytes(self.library.root / ".highest", b"%d\n" % self._number)
         write_manifest(self.change.write(journal.MANIFEST), self.manifest)
         self.change.commit()
 
