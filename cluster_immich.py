@@ -127,16 +127,19 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     sources = args.cache or [paths.cache(args.user)]
     caches = [cache.read(path) for path in sources]
     memory = folder / "clustered.json"
+    seen.keep_promise(memory, {str(run.get("run")) for run in library.manifest().runs})
     before = seen.read(memory)
     made = propose(args.user, sources, caches, library, settings, before)
     proposal.write(folder / "refine.json", made)
     if args.dry_run:
         return summary_of(made, None)
     opened = detector.opener(caches[0].model, embedding.model, embedding.models_dir, embedding.provider)
+    looked_at = {key for one in caches for key in cache.face_keys(one)}
+    seen.promise(memory, before, made, looked_at)
     emitted = swap.export(library, made, caches, opened, swap.Options(**asdict(exporting)),
                           min_faces=settings.min_faces)
-    looked_at = {key for one in caches for key in cache.face_keys(one)}
     seen.remember(memory, before, made, looked_at, bool(emitted.facesets))
+    seen.keep_promise(memory, ())
     return summary_of(made, emitted)
 
 

@@ -3,8 +3,12 @@
 `clustered.json` beside the refine manifest: {"schema", "run", "settings", "faces": [face keys]}. A new faceset has to
 hold a face that no earlier run looked at; otherwise it would be what that run left over, put together differently.
 The memory holds as long as the rules are the same and the run that made facesets is not undone.
+
+It is written after the export. What a kill between the two would lose lies in `clustered.next.json`, written before the
+export, and counts if the library knows that run.
 """
 
+import os
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +37,24 @@ def read(path: Path) -> Seen:
     value = files.read_json(path, SCHEMA, f"cluster_immich.py after deleting {path.name}")
     return Seen(str(value.get("run", "")), dict(value.get("settings") or {}),
                 frozenset(map(str, value.get("faces") or ())))
+
+
+def promise(path: Path, before: Seen, made: Proposal, faces: Collection[str]) -> None:
+    """Before the export: what `remember` will say once it is done."""
+    remember(_promised(path), before, made, faces, True)
+
+
+def keep_promise(path: Path, runs: Collection[str]) -> None:
+    """What was promised before a kill holds if the export happened, so if its run is one of the library's `runs`."""
+    promised = _promised(path)
+    if promised.exists():
+        if read(promised).run in runs:
+            os.replace(promised, path)
+        promised.unlink(missing_ok=True)
+
+
+def _promised(path: Path) -> Path:
+    return path.with_name(path.stem + ".next" + path.suffix)
 
 
 def holds(seen: Seen, settings: dict[str, Any], runs: Collection[str]) -> bool:
