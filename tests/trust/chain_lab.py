@@ -94,9 +94,9 @@ class Chain:
         self.server.log.clear()
 
     def left(self) -> dict[str, str]:
-        """What the operator keeps: path -> digest of queue, cache and library, times aside."""
+        """What is kept: path -> digest of queue, cache, memory of the clustering and library, times aside."""
         found = {}
-        kept = [self.queue, self.cache, *sorted(self.library.rglob("*"))]
+        kept = [self.queue, self.cache, self.queue.with_name("clustered.json"), *sorted(self.library.rglob("*"))]
         for path in kept:
             if path.is_file() and ".undo" not in path.parts and not path.name.endswith((".lock", ".holder")):
                 data = path.read_bytes()
