@@ -10,7 +10,7 @@ from .shelf import Set
 
 SECOND_NAME = 0.15      # share of a faceset's named faces, from which on a second name is no slip of Immich
 SECOND_FACES = 2        # and at least so many
-MOST = 60               # findings of one kind on the page; more than that is a threshold to change, not a list to read
+MOST = 40               # findings of one kind on the page; more than that is a threshold to change, not a list to read
 
 
 @dataclass(frozen=True)

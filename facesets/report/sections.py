@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from .. import decisions
 from . import charts, checks, commands, figures, left_out, runs, sheets, shelf
 
 NEAREST = 6         # look-alikes kept of each faceset
 OFFERED = 3         # of them, offered when one merges
-FACES_IN_PAGE = 60_000      # faces that can be marked, in all; 16 characters each
+FACES_IN_PAGE = 48_000      # faces that can be marked, in all; 16 characters each
 LISTED = (18, 60)           # of one faceset, at least and at most
 LAST_RUNS = 12
 STAGES = {"stage": "Staged", "embed": "Embedded", "cluster": "Clustered"}
@@ -172,8 +173,9 @@ def _torn(faces: Sequence[left_out.Torn], cards: list[dict[str, Any]],
     found = []
     for face in faces:
         between = [by_folder[folder] for folder in face.candidates if folder in by_folder]
-        found.append({"id": f"face {shelf.short_key(face.key)}", "key": face.key, "picture": pictures.get(face.key, ""),
-                      "cards": between, "folders": " ".join(item["folder"] for item in between),
+        found.append({"id": f"face {decisions.short_key(face.key)}", "key": face.key,
+                      "picture": pictures.get(face.key, ""), "cards": between,
+                      "folders": " ".join(item["folder"] for item in between),
                       "commands": [commands.not_this(item["folder"], face.key) for item in between]})
     return [item for item in found if item["cards"]]
 

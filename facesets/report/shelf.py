@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from .. import terminal
+from ..decisions import short_key
 from ..errors import Failure
 from ..library import folder as folders
 from ..library.store import Entry, Library, Manifest
@@ -40,7 +41,7 @@ class Halves:
 class Face:
     """One face with a picture."""
 
-    key: str            # short name of the face, `short_key`
+    key: str            # `decisions.short_key`
     file: str           # "0001.png"
     rank: int           # the number of its picture
     quality: float      # 0..1
@@ -106,11 +107,6 @@ def read(library: Library) -> Shelf:
                 shelf.unreadable.append(f"{item.folder}: {error}")
             bar.update()
     return shelf
-
-
-def short_key(face_key: str) -> str:
-    """12 hex digits that name a face within its faceset: face keys are long, and a page holds thousands."""
-    return hashlib.sha256(face_key.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
 def _set(path: Path, folder: str, number: int, name: str, entry: Entry | None) -> Set:
