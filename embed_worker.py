@@ -30,7 +30,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
     settings = config.load(config.Embedding, args)
     if args.doctor:
-        from facesets.embed import doctor
+        from facesets.embed import doctor, providers
+        providers.check(settings.provider, tuple(providers.ORT_NAMES))      # its name; the report says whether it works
         return doctor.report(packs.open_pack(settings.model, settings.models_dir), settings.provider)
     terminal.stop_on_terminate()
     options = pipeline.Options(settings.lanes, settings.save_photos, args.retry_errors)
@@ -57,7 +58,9 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def load(settings: config.Embedding) -> "Analyser":
     """The models, on the provider that was asked for."""
+    from facesets.embed import providers
     from facesets.embed.analyser import Analyser
+    providers.check(settings.provider)      # before anything is fetched
     pack = packs.open_pack(settings.model, settings.models_dir)
     thresholds = config.model_thresholds(pack.recogniser.sha256)
     if thresholds is None:

@@ -19,3 +19,12 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("../shared is absent: no real models, photos or recorded replies here")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the pack `opencv_zoo` in it, fetched as any user's machine fetches it."""
+    from facesets.embed import packs
+    folder = tmp_path_factory.mktemp("models")
+    packs.open_pack("opencv_zoo", folder)
+    return folder

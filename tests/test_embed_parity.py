@@ -32,7 +32,7 @@ def reference(folder: Path):
 
 
 @pytest.mark.parametrize("name", ["insightface_small", "embed_512"])
-def test_faces_boxes_landmarks_and_embeddings_are_those_of_insightface(shared, photos, name, record_property):
+def test_faces_boxes_landmarks_and_embeddings_are_those_of_insightface(shared, photos, name):
     folder = shared / "models" / name
     ours, theirs = Analyser(packs.open_pack(str(folder), Path())), reference(folder)
     faces, box, landmark, score, cosine = 0, 0.0, 0.0, 0.0, 1.0
@@ -64,17 +64,18 @@ def test_faces_boxes_landmarks_and_embeddings_are_those_of_insightface(shared, p
     assert cosine >= 0.9999
 
 
-def test_opencv_zoo_gives_the_numbers_of_opencvs_own_classes(photos, opencv_zoo):
+def test_opencv_zoo_gives_the_numbers_of_opencvs_own_classes(photos, models_dir):
     import cv2
 
     from facesets.embed import align, detect
+    opencv_zoo = packs.open_pack("opencv_zoo", models_dir)
     ours = Analyser(opencv_zoo)
     detector = cv2.FaceDetectorYN.create(str(opencv_zoo.detector.path), "", (640, 640), 0.6, 0.3, 5000)
     recogniser = cv2.FaceRecognizerSF.create(str(opencv_zoo.recogniser.path), "")
     faces = 0
     for path in photos[::10]:
         bgr = decode.read_upright(path)
-        boxes, scores, landmarks = ours.detect(bgr)
+        boxes, _, landmarks = ours.detect(bgr)
         place = detect.frame(bgr)
         _, found = detector.detect(place.square)
         found = np.zeros((0, 15), np.float32) if found is None else found[np.argsort(-found[:, 14], kind="stable")]

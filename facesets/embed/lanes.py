@@ -51,7 +51,7 @@ def outcomes(entries: Sequence[Entry], analyser: Analyser, lanes: int = 0, user:
     stop = threading.Event()
     lanes = lanes or default_lanes(analyser.provider)
     source, turn = iter(entries), threading.Lock()
-    ready: queue.Queue[Outcome | BaseException | None] = queue.Queue(maxsize=4 * lanes)
+    ready: queue.Queue[Outcome | BaseException | None] = queue.Queue(maxsize=lanes)
 
     def take() -> Entry | None:
         with turn:

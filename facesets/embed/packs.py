@@ -1,5 +1,6 @@
 """Model packs: a detector and a recogniser, found or fetched, and verified before anything opens them."""
 
+import contextlib
 import io
 import re
 import shutil
@@ -119,9 +120,10 @@ def _fetch(name: str, folder: Path) -> None:
 def _buffalo_l(temporary: Path) -> Path:
     from insightface.utils import storage
     try:
-        return Path(storage.ensure_available(temporary.name, "buffalo_l", root=str(temporary.parent)))
+        with contextlib.redirect_stdout(sys.stderr):    # it prints; stdout is for results
+            return Path(storage.ensure_available(temporary.name, "buffalo_l", root=str(temporary.parent)))
     except Exception as error:      # requests, zipfile and RuntimeError
-        raise Failure(f"InsightFace's download of buffalo_l failed ({type(error).__name__}: {error}); try again, or "
+        raise Failure(f"InsightFace's download of buffalo_l failed ({type(error).__name__}: {terminal.safe(error, 120)}); try again, or "
                       "put det_10g.onnx and w600k_r50.onnx into a folder and name it with --model, "
                       "or use --model opencv_zoo") from None
 
