@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -140,15 +141,21 @@ class Stage:
         """Do `work` for every asset of this outcome, one part after the other."""
         total = self.state.counts().get(outcome, 0)
         with terminal.progress(total, what, what) as bar:
-            def step(asset: Asset) -> None:
-                if self._attempt(work, asset) is not PUT_OFF:
+            def finished(finish: workers.Finish, asset: Asset) -> None:
+                self._attempt(lambda _: finish(), asset)
+                bar.update()
+
+            def step(asset: Asset) -> workers.Finish | None:
+                found = self._attempt(work, asset)
+                if found is None:
                     bar.update()
+                return partial(finished, found, asset) if callable(found) else None
 
             def source() -> Any:
                 for where in parts:
                     yield from self.state.walk(f"outcome = '{outcome}' AND {where}")
             self._jobs = workers.Jobs(source())
-            workers.run(self._jobs, step, self.options.workers, self.client.stop)
+            workers.Crew(self._jobs, step, self.options.workers, self.client.stop).run()
 
     def _attempt(self, work: Callable[[Asset], object], asset: Asset) -> object:
         """Do `work`, or record why the asset is left or refused."""
@@ -171,15 +178,14 @@ class Stage:
         return None
 
     def _photo(self, asset: Asset) -> object:
-        """One asset to its end, or back among the jobs."""
+        """Ask for one asset and return what is left to do, None if nothing is; or put it back among the jobs."""
         if self._twin_is_known(asset):
             return None
         if asset.twin.endswith("?") and duplicates.ends_decide(asset.name, asset.size):
             head = self.client.retrying(lambda: download.piece(self.client, asset, tail=False))
             self._jobs.put_off(replace(asset, twin=f"{asset.twin[:-1]}:{duplicates.digest(head)}"))
             return PUT_OFF
-        self._take(asset, self._fetch(asset))
-        return None
+        return partial(self._take, asset, self._fetch(asset))
 
     def _twin_is_known(self, asset: Asset) -> bool:
         """Are its bytes known by now, by checksum or by both ends?"""

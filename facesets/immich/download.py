@@ -130,7 +130,6 @@ def _receive(client: Client, route: str, part: Path | None, tag: str, body: _Bod
                 file.write(chunk)
                 body.add(chunk)
                 client.count_bytes(len(chunk))
-            os.fsync(file.fileno())
     if total is not None and body.length != total:
         if body.length > total:
             part.unlink()
@@ -138,10 +137,12 @@ def _receive(client: Client, route: str, part: Path | None, tag: str, body: _Bod
     return part
 
 
-def keep(got: Got, place: str | None = None) -> Path:
+def keep(got: Got) -> Path:
     """Give the file its real name, for good."""
-    final = Path(got.photo.folder) / (place or got.photo.path)
+    final = Path(got.photo.folder) / got.photo.path
     files.private_folder(final.parent)
+    with open(got.part, "rb") as file:
+        os.fsync(file.fileno())
     os.replace(got.part, final)
     files.sync_folder(final.parent)
     return final
