@@ -79,7 +79,7 @@ def finish(run: Run, made: Sequence[Draft], open_detector: OpenDetector, options
         for draft in made:
             assert draft.selection
             run.summary.facesets.append(draft.record.folder)
-            run.summary.count("pictures", len(draft.selection.order))
+            run.summary.count("pictures", sum(draft.keys[row] not in draft.have for row in draft.selection.order))
         return
     pictures = drafts.picture(run.session, made, options, open_detector)
     for draft in made:
@@ -109,7 +109,8 @@ def _place(run: Run, draft: Draft, pictures: dict[str, Made | str], options: Opt
     run.enter(record, len(draft.keys), where)
     run.summary.count({"facesets": "changed" if grown else "new", "eras": "eras", "masked": "masked",
                        "thin_eras": "thin"}[where])
-    run.summary.count("pictures", len(record.faces) - before)
+    more = len(record.faces) - before
+    run.summary.count("pictures" if more >= 0 else "pictures_removed", abs(more))
 
 
 def _new_draft(run: Run, group: Group, index: Index, settled: dict[str, str], proposal: Proposal, options: Options,

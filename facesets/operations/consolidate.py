@@ -79,6 +79,10 @@ def merge(run: Run, into: str, others: list[str], options: Options, open_detecto
         if entry.folder == target.folder:
             continue
         theirs, faces = drafts.existing(session, entry.folder)
+        apart = float(1 - faces.centroid @ contents.centroid)
+        if apart > contents.faces.model.known_distance:
+            run.summary.notes.append(f"{entry.folder} is {apart:.2f} from {target.folder}: hardly the same person; "
+                                     "`sort_faces.py undo` takes it back")
         members = without_twins(members, faces.faces)
         record.not_this = sorted({*record.not_this, *theirs.not_this})
         record.name = record.name or theirs.name

@@ -149,7 +149,8 @@ def text(found: Status, now: float | None = None) -> list[str]:
                      f"pictures of {shelf['faces']:,} faces" + (f"; aside: {aside}" if aside else ""))
     if shelf.get("last_run"):
         run = shelf["last_run"]
-        lines.append(f"last run: {run.get('verb')} at {run.get('at')}; `sort_faces.py undo` takes it back")
+        lines.append(f"last run: {run.get('verb')} at {run.get('at')}"
+                     + ("; `sort_faces.py undo` takes it back" if shelf["undoable"] else ""))
     if not lines:
         lines = ["nothing here yet; begin with: python immich_stage.py --user LABEL, or bash finalize_immich.sh --demo"]
     return lines + [f"problem: {problem}" for problem in found.problems]
