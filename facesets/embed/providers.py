@@ -82,7 +82,7 @@ class Session:
                     return outputs
                 except Exception as error:      # onnxruntime's own kinds, and RuntimeError from providers
                     if self.provider == "cpu" or not DEVICE_LOST.search(str(error)):
-                        raise
+                        raise Failure(f"a model failed on {self.provider}: {' '.join(str(error).split())}") from error
                     self._recover(str(error))
 
     def _recover(self, message: str) -> None:
