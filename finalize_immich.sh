@@ -93,7 +93,11 @@ ended() {                               # a step's name and status: what to do n
 }
 
 embed_here() {
+    local cuda='import onnxruntime, sys; sys.exit("CUDAExecutionProvider" not in onnxruntime.get_available_providers())'
     carry check "$queue" "$cache"
+    if command -v nvidia-smi >/dev/null && ! "$python" -c "$cuda"; then
+        say "note: there is an NVIDIA card, but the onnxruntime in .venv does not use it; docs/linux.md says which one does"
+    fi
     $run "$python" -m facesets.follow "$log" "$python" "$here/embed_worker.py" --queue "$queue" --out "$cache" \
         || ended "embedding" $?
     $run carry complete "$queue" "$cache"

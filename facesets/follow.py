@@ -43,7 +43,7 @@ class Lines:
         return line.rstrip(b"\r").rpartition(b"\r")[2].decode("utf-8", "replace").rstrip()
 
 
-def follow(command: Sequence[str], log: Path, screen: IO[bytes], live: bool) -> int:
+def follow(command: Sequence[str], log: Path, screen: IO[bytes], live: bool, bar_every: float = BAR_EVERY) -> int:
     """Run `command`, its output to `screen` (as it comes if `live`, else line by line) and to `log`."""
     files.private_folder(log.parent)
     if log.exists() and log.stat().st_size > LONGEST_LOG:
@@ -76,7 +76,7 @@ def follow(command: Sequence[str], log: Path, screen: IO[bytes], live: bool) -> 
                     screen.flush()
                 for line in lines.feed(data):
                     keep(line)
-            if lines.newest() and time.monotonic() - shown > BAR_EVERY:
+            if lines.newest() and time.monotonic() - shown > bar_every:
                 keep(lines.newest())
                 shown = time.monotonic()
             if os.getppid() != parent:      # the driver was killed

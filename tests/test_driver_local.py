@@ -83,6 +83,28 @@ def test_a_log_that_grew_large_is_put_aside(machine: Machine) -> None:
     assert log.with_name("finalize.log.1").stat().st_size == 5 << 20 and log.stat().st_mode & 0o077 == 0
 
 
+def test_a_card_that_this_onnxruntime_cannot_use_is_said(machine: Machine) -> None:
+    machine.stage("face")
+    assert "NVIDIA" not in machine.run("peter", "--dry-run").stderr
+    (machine.bin / "nvidia-smi").write_text("#!/bin/sh\n")
+    (machine.bin / "nvidia-smi").chmod(0o755)
+    offered = subprocess.run([sys.executable, "-c", "import onnxruntime; print(onnxruntime.get_available_providers())"],
+                             capture_output=True, text=True, check=True).stdout
+    assert ("NVIDIA" in machine.run("peter", "--dry-run").stderr) == ("CUDA" not in offered)
+
+
+def test_the_log_gets_the_state_of_a_bar_now_and_then(tmp_path: Path) -> None:
+    code = "import sys, time\nfor n in range(4): print(f'{n}0%', end='\\r', flush=True); time.sleep(0.7)"
+    script = tmp_path / "follow.py"
+    script.write_text("import sys; from pathlib import Path; from facesets.follow import follow; sys.exit(follow("
+                      "[sys.executable, '-c', sys.argv[2]], Path(sys.argv[1]), sys.stderr.buffer, False, 1.0))")
+    run = subprocess.run([sys.executable, script, tmp_path / "log", code], capture_output=True, text=True,
+                         env={"PYTHONPATH": str(Path(__file__).parent.parent)})
+    assert run.returncode == 0, run.stderr
+    states = [line for line in (tmp_path / "log").read_text().splitlines() if line.endswith("0%")]
+    assert 2 <= len(states) <= 4 and states[-1] == "30%" and run.stderr.splitlines() == states
+
+
 def test_dry_run_prints_commands_that_a_shell_takes(machine: Machine) -> None:
     machine.stage("face")
     run = machine.run("peter", "--dry-run")

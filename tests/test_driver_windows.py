@@ -106,6 +106,9 @@ def test_a_worker_that_outlives_a_killed_driver_is_not_doubled(machine: Machine)
 def test_ctrl_c_pauses_it_even_where_windows_ends_the_worker_hard(machine: Machine) -> None:
     machine.stage("face", "sigint", "face")     # the stub worker ends with Windows' 0xC000013A then, not with our 2
     with machine.started("peter") as run:
+        while not (machine.there / "immich_peter.npz.parts" / "interrupted").exists():
+            assert run.poll() is None
+            time.sleep(0.05)
         os.killpg(run.pid, signal.SIGINT)
         assert run.stderr is not None
         words = run.stderr.read()

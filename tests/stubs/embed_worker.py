@@ -32,8 +32,8 @@ def outcome(entry: handoff.Entry, parts: Path) -> str:
         files.write_bytes(parts / "killed", b"")
         os.kill(os.getpid(), signal.SIGKILL)
     if word == "sigint" and not (parts / "interrupted").exists():
-        files.write_bytes(parts / "interrupted", b"")
         signal.signal(signal.SIGINT, lambda *_: os._exit(0xC000013A & 0xFF))
+        files.write_bytes(parts / "interrupted", b"")
         time.sleep(30)
     time.sleep({"slow": 0.5, "long": 8.0}.get(word, 0.0))
     return "noface" if word == "noface" else "faces"
