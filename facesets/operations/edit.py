@@ -1,5 +1,6 @@
 """What a person says about a faceset: its name, that a face is not in it, that it is not wanted."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from ..library.members import pick
 from ..library.store import ASIDE, Entry, Manifest
 
 LONGEST_NAME = 100      # characters
+FACE_KEY = re.compile(r"[0-9a-f]{64}@-?\d+,-?\d+,-?\d+,-?\d+")
 
 
 def find(manifest: Manifest, text: str, lists: tuple[str, ...] = ("facesets",)) -> Entry:
@@ -89,7 +91,8 @@ def set_aside(run: Run, entry: Entry, where: str, reason: str, into: str = "") -
 def not_this(run: Run, faceset: str, photos: Sequence[str], options: Options, open_detector: OpenDetector) -> None:
     """Say that the faces of `photos` are not the person of `faceset`: out they go, and no later run puts them back.
 
-    A photo: the name of a picture (0003.png), a path, a file name, a SHA-256 or a face key.
+    A photo: the name of a picture (0003.png), a path, a file name, a SHA-256 or a face key. The key of a face that is
+    in no faceset yet, because it is as near to somebody else, is remembered.
     """
     session = run.session
     entry = find(session.manifest, faceset)
@@ -101,6 +104,7 @@ def not_this(run: Run, faceset: str, photos: Sequence[str], options: Options, op
         found = {pictures[photo]} if photo in pictures else {
             key for key, face in zip(keys, contents.faces.faces, strict=True)
             if means(photo, key, contents.faces.photos[face["photo"]])}
+        found = found or ({photo} if FACE_KEY.fullmatch(photo) else set())
         if not found:
             raise UsageError(f"{entry.folder} has no face of {terminal.safe(photo)}")
         wrong |= found
