@@ -153,6 +153,12 @@ class Exporting:
 
 
 @dataclass(frozen=True)
+class Reporting:
+    report_alike: float = setting(0.1, "cos-dist beyond known_distance at which two facesets are still shown side by "
+                                       "side; siblings lie about there")
+
+
+@dataclass(frozen=True)
 class Windows:
     """The other side of a WSL machine. docs/windows.md has the whole story."""
 
@@ -161,7 +167,7 @@ class Windows:
 
 
 Section = TypeVar("Section")
-SECTIONS: tuple[type, ...] = (Paths, Server, Staging, Embedding, Clustering, Exporting, Windows)
+SECTIONS: tuple[type, ...] = (Paths, Server, Staging, Embedding, Clustering, Exporting, Reporting, Windows)
 
 
 def add_flags(parser: argparse.ArgumentParser, *sections: type, only: Sequence[str] = ()) -> None:

@@ -5,8 +5,8 @@ Faces       embed DIR...              find the faces in folders of your own    m
 Facesets    export-swap               carry refine.json out                    import-folders DIR    hand-sorted folders
             extend                    append the faces that are known          split-eras FACESET    one person by years
             consolidate [FACESET...]  facesets that are one person             refine, dedup, enrich [FACESET...]
-Corrections name, not-this, drop, undo, forget
-Looking     status, why PHOTO         `sort_faces.py VERB --help` tells more of each
+Corrections name, not-this, drop, undo, forget                         apply FILE            the report's decisions
+Looking     status, why PHOTO, report   index.html among the facesets; `sort_faces.py VERB --help` tells more of each
 
 A FACESET is a folder (faceset_007), a number (7) or a name. What changes something takes --dry-run and --json, happens
 all or not at all, and `undo` takes it back.
@@ -189,6 +189,24 @@ def drop(job: Job) -> int:
     return job.change(*(lambda run, text=text: edit.drop(run, text) for text in job.args.facesets))
 
 
+def apply(job: Job) -> int:
+    """Carry out the decisions that were saved in the report (decisions.json), as one run."""
+    from facesets import decisions
+    from facesets.operations import decided
+    found = decisions.read(job.args.file)
+    if found.library != decisions.library_id(job.paths.library):
+        raise Failure(f"{job.args.file} was made for another library than {job.paths.library}; give its --library")
+    return job.change(lambda run: decided.carry_out(run, found, job.options, job.detector()))
+
+
+def report(job: Job) -> int:
+    """Write index.html into the library: who is there, what to check, what the runs did; opens without a network."""
+    from facesets.report import make, plots
+    made = make.make(job.paths.library, job.paths.data_root, job.reporting.report_alike)
+    drawn = plots.write(made.gathered, job.args.plots) if job.args.plots else []
+    return job.tell({**made.as_json(), "plots": [str(path) for path in drawn]}, [*made.lines(), *map(str, drawn)])
+
+
 def undo(job: Job) -> int:
     """Take back the last run, exactly; again for the one before it."""
     from facesets.library import journal
@@ -228,7 +246,7 @@ CACHE = ("--cache", {"type": Path, "action": "append", "metavar": "PATH",
                      "help": "a cache to use, may be given several times (default: all in work/cache)"})
 INTO = ("--into", {"type": Path, "metavar": "CACHE",
                    "help": "the cache to go on with (default work/cache/nl_full.npz)"})
-LOOKING = ("why", "status")     # change nothing
+LOOKING = ("why", "status", "report")   # change no faceset
 Argument = tuple[str, dict[str, Any]]
 
 # verb -> what carries it out (its docstring is the manual), the sections of the settings it takes, its arguments
@@ -257,6 +275,8 @@ VERBS: dict[str, tuple[Callable[[Job], int], tuple[type, ...], tuple[Argument, .
     "not-this": (not_this, (EMBEDDING, EXPORTING), (FACESET, ("photos", {
         "metavar": "PHOTO", "nargs": "+", "help": "a picture (0003.png), a path, a SHA-256 or a face key"}))),
     "drop": (drop, (), (("facesets", {"metavar": "FACESET", "nargs": "+"}),)),
+    "apply": (apply, (EMBEDDING, EXPORTING), (("file", {
+        "type": Path, "metavar": "FILE", "help": "decisions.json, as the report page saves it"}),)),
     "undo": (undo, (), ()),
     "forget": (forget, (), (("person", {"metavar": "PERSON"}), CACHE, (
         "--yes", {"action": "store_true", "help": "do it; without it only what would go is told"}), (
@@ -264,6 +284,8 @@ VERBS: dict[str, tuple[Callable[[Job], int], tuple[type, ...], tuple[Argument, .
                      "help": "cos-dist to the centroid of other faces that go too (default: the model's)"}))),
     "why": (why, (), (("photo", {"metavar": "PHOTO"}), CACHE)),
     "status": (status, (), ()),
+    "report": (report, (config.Reporting,), (("--plots", {
+        "type": Path, "metavar": "DIR", "help": "write the charts as PNG and SVG into DIR, too (needs matplotlib)"}),)),
 }
 
 

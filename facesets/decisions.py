@@ -48,6 +48,11 @@ def short_key(face_key: str) -> str:
     return hashlib.sha256(face_key.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
+def library_id(root: Path) -> str:
+    """Names a library in a browser's memory, without saying where it lies."""
+    return hashlib.sha256(str(root.resolve()).encode("utf-8", "surrogatepass")).hexdigest()[:12]
+
+
 def read(path: Path) -> Decisions:
     """The decisions in `path`. Raises Failure, in words, for anything that is none or contradicts itself."""
     value = files.read_json(path, SCHEMA, MADE_BY)

@@ -36,6 +36,10 @@ class Job:
     def exporting(self) -> Any:
         return self._load("Exporting")
 
+    @cached_property
+    def reporting(self) -> Any:
+        return self._load("Reporting")
+
     @property
     def options(self) -> Any:
         from ..export.draft import Options

@@ -14,7 +14,7 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
-from .. import files, terminal
+from .. import files
 from ..errors import Failure
 from ..library.store import Library
 from . import checks, runs, sections, sheets, shelf
@@ -30,7 +30,18 @@ class Made:
     facesets: int
     pictures: int
     to_check: int
-    problems: list[str] = field(default_factory=list)
+    problems: list[str]
+    gathered: sections.Gathered = field(repr=False)
+
+    def as_json(self) -> dict[str, object]:
+        return {"report": str(self.path), "facesets": self.facesets, "pictures": self.pictures,
+                "to_check": self.to_check, "problems": self.problems}
+
+    def lines(self) -> list[str]:
+        """What was made, as a person reads it."""
+        return [*(f"not shown: {line}" for line in self.problems),
+                f"{self.facesets:,} facesets, {self.pictures:,} pictures, {self.to_check:,} facesets to check: "
+                f"{self.path}"]
 
 
 def make(root: Path, data_root: Path, alike: float, workers: int = 2) -> Made:
@@ -46,7 +57,7 @@ def make(root: Path, data_root: Path, alike: float, workers: int = 2) -> Made:
         files.write_bytes(root / PAGE, text.encode("utf-8", "replace"))
         sheets.clear(root, sections.pictures_in(gathered, context))
     return Made(root / PAGE, len(gathered.books.sets), sum(len(item.faces) for item in gathered.books.sets),
-                len(gathered.findings.touched()), [*gathered.books.unreadable])
+                len(gathered.findings.touched()), [*gathered.books.unreadable], gathered)
 
 
 def gather(library: Library, data_root: Path, alike: float) -> sections.Gathered:
@@ -84,10 +95,3 @@ def policy(scripts: Sequence[str], styles: Sequence[str]) -> str:
 
 def _hashes(texts: Sequence[str]) -> str:
     return " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'" for text in texts)
-
-
-def say(made: Made) -> None:
-    for line in made.problems:
-        terminal.say(f"not shown: {terminal.safe(line)}")
-    terminal.say(f"{made.facesets} facesets, {made.pictures} pictures, {made.to_check} facesets to check: {made.path}")
-

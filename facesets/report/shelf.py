@@ -3,7 +3,6 @@
 Words: P facesets, n faces with a picture, D dimensions; `cos-dist` = 1 - cosine similarity.
 """
 
-import hashlib
 import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .. import terminal
-from ..decisions import short_key
+from ..decisions import library_id, short_key
 from ..errors import Failure
 from ..library import folder as folders
 from ..library.store import Entry, Library, Manifest
@@ -91,7 +90,7 @@ class Shelf:
     @property
     def id(self) -> str:
         """Names this library in a browser's memory, without saying where it lies."""
-        return hashlib.sha256(str(self.root.resolve()).encode("utf-8", "surrogatepass")).hexdigest()[:12]
+        return library_id(self.root)
 
 
 def read(library: Library) -> Shelf:
