@@ -102,11 +102,11 @@ class Change:
             slots[path] = f"old/{number:06d}"
             plan.takes.append((path, slots[path]))
         for target, path in sorted(self._moves.items()):
-            plan.puts.append((slots[path], target, ""))
-        for path in staged:
-            source = self.new / path
-            plan.puts.append((f"new/{path}", path, files.sha256_of(source) if source.is_file() else ""))
-        plan.folders = self._missing_folders([path for _, path, _ in plan.puts])
+            plan.puts.append((slots[path], target))
+        plan.puts += [(f"new/{path}", path) for path in staged]
+        plan.files = {item.relative_to(self.new).as_posix(): files.sha256_of(item)
+                      for item in sorted(self.new.rglob("*")) if item.is_file()}
+        plan.folders = self._missing_folders([path for _, path in plan.puts])
         files.private_folder(self.folder / "old")
         if plan.had_manifest:
             shutil.copy2(self.root / journal.MANIFEST, self.folder / "old" / journal.MANIFEST)

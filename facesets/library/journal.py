@@ -4,7 +4,8 @@ A change lies in a folder of its own inside the library, on the same file system
 
     .pending/<id>/new/...       what will appear, laid out as in the library
     .pending/<id>/old/<i>       what was taken away: replaced, removed, or on its way to another place
-    .pending/<id>/plan.json     {"schema", "verb", "takes": [[path, i]], "puts": [[source, path, sha256 or ""]],
+    .pending/<id>/plan.json     {"schema", "verb", "takes": [[path, slot]], "puts": [[source, path]],
+                                 "files": {path: SHA-256 of every file that appears},
                                  "folders": [folders that the puts make], "had_manifest", "final"}
     .pending/<id>/phase         one word, replaced atomically; while it is absent the change never happened
 
@@ -19,7 +20,6 @@ phase yet, rolled forward where there is. Pictures that a person put in the way 
 
 import os
 import shutil
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -37,7 +37,8 @@ KEEP = 10       # runs that can be taken back, one after the other; their replac
 class Plan:
     verb: str
     takes: list[tuple[str, str]] = field(default_factory=list)      # path in the library -> old/<i>
-    puts: list[tuple[str, str, str]] = field(default_factory=list)  # source in the folder, path, SHA-256 of a file
+    puts: list[tuple[str, str]] = field(default_factory=list)       # source in the folder -> path in the library
+    files: dict[str, str] = field(default_factory=dict)             # path -> SHA-256 of what we put there
     folders: list[str] = field(default_factory=list)                # made on the way, outermost first
     had_manifest: bool = False
     final: bool = False     # cannot be taken back, nor can what was done before: `forget`
@@ -68,6 +69,8 @@ def recover(root: Path) -> list[str]:
         elif _phase(folder) != "done":
             _backward(root, folder, _plan(folder))
             said.append(f"the undo of {folder.name} was cut short: carried to its end")
+    _clear_if_empty(root / PENDING)
+    _clear_if_empty(root / UNDO)
     return said
 
 
@@ -105,7 +108,7 @@ def _forward(root: Path, folder: Path, plan: Plan) -> None:
     if _phase(folder) == "putting":
         for path in plan.folders:
             (root / path).mkdir(mode=files.FOLDER_MODE, exist_ok=True)
-        for source, path, _ in plan.puts:
+        for source, path in plan.puts:
             if _exists(folder / source):
                 _out_of_the_way(root / path)
                 files.private_folder((root / path).parent)
@@ -130,9 +133,9 @@ def _forward(root: Path, folder: Path, plan: Plan) -> None:
 def _backward(root: Path, folder: Path, plan: Plan) -> list[str]:
     kept = []
     if _phase(folder) == "unputting":
-        for source, path, digest in reversed(plan.puts):
+        for source, path in reversed(plan.puts):
             if _exists(root / path) and not _exists(folder / source):
-                kept += _keep_foreign(root, folder, path, source, digest)
+                kept += _keep_foreign(root, folder, path, source, plan.files)
                 files.private_folder((folder / source).parent)
                 os.rename(root / path, folder / source)
         _set_phase(folder, "untaking")
@@ -153,34 +156,24 @@ def _backward(root: Path, folder: Path, plan: Plan) -> list[str]:
     return kept
 
 
-def _keep_foreign(root: Path, folder: Path, path: str, source: str, digest: str) -> list[str]:
+def _keep_foreign(root: Path, folder: Path, path: str, source: str, ours: dict[str, str]) -> list[str]:
     """Copy to _undone/ what a person changed in, or added to, the thing that this run had put at `path`."""
     if source.startswith("old/"):
         return []       # moved here, and moves back with everything in it
     place, kept = root / path, []
-    known = dict(_recorded(place)) if place.is_dir() else {"": digest}
     for item in sorted(place.rglob("*")) if place.is_dir() else [place]:
-        name = item.relative_to(place).as_posix() if item != place else ""
-        if item.is_file() and known.get(name) != files.sha256_of(item):
-            target = root / UNDONE / folder.name / path / name if name else root / UNDONE / folder.name / path
+        name = item.relative_to(root).as_posix()
+        if item.is_file() and ours.get(name) != files.sha256_of(item):
+            target = root / UNDONE / folder.name / name
             files.private_folder(target.parent)
             shutil.copy2(item, target)
             kept.append(target.relative_to(root).as_posix())
     return kept
 
 
-def _recorded(place: Path) -> Iterable[tuple[str, str]]:
-    """Name and SHA-256 of every file that we wrote into the folder `place`."""
-    manifest = place / MANIFEST
-    if manifest.exists():
-        value = files.read_json(manifest)
-        yield MANIFEST, files.sha256_of(manifest)
-        yield from value.get("files", {}).items()
-
-
 def _check_undo(root: Path, folder: Path, plan: Plan) -> None:
     """Refuse an undo that would run over what a person did since, before anything moves."""
-    moved = [path for source, path, _ in plan.puts if source.startswith("old/") and not _exists(root / path)]
+    moved = [path for source, path in plan.puts if source.startswith("old/") and not _exists(root / path)]
     if moved:
         raise Failure(f"{plan.verb} cannot be taken back: {moved[0]} is no longer where it was put")
 
@@ -199,9 +192,10 @@ def _plan(folder: Path) -> Plan:
     value = files.read_json(folder / "plan.json", SCHEMA)
     try:
         return Plan(str(value["verb"]), [(str(a), str(b)) for a, b in value["takes"]],
-                    [(str(a), str(b), str(c)) for a, b, c in value["puts"]],
+                    [(str(a), str(b)) for a, b in value["puts"]],
+                    {str(path): str(digest) for path, digest in value["files"].items()},
                     [str(path) for path in value["folders"]], bool(value["had_manifest"]), bool(value["final"]))
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise Failure(f"{folder / 'plan.json'} is not a journal ({type(error).__name__}: {error})") from None
 
 

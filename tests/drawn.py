@@ -1,0 +1,104 @@
+"""Drawn people for tests that need no model: a face is a disc of one colour, and a detector that finds such discs.
+
+The rest is real: photos on disk, caches, unit vectors per person, the whole of the library and the export.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from facesets import cache, files
+from facesets.export.embeddings import W600K_R50
+from facesets.proposal import Face, Group, Proposal
+
+MODEL = cache.Model("drawn", W600K_R50, "d" * 64, 512, 0.45, 0.55)
+SKIN = (60, 120, 220)       # BGR; nothing else in the drawings comes near it
+Box = tuple[float, float, float, float]
+
+
+def detect(bgr: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Boxes (n, 4), scores (n,), landmarks (n, 5, 2) of the discs in a picture, largest first."""
+    near = (np.abs(bgr.astype(int) - SKIN).max(axis=2) < 40).astype(np.uint8)
+    _, _, stats, _ = cv2.connectedComponentsWithStats(near)
+    boxes = [(x, y, x + w, y + h) for x, y, w, h, area in stats[1:] if area > 200 and 0.5 < w / h < 2]
+    boxes.sort(key=lambda box: box[0] - box[2])
+    return np.array(boxes, np.float32).reshape(-1, 4), np.ones(len(boxes), np.float32), np.zeros((len(boxes), 5, 2))
+
+
+def photo(path: Path, boxes: Sequence[Box], seed: int, size: tuple[int, int] = (480, 640)) -> str:
+    """Draw a photo with a disc in each box; its SHA-256."""
+    rng = np.random.default_rng(seed)
+    pixels = rng.integers(0, 60, (*size, 3)).astype(np.uint8)
+    for x1, y1, x2, y2 in boxes:
+        cv2.ellipse(pixels, (round((x1 + x2) / 2), round((y1 + y2) / 2)), (round((x2 - x1) / 2), round((y2 - y1) / 2)),
+                    0, 0, 360, SKIN, -1)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), pixels)
+    return files.sha256_of(path)
+
+
+def person(seed: int, dimension: int = 512) -> np.ndarray:
+    """The unit vector that a person's faces lie around."""
+    vector = np.random.default_rng(seed).standard_normal(dimension)
+    return (vector / np.linalg.norm(vector)).astype(np.float32)
+
+
+def face_of(middle: np.ndarray, seed: int, spread: float = 0.6) -> np.ndarray:
+    """A unit vector near `middle`; spread 0.6 puts it at about 0.15 cos-dist, and two of them at about 0.27."""
+    noise = np.random.default_rng(seed).standard_normal(len(middle)) / np.sqrt(len(middle))
+    vector = middle + spread * noise
+    return (vector / np.linalg.norm(vector)).astype(np.float32)
+
+
+def library_photos(folder: Path, people: Sequence[int], each: int, user: str = "anna", first_year: int = 2010,
+                   together: int = 0) -> cache.Cache:
+    """A cache of `each` photos of every person, one disc a photo, and of `together` photos that show them all."""
+    photos: list[cache.Photo] = []
+    rows: list[tuple[int, Box, np.ndarray, int]] = []
+    for who in people:
+        for number in range(each):
+            path = folder / f"p{who:03d}" / f"{number:03d}.png"
+            box = (200.0, 120.0, 360.0 + number, 280.0 + number)
+            sha256 = photo(path, [box], 1000 * who + number)
+            photos.append(cache.Photo(str(path), sha256, "faces", taken_at=f"{first_year + number}-06-01T12:00:00",
+                                      width=640, height=480, user=user))
+            rows.append((len(photos) - 1, box, face_of(person(who), 1000 * who + number), who))
+    for number in range(together):
+        path = folder / "together" / f"{number:03d}.png"
+        boxes = [(60.0 + 170 * place, 150.0, 180.0 + 170 * place, 270.0) for place in range(len(people))]
+        sha256 = photo(path, boxes, 900_000 + number)
+        photos.append(cache.Photo(str(path), sha256, "faces", taken_at="2015-01-01T00:00:00", width=640, height=480,
+                                  user=user))
+        rows += [(len(photos) - 1, box, face_of(person(who), 900_000 + number), who)
+                 for box, who in zip(boxes, people, strict=True)]
+    return _cache(photos, rows)
+
+
+def _cache(photos: list[cache.Photo], rows: list[tuple[int, Box, np.ndarray, int]]) -> cache.Cache:
+    faces = np.zeros(len(rows), cache.FACE)
+    faces["photo"] = [row[0] for row in rows]
+    faces["box"] = [row[1] for row in rows]
+    faces["det_score"], faces["blur"], faces["face_short"] = 0.9, 300, 160
+    faces["yaw"] = [5 * (number % 9) - 20 for number in range(len(rows))]
+    faces["quality"] = [0.9 - 0.01 * (number % 37) for number in range(len(rows))]
+    return cache.Cache(MODEL, photos, faces, np.array([row[2] for row in rows], np.float32),
+                       np.full(len(rows), 20, np.float32))
+
+
+def proposal_of(faces: cache.Cache, run: str = "20260101-000000-test") -> Proposal:
+    """Everybody in the cache as a group of a proposal, by the folder of the photo; nobody of "together"."""
+    groups: dict[str, list[Face]] = {}
+    for key, row in zip(cache.face_keys(faces), faces.faces, strict=True):
+        who = Path(faces.photos[row["photo"]].path).parent.name
+        if who != "together":
+            groups.setdefault(who, []).append(Face(key))
+    return Proposal(run, "test", "2026-01-01T00:00:00Z", {}, (), facesets=tuple(
+        Group(tuple(members), proposed_name=who) for who, members in sorted(groups.items())))
+
+
+def contents(root: Path) -> dict[str, bytes]:
+    """Every file of a library that a person sees, with its bytes."""
+    return {path.relative_to(root).as_posix(): path.read_bytes() for path in sorted(root.rglob("*"))
+            if path.is_file() and not path.relative_to(root).parts[0].startswith(".")}
