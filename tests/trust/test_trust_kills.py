@@ -79,7 +79,7 @@ def play(chain: Chain, kills: int, seconds: dict[str, float], draw: random.Rando
     """One chain with `kills` kills, shared among its commands by how long they take."""
     chain.clear()
     commands = chain.commands()
-    share = [draw.random() < seconds["stage"] / sum(seconds.values()) + 0.15 for _ in range(kills)]
+    share = [draw.random() < seconds["stage"] / sum(seconds.values()) + 0.25 for _ in range(kills)]
     for name, command in commands.items():
         here = sum(share) if name == "stage" else kills - sum(share)
         before = story.kills[name]
@@ -115,16 +115,18 @@ def test_a_chain_killed_at_random_instants_ends_like_one_that_was_left_alone(cha
     left, seconds = calm
     assert sum(path.endswith(".png") for path in left) >= 10, "the chain makes no facesets, so this shows nothing"
     draw, story, number = random.Random(SEED), Story(), 0
-    while sum(story.kills.values()) < KILLS:
-        number += 1
-        play(chain, min(PER_ROUND, KILLS - sum(story.kills.values())), seconds, draw, story)
-        after = chain.left()
-        assert after.keys() == left.keys(), (number, after.keys() ^ left.keys())
-        assert [path for path in left if left[path] != after[path]] == [], number
-        assert chain.stray() == [], number
-    print(f"\n{sum(story.kills.values())} kills in {number} chains of {chain.embedded()} photos: {dict(story.kills)}, "
-          f"of {dict(story.victims)}; {story.twice} photos downloaded again, {story.refused} runs refused while an "
-          "orphan ended")
+    try:
+        while sum(story.kills.values()) < KILLS:
+            number += 1
+            play(chain, min(PER_ROUND, KILLS - sum(story.kills.values())), seconds, draw, story)
+            after = chain.left()
+            assert after.keys() == left.keys(), (number, after.keys() ^ left.keys())
+            assert [path for path in left if left[path] != after[path]] == [], number
+            assert chain.stray() == [], number
+    finally:
+        print(f"\n{sum(story.kills.values())} kills in {number} chains of {chain.embedded()} photos: "
+              f"{dict(story.kills)}, of {dict(story.victims)}; {story.twice} photos downloaded again, "
+              f"{story.refused} runs refused while an orphan ended")
 
 
 def test_a_part_of_the_cache_is_no_larger_than_what_a_kill_may_cost(chain, calm):
