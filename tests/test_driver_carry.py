@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from stubs.machine import STUBS, Machine
 
-from facesets import copies
+from facesets import copies, paths
 from facesets.errors import Failure, Paused
 from facesets.follow import Lines
 
@@ -118,3 +118,11 @@ def test_a_log_has_what_a_terminal_would_show_in_the_end() -> None:
     assert lines.feed(b"one\r\n 10%\r 90%\r\n 20%\r 30%") == ["one", " 90%"]
     assert lines.newest() == " 30%"
     assert lines.feed(b"\r      \rdone\n") == ["done"]
+
+
+def test_paths_translate_as_wslpath_says(tmp_path: Path) -> None:
+    folder = tmp_path / "c" / "größe" / "a b'c & 😀"
+    folder.mkdir(parents=True)
+    run = subprocess.run([sys.executable, STUBS / "wslpath.py", "-w", folder], env={"FAKE_WINDOWS": str(tmp_path)},
+                         capture_output=True, text=True, check=True)
+    assert run.stdout.rstrip("\n") == paths.wsl_to_win(folder, distribution="", root=f"{tmp_path}/")

@@ -171,6 +171,8 @@ def test_photos_that_windows_does_not_see_are_said_before_the_worker_starts(mach
     machine.stage("face", win_path=False)
     run = machine.run("peter", FACESETS_WIN_SHARES="")
     assert run.returncode == 78 and "FACESETS_WIN_SHARES=" in run.stderr, run.stderr
+    run = machine.run("peter", FACESETS_WIN_SHARES="nas is X:")
+    assert run.returncode == 78 and "a share is written /mnt/nas=X:" in run.stderr, run.stderr
     (machine.mounts / "x").unlink()
     run = machine.run("peter")
     assert run.returncode == 2 and "Windows cannot see X:\\000" in run.stderr, run.stderr
