@@ -44,6 +44,7 @@ def demo(root: Path) -> int:
     sample = root / "sample"
     if not (sample / "library.json").is_file():
         terminal.say("building the sample library out of seven portraits")
+        os.environ["PIP_NO_CACHE_DIR"] = "1"    # pip would keep the downloads outside of `root`
         detector = packs.open_pack(MODEL, root / "models").detector.path
         sample_library.build(sample, detector, root / "archive")
     before = results(root)

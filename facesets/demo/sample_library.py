@@ -29,6 +29,7 @@ PERSONS = {     # portrait -> Immich's person: our id, the name that it has ther
     "emmanuel_2014": ("emmanuel", "Emmanuel", False), "emmanuel_2025": ("emmanuel", "Emmanuel", False),
     "jacinda_2018": ("jacinda", "Jacinda", False), "jacinda_2022": ("jacinda later", "", True)}
 DETECTOR_SCORE = 0.7    # what Immich asks of its own detector
+DETECTOR_SIDE = 640     # pixels of the longer side that it looks at; as Immich's does, and four times as fast
 
 
 def build(folder: Path, detector: Path, archive: Path) -> None:
@@ -142,12 +143,14 @@ class _Maker:
         return found
 
     def _detect(self, picture: np.ndarray) -> list[tuple[float, float, float, float]]:
-        """(x, y, width, height) of each face."""
+        """(x, y, width, height) of each face, in pixels of `picture`."""
+        scale = min(1.0, DETECTOR_SIDE / max(picture.shape[:2]))
+        small = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         if not hasattr(self._own, "detector"):
             self._own.detector = cv2.FaceDetectorYN.create(str(self._detector), "", (320, 320), DETECTOR_SCORE)
-        self._own.detector.setInputSize((picture.shape[1], picture.shape[0]))
-        rows = self._own.detector.detect(picture)[1]
-        rows = [] if rows is None else rows
+        self._own.detector.setInputSize((small.shape[1], small.shape[0]))
+        rows = self._own.detector.detect(small)[1]
+        rows = [] if rows is None else rows / scale
         return [(float(row[0]), float(row[1]), float(row[2]), float(row[3])) for row in rows]
 
 

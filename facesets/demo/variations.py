@@ -35,7 +35,7 @@ def vary(picture: np.ndarray, seed: int, strength: float = STRENGTH) -> np.ndarr
         out[:] = out.mean(axis=2, keepdims=True)
     if seed % 4 == 1:
         out[:] = cv2.GaussianBlur(out, (0, 0), draw.uniform(0.6, 2.0) * strength)
-    out += draw.normal(0, draw.uniform(2, 12) * strength, out.shape).astype(np.float32)
+    out += draw.uniform(2, 12) * strength * draw.standard_normal(out.shape, np.float32)
     return np.clip(out, 0, 255).astype(np.uint8)
 
 
