@@ -124,8 +124,8 @@ def _buffalo_l(temporary: Path) -> Path:
             return Path(storage.ensure_available(temporary.name, "buffalo_l", root=str(temporary.parent)))
     except Exception as error:      # requests, zipfile and RuntimeError
         raise Failure(f"InsightFace's download of buffalo_l failed ({type(error).__name__}: "
-                      f"{terminal.safe(error, 120)}); try again, or put det_10g.onnx and w600k_r50.onnx into a folder and name it with --model, "
-                      "or use --model opencv_zoo") from None
+                      f"{terminal.safe(error, 120)}); try again, or put det_10g.onnx and w600k_r50.onnx into a folder "
+                      "and name it with --model, or use --model opencv_zoo") from None
 
 
 def _opencv_zoo(temporary: Path) -> Path:
