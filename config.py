@@ -163,7 +163,6 @@ class Windows:
     """The other side of a WSL machine. docs/windows.md has the whole story."""
 
     win_venv: Path = setting(Path("/mnt/c/face_embed_venv"), "the Windows worker's environment, as WSL sees it", "")
-    win_shares: str = setting("", "folders that Windows sees elsewhere, comma-separated, e.g. /srv/photos=X:\\photos")
 
 
 Section = TypeVar("Section")

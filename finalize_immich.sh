@@ -35,7 +35,7 @@ find_python() {                         # the newest Python that the locks are m
 
 set_up() {                              # make .venv, once per state of the lock
     local lock=$here/requirements-wsl.txt stamp=$venv/requirements-wsl.txt base
-    cmp -s "$lock" "$stamp" && return
+    cmp -s "$lock" "$stamp" && "$python" -c '' 2>/dev/null && return
     base=$(find_python)
     say "making the environment .venv with $base (once, about a minute)"
     "$base" -m venv "$venv" || fail 78 "no virtual environment; on Debian or Ubuntu: sudo apt install python3-venv"
@@ -107,10 +107,10 @@ embed_on_windows() {
     local there=$win_home/$user
     cmp -s "$here/requirements-win.txt" "$WIN_VENV/requirements-win.txt" \
         || fail 78 "the Windows packages are not those of requirements-win.txt; bash finalize_immich.sh --setup-windows"
-    carry check "$queue" "$cache" --windows "$win_python" --there "$there" --shares "$FACESETS_WIN_SHARES"
+    carry check "$queue" "$cache" --windows "$win_python" --there "$there" --shares "$FACESETS_WINDOWS_SHARES"
     $run carry worker "$here" "$win_home/worker"
     carry_model "$run"
-    $run carry forth "$queue" "$cache" "$there" --shares "$FACESETS_WIN_SHARES"
+    $run carry forth "$queue" "$cache" "$there" --shares "$FACESETS_WINDOWS_SHARES"
     $run "$python" -m facesets.follow "$log" "$win_python" -X utf8 -u "$(windows_path face-sets worker embed_worker.py)" \
         --queue "$(windows_path face-sets "$user" queue.json)" \
         --out "$(windows_path face-sets "$user" "$(basename -- "$cache")")" "${windows_flags[@]}" \

@@ -30,6 +30,7 @@ from .errors import Failure, Paused, SettingsError
 
 BYTES_PER_PHOTO = 16 << 10      # room for its faces: 2 of 2.2 KB (512 float32 and their meta), in the parts, the cache
                                 # and the cache that replaces it, and as much again to spare
+SOME = 10                       # photos that Windows is asked for before anything starts
 SHORT = 240                     # characters of a path that Windows opens as it is; the worker does more for longer ones
 SPARE = 64 << 20                # bytes left free on any drive; Windows gets slow without
 PROBE = ("import os, sys; sys.stdout.reconfigure(encoding='utf-8'); "       # what Windows cannot see, one path a line
@@ -63,8 +64,8 @@ def check(queue: Path, here: Path, windows: Path | None, there: Path | None, sha
         if folder is not None:
             _room(folder, needed, len(entries))
     if windows is not None:
-        short = [entry.win_path for entry in _translated(entries, shares) if len(entry.win_path) < SHORT]
-        _seen(windows, [short[0], short[len(short) // 2], short[-1]] if short else [])
+        some = _translated(entries, shares)[::len(entries) // SOME + 1]
+        _seen(windows, [entry.win_path for entry in some if len(entry.win_path) < SHORT and Path(entry.path).exists()])
     return len(entries)
 
 
@@ -129,8 +130,8 @@ def _translated(entries: Sequence[handoff.Entry], shares: dict[str, str]) -> tup
     unseen = [entry.path for entry in known if not entry.win_path]
     if unseen:
         raise SettingsError(f"Windows cannot see {len(unseen)} of {len(known)} photos, such as "
-                            f"{terminal.safe(unseen[0])}; set FACESETS_WIN_SHARES=FOLDER=X:\\FOLDER (docs/windows.md), "
-                            "or embed here with --local")
+                            f"{terminal.safe(unseen[0])}; set FACESETS_WINDOWS_SHARES=FOLDER=X: "
+                            "(docs/windows.md), or embed here with --local")
     return known
 
 
@@ -153,7 +154,7 @@ def _seen(python: Path, win_paths: Sequence[str]) -> None:
     unseen = run.stdout.decode("utf-8", "replace").strip()
     if unseen:
         raise Paused(f"Windows cannot see {terminal.safe(unseen.splitlines()[0])}; is that drive connected for your "
-                     "Windows user, and not only as administrator? FACESETS_WIN_SHARES names other letters")
+                     "Windows user, and not only as administrator? FACESETS_WINDOWS_SHARES names other letters")
 
 
 def _state(path: Path) -> str:
@@ -186,7 +187,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         shares = paths.parse_shares(args.shares)
     except ValueError as error:
-        raise SettingsError(f"FACESETS_WIN_SHARES: {error}") from None
+        raise SettingsError(f"FACESETS_WINDOWS_SHARES: {error}") from None
     if args.verb == "lock":
         lock(int(args.operands[0]), args.operands[1])
         return 0

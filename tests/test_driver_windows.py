@@ -169,9 +169,9 @@ def test_a_full_drive_is_said_before_anything_is_done_and_the_same_command_goes_
 
 def test_photos_that_windows_does_not_see_are_said_before_the_worker_starts(machine: Machine) -> None:
     machine.stage("face", win_path=False)
-    run = machine.run("peter", FACESETS_WIN_SHARES="")
-    assert run.returncode == 78 and "FACESETS_WIN_SHARES=" in run.stderr, run.stderr
-    run = machine.run("peter", FACESETS_WIN_SHARES="nas is X:")
+    run = machine.run("peter", FACESETS_WINDOWS_SHARES="")
+    assert run.returncode == 78 and "FACESETS_WINDOWS_SHARES=" in run.stderr, run.stderr
+    run = machine.run("peter", FACESETS_WINDOWS_SHARES="nas is X:")
     assert run.returncode == 78 and "a share is written /mnt/nas=X:" in run.stderr, run.stderr
     (machine.mounts / "x").unlink()
     run = machine.run("peter")

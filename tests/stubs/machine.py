@@ -35,7 +35,7 @@ class Machine:
             "PATH": f"{self.bin}:{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin", "HOME": str(self.home),
             "FAKE_WINDOWS": str(self.mounts), "FACESETS_DATA_ROOT": str(self.data), "LANG": "C.UTF-8",
             "FACESETS_LIBRARY": str(folder / "library"), "WIN_VENV": str(self.win_venv),
-            "FACESETS_WIN_SHARES": f"{self.photos}=X:"}
+            "FACESETS_WINDOWS_SHARES": f"{self.photos}=X:"}
 
     def _check_out(self, real_worker: bool) -> None:
         shutil.copy((CHECKOUT if real_worker else STUBS) / "embed_worker.py", self.checkout)
