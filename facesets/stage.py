@@ -100,7 +100,7 @@ class Stage:
             parts = ["tries = 0", "tries > 0"]
             if self.server.version >= (3, 2, 0):
                 faces.peopled(self.client, self.state, VISIBILITIES)
-                parts = ["tries = 0 AND id IN (SELECT id FROM peopled)", *parts]
+                parts = [f"tries = 0 AND id {place} (SELECT id FROM peopled)" for place in ("IN", "NOT IN")] + parts[1:]
             self._each("ask", "faces", parts, lambda asset: faces.from_asset(self.client, self.state, asset,
                                                                              self.options.min_face_px))
 
@@ -226,7 +226,10 @@ class Stage:
         return got
 
     def _take(self, asset: Asset, got: download.Got) -> None:
-        """Name the file and record it, or let it go where its bytes are known after all."""
+        """Name the file and record it, or let it go where its bytes are known after all.
+
+        Sixteen digits of a hash can be forged, so a name that is taken gives way to all sixty-four.
+        """
         photo = got.photo
         with self._locks[int(photo.sha256[:2], 16) % len(self._locks)]:
             outcome = "have" if self.state.one("SELECT 1 FROM photos WHERE sha256 = ?", photo.sha256) else ""
@@ -236,7 +239,9 @@ class Stage:
             if outcome:
                 got.part.unlink()
             else:
-                download.keep(got)
+                if self.state.one("SELECT 1 FROM photos WHERE LOWER(path) = LOWER(?)", photo.path):
+                    photo = replace(photo, path=f"{photo.sha256[:2]}/{photo.sha256}{Path(photo.path).suffix}")
+                download.keep(replace(got, photo=photo))
             with self.state.writing() as db:
                 if not outcome:
                     db.execute(f"INSERT INTO photos ({', '.join(PHOTO)}) VALUES ({', '.join('?' * len(PHOTO))})",
@@ -252,14 +257,14 @@ UPDATE assets SET twin = 'checksum:' || checksum WHERE run = ? AND outcome = 'wa
     SELECT checksum FROM assets WHERE run = ? AND outcome = 'wanted' AND content
     GROUP BY checksum HAVING COUNT(*) > 1)"""
 SHARED_SIZES = """
-INSERT OR REPLACE INTO sizes SELECT size, MIN(taken || ' ' || id) FROM assets
+INSERT OR REPLACE INTO sizes SELECT size, MIN(NOT content || taken || id) FROM assets
 WHERE run = ? AND outcome = 'wanted' AND size > ? GROUP BY size HAVING COUNT(*) > 1 AND SUM(NOT content) > 0"""
 KNOWN_SIZES = """
 INSERT OR REPLACE INTO sizes SELECT bytes, '' FROM (SELECT bytes FROM photos UNION SELECT bytes FROM known)
 WHERE bytes > ? AND bytes IN (SELECT size FROM assets WHERE outcome = 'wanted' AND NOT content)"""
-# Files no larger than a piece are simply downloaded. Of the others the first of a size holds it; every other file of
-# an external library waits for that and then shows its head.
+# Files no larger than a piece are simply downloaded. Of the others the first of a size (an upload, if there is one)
+# holds it; every other file of an external library waits for that and then shows its head.
 EQUAL_SIZES = """
-UPDATE assets SET twin = 'size:' || assets.size || IIF(content OR first = taken || ' ' || id, '', '?')
+UPDATE assets SET twin = 'size:' || assets.size || IIF(first = NOT content || taken || id, '', '?')
 FROM sizes WHERE sizes.size = assets.size AND run = ? AND outcome = 'wanted' AND twin = ''
-AND (NOT content OR first = taken || ' ' || id)"""
+AND (NOT content OR first = NOT content || taken || id)"""

@@ -52,6 +52,7 @@ CREATE TABLE IF NOT EXISTS photos (
     tail TEXT NOT NULL, source TEXT NOT NULL, path TEXT NOT NULL, folder TEXT NOT NULL,
     published INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS photos_path ON photos (LOWER(path));
 CREATE INDEX IF NOT EXISTS photos_checksum ON photos (checksum);
 CREATE INDEX IF NOT EXISTS photos_bytes ON photos (bytes);
 CREATE TABLE IF NOT EXISTS known (

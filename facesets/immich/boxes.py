@@ -45,36 +45,28 @@ def faces_of(asset: Item) -> list[dict[str, Any]] | None:
     return rows
 
 
-def measure(faces: Iterable[Item], original: Size, edited: Size = (0, 0)) -> tuple[float, list[ImmichFace]]:
+def measure(faces: Iterable[Item], size: Size, placed: bool = True) -> tuple[float, list[ImmichFace]]:
     """The largest `face_short` (shorter side of a face in pixels of the original), and the boxes in fractions.
 
-    Without known sides the frame stands for the original, which is never larger than it. A box in the frame of the
-    edited picture (GET /faces on 3.x) has the original's scale, but its place in the original is not known: it counts
-    for `face_short` and gives no fractions.
+    size: of the upright picture that the frames are previews of, (0, 0) unknown: then the frame stands for it, which is
+    never larger. placed False: that picture is an edited one, which has the original's scale, but a box's place in the
+    original is not known, so there are no fractions.
     """
     largest, boxes = 0.0, []
     for face in faces:
         if face.get("isVisible") is False or face.get("deletedAt"):
             continue
         frame = _side(face.get("imageWidth")), _side(face.get("imageHeight"))
-        if not all(frame):
-            continue
-        corners = _clamped(face, frame)
-        if corners is None:
+        corners = _clamped(face, frame) if all(frame) else None
+        whole = size if all(size) else frame
+        if corners is None or not same_aspect(whole, frame):
             continue
         x1, y1, x2, y2 = corners
-        unknown = not all(original)
-        for size, placed in ((frame if unknown else original, True), (edited, False)):
-            if all(size) and same_aspect(size, frame):
-                scale_x, scale_y = size[0] / frame[0], size[1] / frame[1]
-                largest = max(largest, min((x2 - x1) * scale_x, (y2 - y1) * scale_y))
-                if placed:
-                    person = face.get("person") or {}
-                    boxes.append(ImmichFace((round(x1 / frame[0], 6), round(y1 / frame[1], 6),
-                                             round(x2 / frame[0], 6), round(y2 / frame[1], 6)),
-                                            str(person.get("id") or ""), str(person.get("name") or "")))
-                break
-    return largest, sorted(boxes, key=lambda face: (face.box, face.person_id))
+        largest = max(largest, min((x2 - x1) * whole[0] / frame[0], (y2 - y1) * whole[1] / frame[1]))
+        person = face.get("person") or {}
+        boxes.append(ImmichFace((round(x1 / frame[0], 6), round(y1 / frame[1], 6), round(x2 / frame[0], 6),
+                                 round(y2 / frame[1], 6)), str(person.get("id") or ""), str(person.get("name") or "")))
+    return largest, sorted(boxes, key=lambda face: (face.box, face.person_id)) if placed else []
 
 
 def same_aspect(a: Size, b: Size) -> bool:

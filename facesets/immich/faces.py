@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterable
-from typing import Any
 
 from ..errors import Failure, Paused
 from ..state import Asset, State
@@ -25,7 +24,7 @@ def from_stream(client: Client, state: State, least: float) -> None:
                  for text, person, name in state.all(
                      "SELECT row, person, name FROM stream_faces LEFT JOIN stream_people ON id = person "
                      "WHERE asset = ?", asset.id)]
-        _judged(state, asset, found, least)
+        _judged(state, asset, *judge(found, (asset.width, asset.height), least))
 
 
 def peopled(client: Client, state: State, visibilities: Iterable[str]) -> None:
@@ -54,12 +53,12 @@ def from_asset(client: Client, state: State, asset: Asset, least: float) -> None
     found = client.get("/faces", id=asset.id)
     if not isinstance(found, list):
         raise Failure("/faces answers unlike any Immich that we know; is a proxy in between?")
-    _judged(state, asset, [face for face in found if isinstance(face, dict)], least)
+    edited = json.loads(asset.edited) if asset.edited else None      # the boxes are moved into the edited picture
+    _judged(state, asset, *judge([face for face in found if isinstance(face, dict)],
+                                 tuple(edited) if edited else (asset.width, asset.height), least, placed=not edited))
 
 
-def _judged(state: State, asset: Asset, found: list[dict[str, Any]], least: float) -> None:
-    edited = json.loads(asset.edited) if asset.edited else (0, 0)
-    outcome, faces = judge(found, (asset.width, asset.height), (edited[0], edited[1]), least)
+def _judged(state: State, asset: Asset, outcome: str, faces: str) -> None:
     with state.writing() as db:
         db.execute("UPDATE assets SET outcome = ?, faces = ? WHERE id = ?", (outcome, faces, asset.id))
 

@@ -165,7 +165,7 @@ def row(item: Item, rules: Rules) -> Asset:
     elif rules.boxes_in_search:
         if found is None:
             raise Failure("the search gives no face boxes although this server should; is it really Immich 2.x?")
-        outcome, faces = judge(found, (width, height), edited, rules.min_face_px)
+        outcome, faces = judge(found, (width, height), rules.min_face_px)
     elif not item.get("thumbhash"):
         outcome = "none"        # Immich looks for faces in the preview, which it has not made yet
     elif width and min(width, height) < rules.min_face_px:
@@ -176,12 +176,12 @@ def row(item: Item, rules: Rules) -> Asset:
                  f"[{edited[0]}, {edited[1]}]" if all(edited) else "", faces, outcome, reason)
 
 
-def judge(found: list[dict[str, Any]], original: boxes.Size, edited: boxes.Size, least: float) -> tuple[str, str]:
-    """Outcome by faces, and the boxes as state.db keeps them."""
+def judge(found: list[dict[str, Any]], size: boxes.Size, least: float, placed: bool = True) -> tuple[str, str]:
+    """Outcome by faces, and the boxes as state.db keeps them; `size` and `placed` as in boxes.measure."""
     if not found:
         return "none", "[]"
-    largest, placed = boxes.measure(found, original, edited)
-    return ("wanted" if largest >= least else "small"), faces_json(placed)
+    largest, kept = boxes.measure(found, size, placed)
+    return ("wanted" if largest >= least else "small"), faces_json(kept)
 
 
 def terminal_name(item: Item) -> str:

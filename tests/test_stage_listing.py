@@ -1,0 +1,203 @@
+"""Every own image exactly once, proven by the gate, in few requests; and what 3.x needs."""
+
+import math
+
+import pytest
+from stage_lab import Lab, laboratory
+
+from facesets.immich.listing import Rules, _regex
+
+NEEDED = ("asset.read", "asset.download", "asset.view", "user.read")
+ONE_DATE = "2020-06-01T12:00:00"
+
+
+def seen(lab: Lab) -> set[str]:
+    """Ids that the last run put into exactly one outcome."""
+    import sqlite3
+    db = sqlite3.connect(lab.user_dir / "state.db")
+    rows = db.execute("SELECT id FROM assets WHERE run = (SELECT value FROM meta WHERE key = 'run')").fetchall()
+    return {row[0] for row in rows}
+
+
+def bulk(lab: Lab, count: int, **options: object) -> list[object]:
+    """Assets that exist in listings only."""
+    library = lab.server.library
+    return [library.add_asset(lab.user, None, checksum=number.to_bytes(20, "big"), size=1000, width=400, height=300,
+                              **{"taken": 1_500_000_000_000 + number * 1000, "name": f"{number}.jpg", **options})
+            for number in range(count)]
+
+
+def check_sums(summary: dict[str, object]) -> None:
+    parts = ("staged_count", "deduped_against_existing", "deduped_against_staged", "skipped_no_big_face",
+             "skipped_no_faces", "skipped_excluded", "skipped_foreign_owner", "skipped_download_error", "pending")
+    assert sum(summary[name] for name in parts) == summary["total_assets_seen"]
+
+
+@pytest.mark.parametrize("ties", [1800, 2600])
+@pytest.mark.parametrize("times", ["distinct", "equal"])
+def test_thousands_of_assets_of_one_date_are_all_listed_in_few_requests(ties, times, tmp_path):
+    """As recorded: offset paging of 2,600 photos, of which 1,800 share a date, shows 2,085 of them."""
+    def fill(lab: Lab) -> None:
+        lab.key = lab.server.add_key(lab.user, (*NEEDED, "asset.statistics"))
+        for number, asset in enumerate(bulk(lab, ties, taken=ONE_DATE)):
+            asset.created += number * 1000 if times == "distinct" else 0
+        bulk(lab, 2600 - ties)
+    with laboratory(tmp_path, fill=fill) as lab:
+        run = lab.stage("--dry-run")
+        assert run.status == 0, run.err
+        assert run.summary["total_assets_seen"] == 2600 and run.summary["gate_held"]
+        assert seen(lab) == set(lab.server.library.assets)
+        if times == "distinct":
+            assert run.summary["requests_before_downloads"] <= math.ceil(2600 / 1000) + 20
+        check_sums(run.summary)
+
+
+@pytest.mark.parametrize("permissions", [(*NEEDED, "asset.statistics"), NEEDED])
+def test_a_bursty_library_takes_a_request_a_thousand_and_twenty(permissions, tmp_path):
+    def fill(lab: Lab) -> None:
+        lab.key = lab.server.add_key(lab.user, permissions)
+        bulk(lab, 5000)
+        for number, asset in enumerate(lab.server.library.assets.values()):
+            asset.taken = asset.local = 1_400_000_000_000 + number // 7 * 86_400_000
+        bulk(lab, 40, type="VIDEO")
+    with laboratory(tmp_path, fill=fill) as lab:
+        run = lab.stage("--dry-run")
+        assert run.summary["gate_held"] and run.summary["total_assets_seen"] == 5000
+        assert run.summary["requests_before_downloads"] <= 5 + 20
+
+
+def hard(lab: Lab) -> None:
+    """One of every kind."""
+    other = lab.server.add_user("Other")
+    lab.server.library.share(other, lab.user)
+    lab.one(user=other, name="foreign.jpg")
+    lab.one(visibility="archive", name="archived.jpg")
+    lab.one(visibility="locked", name="locked.jpg")
+    lab.one(visibility="hidden", name="hidden.jpg")
+    lab.one(trashed=1, name="trashed.jpg")
+    lab.one(type="VIDEO", name="video.mp4")
+    lab.one(exif=None, name="no exif row.jpg")
+    lab.one(exif=None, visibility="archive", name="no exif row, archived.jpg")
+    lab.one(live_photo="00000000-0000-4000-8000-000000000001", name="live.jpg")
+    lab.one(stack=("00000000-0000-4000-8000-000000000002", "x", 2), name="stacked.jpg")
+    lab.one(name="edited.jpg", edits=({"action": "crop", "parameters": {"x": 0, "y": 0, "width": 98, "height": 98}},))
+    lab.one(name="Thumb.jpg", path="/volume1/photos/@eaDir/x/Thumb.jpg", external=True)
+    lab.one(name="small.jpg", face_px=80)
+    lab.one(name="nobody.jpg", faces=0)
+    lab.one(name="fresh.jpg", width=None, height=None, thumbnails=False, faces=0)
+    lab.one(name="invisible.jpg", faces=0)
+    asset = lab.one(name="two.jpg")
+    asset.faces = []
+    anna = lab.server.add_person(lab.user, "Anna", hidden=True)
+    for options in ({"person": anna}, {"visible": False}, {"deleted": True}):
+        lab.server.library.add_face(asset, lab.server.face((0, 0, 99, 99), 100, 100, **options))
+    lab.add(6)
+
+
+@pytest.mark.parametrize(("version", "login"), [((2, 7, 2), False), ((2, 7, 2), True), ((3, 0, 0), False),
+                                                ((3, 1, 0), False), ((3, 1, 0), True), ((3, 2, 0), False)])
+def test_every_kind_of_asset_ends_in_one_place_on_every_version(version, login, tmp_path):
+    with laboratory(tmp_path, version, hard) as lab:
+        if login:
+            lab.extra |= {"IMMICH_EMAIL": lab.user.email, "IMMICH_PASSWORD": lab.user.password, "IMMICH_API_KEY": ""}
+        run = lab.stage()
+        assert run.status == 0, run.err
+        summary = run.summary
+        check_sums(summary)
+        assert summary["gate_held"], run.err
+        assert {"staged": summary["staged_count"], "small": summary["skipped_no_big_face"],
+                "none": summary["skipped_no_faces"], "excluded": summary["skipped_excluded"],
+                "foreign": summary["skipped_foreign_owner"]} == {
+                    "staged": 13, "small": 1, "none": 3, "excluded": 1, "foreign": 1}
+        names = {path.name.split("_", 1)[1] for path in lab.photos}
+        assert {"archived.jpg", "no exif row.jpg", "no exif row, archived.jpg", "live.jpg", "stacked.jpg", "two.jpg",
+                "edited.jpg"} <= names
+        persons = [face["person_name"] for entry in lab.entries() for face in entry["faces"]]
+        assert persons.count("Anna") == 1 and len(persons) == (12 if "one" in summary["faces_by"] else 13)
+        faces = len(lab.server.log.find("/api/faces"))
+        assert (faces > 0) == (version >= (3, 0, 0) and not login)
+        assert len(lab.server.log.find("/api/sync/stream")) == (1 if login and version >= (3, 0, 0) else 0)
+        assert faces <= 16      # not for those that cannot have any, nor for what is excluded or foreign
+
+
+def test_people_come_first_on_3_2(tmp_path):
+    def fill(lab: Lab) -> None:
+        lab.add(6, taken="2001-01-01T00:00:00")
+        person = lab.server.add_person(lab.user, "Anna")
+        for asset in lab.add(3):
+            asset.faces = [lab.server.face((0, 0, 99, 99), 100, 100, person)]
+    with laboratory(tmp_path, (3, 2, 0), fill) as lab:
+        known = {asset.id for asset in lab.server.library.assets.values() if asset.faces[0].person}
+        lab.stage("--workers", "1")
+        asked = [request.query["id"] for request in lab.server.log.find("/api/faces")]
+        assert set(asked[:3]) == known and len(asked) == 9
+
+
+def test_a_second_run_asks_only_for_what_is_new_and_sees_faces_found_since(tmp_path):
+    with laboratory(tmp_path, fill=lambda lab: (lab.add(5), lab.add(2, faces=0))) as lab:
+        lab.stage()
+        lab.server.log.clear()
+        found = next(asset for asset in lab.server.library.assets.values() if not asset.faces)
+        lab.server.library.add_face(found, lab.server.face((0, 0, 95, 95), 100, 100))
+        new = lab.one(name="new.jpg")
+        run = lab.stage()
+        assert {request.path.split("/")[3] for request in lab.server.log.find("*/original")} == {found.id, new.id}
+        assert run.summary["staged_count"] == 7
+
+
+def test_assets_that_come_and_go_during_the_run_are_counted_as_the_server_does_in_the_end(tmp_path):
+    def fill(lab: Lab) -> None:
+        bulk(lab, 2500)
+    with laboratory(tmp_path, fill=fill) as lab:
+        library, searches = lab.server.library, lab.server.route
+
+        def meddling(call):
+            reply = searches(call)
+            number = len(lab.server.log.find("/api/search/metadata"))
+            if call.path == "/api/search/metadata" and number in (1, 2):
+                assets = list(library.assets.values())
+                for asset in assets[number * 10:number * 10 + 5] + assets[-8:-4]:
+                    library.delete_asset(asset)
+                bulk(lab, 7, taken=1_400_000_000_000 + number, name=f"late {number}")
+            return reply
+        lab.server.route = meddling     # the server changes between two pages, as servers do
+        run = lab.stage("--dry-run")
+        assert run.summary["gate_held"], run.err
+        assert seen(lab) == set(library.assets)
+
+
+def test_what_the_gate_cannot_fetch_is_named(tmp_path):
+    """The timeline counts an asset that no search shows."""
+    with laboratory(tmp_path, fill=lambda lab: lab.add(3)) as lab:
+        lost = next(iter(lab.server.library.assets.values()))
+        route = lab.server.route
+
+        def hiding(call):
+            reply = route(call)
+            if call.path == "/api/search/metadata" and lost.id.encode() in reply.body:
+                lost.trashed = 1
+                try:
+                    return route(call)
+                finally:
+                    lost.trashed = 0
+            return reply
+        lab.server.route = hiding
+        lab.server.index._lists.clear()
+        lab.server.index.sorted = lambda scope: [asset for asset in lab.server.library.assets.values()
+                                                 if not asset.trashed and asset.visibility in scope.visibilities]
+        run = lab.stage()
+        assert run.status == 0
+        assert run.summary["gate_held"] is False and run.summary["gate_missing"] == [lost.id]
+        assert lost.id in run.err
+
+
+@pytest.mark.parametrize(("glob", "path", "matches"), [
+    ("**/thumbs/**", "/data/thumbs/a/b.jpg", True), ("**/thumbs/**", "thumbs/b.jpg", True),
+    ("**/thumbs/**", "/data/mythumbs/b.jpg", False), ("**/@eaDir/**", "/v/@eaDir/x", True),
+    ("**/*.gif", "/a/b/c.gif", True), ("/a/*/c.jpg", "/a/b/x/c.jpg", False),
+    ("**/.thumbnails/**", "/x.thumbnails/a", False),
+    ("/a/[b]?.jpg", "/a/[b]c.jpg", True)])
+def test_globs_mean_what_gitignore_means(glob, path, matches):
+    import re
+    assert bool(re.fullmatch(_regex(glob), path)) is matches
+    assert bool(Rules("o", 90, (glob,), True).excluded(path)) is matches
