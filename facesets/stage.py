@@ -257,7 +257,7 @@ UPDATE assets SET twin = 'checksum:' || checksum WHERE run = ? AND outcome = 'wa
     SELECT checksum FROM assets WHERE run = ? AND outcome = 'wanted' AND content
     GROUP BY checksum HAVING COUNT(*) > 1)"""
 SHARED_SIZES = """
-INSERT OR REPLACE INTO sizes SELECT size, MIN(NOT content || taken || id) FROM assets
+INSERT OR REPLACE INTO sizes SELECT size, MIN((1 - content) || taken || id) FROM assets
 WHERE run = ? AND outcome = 'wanted' AND size > ? GROUP BY size HAVING COUNT(*) > 1 AND SUM(NOT content) > 0"""
 KNOWN_SIZES = """
 INSERT OR REPLACE INTO sizes SELECT bytes, '' FROM (SELECT bytes FROM photos UNION SELECT bytes FROM known)
@@ -265,6 +265,6 @@ WHERE bytes > ? AND bytes IN (SELECT size FROM assets WHERE outcome = 'wanted' A
 # Files no larger than a piece are simply downloaded. Of the others the first of a size (an upload, if there is one)
 # holds it; every other file of an external library waits for that and then shows its head.
 EQUAL_SIZES = """
-UPDATE assets SET twin = 'size:' || assets.size || IIF(first = NOT content || taken || id, '', '?')
+UPDATE assets SET twin = 'size:' || assets.size || IIF(first = (1 - content) || taken || id, '', '?')
 FROM sizes WHERE sizes.size = assets.size AND run = ? AND outcome = 'wanted' AND twin = ''
-AND (NOT content OR first = NOT content || taken || id)"""
+AND (NOT content OR first = (1 - content) || taken || id)"""

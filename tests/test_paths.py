@@ -76,7 +76,8 @@ def test_every_wsl_path_survives_the_way_to_windows_and_back(path):
 NASTY = ["", ".", "..", "../../etc/passwd", "/etc/passwd", "C:\\Windows\\x.jpg", "a\0b.jpg", "con", "CON.jpg",
          "lpt1.tar.gz", "com¹.jpg", "nul .jpg",
          "trailing. ", "trailing...", ".hidden", "x" * 300 + ".jpg",
-         "ü" * 300 + ".jpeg", "a/b\\c.jpg", "x\n\x1b[31m.jpg", "\u202egpj.exe", "a" + "\u0301" * 200 + ".jpg", "IMG\u2028.jpg",
+         "ü" * 300 + ".jpeg", "a/b\\c.jpg",
+         "x\n\x1b[31m.jpg", "\u202egpj.exe", "a" + "\u0301" * 200 + ".jpg", "IMG\u2028.jpg",
          "?*<>|\":.jpg", " lead.jpg",
          "name.verylongsuffixthatisnone", "\ud800.jpg", ".jpg", "...", "-rf.jpg", "~", "%2e%2e%2f.jpg", "CONIN$.png"]
 
