@@ -14,8 +14,8 @@ from facesets.library import store
 
 D = 64
 MODEL = cache.Model("made_up", "ab" * 32, "cd" * 32, D, 0.45, 0.55)
-NAMES = ("Anna Berger", "Paul", "Großmutter Ilse", "Jonas", "Mila", "Uncle Theo", "María José", "Søren", "Ayşe", "小林 葵",
-         "Elizabeth-Charlotte von Hohenstein-Wallerfels", "Tom")
+NAMES = ("Anna Berger", "Paul", "Großmutter Ilse", "Jonas", "Mila", "Uncle Theo", "María José", "Søren", "Ayşe",
+         "小林 葵", "Elizabeth-Charlotte von Hohenstein-Wallerfels", "Tom")
 USERS = ("anna", "peter")
 
 
@@ -25,7 +25,7 @@ def portrait(seed: int, size: int = 512) -> np.ndarray:
     canvas = np.zeros((512, 512, 3), np.uint8)
     canvas[:] = shot.integers(90, 220, 3)
     skin = np.array([140, 175, 225]) * person.uniform(0.45, 1.05)
-    hair = person.integers(15, 160, 3).tolist()
+    hair = (np.array([40, 75, 120]) * person.uniform(0.15, 1.5)).clip(0, 255).tolist()
     x, y = 256 + int(shot.normal(0, 16)), 266 + int(shot.normal(0, 14))
     wide, tall = int(person.uniform(105, 140)), int(person.uniform(150, 180))
     cv2.ellipse(canvas, (x, 540), (230, 150), 0, 180, 360, shot.integers(40, 200, 3).tolist(), -1, cv2.LINE_AA)
@@ -40,8 +40,8 @@ def portrait(seed: int, size: int = 512) -> np.ndarray:
     cv2.line(canvas, (x, y), (x - 8, y + 46), (skin * 0.75).tolist(), 6, cv2.LINE_AA)
     cv2.ellipse(canvas, (x, y + 88), (46, int(shot.uniform(8, 30))), 0, 0, 180, (70, 60, 170), -1, cv2.LINE_AA)
     light = np.linspace(shot.uniform(0.75, 1.1), shot.uniform(0.75, 1.1), 512)[None, :, None]
-    out: np.ndarray = cv2.resize((canvas * light).clip(0, 255).astype(np.uint8), (size, size), interpolation=cv2.INTER_AREA)
-    return out
+    lit = (canvas * light).clip(0, 255).astype(np.uint8)
+    return np.asarray(cv2.resize(lit, (size, size), interpolation=cv2.INTER_AREA))
 
 
 def around(centre: np.ndarray, n: int, spread: float, rng: np.random.Generator) -> np.ndarray:
@@ -53,9 +53,8 @@ def around(centre: np.ndarray, n: int, spread: float, rng: np.random.Generator) 
     return np.asarray(close * centre + np.sqrt(1 - close**2) * noise, np.float32)
 
 
-def photo_of(rng: np.random.Generator, user: str, path: str = "/photos/none.jpg", years: tuple[int, int] = (2004, 2026)
-             ) -> cache.Photo:
-    year = int(rng.integers(*years))
+def photo_of(rng: np.random.Generator, user: str, path: str = "/photos/none.jpg") -> cache.Photo:
+    year = int(rng.integers(2004, 2026))
     return cache.Photo(path, rng.bytes(32).hex(), "faces", "", f"{year}-0{rng.integers(1, 10)}-11T12:00:00", 4000, 3000,
                        "original", "", user)
 
@@ -72,7 +71,8 @@ def faces_of(rng: np.random.Generator, rows: np.ndarray, photos: list[cache.Phot
 
 
 def add_faceset(root: Path, number: int, rows: np.ndarray, rng: np.random.Generator, *, name: str = "",
-                names: dict[str, int] | None = None, run: str = "r1", pictures: list[Path] | None = None) -> store.Entry:
+                names: dict[str, int] | None = None, run: str = "r1", pictures: list[Path] | None = None,
+                size: int = 512) -> store.Entry:
     """Write one faceset of the faces `rows` (n, D), as export-swap does; `pictures` are linked instead of drawn."""
     folder, n = f"faceset_{number:03d}", len(rows)
     files.private_folder(root / folder)
@@ -81,12 +81,14 @@ def add_faceset(root: Path, number: int, rows: np.ndarray, rng: np.random.Genera
     centroid = folders.unit_mean(rows)
     distance = 1 - rows @ centroid
     listed, keys = [], cache.face_keys(faces)
+    written = {}
     for index in range(n):
         file = f"{index + 1:04d}.png"
         if pictures:
             os.link(pictures[index % len(pictures)], root / folder / file)
         else:
-            cv2.imwrite(str(root / folder / file), portrait(number * 1000 + index))
+            cv2.imwrite(str(root / folder / file), portrait(number * 1000 + index, size))
+        written[file] = "" if pictures else files.sha256_of(root / folder / file)
         listed.append({"rank": index + 1, "file": file, "face": keys[index], "photo": photos[index].path,
                        "sha256": photos[index].sha256, "asset_id": "", "user": photos[index].user,
                        "taken_at": photos[index].taken_at, "box": faces.faces["box"][index].tolist(),
@@ -102,13 +104,14 @@ def add_faceset(root: Path, number: int, rows: np.ndarray, rng: np.random.Genera
     folders.write_record(root / folder / folders.MANIFEST, folders.Record(
         folder, number, name, proposed, names or {}, run, "2026-11-22T18:00:00Z", "test", "", asdict(MODEL),
         [float(value) for value in centroid], float(distance.mean()), years, {u: c for u, c in users.items() if c},
-        [item["file"] for item in listed[:8]], listed, left, [], {}))
+        [item["file"] for item in listed[:8]], listed, left, [], written))
     dated = [int(year) for year in years if year]
     return store.Entry(folder, number, name, proposed, n, n, float(distance.mean()), [min(dated), max(dated)],
                        {u: c for u, c in users.items() if c}, run)
 
 
-def make_library(root: Path, count: int, seed: int = 1, faces: tuple[int, int] = (6, 60), drawn: int = 0) -> store.Library:
+def make_library(root: Path, count: int, seed: int = 1, faces: tuple[int, int] = (6, 60), drawn: int = 0,
+                 size: int = 512) -> store.Library:
     """A library of `count` facesets with something of everything: look-alikes, two in one, conflicting names.
 
     drawn: how many pictures are drawn and linked again and again; 0 draws every one.
@@ -130,12 +133,15 @@ def make_library(root: Path, count: int, seed: int = 1, faces: tuple[int, int] =
         if number % 13 == 7:        # two people in one
             rows = np.concatenate([rows, around(centres[number % count], 5, 0.2, rng)])
         said = NAMES[number % len(NAMES)] if number % 3 else ""
-        names = {said: len(rows) - 2, **({NAMES[(number + 1) % len(NAMES)]: 4} if number % 13 == 7 else {})} if said else {}
+        names = {said: len(rows) - 2} if said else {}
+        if said and number % 13 == 7:
+            names[NAMES[(number + 1) % len(NAMES)]] = 4
         manifest.facesets.append(add_faceset(root, number, rows, rng, name=said if number % 2 else "", names=names,
                                              run="20261122-190000-cluster-peter" if number > count * 2 // 3 else "r1",
-                                             pictures=pictures[number % 7::7] if drawn else None))
+                                             pictures=pictures[number % 7::7] if drawn else None, size=size))
     manifest.runs = [{"run": "r1", "verb": "import-folders", "at": "2026-11-20T10:00:00Z",
-                      "counts": {"facesets": count * 2 // 3, "pictures": 40}, "facesets": ["faceset_001", "faceset_002"]},
+                      "counts": {"facesets": count * 2 // 3, "pictures": 40},
+                      "facesets": ["faceset_001", "faceset_002"]},
                      {"run": "20261122-190000-cluster-peter", "verb": "export-swap", "at": "2026-11-22T19:00:00Z",
                       "counts": {"facesets": count - count * 2 // 3}, "facesets": [f"faceset_{count:03d}"]}]
     store.write_manifest(root / "manifest.json", manifest)
@@ -153,8 +159,9 @@ def make_work(data_root: Path, seed: int = 2, stranger: int = 24) -> None:
         cv2.imwrite(str(path), portrait(900_000 + number * 1000))
         photos.append(photo_of(rng, "peter", str(path)))
     found = faces_of(rng, around(np.eye(1, D, dtype=np.float32)[0], stranger, 0.9, rng), list(photos))
-    found.photos.append(cache.Photo(str(folder / "photos" / "broken.heic"), "ee" * 32, "error", "is cut short", user="peter"))
-    found.photos.append(cache.Photo(str(folder / "photos" / "sunset.jpg"), "dd" * 32, "noface", user="peter"))
+    place = folder / "photos"
+    found.photos.append(cache.Photo(str(place / "broken.heic"), "ee" * 32, "error", "is cut short", user="peter"))
+    found.photos.append(cache.Photo(str(place / "sunset.jpg"), "dd" * 32, "noface", user="peter"))
     cache.write(data_root / "cache" / "immich_peter.npz", found)
     entries = tuple(handoff.Entry("", photo.path, "", photo.sha256, 1000) for photo in found.photos)
     later = handoff.Entry("", "/photos/later.jpg", "", "cc" * 32, 1000)
@@ -162,13 +169,14 @@ def make_work(data_root: Path, seed: int = 2, stranger: int = 24) -> None:
     keys = cache.face_keys(found)
     third = stranger // 3
     proposal.write(folder / "refine.json", proposal.Proposal(
-        "20261122-190000-cluster-peter", "cluster_immich.py", "2026-11-22T19:00:00Z", asdict(MODEL), (), {"min_quality": 0.3},
+        "20261122-190000-cluster-peter", "cluster_immich.py", "2026-11-22T19:00:00Z", asdict(MODEL), (),
+        {"min_quality": 0.3},
         ambiguous=tuple(proposal.Face(key, 0.41, "faceset_001 or faceset_002") for key in keys[:3]),
         rejected=tuple(proposal.Face(key, 0.0, "too small" if number % 2 else "blurred")
                        for number, key in enumerate(keys[3:third])),
         leftover=tuple(proposal.Face(key, 0.0, "seen once") for key in keys[third:]),
-        counts={"faces": stranger, "held": 0, "known": 0, "ambiguous": 3, "rejected": third - 3, "new": 0, "left_out": 0,
-                "thin": 0, "leftover": stranger - third, "facesets": 0, "thin_facesets": 0}))
+        counts={"faces": stranger, "held": 0, "known": 0, "ambiguous": 3, "rejected": third - 3, "new": 0,
+                "left_out": 0, "thin": 0, "leftover": stranger - third, "facesets": 0, "thin_facesets": 0}))
     write_state(folder / "state.db", len(found.photos) + 1)
 
 
@@ -176,9 +184,10 @@ def write_state(path: Path, staged: int) -> None:
     """A state.db of one complete listing."""
     opened = state.State(path)
     opened.start_run()
-    outcomes = ["have"] * staged + ["have"] * 2 + ["known"] * 3 + ["small"] * 40 + ["none"] * 90 + ["excluded"] * 5 + ["error"] * 2
-    opened.put(state.Asset(f"{number:08d}", "2020", "2020-01", "timeline", f"{number}.jpg", "", f"c{number}", True, 1, 10, 10,
-                           "", "[]", outcome, "the server went away" if outcome == "error" else "")
+    outcomes = [outcome for outcome, count in {"have": staged + 2, "known": 3, "small": 40, "none": 90, "excluded": 5,
+                                               "error": 2}.items() for _ in range(count)]
+    opened.put(state.Asset(f"{number:08d}", "2020", "2020-01", "timeline", f"{number}.jpg", "", f"c{number}", True, 1,
+                           10, 10, "", "[]", outcome, "the server went away" if outcome == "error" else "")
                for number, outcome in enumerate(outcomes))
     opened.close()
     db = sqlite3.connect(path)

@@ -24,6 +24,7 @@ FOLDER = "_report"      # begins with _, so that it is no faceset
 TILE = 128              # pixels; shown at 50 to 90, twice that on a dense screen
 COLUMNS = 6             # on a phone a tile is then still wider than a fingertip
 BEST, ODD = 12, 6       # faces on the two sheets
+CUT = 0.13              # of a picture on each side; half of what surrounds the face, so that one sees the face
 WEBP_QUALITY = 78
 CONTEXT = 0.35          # part of the face box around the cut-out of a face without a picture of its own
 
@@ -117,7 +118,7 @@ def clear(root: Path, keep: set[str]) -> None:
 
 def _name(item: Set, faces: tuple[int, ...]) -> str:
     told = "\n".join(f"{item.faces[face].file} {item.digests.get(item.faces[face].file, '')}" for face in faces)
-    digest = hashlib.sha256(f"{TILE} {WEBP_QUALITY}\n{told}".encode()).hexdigest()[:8]
+    digest = hashlib.sha256(f"{TILE} {CUT} {WEBP_QUALITY}\n{told}".encode()).hexdigest()[:8]
     return f"{FOLDER}/{item.folder}-{digest}.webp"
 
 
@@ -127,7 +128,9 @@ def _sheet(folder: Path, item: Set, sheet: Sheet) -> np.ndarray:
         y, x = place // COLUMNS * TILE, place % COLUMNS * TILE
         picture = cv2.imread(str(folder / item.faces[face].file), cv2.IMREAD_COLOR)
         if picture is not None:
-            canvas[y:y + TILE, x:x + TILE] = cv2.resize(picture, (TILE, TILE), interpolation=cv2.INTER_AREA)
+            edge_y, edge_x = (round(side * CUT) for side in picture.shape[:2])
+            inner = picture[edge_y:picture.shape[0] - edge_y, edge_x:picture.shape[1] - edge_x]
+            canvas[y:y + TILE, x:x + TILE] = cv2.resize(inner, (TILE, TILE), interpolation=cv2.INTER_AREA)
     return canvas
 
 
