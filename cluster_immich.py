@@ -50,8 +50,10 @@ def rules_for(settings: config.Clustering, model: cache.Model) -> Rules:
     known = model.known_distance if settings.known_distance is None else settings.known_distance
     apart = model.cluster_distance if settings.cluster_distance is None else settings.cluster_distance
     return Rules(known_distance=known, cluster_distance=apart, known_margin=settings.known_margin,
-                 join_distance=apart - settings.join_closer, join_faces=settings.join_faces,
-                 photo_penalty=settings.photo_penalty, min_faces=settings.min_faces, min_photos=settings.min_photos,
+                 merge_distance=apart - settings.merge_closer, join_distance=apart + settings.join_farther,
+                 join_margin=settings.join_margin, join_faces=settings.join_faces,
+                 photo_penalty=settings.photo_penalty, photo_veto=settings.photo_veto,
+                 min_faces=settings.min_faces, min_photos=settings.min_photos,
                  spread=known - settings.spread_closer, near_duplicate=settings.near_duplicate,
                  min_score=settings.min_score, min_short=settings.min_short)
 
@@ -95,9 +97,9 @@ MEANINGS = {
     "ambiguous": "between two people: listed in refine.json",
     "rejected": "too poor to tell",
     "new": "in new facesets",
-    "left_out": "left out of a new or thin one: too far, doubled or nearly the same",
+    "left_out": "left out of a new or thin one: nearly the same as a better face",
     "thin": "of people seen too seldom for a faceset",
-    "leftover": "of people seen once or twice",
+    "leftover": "of nobody seen often enough, or too far from everybody",
 }
 
 

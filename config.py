@@ -102,11 +102,14 @@ class Clustering:
     min_faces: int = setting(6, "faces a faceset needs; fewer give a swap tool nothing to average")
     min_photos: int = setting(3, "photos they must come from; one burst is no identity")
     known_margin: float = setting(0.05, "cos-dist by which the next identity must be farther; nearer is ambiguous")
-    join_closer: float = setting(0.05, "cos-dist by which a leftover must be nearer to a centroid than "
-                                       "cluster_distance")
-    join_faces: int = setting(2, "faces a cluster has at most to count as a leftover; larger ones are somebody")
+    merge_closer: float = setting(0.20, "cos-dist by which two centroids must be nearer than cluster_distance to be "
+                                        "one person")
+    join_farther: float = setting(0.10, "cos-dist by which a leftover may be farther from a centroid than that")
+    join_margin: float = setting(0.10, "cos-dist by which the next centroid must be farther from a leftover")
+    join_faces: int = setting(3, "faces a cluster has at most to count as a leftover; larger ones are somebody")
     photo_penalty: float = setting(0.25, "similarity lost by two clusters that share all photos of the smaller; "
                                          "a hard rule splits people at every mirror and collage")
+    photo_veto: float = setting(0.10, "share of their photos that two identities may share and still be one")
     spread_closer: float = setting(0.05, "cos-dist by which a faceset's mean must be nearer than known_distance")
     near_duplicate: float = setting(0.95, "cosine from which on two faces show one moment; the better one stays")
     min_score: float = setting(0.5, "detector's certainty of a face that may form an identity, 0..1")

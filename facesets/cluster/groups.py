@@ -17,25 +17,32 @@ NAMED_FACES = 2     # and at least so many faces: one face that Immich misplaced
 def settle(pool: Pool, members: np.ndarray, rules: Rules) -> tuple[Group, list[Face]]:
     """The cluster `members` (rows of `pool`) as a group: best faces first, those that are out with their reason.
 
-    And the faces that are somebody else after all: of two in one photo only the nearer to the centroid belongs.
+    And the faces that are not in it after all: far from the centroid, or the farther one of two in a photo.
     """
     reference = _middle(pool.rows[members], rules)
     alone = first_per_photo(pool.photo[members], 1 - pool.rows[members] @ reference)
     others = [Face(pool.keys[face], 0.0, "another face of the same photo is nearer") for face in members[~alone]]
     members = members[alone]
+    distance = 1 - pool.rows[members] @ _middle(pool.rows[members], rules)      # (m,)
+    near = distance <= rules.known_distance
+    if near.any():
+        others += [Face(pool.keys[face], rounded(far), f"more than {rules.known_distance:.2f} from the centroid")
+                   for face, far in zip(members[~near], distance[~near], strict=True)]
+        members, distance = members[near], distance[near]
     rows, quality = pool.rows[members], pool.meta["quality"][members]
     reasons = [""] * len(members)
-    distance = 1 - rows @ _middle(rows, rules)                  # (m,)
-    for face in np.flatnonzero(distance > rules.known_distance):
-        reasons[face] = f"more than {rules.known_distance:.2f} from the centroid"
     _one_per_moment(pool, members, rows, quality, reasons, rules.near_duplicate)
     order = sorted(range(len(members)),
                    key=lambda face: (reasons[face] != "", -quality[face], pool.keys[members[face]]))
-    faces = tuple(Face(pool.keys[members[face]], round(float(distance[face]), 6), reasons[face]) for face in order)
+    faces = tuple(Face(pool.keys[members[face]], rounded(distance[face]), reasons[face]) for face in order)
     inside = [int(members[face]) for face in order if not reasons[face]]
     names = names_of(pool, inside)
     spread = float(np.mean([face.distance for face in faces if not face.reason])) if inside else 0.0
     return Group(faces, proposed_name(names, len(inside)), names, _too_thin(pool, inside, spread, rules)), others
+
+
+def rounded(distance: float) -> float:
+    return round(float(distance), 6)
 
 
 def _middle(rows: np.ndarray, rules: Rules) -> np.ndarray:

@@ -32,8 +32,9 @@ def propose(caches: Sequence[Cache], known: Sequence[Known], rules: Rules, *, ru
     twice = certain & ~_first_of_photo(faces, free, found, certain, known)
     certain &= ~twice
     extend = _extend(faces, free, found, certain, known)
-    ambiguous = tuple(Face(faces.keys[free[at]], _round(found.distance[at]), _why(found, known, at, bool(torn[at])))
-                      for at in np.flatnonzero(torn | twice).tolist())
+    ambiguous = tuple(
+        Face(faces.keys[free[at]], groups.rounded(found.distance[at]), _why(found, known, at, bool(torn[at])))
+        for at in np.flatnonzero(torn | twice).tolist())
     rest = free[~certain & ~twice & ~torn]
     reasons = gates.reasons(faces, rules)
     rejected = tuple(Face(faces.keys[face], 0.0, reasons[face]) for face in rest if reasons[face])
@@ -92,7 +93,7 @@ def _extend(faces: Pool, free: np.ndarray, found: Match, certain: np.ndarray,
     extend: dict[str, tuple[Face, ...]] = {}
     for number, identity in enumerate(known):
         which = np.flatnonzero(certain & (found.nearest == number))
-        near = sorted((_round(found.distance[at]), faces.keys[free[at]]) for at in which)
+        near = sorted((groups.rounded(found.distance[at]), faces.keys[free[at]]) for at in which)
         if near:
             extend[identity.folder] = tuple(Face(key, distance) for distance, key in near)
     return extend
@@ -134,7 +135,3 @@ def _counts(faces: int, held: int, known: int, ambiguous: int, rejected: Iterabl
               "thin": sum(map(_inside, thin)), "leftover": len(leftover)}
     assert sum(counts.values()) == 2 * faces, "a face is counted twice or not at all"
     return {**counts, "facesets": len(facesets), "thin_facesets": len(thin)}
-
-
-def _round(distance: float) -> float:
-    return round(float(distance), 6)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-BLOCK = 8192    # faces compared at once: 8192 x 1000 facesets is 32 MB
+BLOCK = 1 << 24     # similarities at once: 64 MB
 
 
 @dataclass(frozen=True)
@@ -44,12 +44,13 @@ def match(faces: np.ndarray, centroids: np.ndarray, forbidden: Mapping[int, list
     n, p = len(faces), len(centroids)
     nearest, second = np.full(n, -1), np.full(n, -1)
     distance, runner_up = np.full(n, np.inf, np.float32), np.full(n, np.inf, np.float32)
-    for start in range(0, n if p else 0, BLOCK):
-        part = slice(start, min(start + BLOCK, n))
+    step = max(1, BLOCK // max(p, 1))
+    for start in range(0, n if p else 0, step):
+        part = slice(start, min(start + step, n))
         apart = 1 - faces[part] @ centroids.T                   # (B, P) cos-dist
-        for face in range(part.start, part.stop):
-            if forbidden and face in forbidden:
-                apart[face - start, forbidden[face]] = np.inf
+        for face in forbidden or ():
+            if part.start <= face < part.stop:
+                apart[face - start, forbidden[face]] = np.inf   # type: ignore[index]
         rows = np.arange(len(apart))
         for index, value in ((nearest, distance), (second, runner_up)):
             best = apart.argmin(axis=1)                         # ties: the lowest number, the older faceset

@@ -11,7 +11,7 @@ distance_threshold=t, n_clusters=None). Why that needs no matrix:
    falls into small pieces, then, with fewer clusters, at a lower one, until `stop`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.cluster import hierarchy
@@ -127,7 +127,7 @@ def _reduce(clusters: Clusters, how: Linkage, stop: float) -> dense.Chained:
     labels = np.arange(len(clusters))       # of the clusters we were given, among those that are left
     neighbours, tied = NEIGHBOURS, False
     while len(clusters) > how.dense:
-        level, pieces = _pieces(clusters, how, stop, neighbours)
+        level, pieces, apart = _pieces(clusters, how, stop, neighbours)
         merged = np.arange(len(clusters))
         for members in _groups(pieces):
             result = _reduce(clusters.part(members), how, level)
@@ -136,27 +136,34 @@ def _reduce(clusters: Clusters, how: Linkage, stop: float) -> dense.Chained:
         before = len(clusters)
         clusters, number = clusters.merged(merged)
         labels = number[labels]
-        if level == stop:
+        if apart and level == stop:
             return dense.Chained(labels, tied)
+        if len(clusters) == before:         # conflicts hold them apart, or copies lie far apart in order: look at more
+            how = replace(how, dense=2 * how.dense)
         if len(clusters) > 0.9 * before:
-            neighbours *= 2
+            neighbours = min(2 * neighbours, len(clusters))
+        tied |= not apart
     result = dense.chain(_matrix(clusters, how), stop)
     return dense.Chained(result.labels[labels], tied or result.tied)
 
 
-def _pieces(clusters: Clusters, how: Linkage, stop: float, neighbours: float) -> tuple[float, np.ndarray]:
-    """A level, `stop` or higher, at which the clusters' graph is in more than one piece, and the piece of each."""
+def _pieces(clusters: Clusters, how: Linkage, stop: float, neighbours: float) -> tuple[float, np.ndarray, bool]:
+    """A level, `stop` or higher, the piece of each cluster in the graph at it, and whether the graph falls apart.
+
+    Where no level takes it apart, all are equally near, copies above all: then any few of them are a piece.
+    """
     means = clusters.means
-    while neighbours * SAMPLE >= 1:
-        level = max(stop, _level(means, neighbours))
-        if level > NEAR_COPIES:
-            break
-        pieces = components(means, level - float_slack(means.shape[1]), how.kind)
+    slack = float_slack(means.shape[1])
+    while True:
+        level = max(stop, min(_level(means, neighbours) - slack, NEAR_COPIES))      # no nearer than float64 will see it
+        pieces = components(means, level - slack, how.kind)
         if pieces.any():        # some piece does not hold the first
-            return level, pieces
+            return level, pieces, True
+        if level >= NEAR_COPIES or neighbours * SAMPLE < 1:
+            near_first = np.argsort(means @ means[0], kind="stable")
+            pieces[near_first] = np.arange(len(pieces)) // how.dense
+            return level, pieces, False
         neighbours /= 4
-    # Copies: no level tells them apart, so any few of them will do.
-    return max(stop, NEAR_COPIES), np.arange(len(clusters)) // how.dense
 
 
 def _level(means: np.ndarray, neighbours: float) -> float:
@@ -164,7 +171,7 @@ def _level(means: np.ndarray, neighbours: float) -> float:
     sample = np.arange(0, len(means), -(-len(means) // SAMPLE))
     similar = means[sample] @ means.T
     similar[np.arange(len(sample)), sample] = -np.inf
-    rank = max(1, round(neighbours * len(sample)))
+    rank = min(max(1, round(neighbours * len(sample))), similar.size - len(sample))
     return float(np.partition(similar.ravel(), similar.size - rank)[similar.size - rank])
 
 

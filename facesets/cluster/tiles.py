@@ -124,16 +124,28 @@ def _seconds(work: functools.partial | object, times: int = 5) -> float:
 @functools.cache
 def _int8_session():    # type: ignore[no-untyped-def]
     """left (R, d) uint8 with zero point 128, right (d, C) int8, least (1,) -> (R, C) bool: left @ right >= least."""
+    return _session(True)
+
+
+def bare_int8_session():    # type: ignore[no-untyped-def]
+    """The product alone, (R, C) int32: what benchmarks measure the pass against."""
+    return _session(False)
+
+
+def _session(compared: bool):   # type: ignore[no-untyped-def]
     import onnxruntime
     from onnx import TensorProto, helper
 
-    graph = helper.make_graph(
-        [helper.make_node("MatMulInteger", ["left", "right", "zero"], ["product"]),
-         helper.make_node("GreaterOrEqual", ["product", "least"], ["reached"])], "tile",
-        [helper.make_tensor_value_info("left", TensorProto.UINT8, [None, None]),
-         helper.make_tensor_value_info("right", TensorProto.INT8, [None, None]),
-         helper.make_tensor_value_info("least", TensorProto.INT32, [1])],
-        [helper.make_tensor_value_info("reached", TensorProto.BOOL, [None, None])],
-        [helper.make_tensor("zero", TensorProto.UINT8, [], [128])])
+    product = helper.make_node("MatMulInteger", ["left", "right", "zero"], ["product"])
+    inputs = [helper.make_tensor_value_info("left", TensorProto.UINT8, [None, None]),
+              helper.make_tensor_value_info("right", TensorProto.INT8, [None, None])]
+    zero = [helper.make_tensor("zero", TensorProto.UINT8, [], [128])]
+    if compared:
+        nodes = [product, helper.make_node("GreaterOrEqual", ["product", "least"], ["reached"])]
+        inputs.append(helper.make_tensor_value_info("least", TensorProto.INT32, [1]))
+        output = helper.make_tensor_value_info("reached", TensorProto.BOOL, [None, None])
+    else:
+        nodes, output = [product], helper.make_tensor_value_info("product", TensorProto.INT32, [None, None])
+    graph = helper.make_graph(nodes, "tile", inputs, [output], zero)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 16)], ir_version=8)
     return onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])

@@ -1,0 +1,140 @@
+"""Which distances a recogniser needs, found on faces whose people are known. Pure: arrays in, thresholds out.
+
+Half of the people choose the distances, the other half shows what they are worth, and the other way round; what is
+recommended is chosen on all of them. A library has more strangers than a labelled folder, so of two distances that are
+as good the stricter one is taken.
+
+Words: N faces, D dimensions, P people; `people` (N,) int, -1 for a face that nobody named (there, but not scored).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from .known import centroid, match
+from .measures import bcubed, pairwise
+from .merging import identities
+from .rules import Rules
+
+DISTANCES = tuple(round(0.30 + 0.025 * step, 3) for step in range(25))      # 0.30 ... 0.90
+AS_GOOD = 0.003         # F that a stricter distance may cost: less than two splits of the same people differ by
+FALSE_MATCHES = 0.005   # share of strangers' faces that may be taken for somebody we know
+REFERENCES = 10         # faces a known person's centroid is made of at most, when we measure
+LEAST_KNOWN = 4         # faces a person must have to stand for a known one: two make the centroid, two are asked
+
+
+@dataclass(frozen=True)
+class Line:
+    """What one distance gives."""
+
+    distance: float
+    pairwise: float         # F of clustering at it
+    bcubed: float
+    recall: float           # share of known people's other faces that are matched with them
+    false_matches: float    # share of everybody's faces that are matched with somebody else
+
+    @property
+    def f(self) -> float:
+        return (self.pairwise + self.bcubed) / 2
+
+
+@dataclass(frozen=True)
+class Calibration:
+    known_distance: float
+    cluster_distance: float
+    table: tuple[Line, ...]         # every distance, on all people
+    held_out_cluster: tuple[Line, ...]      # at the distance that one half chose, measured on the other half
+    held_out_known: tuple[Line, ...]
+
+
+def calibrate(rows: np.ndarray, people: np.ndarray, photos: np.ndarray, rules: Rules | None = None,
+              distances: Sequence[float] = DISTANCES) -> Calibration:
+    """The distances for the recogniser that made `rows`.
+
+    rows (N, D) float32 unit rows; people (N,) int, -1 unnamed; photos (N,) int. `rules` gives what is not calibrated.
+    Raises ValueError for fewer than four people with LEAST_KNOWN faces: two halves need two each.
+    """
+    faces = np.unique(people[people >= 0], return_counts=True)[1]
+    if (faces >= LEAST_KNOWN).sum() < 4:
+        raise ValueError(f"at least four people with {LEAST_KNOWN} faces each are needed to calibrate")
+    rules = rules or Rules()
+    tables = [measure(rows[half], people[half], photos[half], rules, distances)
+              for half in halves(people, photos)]
+    table = measure(rows, people, photos, rules, distances)
+    crossed = ((tables[0], tables[1]), (tables[1], tables[0]))
+    apart = best_cluster(table)
+    return Calibration(
+        known_distance=min(best_known(table), apart), cluster_distance=apart, table=tuple(table),
+        held_out_cluster=tuple(_at(theirs, best_cluster(ours)) for ours, theirs in crossed),
+        held_out_known=tuple(_at(theirs, best_known(ours)) for ours, theirs in crossed))
+
+
+def measure(rows: np.ndarray, people: np.ndarray, photos: np.ndarray, rules: Rules,
+            distances: Sequence[float]) -> list[Line]:
+    """One line for every distance."""
+    matched = _matcher(rows, people, rules)
+    named = people >= 0
+    table = []
+    for distance in distances:
+        labels = identities(rows, photos, at_distance(rules, distance))[named]
+        recall, wrong = matched(distance)
+        table.append(Line(distance, pairwise(labels, people[named]).f, bcubed(labels, people[named]).f, recall, wrong))
+    return table
+
+
+def at_distance(rules: Rules, cluster_distance: float) -> Rules:
+    """The same rules at another cluster_distance; what depends on it moves along."""
+    move = cluster_distance - rules.cluster_distance
+    return replace(rules, cluster_distance=cluster_distance, merge_distance=rules.merge_distance + move,
+                   join_distance=rules.join_distance + move)
+
+
+def best_cluster(table: Sequence[Line]) -> float:
+    """The strictest distance that clusters as well as the best."""
+    best = max(line.f for line in table)
+    return min(line.distance for line in table if line.f >= best - AS_GOOD)
+
+
+def best_known(table: Sequence[Line]) -> float:
+    """The loosest distance that takes few enough strangers for somebody we know; the strictest where none does."""
+    fine = [line.distance for line in table if line.false_matches <= FALSE_MATCHES]
+    return max(fine, default=min(line.distance for line in table))
+
+
+def halves(people: np.ndarray, photos: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """(N,) bool twice: each person in one half, famous and rare ones evenly; unnamed faces by their photo."""
+    rng = np.random.default_rng(seed)
+    names, faces = np.unique(people[people >= 0], return_counts=True)
+    by_fame = names[np.lexsort((rng.random(len(names)), -faces))]
+    first = {int(name) for pair in range(0, len(by_fame), 2) for name in by_fame[pair + rng.integers(2)::2][:1]}
+    coin = dict(zip(np.unique(photos).tolist(), rng.random(len(np.unique(photos))) < 0.5, strict=True))
+    half = np.array([coin[photo] if who < 0 else who in first
+                     for who, photo in zip(people.tolist(), photos.tolist(), strict=True)], bool)
+    return half, ~half
+
+
+def _matcher(rows: np.ndarray, people: np.ndarray, rules: Rules) -> Callable[[float], tuple[float, float]]:
+    """Every other face of people with enough of them makes their centroids; the rest is asked who they are."""
+    known, reference = [], np.zeros(len(rows), bool)
+    for name in np.unique(people[people >= 0]):
+        theirs = np.flatnonzero(people == name)
+        if len(theirs) >= LEAST_KNOWN:
+            reference[theirs[::2][:REFERENCES]] = True
+            known.append(int(name))
+    asked = ~reference & (people >= 0)
+    centroids = np.array([centroid(rows[reference & (people == name)]) for name in known], np.float32)
+    found = match(rows[asked], centroids.reshape(-1, rows.shape[1]))
+    truth = people[asked]
+    right = np.array([*known, -2])[found.nearest] == truth
+    expected = np.isin(truth, known)
+
+    def matched(distance: float) -> tuple[float, float]:
+        certain = found.certain(distance, rules.known_margin)
+        return (float((certain & right).sum() / max(1, expected.sum())),
+                float((certain & ~right).sum() / max(1, len(truth))))
+    return matched
+
+
+def _at(table: Sequence[Line], distance: float) -> Line:
+    return next(line for line in table if line.distance == distance)

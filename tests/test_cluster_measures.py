@@ -1,0 +1,81 @@
+"""The measures, against counting by hand, and the calibration built on them."""
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from facesets.cluster import calibrate
+from facesets.cluster.measures import bcubed, pairwise, served
+from facesets.cluster.rules import Rules
+
+LABELS = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=30)
+
+
+@given(LABELS)
+@settings(max_examples=100, deadline=None)
+def test_measures_are_what_counting_pairs_and_faces_gives(both: list[tuple[int, int]]) -> None:
+    labels, truth = np.array(both).T
+    pairs = list(itertools.combinations(range(len(both)), 2))
+    right = sum(labels[i] == labels[j] and truth[i] == truth[j] for i, j in pairs)
+    found, wanted = (sum(who[i] == who[j] for i, j in pairs) for who in (labels, truth))
+    score = pairwise(labels, truth)
+    assert score.precision == (right / found if found else 1) and score.recall == (right / wanted if wanted else 1)
+
+    together = (labels[:, None] == labels) & (truth[:, None] == truth)
+    cubed = bcubed(labels, truth)
+    assert cubed.precision == pytest.approx((together.sum(1) / (labels[:, None] == labels).sum(1)).mean())
+    assert cubed.recall == pytest.approx((together.sum(1) / (truth[:, None] == truth).sum(1)).mean())
+
+
+def test_an_operator_is_served_by_pure_facesets_of_those_who_should_have_one() -> None:
+    truth = np.array([0] * 6 + [1] * 6 + [2])
+    labels = np.array([0] * 5 + [-1] + [1] * 6 + [1])
+    got = served(labels, truth, least=6)
+    assert (got.right, got.pure, got.facesets, got.people, got.expected) == (11 / 12, 0.5, 2, 2, 2)
+    nothing = served(np.full(13, -1), truth, least=6)
+    assert (nothing.right, nothing.facesets, nothing.expected) == (0.0, 0, 2)
+
+
+def people(spread: float, seed: int = 0, d: int = 64) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """20 people of 12 faces and 60 strangers, whose faces lie `spread` around them."""
+    rng = np.random.default_rng(seed)
+    who = np.concatenate([np.repeat(np.arange(20), 12), np.arange(20, 80)])
+    centres, noise = rng.standard_normal((80, d)), rng.standard_normal((len(who), d))
+    rows = centres[who] / np.linalg.norm(centres[who], axis=1, keepdims=True)
+    rows = rows + spread * noise / np.linalg.norm(noise, axis=1, keepdims=True)
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32), who, np.arange(len(who))
+
+
+def test_calibration_finds_distances_that_hold_for_people_kept_apart() -> None:
+    rows, who, photos = people(0.8)
+    result = calibrate.calibrate(rows, who, photos)
+    assert min(line.f for line in result.held_out_cluster) > 0.97
+    assert max(line.false_matches for line in result.held_out_known) <= 0.03
+    assert min(line.recall for line in result.held_out_known) > 0.9
+    assert result.known_distance <= result.cluster_distance
+
+
+def test_a_recogniser_that_spreads_people_wider_gets_looser_distances() -> None:
+    tight, wide = (calibrate.calibrate(*people(spread)).cluster_distance for spread in (0.4, 0.9))
+    assert tight < wide
+
+
+def test_no_person_is_in_both_halves_and_neither_half_is_empty() -> None:
+    _, who, photos = people(0.5)
+    one, other = calibrate.halves(who, photos)
+    assert not set(who[one]) & set(who[other]) and (one ^ other).all()
+    assert 0.4 < one.mean() < 0.6
+
+
+def test_too_few_people_are_refused() -> None:
+    rows, who, photos = people(0.5)
+    with pytest.raises(ValueError, match="four people"):
+        calibrate.calibrate(rows[:36], who[:36], photos[:36])
+
+
+def test_what_depends_on_the_cluster_distance_moves_with_it() -> None:
+    rules = calibrate.at_distance(Rules(cluster_distance=0.55, join_distance=0.5), 0.6)
+    assert (rules.cluster_distance, round(rules.join_distance, 6)) == (0.6, 0.55)
