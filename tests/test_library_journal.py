@@ -215,7 +215,7 @@ def test_an_abandoned_change_leaves_no_trace(root: Path) -> None:
 
 
 def test_the_second_writer_is_refused_and_told_who_is_at_work(root: Path) -> None:
-    with (Library(root).locked("sort_faces.py name"), pytest.raises(Paused, match="name .process"),
+    with (Library(root).locked("sort_faces.py name"), pytest.raises(Paused, match=r"sort_faces\.py name"),
           Library(root).locked("sort_faces.py drop")):
         pass
 

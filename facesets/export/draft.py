@@ -251,6 +251,6 @@ def _tools(session: Session, draft: Draft, record: Record) -> list[str]:
     if embeddings.usable(draft.members.model):
         raw = draft.members.raw[draft.pictured]
         embeddings.reactor(change.write(f"{folder}/{base}.safetensors"), draft.members.faces[draft.pictured[0]],
-                           raw.mean(axis=0), len(raw))
+                           raw.mean(axis=0))
         names.append(f"{base}.safetensors")
     return names

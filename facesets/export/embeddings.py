@@ -24,8 +24,8 @@ def usable(model: cache.Model) -> bool:
     return model.sha256 == W600K_R50 and model.dimension == 512
 
 
-def reactor(path: Path, best: np.void, raw_mean: np.ndarray, faces: int) -> None:
-    """Write ReActor's face model: the mean raw embedding (512,) of `faces` faces, the rest from the best FACE row.
+def reactor(path: Path, best: np.void, raw_mean: np.ndarray) -> None:
+    """Write ReActor's face model: the mean raw embedding (512,) of a faceset, the rest from its best FACE row.
 
     Nine keys, as its `load_face_model` gives them to insightface's Face; what we do not know is zero (gender -1) and
     named in the metadata.
@@ -41,7 +41,7 @@ def reactor(path: Path, best: np.void, raw_mean: np.ndarray, faces: int) -> None
         "gender": np.array(-1, np.int64),
         "age": np.array(0, np.int64),
     }
-    files.write_bytes(path, save(tensors, {"made_by": "face-sets", "faces": str(faces), "unknown": UNKNOWN}))
+    files.write_bytes(path, save(tensors, {"unknown": UNKNOWN}))    # one key: several come in any order
 
 
 def visomaster_means(path: Path) -> dict[str, np.ndarray]:
