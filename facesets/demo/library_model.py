@@ -110,8 +110,7 @@ class Asset:
 
     @property
     def mime(self) -> str:
-        suffix = Path(self.name).suffix.lower()
-        return MIME_TYPES.get(suffix) or mimetypes.guess_type(self.name)[0] or "application/octet-stream"
+        return mime_type(self.name[self.name.rfind("."):].lower())
 
     @property
     def stored(self) -> tuple[int | None, int | None]:
@@ -124,6 +123,11 @@ class Asset:
         if isinstance(self.content, Path):
             return self.content.read_bytes() if self.content.is_file() else None
         return self.content() if callable(self.content) else self.content
+
+
+@lru_cache
+def mime_type(suffix: str) -> str:
+    return MIME_TYPES.get(suffix) or mimetypes.guess_type(f"x{suffix}")[0] or "application/octet-stream"
 
 
 def milliseconds(moment: datetime | str | int) -> int:
@@ -143,6 +147,7 @@ def iso_day(day: int) -> str:
     return str(date.fromordinal(date(1970, 1, 1).toordinal() + day))
 
 
+@lru_cache(maxsize=1 << 16)     # most assets share some of their five dates
 def iso(moment: int, end: str = "Z", milliseconds: bool = True) -> str:
     """Milliseconds since 1970 -> "2024-02-01T03:04:05.000Z"."""
     day, rest = divmod(moment, 86_400_000)

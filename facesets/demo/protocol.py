@@ -85,7 +85,7 @@ def json_reply(value: object, status: int = 200) -> Reply:
 
 
 def text_reply(text: str, status: int = 200) -> Reply:
-    return Reply(status, text.encode())
+    return Reply(status, text.encode("utf-8", "replace"))     # a lone surrogate is no UTF-8
 
 
 def uuid_of(text: object, name: str = "id") -> str:

@@ -13,40 +13,34 @@ from .library_model import NOW, Asset, Face, Key, Person, User, iso
 
 quote = json.encoder.encode_basestring      # one JSON string
 COLORS = ("orange", "yellow", "green", "blue", "pink")
-
-
-def dumps(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode     # one for all: twice as fast
 
 
 def asset_json(asset: Asset, version: tuple[int, int, int], *, people: bool = False, exif: bool = False,
                full: bool = False, viewer: User | None = None) -> str:
     """One asset as search (`people`, `exif` as asked for) or as GET /assets/{id} (`full`) replies it."""
     old = version[0] < 3
-    kind = "true" if asset.visibility == "archive" else "false"
+    archived = _flag(asset.visibility == "archive")
     name = quote(asset.name)
-    device = f'"deviceAssetId":{quote(f"{asset.name}-{asset.size}")},' if old else ""
+    device_asset = f'"deviceAssetId":{quote(f"{asset.name}-{asset.size}")},' if old else ""
+    device = '"deviceId":"CLI",' if old else ""
     owner = f'"owner":{dumps(user_json(asset.owner, "+00:00"))},' if full else ""
     exif_part = f'"exifInfo":{_exif(asset)},' if (exif or full) and asset.exif is not None else ""
-    stack = "null"
-    if asset.stack:
-        stack = dumps(dict(zip(("id", "primaryAssetId", "assetCount"), asset.stack, strict=True)))
+    tags = '"tags":[],' if full else ""
+    stack = f'"stack":{_stack(asset)},' if full else ""
     return (
-        f'{{"id":"{asset.id}","createdAt":"{iso(asset.created)}",{device}"ownerId":"{asset.owner.id}",{owner}'
-        f'{DEVICE if old else ""}"libraryId":{_maybe(asset.library)},"type":"{asset.type}",'
+        f'{{"id":"{asset.id}","createdAt":"{iso(asset.created)}",{device_asset}"ownerId":"{asset.owner.id}",{owner}'
+        f'{device}"libraryId":{_maybe(asset.library)},"type":"{asset.type}",'
         f'"originalPath":{quote(asset.path)},"originalFileName":{name},"originalMimeType":"{asset.mime}",'
         f'"thumbhash":{_thumbhash(asset)},"fileCreatedAt":"{iso(asset.taken)}","fileModifiedAt":"{iso(asset.modified)}",'
         f'"localDateTime":"{iso(asset.local)}","updatedAt":"{iso(asset.updated)}",'
-        f'"isFavorite":{_flag(asset.favorite)},"isArchived":{kind},"isTrashed":{_flag(asset.trashed)},'
+        f'"isFavorite":{_flag(asset.favorite)},"isArchived":{archived},"isTrashed":{_flag(asset.trashed)},'
         f'"visibility":"{asset.visibility}","duration":{_duration(asset, old)},{exif_part}'
-        f'"livePhotoVideoId":{_maybe(asset.live_photo)},{TAGS if full else ""}'
+        f'"livePhotoVideoId":{_maybe(asset.live_photo)},{tags}'
         f'{_people(asset, old, people or full, viewer if full else None)}'
-        f'"checksum":"{checksum(asset)}",{f"{STACK}{stack}," if full else ""}'
+        f'"checksum":"{checksum(asset)}",{stack}'
         f'"isOffline":{_flag(asset.offline)},"hasMetadata":true,"duplicateId":null,"resized":true,'
         f'"width":{_number(width(asset))},"height":{_number(height(asset))},"isEdited":{_flag(asset.edits)}}}')
-
-
-DEVICE, TAGS, STACK = '"deviceId":"CLI",', '"tags":[],', '"stack":'
 
 
 def search_page(items: Sequence[str], next_page: int | None) -> str:
@@ -187,6 +181,12 @@ def _box(box: Sequence[int]) -> dict[str, int]:
 
 def _exif(asset: Asset) -> str:
     return dumps(exif_fields(asset))
+
+
+def _stack(asset: Asset) -> str:
+    if asset.stack is None:
+        return "null"
+    return dumps(dict(zip(("id", "primaryAssetId", "assetCount"), asset.stack, strict=True)))
 
 
 def _people(asset: Asset, old: bool, asked: bool, viewer: User | None) -> str:
