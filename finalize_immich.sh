@@ -19,7 +19,10 @@ export PYTHONPATH=$here${PYTHONPATH:+:$PYTHONPATH}
 
 say() { printf '%s\n' "$*" >&2; }
 fail() { local status=$1; shift; say "finalize_immich: $*"; exit "$status"; }
-would() { say "would run:$(printf ' %q' "$@")"; }
+would() {                               # what --dry-run does with a command
+    [[ $1 != carry ]] || set -- "$python" -m facesets.carry "${@:2}"
+    say "would run:$(printf ' %q' "$@")"
+}
 carry() { "$python" -m facesets.carry "$@"; }
 
 find_python() {                         # the newest Python that the locks are made for

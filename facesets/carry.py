@@ -25,7 +25,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from . import cache, copies, files, handoff, paths, terminal
+from . import copies, files, handoff, paths, terminal
 from .errors import Failure, Paused, SettingsError
 
 BYTES_PER_PHOTO = 16 << 10      # room for its faces: 2 of 2.2 KB (512 float32 and their meta), in the parts, the cache
@@ -78,7 +78,7 @@ def forth(queue: Path, here: Path, there: Path, shares: dict[str, str]) -> int:
     content = handoff.read(queue)
     base, now = there / "carried.sha256", _state(here)
     if _carried(base) != now:
-        if there.exists() and any(there.glob(f"*{here.name}*")):
+        if _carried(base) and _state(there / here.name) != now:     # not so where only `back` was interrupted
             terminal.say(f"{here} changed since it was carried, so Windows starts from it again")
         _remove(there)
         if here.exists():
@@ -95,7 +95,6 @@ def back(queue: Path, here: Path, there: Path) -> int:
         raise Paused(f"{here} changed while Windows was at work; the same command starts from it again")
     done = complete(queue, there / here.name)
     if (there / here.name).exists():
-        cache.read(there / here.name)
         copies.copy(there / here.name, here)
     _remove(there)
     return done
@@ -106,8 +105,11 @@ def complete(queue: Path, result: Path) -> int:
 
     Windows exit statuses reach WSL modulo 256, so that a crash can look like 0: the file is the proof.
     """
+    from . import cache  # numpy takes longer to import than the other verbs to run
+
     wanted = {entry.sha256 for entry in handoff.read(queue).entries}
-    missing = wanted - (cache.processed(result) if result.exists() else frozenset())
+    found = {photo.sha256 for photo in cache.read(result).photos} if result.exists() else set()
+    missing = wanted - found
     if missing:
         raise Failure(f"the worker ended, but {len(missing)} of {len(wanted)} photos have no outcome in {result}; "
                       "run the same command again")

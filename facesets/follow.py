@@ -98,7 +98,8 @@ def _environment(live: bool) -> dict[str, str]:
     extra = {"FACESETS_PROGRESS": "1", "WSLENV": ":".join([*names, "FACESETS_PROGRESS/w"])}
     if live:
         columns, rows = os.get_terminal_size(sys.stderr.fileno())
-        extra |= {"COLUMNS": str(columns), "LINES": str(rows)}
+        if columns and rows:
+            extra |= {"COLUMNS": str(columns), "LINES": str(rows)}
     return {**os.environ, **extra}
 
 

@@ -106,6 +106,12 @@ def test_a_model_pack_of_this_side_is_carried_over(machine: Machine) -> None:
     assert (there / "my pack" / "det_10g.onnx").read_bytes() == (own / "det_10g.onnx").read_bytes()
 
 
+def test_a_card_that_does_not_work_is_said_by_the_set_up(machine: Machine) -> None:
+    machine.set_up_windows()
+    run = machine.run("--setup-windows", FACESETS_PROVIDER="cuda")
+    assert run.returncode == 1 and "no such device" in run.stdout and "self-test" in run.stderr, run.stderr
+
+
 def test_a_drive_that_is_not_mounted_is_named(machine: Machine) -> None:
     run = machine.run("--setup-windows", WIN_VENV=str(machine.mounts / "d" / "face_embed_venv"))
     assert run.returncode == 78 and "that drive is not mounted" in run.stderr, run.stderr
