@@ -4,14 +4,18 @@ const DATA = JSON.parse(document.getElementById("data").textContent);
 const SETS = new Map(DATA.sets.map(set => [set.f, set]));
 const PLACE = "face-sets." + DATA.library;
 const EMPTY = () => ({ok: {}, name: {}, merge: {}, drop: {}, not: {}, seen: {}});
+const text = value => typeof value === "string" && value.length <= 100;
+const faces = value => value && typeof value === "object" && Object.entries(value).every(([key, file]) => KEY.test(key) && text(file));
+const KEY = /^([0-9a-f]{12}|[0-9a-f]{64}@-?\d+,-?\d+,-?\d+,-?\d+)$/;
+const FITS = {ok: value => value === 1, name: text, merge: text, drop: value => value === 1, not: faces, seen: value => value === 1};
 const marks = {
   now: EMPTY(), past: [], lost: false, listeners: [],
   load() {
     try {
       const kept = JSON.parse(localStorage.getItem(PLACE) || "null");
-      if (kept && typeof kept === "object")
-        for (const kind of Object.keys(this.now))
-          if (kept[kind] && typeof kept[kind] === "object") Object.assign(this.now[kind], kept[kind]);
+      for (const kind of Object.keys(this.now))
+        for (const [name, value] of Object.entries((kept && kept[kind]) || {}))
+          if (FITS[kind](value)) this.now[kind][name] = value;
     } catch { this.lost = true; }
     this.settle();
   },
@@ -23,7 +27,7 @@ const marks = {
     for (const [folder, name] of Object.entries(this.now.name))
       if (SETS.get(folder).t === name) delete this.now.name[folder];
     for (const [folder, into] of Object.entries(this.now.merge))
-      if (!SETS.has(into)) delete this.now.merge[folder];
+      if (!SETS.has(into) || into in this.now.merge) delete this.now.merge[folder];
     for (const [folder, faces] of Object.entries(this.now.not)) {
       for (const key of Object.keys(faces))
         if (!key.includes("@") && SETS.get(folder).whole && !facesOf(SETS.get(folder)).some(face => face.key === key)) delete faces[key];
