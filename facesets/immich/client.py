@@ -12,10 +12,12 @@ import email.utils
 import http.client
 import json
 import random
+import sqlite3
 import threading
 import time
 import urllib.parse
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,7 +26,7 @@ import requests
 import urllib3
 
 from .. import terminal
-from ..errors import NotAllowed, SettingsError
+from ..errors import Failure, NotAllowed, SettingsError
 from .breaker import Breaker
 
 CHUNK = 64 << 10        # bytes per read of a body
@@ -33,6 +35,8 @@ MOST_JSON = 256 << 20   # bytes of one JSON reply; a page of 1,000 assets has 2 
 SLOWEST = 1024          # bytes a second, averaged over `read_timeout`; a body slower than that is stalled
 LONGEST_WAIT = 300.0    # seconds that Retry-After may ask for
 LONGEST_PAUSE = 30.0    # seconds between two attempts
+WRONG_SHAPE = (LookupError, TypeError, ValueError, AttributeError, OverflowError,      # what reading a reply raises
+               sqlite3.ProgrammingError, sqlite3.InterfaceError)                       # that is not like Immich's
 LATER = {404, 407, 408, 421, 425, 429}   # 404 too: on 3.x a dropped mount answers 404 for everything
 
 T = TypeVar("T")
@@ -52,6 +56,16 @@ class Rejected(Exception):
 
 class Stopped(Exception):
     """The run is ending; let go of everything."""
+
+
+@contextmanager
+def understanding(what: str) -> Iterator[None]:
+    """Whatever a reply holds that is not as Immich's is a Failure in words; `what` names who answered."""
+    try:
+        yield
+    except WRONG_SHAPE as error:
+        raise Failure(f"{what} answers unlike any Immich that we know ({type(error).__name__}: {str(error)[:80]}); "
+                      "is a proxy in between?") from error
 
 
 @dataclass(frozen=True)
@@ -100,7 +114,7 @@ class Client:
             data = b"".join(self.chunks(response, MOST_JSON))
             try:
                 return json.loads(data)
-            except ValueError:
+            except (ValueError, RecursionError):
                 raise Transient(_not_json(response, data)) from None
 
     def retrying(self, call: Callable[[], T], attempts: int | None = None) -> T:
@@ -141,8 +155,11 @@ class Client:
             response = self._send(method, url, body, headers or {})
             if response.status_code not in (301, 302, 303, 307, 308):
                 break
-            target = urllib.parse.urljoin(url, response.headers.get("Location", ""))
             response.close()
+            try:
+                target = urllib.parse.urljoin(url, response.headers.get("Location", ""))
+            except ValueError:
+                raise Transient("it redirects to nowhere") from None
             if _origin(target)[1] != self._origin[1] or (self._origin[0] == "https" and _origin(target)[0] != "https"):
                 host = terminal.safe(urllib.parse.urlsplit(target).netloc, 80)
                 raise Transient(f"it redirects to {host or 'nowhere'}, where the key is not sent")
@@ -225,9 +242,9 @@ class Client:
         try:
             data = b"".join(self.chunks(response, 1 << 20))
             message = json.loads(data)["message"]
-        except (Transient, ValueError, KeyError, TypeError):
+        except (Transient, ValueError, KeyError, TypeError, RecursionError):
             return terminal.safe(response.reason or "", 80), False
-        return terminal.safe("; ".join(message) if isinstance(message, list) else message, 200), True
+        return terminal.safe("; ".join(map(str, message)) if isinstance(message, list) else message, 200), True
 
 
 def _no_netrc(request: requests.PreparedRequest) -> requests.PreparedRequest:
@@ -253,7 +270,7 @@ def _retry_after(text: str) -> float:
     except ValueError:
         try:
             seconds = email.utils.parsedate_to_datetime(text).timestamp() - time.time()
-        except ValueError:
+        except (ValueError, OverflowError, TypeError):
             return 0.0
     return min(max(seconds, 0.0), LONGEST_WAIT) if seconds == seconds else 0.0
 

@@ -5,13 +5,14 @@ from collections.abc import Iterable
 
 from ..errors import Failure, Paused
 from ..state import Asset, State
-from .client import Client, Rejected, Transient
+from .client import WRONG_SHAPE, Client, Rejected, Transient, understanding
 from .listing import judge
 
 BATCH = 1000        # faces stored at once
 TYPES = ("PeopleV1", "AssetFacesV2")
 
 
+@understanding("the stream of faces")
 def from_stream(client: Client, state: State, least: float) -> None:
     """Judge every asset whose faces are not known yet by one POST /sync/stream, which needs a login."""
     _tables(state)
@@ -42,12 +43,13 @@ def peopled(client: Client, state: State, visibilities: Iterable[str]) -> None:
                 reply = client.post("/search/metadata", {**body, **({"cursor": cursor} if cursor else {})})["assets"]
                 ids = [(item["id"],) for item in reply["items"]]
                 with state.writing() as db:
-                    db.executemany("INSERT OR IGNORE INTO peopled VALUES (?)", ids)
-                cursor = reply.get("nextPage")
-            except (Transient, Rejected, KeyError, TypeError):
+                    fresh = db.executemany("INSERT OR IGNORE INTO peopled VALUES (?)", ids).rowcount
+                cursor = reply.get("nextPage") if fresh else None       # else pages without end would go on for ever
+            except (Transient, Rejected, *WRONG_SHAPE):
                 return      # it only orders the work
 
 
+@understanding("/faces")
 def from_asset(client: Client, state: State, asset: Asset, least: float) -> None:
     """Judge one asset by GET /faces. Raises Transient and Rejected."""
     found = client.get("/faces", id=asset.id)
@@ -103,7 +105,7 @@ def _line(state: State, line: bytes, faces: list[tuple[str, str, str, str]]) -> 
             with state.writing() as db:
                 db.execute("INSERT OR REPLACE INTO stream_people VALUES (?, ?)", (data["id"], data.get("name") or ""))
         return bool(kind == "SyncCompleteV1")
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (RecursionError, *WRONG_SHAPE):
         raise Transient("the stream of faces is damaged") from None
 
 

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..errors import Failure, Paused
-from .client import Client, Rejected, Transient
+from ..errors import Paused
+from .client import Client, Rejected, Transient, understanding
 from .listing import VISIBILITIES, Listing, fields
 from .preflight import Server
 
@@ -33,6 +33,7 @@ class Gate:
         self.state = listing.state
         self.verdict = Verdict(by="statistics" if server.may("asset.statistics") else "timeline")
 
+    @understanding("the timeline")
     def check(self) -> Verdict:
         for visibility in VISIBILITIES:
             if self.verdict.by == "timeline" or not self._counted(visibility):
@@ -94,11 +95,8 @@ class Gate:
 
     def _bucket(self, month: str, visibility: str) -> set[str]:
         columns = self._get("/timeline/bucket", timeBucket=f"{month}-01", visibility=visibility)
-        try:
-            return {asset_id for asset_id, image, owner in zip(columns["id"], columns["isImage"], columns["ownerId"],
-                                                               strict=True) if image and owner == self.server.owner}
-        except (KeyError, ValueError) as error:
-            raise Failure(f"/timeline/bucket answers unlike any Immich that we know ({error!r})") from None
+        return {asset_id for asset_id, image, owner in zip(columns["id"], columns["isImage"], columns["ownerId"],
+                                                           strict=True) if image and owner == self.server.owner}
 
     def _months(self, visibility: str) -> Counter[str]:
         return Counter(dict(self.state.all(

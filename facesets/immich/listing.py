@@ -7,7 +7,7 @@ inclusive, and ids are counted once; a date that fills a whole page is drained o
 
 import datetime
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sized
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,12 +15,13 @@ from .. import terminal
 from ..errors import Failure, Paused
 from ..state import Asset, State, faces_json
 from . import boxes
-from .client import Client, Rejected, Transient
+from .client import Client, Rejected, Transient, understanding
 from .duplicates import is_content_checksum
 
 PAGE = 1000                     # the most that a search gives
 VISIBILITIES = ("timeline", "archive")      # hidden: parts of live photos; locked: closed to keys
 WINDOW = 700                    # assets per slice of a drained date; slices are guessed from a sample
+LARGEST = 1 << 50               # bytes of a file; what is said to be larger has no size
 TRIES = 12                      # of a page, without which nothing can be done: about three minutes
 ID = re.compile(r"[0-9A-Za-z-]{1,64}")
 Item = Mapping[str, Any]
@@ -47,6 +48,7 @@ class Listing:
         """`tell` hears how many items each page had."""
         self.client, self.state, self.rules, self._tell = client, state, rules, tell
 
+    @understanding("the search")
     def walk(self, scope: Item, keep: Callable[[list[Any]], None] | None = None) -> None:
         """Give every asset of `scope` (search fields) to `keep`, some twice."""
         keep = keep or self.keep
@@ -57,34 +59,31 @@ class Listing:
             if not more or not items:
                 return
             first, last = (_taken(items[place]) for place in (0, -1))
+            if after and first < after:
+                raise Failure("the server sorts its search in an unknown way; is it really Immich?")
             if first == last:
                 self._drain(scope, last, keep)
                 last = _next_millisecond(last)
-            if after and last < after:
-                raise Failure("the server sorts its search in an unknown way; is it really Immich?")
             after = last
 
     def page(self, fields: Item) -> tuple[list[Any], bool]:
         """The items of one page, and whether more follow."""
         try:
             reply = self.client.json("POST", "/search/metadata", {"size": PAGE, "order": "asc", **fields}, TRIES)
+        except (Transient, Rejected) as error:
+            raise Paused(f"{self.client.access.url} cannot list the library: {error}") from None
+        with understanding("the search"):
             assets = reply["assets"]
             items, following = list(assets["items"]), assets["nextPage"]
             for item in items:
                 if not ID.fullmatch(item["id"]):
                     raise ValueError("an id is no id")
-        except (Transient, Rejected) as error:
-            raise Paused(f"{self.client.access.url} cannot list the library: {error}") from None
-        except (KeyError, TypeError, ValueError) as error:
-            raise Failure(f"the search answers unlike any Immich that we know ({error!r})") from None
         self._tell(len(items))
         return items, following is not None
 
     def keep(self, items: Iterable[Item]) -> None:
-        try:
+        with understanding("the search"):
             self.state.put([row(item, self.rules) for item in items])
-        except (KeyError, TypeError, AttributeError) as error:
-            raise Failure(f"the search answers unlike any Immich that we know ({error!r})") from None
 
     def by_id(self, asset_id: str, fields: Item) -> bool:
         """Fetch one asset; False where the server does not have it (any more)."""
@@ -99,7 +98,6 @@ class Listing:
         """Every asset of one date, which has more of them than a page."""
         window = {**scope, "takenAfter": moment, "takenBefore": _next_millisecond(moment)}
         found: dict[str, tuple[str, str]] = {}      # id -> when it was created and updated
-        total, number, more = 0, 1, True
 
         def add(items: list[Any]) -> int:
             keep(items)
@@ -107,10 +105,7 @@ class Listing:
             found.update({item["id"]: (item.get("createdAt", ""), item.get("updatedAt", "")) for item in items})
             return len(found) - before
 
-        while more:
-            items, more = self.page({**window, "page": number})
-            total, number = total + len(items), number + 1
-            add(items)
+        total = self._pages(window, found, add)
         if len(found) < total:
             self._slices(window, found, total, add)
         size, idle = PAGE - 1, 0
@@ -134,12 +129,19 @@ class Listing:
             edges = [*times[step::step]]
             for low, high in zip(["", *edges], [*edges, ""], strict=True):
                 limits = {**({f"{field}After": low} if low else {}), **({f"{field}Before": high} if high else {})}
-                number, more = 1, True
-                while more:
-                    items, more = self.page({**window, **limits, "page": number})
-                    add(items)
-                    number += 1
+                self._pages({**window, **limits}, found, add)
             return
+
+    def _pages(self, fields: Item, found: Sized, add: Callable[[list[Any]], int]) -> int:
+        """Every page of a search by offset; how many items they had. Some come twice, but not for ever."""
+        total, number, more = 0, 1, True
+        while more:
+            items, more = self.page({**fields, "page": number})
+            total, number, more = total + len(items), number + 1, more and bool(items)
+            add(items)
+            if total > 3 * len(found) + 10 * PAGE:
+                raise Failure("the server's search has no end; is it really Immich?")
+        return total
 
 
 def fields(visibility: str, kind: str = "IMAGE") -> dict[str, Any]:
@@ -152,7 +154,7 @@ def row(item: Item, rules: Rules) -> Asset:
     exif = item.get("exifInfo") or {}
     width, height = boxes.upright_size(item)
     edited = boxes.edited_size(item)
-    path, checksum = str(item.get("originalPath") or ""), str(item.get("checksum") or "")
+    path, checksum = text(item, "originalPath"), text(item, "checksum")
     size = exif.get("fileSizeInByte")
     outcome, reason, faces = "ask", "", "[]"
     found = boxes.faces_of(item)
@@ -170,9 +172,10 @@ def row(item: Item, rules: Rules) -> Asset:
         outcome = "none"        # Immich looks for faces in the preview, which it has not made yet
     elif width and min(width, height) < rules.min_face_px:
         outcome = "small"
-    return Asset(item["id"], _taken(item), str(item.get("localDateTime") or "")[:7], str(item.get("visibility") or ""),
-                 terminal_name(item), path, checksum, is_content_checksum(checksum, path, item.get("libraryId")),
-                 size if isinstance(size, int) and size > 0 else 0, width, height,
+    return Asset(item["id"], _taken(item), text(item, "localDateTime")[:7], text(item, "visibility"),
+                 text(item, "originalFileName"), path, checksum,
+                 is_content_checksum(checksum, path, item.get("libraryId")),
+                 size if isinstance(size, int) and 0 < size < LARGEST else 0, width, height,
                  f"[{edited[0]}, {edited[1]}]" if all(edited) else "", faces, outcome, reason)
 
 
@@ -184,14 +187,14 @@ def judge(found: list[dict[str, Any]], size: boxes.Size, least: float, placed: b
     return ("wanted" if largest >= least else "small"), faces_json(kept)
 
 
-def terminal_name(item: Item) -> str:
-    """The name as the user gave it; lone surrogates cannot be stored."""
-    return str(item.get("originalFileName") or "").encode("utf-8", "replace").decode("utf-8")
+def text(item: Item, name: str) -> str:
+    """A text as the server gives it, "" where there is none; lone surrogates cannot be stored."""
+    return str(item.get(name) or "").encode("utf-8", "replace").decode("utf-8")
 
 
 def _taken(item: Item) -> str:
     taken = item["fileCreatedAt"]
-    if not isinstance(taken, str) or not taken:
+    if not isinstance(taken, str) or not taken.isascii() or not 10 <= len(taken) <= 40:
         raise Failure(f"the asset {terminal.safe(item['id'], 64)} has no fileCreatedAt")
     return taken
 

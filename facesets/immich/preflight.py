@@ -9,7 +9,7 @@ from typing import Any
 
 from .. import files, terminal
 from ..errors import Failure, NotAllowed, Paused, SettingsError
-from .client import Client, Rejected, Stopped, Transient
+from .client import WRONG_SHAPE, Client, Rejected, Stopped, Transient
 
 NEEDED = ("asset.read", "asset.download", "asset.view", "user.read")
 OLDEST = (2, 0, 0)      # before, search replied no face boxes and downloads lay elsewhere
@@ -78,8 +78,8 @@ def check(client: Client, *, key: bool) -> Server:
         return Server(version, str(me["id"]), str(me["email"]), permissions, is_local(url))
     except (Transient, Rejected) as error:
         raise Paused(f"{url} does not answer as it should: {error}") from None
-    except (KeyError, TypeError) as error:
-        raise Failure(f"{url} answers unlike any Immich that we know ({error!r}); is a proxy in between?") from None
+    except WRONG_SHAPE as error:
+        raise Failure(f"{url} answers unlike any Immich that we know ({error!r:.99}); is a proxy in between?") from None
 
 
 def is_user(server: Server, label: str, users: Path, bound: str) -> None:
@@ -103,7 +103,7 @@ def login(client: Client, email: str, password: str) -> str:
         return str(reply["accessToken"])
     except NotAllowed:
         raise NotAllowed("the server refuses IMMICH_EMAIL and IMMICH_PASSWORD; check them") from None
-    except (Transient, Rejected, KeyError, TypeError) as error:
+    except (Transient, Rejected, *WRONG_SHAPE) as error:
         raise Paused(f"{client.access.url}: no login ({json.dumps(str(error))[1:-1]})") from None
 
 
