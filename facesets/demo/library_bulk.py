@@ -54,7 +54,7 @@ def _asset(library: Library, user: User, number: int, taken: int, draw: random.R
         size=len(base) + 16 if base is not None else 2_000_000 + mixed % 3_000_000, width=SIDES[0], height=SIDES[1],
         local=taken, type="VIDEO" if video else "IMAGE", exif=CAMERAS[number % 3],
         visibility="archive" if draw.random() < archived else "timeline", duration=12_345 if video else 0,
-        modified=NOW, change=library.changed())
+        modified=NOW, created=NOW + number * 40, updated=NOW + number * 90, change=library.changed())
     library.assets[identity] = asset
     return asset
 
