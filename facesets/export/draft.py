@@ -56,8 +56,10 @@ class Draft:
 
 def existing(session: Session, folder: str) -> tuple[Record, Contents]:
     """Manifest and faces of a folder of the library, as the change of `session` would leave them."""
-    return (folders.read_record(session.change.current(f"{folder}/{folders.MANIFEST}")),
-            folders.read_faces(session.change.current(f"{folder}/{folders.FACES}")))
+    record = folders.read_record(session.change.current(f"{folder}/{folders.MANIFEST}"))
+    entry = session.manifest.entry(folder)
+    record.name = entry.name if entry else record.name      # NAME.txt may have given it
+    return record, folders.read_faces(session.change.current(f"{folder}/{folders.FACES}"))
 
 
 def plan(session: Session, record: Record, members: cache.Cache, options: Options,

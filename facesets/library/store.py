@@ -108,10 +108,13 @@ class Library:
         self._held = False
 
     def manifest(self) -> Manifest:
-        """The manifest as it stands; an empty one for a new library."""
+        """The manifest as it stands, with the names that NAME.txt gives; an empty one for a new library."""
         self._settle()
         path = self.root / journal.MANIFEST
-        return read_manifest(path) if path.exists() else Manifest()
+        manifest = read_manifest(path) if path.exists() else Manifest()
+        for entry in manifest.facesets:
+            entry.name = self.name_of(entry.folder, entry)
+        return manifest
 
     def canonical(self) -> list[Faceset]:
         """The identities that new faces are compared with, by number."""
@@ -125,6 +128,13 @@ class Library:
         """Face key -> folder, of every face that some folder holds: clustering it again would add nothing."""
         return {key: item.folder for item in [*self._facesets("_masked/"), *self.dropped(), *self.canonical()]
                 for key in item.face_keys}
+
+    def name_of(self, folder: str, entry: Entry | None) -> str:
+        """What a person calls a faceset: NAME.txt, which they may have written; a name that we proposed is none yet."""
+        written = folders.name_on_disk(self.root / folder)
+        if entry is None or written is None:
+            return written or (entry.name if entry else "")
+        return "" if written == entry.proposed_name and not entry.name else written
 
     def centroids(self) -> np.ndarray:
         """(P, D) unit rows in the order of `canonical`."""
@@ -188,15 +198,15 @@ class Library:
                 pass
 
     def _facesets(self, prefix: str) -> list[Faceset]:
-        manifest, found = self.manifest(), []
+        entries = {entry.folder: entry for name in LISTS for entry in getattr(manifest := self.manifest(), name)}
+        found = []
         place = self.root / prefix
         for name in sorted(os.listdir(place)) if place.is_dir() else []:
             match = CANONICAL.fullmatch(name)
             if match and (place / name / folders.FACES).exists():
-                entry = manifest.entry(prefix + name)
-                written = folders.name_on_disk(place / name)
+                entry = entries.get(prefix + name)
                 found.append(Faceset(
-                    int(match[1]), prefix + name, written if written is not None else entry.name if entry else "",
+                    int(match[1]), prefix + name, entry.name if entry else self.name_of(prefix + name, None),
                     folders.read_member(place / name / folders.FACES, "centroid"), place / name,
                     frozenset(manifest.not_this.get(prefix + name, ()))))
         return sorted(found, key=lambda item: item.number)

@@ -17,6 +17,7 @@ from ..errors import Failure
 from ..library import folder as folders
 from ..library import journal
 from ..library.store import CANONICAL, Library
+from ..report import runs
 
 
 @dataclass
@@ -26,7 +27,8 @@ class Stage:
     done: bool = False
     when: float = 0.0       # seconds since the epoch, of the file
     text: str = "not begun"
-    left: int = 0           # photos, of embed
+    left: int = 0           # assets or photos that the same command would take up
+    failed: dict[str, int] = field(default_factory=dict)    # reason -> how many
 
 
 @dataclass
@@ -67,23 +69,31 @@ def status(data_root: Path, library: Library) -> Status:
 def _user(label: str, folder: Path, cached: Path, problems: list[str]) -> User:
     user = User(label)
     queued = _try(lambda: _queue(folder / "queue.json", user.stage), frozenset(), problems)
+    _try(lambda: _listed(folder / "state.db", user.stage), None, problems)
     done = _try(lambda: cache.processed(cached), frozenset(), problems)
     parts = sorted(cached.with_name(cached.name + ".parts").glob("*.npz"))
     done = done.union(*(_try(lambda part=part: cache.processed(part), frozenset(), problems) for part in parts))
     if done:
         user.embed = Stage(queued <= done and not parts, (parts[-1] if parts else cached).stat().st_mtime,
                            f"{len(done):,} photos", len(queued - done))
-        if not user.embed.done:
-            user.embed.text += f", {user.embed.left:,} to go"
+        user.embed.failed = _try(lambda: cache.failures(cached), {}, problems)
     elif queued:
         user.embed.left = len(queued)
     _try(lambda: _refine(folder / "refine.json", user.cluster), None, problems)
     stale = user.cluster.done and user.embed.when > user.cluster.when
-    if not user.stage.done:
+    if not user.stage.done or user.stage.left:
         user.next = f"python immich_stage.py --user {label}"
     elif not user.embed.done or not user.cluster.done or stale:
         user.next = f"bash finalize_immich.sh {label}"
     return user
+
+
+def _listed(path: Path, stage: Stage) -> None:
+    """What became of the assets of the last listing: how many are left, and what failed."""
+    if path.exists():
+        listed = runs.staged(path)
+        stage.left, stage.failed = listed.left + listed.count(runs.STAGE["error"][0]), listed.reasons
+        stage.text = f"{stage.text} of {listed.total:,} assets" if stage.done else f"{listed.total:,} assets listed"
 
 
 def _queue(path: Path, stage: Stage) -> frozenset[str]:
@@ -114,12 +124,20 @@ def _library(library: Library, problems: list[str]) -> dict[str, Any]:
     gone = [entry.folder for entry in sets if not (library.root / entry.folder / folders.FACES).exists()]
     if gone:
         problems.append(f"{len(gone)} facesets are in the manifest and not on disk, e.g. {gone[0]}")
-    named = sum(bool(entry.name or folders.name_on_disk(library.root / entry.folder)) for entry in sets)
-    return {"facesets": len(sets), "named": named, "faces": sum(entry.faces for entry in sets),
+    named = sum(bool(entry.name) for entry in sets)
+    return {"root": str(library.root), "facesets": len(sets), "named": named, "faces": sum(entry.faces for entry in sets),
             "pictures": sum(entry.pictures for entry in sets), "eras": len(manifest.eras),
             "aside": {name: len(getattr(manifest, name)) for name in ("thin_eras", "masked", "merged", "dropped")},
             "model": (manifest.model or {}).get("name", ""), "last_run": manifest.runs[-1] if manifest.runs else None,
-            "undoable": len(journal.history(library.root))}
+            "undoable": len(journal.history(library.root)), "report": _report(library.root)}
+
+
+def _report(root: Path) -> str:
+    """How the report stands to the library: "", "old" where the library changed since, or "there"."""
+    page, manifest = root / "index.html", root / journal.MANIFEST
+    if not page.exists():
+        return ""
+    return "old" if manifest.exists() and manifest.stat().st_mtime > page.stat().st_mtime else "there"
 
 
 def _try(read: Any, otherwise: Any, problems: list[str]) -> Any:
@@ -138,7 +156,11 @@ def text(found: Status, now: float | None = None) -> list[str]:
         lines.append(user.label)
         for name, stage in (("stage", user.stage), ("embed", user.embed), ("cluster", user.cluster)):
             mark = "done" if stage.done else "    "
-            lines.append(f"  {name:<8} {mark}  {stage.text}" + (f" ({_age(now - stage.when)})" if stage.when else ""))
+            left = f", {stage.left:,} to go" if stage.left else ""
+            when = f" ({runs.ago(stage.when, now)})" if stage.when else ""
+            lines.append(f"  {name:<8} {mark}  {stage.text}{left}{when}")
+            if stage.failed:
+                lines.append(f"  {'':<8}       {sum(stage.failed.values()):,} failed: {_reasons(stage.failed)}")
         lines.append(f"  {'next':<8}       {user.next}" if user.next else "  nothing left to do")
     for name, photos in found.caches.items():
         lines.append(f"{name}: {photos:,} photos of your own")
@@ -151,16 +173,17 @@ def text(found: Status, now: float | None = None) -> list[str]:
         run = shelf["last_run"]
         lines.append(f"last run: {run.get('verb')} at {run.get('at')}"
                      + ("; `sort_faces.py undo` takes it back" if shelf["undoable"] else ""))
+        lines.append("report: " + {"there": f"{shelf['root']}/index.html", "": "none yet: python sort_faces.py report",
+                                   "old": "older than the library: python sort_faces.py report"}[shelf["report"]])
     if not lines:
         lines = ["nothing here yet; begin with: python immich_stage.py --user LABEL, or bash finalize_immich.sh --demo"]
     return lines + [f"problem: {problem}" for problem in found.problems]
 
 
-def _age(seconds: float) -> str:
-    for size, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")):
-        if seconds >= 2 * size:
-            return f"{int(seconds // size)} {unit} ago"
-    return "just now"
+def _reasons(failed: dict[str, int], most: int = 3) -> str:
+    """The most frequent reasons, on one line."""
+    shown = [f"{reason or 'no reason given'} ({count:,})" for reason, count in list(failed.items())[:most]]
+    return "; ".join([*shown, *(["…"] if len(failed) > most else [])])
 
 
 def dump(found: Status) -> str:
