@@ -198,9 +198,8 @@ class Library:
                 pass
 
     def _facesets(self, prefix: str) -> list[Faceset]:
-        entries = {entry.folder: entry for name in LISTS for entry in getattr(manifest := self.manifest(), name)}
-        found = []
-        place = self.root / prefix
+        manifest, found, place = self.manifest(), [], self.root / prefix
+        entries = {entry.folder: entry for name in LISTS for entry in getattr(manifest, name)}
         for name in sorted(os.listdir(place)) if place.is_dir() else []:
             match = CANONICAL.fullmatch(name)
             if match and (place / name / folders.FACES).exists():

@@ -124,8 +124,8 @@ def _library(library: Library, problems: list[str]) -> dict[str, Any]:
     gone = [entry.folder for entry in sets if not (library.root / entry.folder / folders.FACES).exists()]
     if gone:
         problems.append(f"{len(gone)} facesets are in the manifest and not on disk, e.g. {gone[0]}")
-    named = sum(bool(entry.name) for entry in sets)
-    return {"root": str(library.root), "facesets": len(sets), "named": named, "faces": sum(entry.faces for entry in sets),
+    return {"root": str(library.root), "facesets": len(sets),
+            "named": sum(bool(entry.name) for entry in sets), "faces": sum(entry.faces for entry in sets),
             "pictures": sum(entry.pictures for entry in sets), "eras": len(manifest.eras),
             "aside": {name: len(getattr(manifest, name)) for name in ("thin_eras", "masked", "merged", "dropped")},
             "model": (manifest.model or {}).get("name", ""), "last_run": manifest.runs[-1] if manifest.runs else None,
