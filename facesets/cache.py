@@ -16,6 +16,7 @@ merging. Paths are stored as WSL sees them. The same faces and photos give the s
 import io
 import json
 import zipfile
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -159,6 +160,19 @@ def processed(path: Path) -> frozenset[str]:
             return frozenset(item.decode("ascii") for item in archive["processed"].tolist())
     except FileNotFoundError:
         return frozenset()
+    except Exception as error:
+        raise Failure(f"{path} is not a cache ({type(error).__name__}: {error})") from None
+
+
+def failures(path: Path) -> dict[str, int]:
+    """Why photos of the cache `path` could not be read, and how many, without reading its embeddings."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            photos = _of_json(archive["photos"])
+        pairs = zip(photos["status"], photos["reason"], strict=True)
+        return dict(Counter(str(reason) for status, reason in pairs if status == "error").most_common())
+    except FileNotFoundError:
+        return {}
     except Exception as error:
         raise Failure(f"{path} is not a cache ({type(error).__name__}: {error})") from None
 
