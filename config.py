@@ -102,10 +102,11 @@ class Clustering:
     min_faces: int = setting(6, "faces a faceset needs; fewer give a swap tool nothing to average")
     min_photos: int = setting(3, "photos they must come from; one burst is no identity")
     known_margin: float = setting(0.05, "cos-dist by which the next identity must be farther; nearer is ambiguous")
-    merge_closer: float = setting(0.20, "cos-dist by which two centroids must be nearer than cluster_distance to be "
+    merge_closer: float = setting(0.15, "cos-dist by which two centroids must be nearer than cluster_distance to be "
                                         "one person")
-    join_farther: float = setting(0.10, "cos-dist by which a leftover may be farther from a centroid than that")
-    join_margin: float = setting(0.10, "cos-dist by which the next centroid must be farther from a leftover")
+    join_farther: float = setting(0.05, "cos-dist by which a leftover may be farther than that from the four faces "
+                                        "most like it")
+    join_margin: float = setting(0.10, "cos-dist by which anybody else's four must be farther")
     join_faces: int = setting(3, "faces a cluster has at most to count as a leftover; larger ones are somebody")
     photo_penalty: float = setting(0.25, "similarity lost by two clusters that share all photos of the smaller; "
                                          "a hard rule splits people at every mirror and collage")

@@ -14,7 +14,7 @@ from facesets.cluster import linkage, neighbours, tiles
 from facesets.cluster.linkage import average_linkage
 
 LONG = bool(os.environ.get("FACESETS_LONG_TESTS"))
-EXAMPLES = settings(max_examples=2000 if LONG else 120, deadline=None, suppress_health_check=list(HealthCheck))
+EXAMPLES = settings(max_examples=2000 if LONG else 80, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def unit(rows: np.ndarray) -> np.ndarray:

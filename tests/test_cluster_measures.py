@@ -77,5 +77,5 @@ def test_too_few_people_are_refused() -> None:
 
 
 def test_what_depends_on_the_cluster_distance_moves_with_it() -> None:
-    rules = calibrate.at_distance(Rules(cluster_distance=0.55, join_distance=0.5), 0.6)
-    assert (rules.cluster_distance, round(rules.join_distance, 6)) == (0.6, 0.55)
+    rules = calibrate.at_distance(Rules(cluster_distance=0.55, join_distance=0.5, merge_distance=0.4), 0.6)
+    assert (rules.cluster_distance, round(rules.join_distance, 6), round(rules.merge_distance, 6)) == (0.6, 0.55, 0.45)

@@ -5,9 +5,12 @@ What each step is worth is measured by benchmarks/identities.py.
 
 import numpy as np
 
-from .known import centroid, match
+from .known import BLOCK, Match, centroid, match
 from .linkage import average_linkage
 from .rules import Rules
+
+BEST_FACES = 4      # faces of an identity that a leftover is compared with: those most like it, of whatever age
+CANDIDATES = 5      # identities whose faces are looked at: the nearest by centroid
 
 
 def identities(rows: np.ndarray, photos: np.ndarray, rules: Rules) -> np.ndarray:
@@ -51,8 +54,8 @@ def join(rows: np.ndarray, photos: np.ndarray, labels: np.ndarray, rules: Rules)
     if not len(large) or not len(small):
         return labels
     members = _members(labels)
-    found = match(np.stack([centroid(rows[members[label]]) for label in small]),
-                  np.stack([centroid(rows[members[label]]) for label in large]))
+    found = _best(np.stack([centroid(rows[members[label]]) for label in small]), rows,
+                  [members[label] for label in large])
     taken = {int(label): set(photos[members[label]].tolist()) for label in large}
     renamed = np.arange(len(members))
     clear = np.flatnonzero(found.certain(rules.join_distance, rules.join_margin))
@@ -62,6 +65,33 @@ def join(rows: np.ndarray, photos: np.ndarray, labels: np.ndarray, rules: Rules)
             renamed[small[which]] = target
             taken[target] |= theirs
     return _numbered(renamed[labels])
+
+
+def _best(leftovers: np.ndarray, rows: np.ndarray, identities: list[np.ndarray]) -> Match:
+    """The two identities whose best faces are most like each leftover (L, D); `identities` are rows of each."""
+    centroids = np.stack([centroid(rows[faces]) for faces in identities])
+    few = min(CANDIDATES, len(identities))
+    nearest = np.concatenate([np.argpartition(-(leftovers[part] @ centroids.T), few - 1, axis=1)[:, :few]
+                              for part in _parts(len(leftovers), len(identities))])     # (L, few)
+    similar = np.empty(nearest.shape, np.float32)
+    order = np.argsort(nearest.ravel(), kind="stable")
+    for asked in np.split(order, np.flatnonzero(np.diff(nearest.ravel()[order])) + 1):
+        faces = rows[identities[nearest.ravel()[asked[0]]]]
+        best = min(BEST_FACES, len(faces))
+        for part in _parts(len(asked), len(faces)):
+            product = leftovers[asked[part] // few] @ faces.T
+            similar.ravel()[asked[part]] = np.partition(product, -best, axis=1)[:, -best:].mean(axis=1)
+    rank = np.lexsort((nearest, -similar), axis=1)
+    first, second = rank[:, 0], rank[:, min(1, few - 1)]
+    at = np.arange(len(leftovers))
+    runner_up = 1 - similar[at, second] if few > 1 else np.full(len(leftovers), np.inf, np.float32)
+    return Match(nearest[at, first], 1 - similar[at, first], nearest[at, second], runner_up)
+
+
+def _parts(n: int, width: int) -> list[slice]:
+    """Slices of range(n) whose products with `width` columns fit into memory."""
+    step = max(1, BLOCK // max(1, width))
+    return [slice(start, start + step) for start in range(0, n, step)]
 
 
 def _strangers(one: np.ndarray, other: np.ndarray, veto: float) -> bool:
