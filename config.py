@@ -104,7 +104,7 @@ class Clustering:
     known_margin: float = setting(0.05, "cos-dist by which the next identity must be farther; nearer is ambiguous")
     merge_closer: float = setting(0.15, "cos-dist by which two centroids must be nearer than cluster_distance to be "
                                         "one person")
-    join_farther: float = setting(0.05, "cos-dist by which a leftover may be farther than that from the four faces "
+    join_farther: float = setting(0.08, "cos-dist by which a leftover may be farther than that from the four faces "
                                         "most like it")
     join_margin: float = setting(0.10, "cos-dist by which anybody else's four must be farther")
     join_faces: int = setting(3, "faces a cluster has at most to count as a leftover; larger ones are somebody")

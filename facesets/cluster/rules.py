@@ -11,7 +11,7 @@ class Rules:
     cluster_distance: float = 0.55
     known_margin: float = 0.05
     merge_distance: float = 0.40        # identities whose centroids are this near are one
-    join_distance: float = 0.60         # a leftover joins an identity whose best faces are this near
+    join_distance: float = 0.63         # a leftover joins an identity whose best faces are this near
     join_margin: float = 0.10           # and nearer than that of any other by so much
     join_faces: int = 3                 # clusters of up to so many faces count as leftovers
     photo_penalty: float = 0.25         # similarity lost when every face of the smaller cluster shares a photo
