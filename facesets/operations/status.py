@@ -4,6 +4,7 @@ Each stage's own file is the truth: queue.json and summary.json of the stage, th
 clustering, manifest.json of the library. Only numbers are read out of them where that is possible.
 """
 
+import calendar
 import json
 import time
 from collections import Counter
@@ -37,6 +38,7 @@ class User:
     stage: Stage = field(default_factory=Stage)
     embed: Stage = field(default_factory=Stage)
     cluster: Stage = field(default_factory=Stage)
+    known: int = 0          # faces of people who have a faceset, as clustering found them
     next: str = ""          # the command to run
 
 
@@ -63,6 +65,9 @@ def status(data_root: Path, library: Library) -> Status:
         if path.name not in mine:
             found.caches[path.stem] = _try(lambda path=path: len(cache.processed(path)), 0, found.problems)
     found.library = _try(lambda: _library(library, found.problems), {}, found.problems)
+    for user in found.users:
+        if not user.next and user.known and user.cluster.when > found.library.get("extended", 0.0):
+            user.next = f"python sort_faces.py extend    # {user.known:,} faces of people who have a faceset"
     return found
 
 
@@ -79,7 +84,7 @@ def _user(label: str, folder: Path, cached: Path, problems: list[str]) -> User:
         user.embed.failed = _try(lambda: cache.failures(cached), {}, problems)
     elif queued:
         user.embed.left = len(queued)
-    _try(lambda: _refine(folder / "refine.json", user.cluster), None, problems)
+    user.known = _try(lambda: _refine(folder / "refine.json", user.cluster), 0, problems)
     stale = user.cluster.done and user.embed.when > user.cluster.when
     if not user.stage.done or user.stage.left:
         user.next = f"python immich_stage.py --user {label}"
@@ -107,15 +112,17 @@ def _queue(path: Path, stage: Stage) -> frozenset[str]:
     return frozenset(str(entry.get("sha256")) for entry in entries)
 
 
-def _refine(path: Path, stage: Stage) -> None:
+def _refine(path: Path, stage: Stage) -> int:
+    """Faces that `extend` would append."""
     if not path.exists():
-        return
+        return 0
     value = files.read_json(path)
     counts = value.get("counts", {})
     stage.done, stage.when = True, path.stat().st_mtime
     stage.text = (f"{counts.get('faces', 0):,} faces: {counts.get('held', 0) + counts.get('known', 0):,} known, "
                   f"{counts.get('new', 0):,} in {len(value.get('facesets', [])):,} new facesets, "
                   f"{counts.get('ambiguous', 0):,} ambiguous, {counts.get('rejected', 0):,} rejected")
+    return int(counts.get("known", 0))
 
 
 def _library(library: Library, problems: list[str]) -> dict[str, Any]:
@@ -129,7 +136,17 @@ def _library(library: Library, problems: list[str]) -> dict[str, Any]:
             "pictures": sum(entry.pictures for entry in sets), "eras": len(manifest.eras),
             "aside": {name: len(getattr(manifest, name)) for name in ("thin_eras", "masked", "merged", "dropped")},
             "model": (manifest.model or {}).get("name", ""), "last_run": manifest.runs[-1] if manifest.runs else None,
-            "undoable": len(journal.history(library.root)), "report": _report(library.root)}
+            "undoable": len(journal.history(library.root)), "report": _report(library.root),
+            "extended": max((_seconds(run.get("at")) for run in manifest.runs if run.get("verb") == "extend"),
+                            default=0.0)}
+
+
+def _seconds(at: Any) -> float:
+    """Seconds since the epoch of a run's UTC time; 0 for what is none."""
+    try:
+        return float(calendar.timegm(time.strptime(str(at), "%Y-%m-%dT%H:%M:%SZ")))
+    except ValueError:
+        return 0.0
 
 
 def _report(root: Path) -> str:
