@@ -66,7 +66,7 @@ def steps(root: Path, sample: Path) -> list[list[str]]:
     chain = [["immich_stage.py", "--user", USER],
              ["embed_worker.py", "--queue", str(root / "immich" / USER / "queue.json"),
               "--out", str(root / "cache" / f"immich_{USER}.npz")],
-             ["cluster_immich.py", "--user", USER]]
+             ["cluster_immich.py", "--user", USER], ["sort_faces.py", "extend"], ["sort_faces.py", "report"]]
     if not (root / "facesets_swap_ready" / "manifest.json").exists():
         chain.insert(0, ["sort_faces.py", "import-folders", str(sample / "known")])
     return chain
