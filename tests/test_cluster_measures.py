@@ -11,6 +11,7 @@ from facesets.cluster import calibrate
 from facesets.cluster.measures import bcubed, pairwise, served
 from facesets.cluster.rules import Rules
 
+COARSE = [0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75]
 LABELS = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=30)
 
 
@@ -51,15 +52,17 @@ def people(spread: float, seed: int = 0, d: int = 64) -> tuple[np.ndarray, np.nd
 
 def test_calibration_finds_distances_that_hold_for_people_kept_apart() -> None:
     rows, who, photos = people(0.8)
-    result = calibrate.calibrate(rows, who, photos)
+    result = calibrate.calibrate(rows, who, photos, distances=COARSE)
     assert min(line.f for line in result.held_out_cluster) > 0.97
     assert max(line.false_matches for line in result.held_out_known) <= 0.03
     assert min(line.recall for line in result.held_out_known) > 0.9
     assert result.known_distance <= result.cluster_distance
+    told = calibrate.as_text(result)
+    assert len(told) == 1 + len(COARSE) + 4 and sum("cluster_distance" in line for line in told) == 1
 
 
 def test_a_recogniser_that_spreads_people_wider_gets_looser_distances() -> None:
-    tight, wide = (calibrate.calibrate(*people(spread)).cluster_distance for spread in (0.4, 0.9))
+    tight, wide = (calibrate.calibrate(*people(spread), distances=COARSE).cluster_distance for spread in (0.4, 0.9))
     assert tight < wide
 
 

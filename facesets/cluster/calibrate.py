@@ -70,6 +70,23 @@ def calibrate(rows: np.ndarray, people: np.ndarray, photos: np.ndarray, rules: R
         held_out_known=tuple(_at(theirs, best_known(ours)) for ours, theirs in crossed))
 
 
+def as_text(result: Calibration) -> list[str]:
+    """The trade-off for a person to read, one line a distance."""
+    chosen = {result.known_distance: "known_distance", result.cluster_distance: "cluster_distance"}
+    if len(chosen) == 1:
+        chosen = {result.known_distance: "known_distance and cluster_distance"}
+    lines = ["distance   clustering at it: pairwise F   BCubed F   known within it: recall   false matches"]
+    lines += [f"{line.distance:8.3f} {line.pairwise:29.3f} {line.bcubed:10.3f} {line.recall:24.3f} "
+              f"{line.false_matches:15.4f}   {chosen.get(line.distance, '')}".rstrip() for line in result.table]
+    for line in result.held_out_cluster:
+        lines.append(f"the half that did not choose: pairwise F {line.pairwise:.3f}, BCubed F {line.bcubed:.3f} "
+                     f"at {line.distance:.3f}")
+    for line in result.held_out_known:
+        lines.append(f"the half that did not choose: recall {line.recall:.3f}, false matches {line.false_matches:.4f} "
+                     f"at {line.distance:.3f}")
+    return lines
+
+
 def measure(rows: np.ndarray, people: np.ndarray, photos: np.ndarray, rules: Rules,
             distances: Sequence[float]) -> list[Line]:
     """One line for every distance."""
@@ -91,9 +108,11 @@ def at_distance(rules: Rules, cluster_distance: float) -> Rules:
 
 
 def best_cluster(table: Sequence[Line]) -> float:
-    """The strictest distance that clusters as well as the best."""
-    best = max(line.f for line in table)
-    return min(line.distance for line in table if line.f >= best - AS_GOOD)
+    """The strictest distance that clusters as well as the best, and whose neighbours do: not the edge of a cliff."""
+    best = max(table, key=lambda line: line.f)
+    good = [line.f >= best.f - AS_GOOD for line in table]
+    safe = [line.distance for at, line in enumerate(table) if all(good[max(0, at - 1):at + 2])]
+    return min(safe, default=best.distance)
 
 
 def best_known(table: Sequence[Line]) -> float:
