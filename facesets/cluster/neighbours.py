@@ -13,7 +13,8 @@ from scipy.sparse.csgraph import connected_components
 from . import tiles
 
 PANEL, TILE = 2048, 2048    # a tile's int32 result fits a third-level cache; larger gained nothing
-STRIP = 256                 # rows of a tile whose hits are listed at once: at most 256 * 2048 pairs, 8 MB
+MANY = 1 << 19              # hits listed at once: 8 MB; a tile with more goes strip by strip
+STRIP = MANY // TILE        # rows of a strip
 PIVOTS = 1024
 
 
@@ -30,13 +31,12 @@ class Forest:
         self.parent[rows] = found
         return found
 
-    def unite(self, a: np.ndarray, b: np.ndarray) -> None:
-        """Make one set of the sets of the roots a[k] and b[k], for every k."""
-        nodes, where = np.unique(np.concatenate([a, b]), return_inverse=True)
-        links = coo_array((np.ones(len(a), bool), (where[:len(a)], where[len(a):])), shape=(len(nodes), len(nodes)))
+    def unite(self, nodes: np.ndarray, a: np.ndarray, b: np.ndarray) -> None:
+        """Make one set of the sets of the roots nodes[a[k]] and nodes[b[k]], for every k; `nodes` ascend."""
+        links = coo_array((np.ones(len(a), bool), (a, b)), shape=(len(nodes), len(nodes)))
         count, part = connected_components(links, directed=False)
         lowest = np.empty(count, np.int64)
-        lowest[part[::-1]] = nodes[::-1]        # nodes ascend, so the first of a part is written last
+        lowest[part[::-1]] = nodes[::-1]        # the first of a part is written last
         self.parent[nodes] = lowest[part]
 
 
@@ -56,22 +56,23 @@ class Search:
         if _one_set(self.forest.roots(left), self.forest.roots(right)):
             return
         reached = self.quick.reach(a, b, c, d)
-        for start in range(0, len(left), STRIP):
-            hits = np.flatnonzero(reached[start:start + STRIP].ravel())
+        step = STRIP if np.count_nonzero(reached) > MANY else len(left)
+        for start in range(0, len(left), step):
+            hits = np.flatnonzero(reached[start:start + step].ravel())
             if len(hits):
                 i, j = np.divmod(hits, len(right))
                 self._unite(left, right, i + start, j)
 
     def _unite(self, left: np.ndarray, right: np.ndarray, i: np.ndarray, j: np.ndarray) -> None:
         """Unite the sets of left[i[k]] and right[j[k]], for every k."""
-        left_roots, right_roots = self.forest.roots(left), self.forest.roots(right)
-        news = left_roots[i] != right_roots[j]
-        i, j = i[news], j[news]
-        if len(i) and not self.quick.exact:
-            sure = self._look_again(left, right, i, j)
-            i, j = i[sure], j[sure]
-        if len(i):
-            self.forest.unite(left_roots[i], right_roots[j])
+        roots = self.forest.roots(np.concatenate([left, right]))
+        nodes, node = np.unique(roots, return_inverse=True)
+        one, other = node[i], node[len(left) + j]
+        news = one != other
+        if news.any() and not self.quick.exact:
+            news[news] = self._look_again(left, right, i[news], j[news])
+        if news.any():
+            self.forest.unite(nodes, one[news], other[news])
 
     def _look_again(self, left: np.ndarray, right: np.ndarray, i: np.ndarray, j: np.ndarray) -> np.ndarray:
         """Which of the pairs (left[i], right[j]) reach `least` in float32."""
