@@ -158,9 +158,10 @@ class Client:
             response.close()
             try:
                 target = urllib.parse.urljoin(url, response.headers.get("Location", ""))
+                scheme, origin = _origin(target)
             except ValueError:
                 raise Transient("it redirects to nowhere") from None
-            if _origin(target)[1] != self._origin[1] or (self._origin[0] == "https" and _origin(target)[0] != "https"):
+            if origin != self._origin[1] or (self._origin[0] == "https" and scheme != "https"):
                 host = terminal.safe(urllib.parse.urlsplit(target).netloc, 80)
                 raise Transient(f"it redirects to {host or 'nowhere'}, where the key is not sent")
             url = target

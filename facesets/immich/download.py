@@ -23,6 +23,7 @@ from .client import Client, Transient
 RAW = {".3fr", ".ari", ".arw", ".cap", ".cin", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".fff", ".iiq", ".k25",
        ".kdc", ".mrw", ".nef", ".nrw", ".orf", ".ori", ".pef", ".psd", ".raf", ".raw", ".rw2", ".rwl", ".sr2", ".srf",
        ".srw", ".x3f"}
+LARGEST = 1 << 30       # bytes of a file whose size nobody says; the embed worker reads none half as large
 LONGEST_TAG = 60        # characters of an ETag that fit into a file name
 
 
@@ -91,7 +92,7 @@ def _fetch(client: Client, asset: Asset, folder: Path, route: str, source: str) 
         for chunk in _read(part):
             body.add(chunk)
     if part is None or body.length != expected:
-        part = _receive(client, route, part, tag, body, parts, stem)
+        part = _receive(client, route, part, tag, body, parts, stem, expected or LARGEST)
     sha1 = base64.b64encode(body.sha1.digest()).decode()
     if expected and body.length != expected:
         part.unlink()
@@ -110,8 +111,12 @@ def _fetch(client: Client, asset: Asset, folder: Path, route: str, source: str) 
     return Got(part, Photo(sha256, sha1, checksum, body.length, head, tail, source, place, str(folder)))
 
 
-def _receive(client: Client, route: str, part: Path | None, tag: str, body: _Body, parts: Path, stem: str) -> Path:
-    """Ask for what is missing, append it, and return the part, whose length is checked against what was promised."""
+def _receive(client: Client, route: str, part: Path | None, tag: str, body: _Body, parts: Path, stem: str,
+             most: int) -> Path:
+    """Ask for what is missing, append it, and return the part, whose length is checked against what was promised.
+
+    A body of more than `most` bytes ends there, or one that unpacks to anything could fill the disk.
+    """
     headers = {"Accept-Encoding": "identity"}
     if part is not None and body.length:
         headers |= {"Range": f"bytes={body.length}-", "If-Range": tag}
@@ -130,6 +135,9 @@ def _receive(client: Client, route: str, part: Path | None, tag: str, body: _Bod
                 file.write(chunk)
                 body.add(chunk)
                 client.count_bytes(len(chunk))
+                if body.length > most:
+                    part.unlink()
+                    raise Transient(f"wrong length: more than the {most} bytes that it should have")
     if total is not None and body.length != total:
         if body.length > total:
             part.unlink()
@@ -179,13 +187,14 @@ def _tag_of(name: str, stem: str) -> str:
 def _span(answer: requests.Response) -> tuple[int, int | None]:
     """Where the body starts in the file, and the length of the whole file where the answer tells."""
     if answer.status_code == 206:
-        match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", answer.headers.get("Content-Range", "").strip())
+        said = answer.headers.get("Content-Range", "").strip()
+        match = re.fullmatch(r"bytes ([0-9]{1,18})-[0-9]+/([0-9]{1,18}|\*)", said)
         if not match:
             raise Transient("a partial answer without saying which part")
         return int(match[1]), None if match[2] == "*" else int(match[2])
     length = answer.headers.get("Content-Length", "")
     encoded = answer.headers.get("Content-Encoding", "identity") != "identity"
-    return 0, int(length) if length.isdigit() and not encoded else None
+    return 0, int(length) if re.fullmatch("[0-9]{1,18}", length) and not encoded else None
 
 
 def _is_file(answer: requests.Response) -> None:
