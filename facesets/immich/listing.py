@@ -5,9 +5,10 @@ paging loses assets while the number of rows looks right. Here the next page beg
 inclusive, and ids are counted once; a date that fills a whole page is drained on its own. `gate.py` then proves it.
 """
 
+import bisect
 import datetime
 import re
-from collections.abc import Callable, Iterable, Mapping, Sized
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +21,7 @@ from .duplicates import is_content_checksum
 
 PAGE = 1000                     # the most that a search gives
 VISIBILITIES = ("timeline", "archive")      # hidden: parts of live photos; locked: closed to keys
-WINDOW = 700                    # assets per slice of a drained date; slices are guessed from a sample
+SLICE = 780                     # assets that a slice of one date aims at: it is guessed, and should fit into a page
 LARGEST = 1 << 50               # bytes of a file; what is said to be larger has no size
 TRIES = 12                      # of a page, without which nothing can be done: about three minutes
 ID = re.compile(r"[0-9A-Za-z-]{1,64}")
@@ -62,7 +63,7 @@ class Listing:
             if after and first < after:
                 raise Failure("the server sorts its search in an unknown way; is it really Immich?")
             if first == last:
-                self._drain(scope, last, keep)
+                self._drain(scope, last, items, keep)
                 last = _next_millisecond(last)
             after = last
 
@@ -94,54 +95,67 @@ class Listing:
                 return True
         return False
 
-    def _drain(self, scope: Item, moment: str, keep: Callable[[list[Any]], None]) -> None:
-        """Every asset of one date, which has more of them than a page."""
+    def _drain(self, scope: Item, moment: str, first: list[Any], keep: Callable[[list[Any]], None]) -> None:
+        """Every asset of one date that has more of them than the page `first`.
+
+        They were uploaded, or last changed, at different times: slices of those times that fit into a page lose
+        nothing. Where all times are equal too, pages of several sizes show most of them, and the gate finds the rest.
+        """
         window = {**scope, "takenAfter": moment, "takenBefore": _next_millisecond(moment)}
-        found: dict[str, tuple[str, str]] = {}      # id -> when it was created and updated
+        for field in ("updated", "created"):
+            times = sorted(item.get(f"{field}At") or "" for item in first)
+            if times[0] and len(set(times)) > len(times) // 4:
+                self._slices(window, field, times, keep)
+                return
+        self._shuffled(window, keep)
 
-        def add(items: list[Any]) -> int:
+    def _slices(self, window: Item, field: str, known: list[str], keep: Callable[[list[Any]], None]) -> None:
+        """Walk `window` in slices of another date, each as wide as the `known` dates, a sample, let one guess."""
+        low, factor, passed, seen = "", 2.0, 0, 0       # factor: how many there are for each known one
+        while True:
+            ahead = bisect.bisect_left(known, low)
+            place = ahead + int(SLICE / factor)
+            high = known[place] if place < len(known) else ""
+            limits = {f"{field}After": low} if low else {}
+            if high:
+                limits[f"{field}Before"] = _next_millisecond(high)
+            items, more = self.page({**window, **limits})
             keep(items)
-            before = len(found)
-            found.update({item["id"]: (item.get("createdAt", ""), item.get("updatedAt", "")) for item in items})
-            return len(found) - before
+            inside = (bisect.bisect_right(known, high) if high else len(known)) - ahead
+            if more and inside > 1 and (not high or high > known[ahead]):
+                factor = max(1.2 * factor, 1.1 * PAGE / inside)
+            elif more and not high and max(item[f"{field}At"] for item in items) > max(low, *known[-1:]):
+                known = sorted(item[f"{field}At"] for item in items)        # the sample is used up: take another
+                factor, passed, seen = 2.0, 0, 0
+            else:
+                if more:
+                    self._shuffled({**window, **limits}, keep)
+                if not high:
+                    return
+                passed, seen = passed + inside, seen + len(items)
+                factor = max(0.1, seen / max(1, passed))
+                low = _next_millisecond(high)
 
-        total = self._pages(window, found, add)
-        if len(found) < total:
-            self._slices(window, found, total, add)
+    def _shuffled(self, window: Item, keep: Callable[[list[Any]], None]) -> None:
+        """Page `window` by offset, in page sizes that each shuffle equal dates anew, until nothing is missing."""
+        found: set[str] = set()
+        total, number, more = 0, 1, True
+        while more:
+            items, more = self.page({**window, "page": number})
+            keep(items)
+            total, number = total + len(items), number + 1
+            found.update(item["id"] for item in items)
         size, idle = PAGE - 1, 0
         while len(found) < total and idle < 3 and size > PAGE - 1 - max(12, total // 300):
-            pages = -(-total // size)       # another size shuffles equal dates anew
-            for number in range(1, pages + 1):
-                fresh = add(self.page({**window, "size": size, "page": number})[0])
-                idle = idle + 1 if fresh < 5 else 0
+            for number in range(1, -(-total // size) + 1):
+                items, _ = self.page({**window, "size": size, "page": number})
+                keep(items)
+                before = len(found)
+                found.update(item["id"] for item in items)
+                idle = idle + 1 if len(found) - before < 5 else 0
                 if len(found) >= total or idle >= 3:
                     break
             size -= 1
-
-    def _slices(self, window: Item, found: Mapping[str, tuple[str, str]], total: int,
-                add: Callable[[list[Any]], int]) -> None:
-        """Cut a date by when its assets were uploaded or last changed, where these differ."""
-        for place, field in ((0, "created"), (1, "updated")):
-            times = sorted(times[place] for times in found.values())
-            if len(set(times)) < len(times) // 4:
-                continue
-            step = max(1, WINDOW * len(times) // total)
-            edges = [*times[step::step]]
-            for low, high in zip(["", *edges], [*edges, ""], strict=True):
-                limits = {**({f"{field}After": low} if low else {}), **({f"{field}Before": high} if high else {})}
-                self._pages({**window, **limits}, found, add)
-            return
-
-    def _pages(self, fields: Item, found: Sized, add: Callable[[list[Any]], int]) -> int:
-        """Every page of a search by offset; how many items they had. Some come twice, but not for ever."""
-        total, number, more = 0, 1, True
-        while more:
-            items, more = self.page({**fields, "page": number})
-            total, number, more = total + len(items), number + 1, more and bool(items)
-            add(items)
-            if total > 3 * len(found) + 10 * PAGE:
-                raise Failure("the server's search has no end; is it really Immich?")
-        return total
 
 
 def fields(visibility: str, kind: str = "IMAGE") -> dict[str, Any]:
