@@ -55,7 +55,8 @@ def rules_for(settings: config.Clustering, model: cache.Model) -> Rules:
                  photo_penalty=settings.photo_penalty, photo_veto=settings.photo_veto,
                  min_faces=settings.min_faces, min_photos=settings.min_photos,
                  spread=known - settings.spread_closer, near_duplicate=settings.near_duplicate,
-                 min_score=settings.min_score, min_short=settings.min_short)
+                 min_score=settings.min_score, min_short=settings.min_short,
+                 min_blur=settings.min_blur)
 
 
 def known_identities(library: Library) -> list[Known]:

@@ -115,6 +115,8 @@ class Clustering:
     near_duplicate: float = setting(0.95, "cosine from which on two faces show one moment; the better one stays")
     min_score: float = setting(0.5, "detector's certainty of a face that may form an identity, 0..1")
     min_short: int = setting(40, "pixels of the shorter side of such a face; a tiny one glues people together")
+    min_blur: float = setting(20.0, "variance of the Laplacian of such a face; below it hardly one of 1,680 labelled "
+                                    "faces had a name")
 
 
 @dataclass(frozen=True)

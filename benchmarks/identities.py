@@ -100,7 +100,7 @@ def embedded(pack: str, keep: Path) -> cache.Cache:
     for column, field in enumerate(("photo", "box", "det_score", "landmarks")):
         faces[field] = [face[column] for face in found]
     faces["face_short"] = (faces["box"][:, 2:] - faces["box"][:, :2]).min(axis=1)
-    faces["quality"] = faces["det_score"]
+    faces["quality"], faces["blur"] = faces["det_score"], 99    # no pipeline here: not looked at
     raw = np.array([face[4] for face in found], np.float32)
     norms = np.linalg.norm(raw, axis=1)
     made = cache.Cache(analyser.model, photos, faces, raw / norms[:, None], norms)

@@ -42,7 +42,7 @@ def cache_of(rows: np.ndarray, photos: Sequence[int] | None = None, names: Seque
     faces["photo"] = [distinct.index(photo) for photo in photos]
     place = np.array([sum(photos[i] == photo for i in range(row)) for row, photo in enumerate(photos)]) * 200
     faces["box"] = np.stack([place, place * 0, place + 100, place * 0 + 100], axis=1)
-    faces["det_score"], faces["face_short"], faces["quality"] = 0.9, 100, 0.5
+    faces["det_score"], faces["face_short"], faces["blur"], faces["quality"] = 0.9, 100, 99, 0.5
     for name, values in columns.items():
         faces[name] = values
     return cache.Cache(MODEL, [cache.Photo(f"/p/{photo}.jpg", f"{photo:064x}", "faces") for photo in distinct], faces,
@@ -125,8 +125,9 @@ def test_a_mirror_or_a_collage_does_not_split_a_person() -> None:
 
 
 def test_gates_reject_with_a_reason_before_clustering() -> None:
-    made = propose(cache_of(person(1, 9), face_short=[39] + [80] * 8, det_score=[0.9, 0.3] + [0.9] * 7))
-    assert sorted(face.reason for face in made.rejected) == ["the detector is not sure of it", "too small"]
+    made = propose(cache_of(person(1, 9), face_short=[39] + [80] * 8, det_score=[0.9, 0.3] + [0.9] * 7,
+                            blur=[99] * 8 + [19]))
+    assert sorted(face.reason for face in made.rejected) == ["blurred", "the detector is not sure of it", "too small"]
     faces = cache_of(person(1, 8), photos=[0, 0, 1, 2, 3, 4, 5, 6])
     faces.faces["box"][1] = faces.faces["box"][0] + 5
     assert [face.reason for face in propose(faces).rejected] == ["the same face, detected twice"]

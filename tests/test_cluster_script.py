@@ -30,7 +30,7 @@ def made_up_cache(path: Path, sizes: tuple[int, ...] = (9, 7, 4, 1)) -> None:
     rows = centres[who] + 0.1 * rng.standard_normal((len(who), 32))
     rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
     faces = np.zeros(len(who), cache.FACE)
-    faces["photo"], faces["det_score"], faces["face_short"] = np.arange(len(who)), 0.9, 120
+    faces["photo"], faces["det_score"], faces["face_short"], faces["blur"] = np.arange(len(who)), 0.9, 120, 99
     faces["box"] = [0, 0, 120, 120]
     photos = [cache.Photo(f"/nowhere/{number}.jpg", f"{number:064x}", "faces") for number in range(len(who))]
     names = [cache.Person(str(person), "\x1b[2JEva" if person == 0 else "") for person in who]
@@ -102,7 +102,7 @@ def test_real_people_become_facesets_once(shared: Path, tmp_path: Path, capfd: p
     faces = np.zeros(len(found), cache.FACE)
     faces["photo"], faces["box"], faces["det_score"], faces["landmarks"] = (
         [face[column] for face in found] for column in range(4))
-    faces["face_short"] = (faces["box"][:, 2:] - faces["box"][:, :2]).min(axis=1)
+    faces["face_short"], faces["blur"] = (faces["box"][:, 2:] - faces["box"][:, :2]).min(axis=1), 99
     raw = np.array([face[4] for face in found], np.float32)
     norms = np.linalg.norm(raw, axis=1)
     cache.write(tmp_path / "work" / "cache" / "immich_eva.npz",

@@ -21,7 +21,6 @@ class Rules:
     min_thin: int = 3                   # fewer faces than this are nobody in particular, not a thin faceset
     spread: float = 0.40                # mean cos-dist to the centroid that a faceset may have
     near_duplicate: float = 0.95        # similarity from which on two faces show one moment
-    min_score: float = 0.5
+    min_score: float = 0.5              # the detector's, 0..1
     min_short: float = 40.0             # pixels
-    min_blur: float = 0.0
-    min_quality: float = 0.0
+    min_blur: float = 20.0              # variance of the Laplacian; larger is sharper
