@@ -85,22 +85,34 @@ def test_the_drivers_status_is_the_workers(machine: Machine, code: int, status: 
     assert "clustered" not in run.stderr and not machine.cache_path.exists()
 
 
+def wait_for(machine: Machine, run: "subprocess.Popen[str]", name: str) -> Path:
+    """The folder of the parts on the Windows side, once the worker has put the file `name` there."""
+    parts = machine.there / "immich_peter.npz.parts"
+    while not (parts / name).exists():
+        assert run.poll() is None
+        time.sleep(0.05)
+    return parts
+
+
 def test_two_runs_at_once_the_second_is_refused_with_the_name_of_the_first(machine: Machine) -> None:
-    machine.stage("face", "slow", "slow", "slow", "slow", "slow", "slow")
+    machine.stage("face", "hold", "face")
     with machine.started("peter") as first:
+        parts = wait_for(machine, first, "holding")
         second = machine.run("peter")
+        (parts / "release").touch()
         assert second.returncode == 2 and "finalize_immich.sh peter (process" in second.stderr, second.stderr
         first.communicate()
         assert first.returncode == 0
-    assert machine.worked_on() == 7
+    assert machine.worked_on() == 3
 
 
 def test_a_worker_that_outlives_a_killed_driver_is_not_doubled(machine: Machine) -> None:
-    machine.stage("face", "long", "face")
+    machine.stage("face", "hold", "face")
     with machine.started("peter") as run:
-        time.sleep(0.5)                         # it is at its long photo now, and says nothing that would break a pipe
+        parts = wait_for(machine, run, "holding")
         os.killpg(run.pid, signal.SIGKILL)      # Windows' program lives on, and holds nothing of ours
     second = machine.run("peter")
+    (parts / "release").touch()
     assert second.returncode == 2 and "embed_worker.py (process" in second.stderr, second.stderr
     last = machine.run_to_the_end("peter")
     assert last.returncode == 0, last.stderr
@@ -110,9 +122,7 @@ def test_a_worker_that_outlives_a_killed_driver_is_not_doubled(machine: Machine)
 def test_ctrl_c_pauses_it_even_where_windows_ends_the_worker_hard(machine: Machine) -> None:
     machine.stage("face", "sigint", "face")     # the stub worker ends with Windows' 0xC000013A then, not with our 2
     with machine.started("peter") as run:
-        while not (machine.there / "immich_peter.npz.parts" / "interrupted").exists():
-            assert run.poll() is None
-            time.sleep(0.05)
+        wait_for(machine, run, "interrupted")
         os.killpg(run.pid, signal.SIGINT)
         assert run.stderr is not None
         words = run.stderr.read()

@@ -1,6 +1,7 @@
 """A worker without models: the bytes of a photo say what becomes of it.
 
-    face ...    one face            noface ...      none            slow ...    a face, after 0.5 s (long: 8 s)
+    face ...    one face            noface ...      none            slow ...    a face, after half a second
+    hold ...    a face, once the file `release` lies among the parts; `holding` says that it waits
     sigint ...  waits for Ctrl-C, the first time only, and ends as a Windows program without a handler does
     exit N ...  status N            kill ...        SIGKILL, the first time only; a face the second
 """
@@ -35,7 +36,11 @@ def outcome(entry: handoff.Entry, parts: Path) -> str:
         signal.signal(signal.SIGINT, lambda *_: os._exit(0xC000013A & 0xFF))
         files.write_bytes(parts / "interrupted", b"")
         time.sleep(30)
-    time.sleep({"slow": 0.5, "long": 8.0}.get(word, 0.0))
+    if word == "hold":
+        files.write_bytes(parts / "holding", b"")
+        while not (parts / "release").exists():
+            time.sleep(0.05)
+    time.sleep(0.5 if word == "slow" else 0.0)
     return "noface" if word == "noface" else "faces"
 
 
