@@ -45,6 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     terminal.stop_on_terminate()
     user_dir = where.user_dir(args.user)
     with files.only_one(user_dir / "stage.lock", f"immich_stage.py --user {args.user}"):
+        terminal.keep_log(user_dir / "stage.log", f"immich_stage.py --user {args.user}")
         state = State(user_dir / "state.db")
         try:
             with connected(server, staging, args) as (client, key):

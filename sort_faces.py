@@ -36,6 +36,7 @@ def embed(job: Job) -> int:
         shas = {entry.sha256 for entry in own.queue(job.args.folders).entries}
         new = len(shas - cache.processed(job.own_cache))
         return job.tell({"photos": len(shas), "new": new}, [f"{len(shas)} photos, {new} of them new"])
+    terminal.keep_log(job.paths.data_root / "embed.log", "sort_faces.py embed")
     summary = embedded(job, job.args.folders, job.args.retry_errors)
     embed_worker.show(summary, job.own_cache, job.args.json)
     return PAUSED if summary.paused else OK

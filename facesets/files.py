@@ -24,6 +24,7 @@ FILE_MODE = 0o600       # faces are biometric data: the owner's eyes only
 FOLDER_MODE = 0o700
 CHUNK = 1 << 20         # bytes per read while hashing: large enough to be disk-bound, small enough for any memory
 HELD = 6                # tries, half a second apart, to replace a file that another program has open
+LONGEST_LOG = 4 << 20   # bytes; a run writes some 100 lines
 JSON_LIMIT = 1 << 30    # bytes; a larger JSON file is not one of ours
 
 
@@ -67,6 +68,14 @@ def _replace(source: Path, target: Path) -> None:
         except PermissionError:
             time.sleep(0.5)
     os.replace(source, target)
+
+
+def open_log(path: Path) -> IO[bytes]:
+    """A private file to append to, unbuffered; one that has grown too long becomes <name>.1 first."""
+    private_folder(path.parent)
+    if path.exists() and path.stat().st_size > LONGEST_LOG:
+        os.replace(path, path.with_name(path.name + ".1"))
+    return open(os.open(path, os.O_CREAT | os.O_APPEND | os.O_WRONLY, FILE_MODE), "ab", buffering=0)
 
 
 def sync_folder(path: Path) -> None:

@@ -20,7 +20,6 @@ from typing import IO
 from . import files, terminal
 from .errors import PAUSED
 
-LONGEST_LOG = 4 << 20       # bytes; a run writes some 100 lines. A longer log becomes <name>.1 before the run
 BAR_EVERY = 60.0            # seconds between two states of a bar in the log
 
 
@@ -45,10 +44,7 @@ class Lines:
 
 def follow(command: Sequence[str], log: Path, screen: IO[bytes], live: bool, bar_every: float = BAR_EVERY) -> int:
     """Run `command`, its output to `screen` (as it comes if `live`, else line by line) and to `log`."""
-    files.private_folder(log.parent)
-    if log.exists() and log.stat().st_size > LONGEST_LOG:
-        os.replace(log, log.with_name(log.name + ".1"))
-    with open(os.open(log, os.O_CREAT | os.O_APPEND | os.O_WRONLY, files.FILE_MODE), "ab", buffering=0) as kept:
+    with files.open_log(log) as kept:
         def keep(line: str) -> None:
             data = (line + "\n").encode()
             kept.write(data)

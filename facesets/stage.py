@@ -141,14 +141,20 @@ class Stage:
         """Do `work` for every asset of this outcome, one part after the other."""
         total = self.state.counts().get(outcome, 0)
         with terminal.progress(total, what, what) as bar:
+            self._bar = bar
+
+            def advance() -> None:
+                bar.update()
+                bar.show(MB=self.client.counts.bytes >> 20)
+
             def finished(finish: workers.Finish, asset: Asset) -> None:
                 self._attempt(lambda _: finish(), asset)
-                bar.update()
+                advance()
 
             def step(asset: Asset) -> workers.Finish | None:
                 found = self._attempt(work, asset)
                 if found is None:
-                    bar.update()
+                    advance()
                 return partial(finished, found, asset) if callable(found) else None
 
             def source() -> Any:
@@ -166,6 +172,7 @@ class Stage:
             return result
         except Transient as error:
             self.state.settle(asset.id, "error", str(error))
+            self._bar.count(left_for_later=1)
             # Damaged files of earlier runs fail again and mean nothing; many new ones in a row do.
             self._failed += asset.tries == 0
             if self._failed >= FRUITLESS:
@@ -173,6 +180,7 @@ class Stage:
                              "is the disk of its photos mounted?") from None
         except Rejected as error:
             self.state.settle(asset.id, "rejected", str(error))
+            self._bar.count(refused=1)
         except OSError as error:
             raise Paused(f"{self.options.photos}: {error.strerror or error}; make room or mend it") from None
         return None

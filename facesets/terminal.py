@@ -1,21 +1,25 @@
 """What a person sees: safe text, a progress bar, one-line errors, exit statuses."""
 
 import argparse
+import contextlib
 import functools
 import os
 import signal
 import sys
+import time
 import traceback
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import IO, Any, NoReturn
 
 from tqdm import tqdm
 
-from . import errors
+from . import errors, files
 
 LONGEST = 300   # characters of one foreign string on a terminal; more is noise
+_kept: IO[bytes] | None = None      # the log of this process, if it keeps one
 FORBIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})   # Unicode categories that steer or break a line
 
 
@@ -26,15 +30,69 @@ def safe(text: object, longest: int = LONGEST) -> str:
 
 
 def say(message: str) -> None:
-    """One line for the person, on stderr, so that stdout stays for results."""
+    """One line for the person, on stderr, so that stdout stays for results; and in the log, if there is one."""
     tqdm.write(message, file=sys.stderr)
+    _log(message)
 
 
-def progress(total: int | None, what: str, unit: str, **options: Any) -> "tqdm[NoReturn]":
+def keep_log(path: Path, command: str) -> None:
+    """From now on, what is said and how every bar ended is kept in `path`, below the command that is run."""
+    global _kept
+    if _kept is not None:
+        _kept.close()
+    _kept = files.open_log(path)
+    _log(command)
+
+
+def _log(message: str) -> None:
+    if _kept is not None:
+        with contextlib.suppress(OSError):      # a full disk is the work's to tell, not the log's
+            _kept.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {message}\n".encode("utf-8", "replace"))
+
+
+class Bar(tqdm):
+    """A progress bar that counts more than steps, and tells the log how it ended."""
+
+    def __init__(self, what: str, unit: str, total: int | None, **options: Any) -> None:
+        self.what, self.unit_name, self.wanted = what, unit, total
+        self.steps, self.counters, self.began = 0, Counter[str](), time.monotonic()
+        super().__init__(total=total, desc=what, unit=f" {unit}", **options)
+
+    def update(self, n: float | None = 1) -> bool | None:
+        self.steps += int(n or 0)
+        return super().update(n)
+
+    def count(self, **more: int) -> None:
+        """Add to the counters that are shown behind the bar: bar.count(faces=3)."""
+        self.counters.update(more)
+        if not self.disable:
+            self.set_postfix_str(self._counted(), refresh=False)
+
+    def show(self, **values: int) -> None:
+        """Set counters to what was counted elsewhere: bar.show(MB=12)."""
+        for name, value in values.items():
+            self.counters[name] = value
+        self.count()
+
+    def close(self) -> None:
+        if self.began and self.steps:
+            of = f" of {self.wanted:,}" if self.wanted and self.wanted != self.steps else ""
+            seconds = time.monotonic() - self.began
+            counted = f"; {self._counted()}" if self.counters else ""
+            _log(f"{self.what}: {self.steps:,}{of} {self.unit_name} in {seconds:.0f} s "
+                 f"({self.steps / max(seconds, 1e-9):.1f}/s){counted}")
+        self.began = 0.0
+        super().close()
+
+    def _counted(self) -> str:
+        now = list(self.counters.items())       # other threads count meanwhile
+        return ", ".join(f"{number:,} {name.replace('_', ' ')}" for name, number in now if number)
+
+
+def progress(total: int | None, what: str, unit: str) -> Bar:
     """A bar with rate and ETA on stderr; none where stderr is no terminal, unless FACESETS_PROGRESS asks for it."""
     hidden = False if os.environ.get("FACESETS_PROGRESS") else None     # facesets.follow reads it through a pipe
-    return tqdm(total=total, desc=what, unit=f" {unit}", file=sys.stderr, disable=hidden, dynamic_ncols=True,
-                smoothing=0.05, mininterval=0.2, **options)
+    return Bar(what, unit, total, file=sys.stderr, disable=hidden, dynamic_ncols=True, smoothing=0.05, mininterval=0.2)
 
 
 class Parser(argparse.ArgumentParser):

@@ -90,6 +90,7 @@ def _embed(todo: Sequence[handoff.Entry], user: str, analyser: "Analyser", parts
             for outcome in arriving:
                 batch.append(outcome)
                 _count(outcome, summary, reasons)
+                bar.show(faces=summary.faces, unreadable=summary.errors)
                 bar.update()
                 if len(batch) >= options.save_photos or time.monotonic() - saved > SAVE_SECONDS:
                     parts.add(lanes.as_cache(batch, analyser.model))
