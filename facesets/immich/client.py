@@ -221,6 +221,7 @@ class Client:
             session.mount("https://", requests.adapters.HTTPAdapter(pool_connections=1, pool_maxsize=1))
             session.mount("http://", requests.adapters.HTTPAdapter(pool_connections=1, pool_maxsize=1))
             session.auth = _no_netrc
+            session.get_redirect_target = _no_redirect      # type: ignore[assignment]
             session.headers.update({"User-Agent": "face-sets", self.access.header[0]: self.access.header[1]})
             self._local.session = session
         elif now - self._local.used > IDLE:
@@ -251,6 +252,10 @@ class Client:
 def _no_netrc(request: requests.PreparedRequest) -> requests.PreparedRequest:
     """An auth that adds nothing, so that requests does not add what ~/.netrc says."""
     return request
+
+
+def _no_redirect(response: requests.Response) -> None:
+    """`open` follows redirects; requests would parse the address all the same, and raise where it is none."""
 
 
 def _origin(url: str) -> tuple[str, str]:
