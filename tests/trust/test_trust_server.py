@@ -238,7 +238,8 @@ def test_hostile_photos_are_staged_or_left_and_nothing_is_drawn_from_them(lab, t
     """What the stage reads of a photo is its header."""
     photos = {"huge.png": png(30_000, 30_000), "evil.svg": b"<svg><image href='file:///etc/passwd'/></svg>",
               "script.eps": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n(x) (w) file\n",
-              "empty.jpg": b"\xff\xd8", "dots.gif": b"GIF89a\xff\xff\xff\xff\0\0\0", "heif.heic": b"\0\0\0\x18ftypheic" + bytes(40)}
+              "empty.jpg": b"\xff\xd8", "dots.gif": b"GIF89a\xff\xff\xff\xff\0\0\0",
+              "heif.heic": b"\0\0\0\x18ftypheic" + bytes(40)}
     for name, content in photos.items():
         asset = lab.server.add_asset(lab.user, content, name=name, taken="2022-01-01", width=4000, height=4000)
         lab.server.library.add_face(asset, lab.server.face((9, 9, 300, 300), 400, 400))
