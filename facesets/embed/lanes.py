@@ -69,7 +69,7 @@ def outcomes(entries: Sequence[Entry], analyser: Analyser, lanes: int = 0, user:
             ready.put(error)
 
     cv2.setNumThreads(1)    # a lane is one thread; OpenCV's own would compete with the other lanes
-    _keep_large_buffers()
+    keep_large_buffers()
     threads = [threading.Thread(target=work, name=f"lane {number}", daemon=True) for number in range(lanes)]
     for thread in threads:
         thread.start()
@@ -90,7 +90,7 @@ def default_lanes(provider: str) -> int:
     return cores if provider in providers.ON_CPU else cores + 2
 
 
-def _keep_large_buffers() -> None:
+def keep_large_buffers() -> None:
     """Let one photo's memory serve the next. Takes a sixth off the CPU time of a 12-megapixel photo.
 
     glibc gives every block over 32 MB back to the kernel, which then clears 36 MB page by page for the next photo; so:
