@@ -135,6 +135,9 @@ finalize() {                            # user, side asked for, dry-run prefix (
     say "embedding on the $side side: $why"
     if [[ $side == windows ]]; then embed_on_windows; else embed_here; fi
     $run "$python" -m facesets.follow "$log" "$python" "$here/cluster_immich.py" --user "$user" || ended "clustering" $?
+    if [[ -n $run || -d $FACESETS_LIBRARY ]]; then
+        $run "$python" -m facesets.follow "$log" "$python" "$here/sort_faces.py" report || ended "the report" $?
+    fi
     say "facesets: $FACESETS_LIBRARY"
 }
 
