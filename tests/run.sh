@@ -11,4 +11,4 @@ if ! cmp -s tests/requirements.txt .venv/tests-requirements.txt; then
 fi
 "$python" -m ruff check .
 "$python" -m mypy
-exec "$python" -m pytest -q -n "${TEST_PROCESSES:-2}" --dist worksteal "$@"
+exec "$python" -m pytest -q -n "${TEST_PROCESSES:-2}" --dist loadfile "$@"

@@ -8,6 +8,7 @@ import http.server
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -62,7 +63,14 @@ def test_every_one_of_the_five_becomes_one_faceset(demo: tuple[Path, str], rows:
         looked_at += bool(named)
         assert not named or set.intersection(*named), folder      # somebody is in all of these photos
         assert len(list(folder.glob("[0-9]*.png"))) >= 6 and str(folder) in said
-    assert looked_at == 4       # the fifth came from the hand-sorted folder
+    assert looked_at == 5       # the known one, from the hand-sorted folder, was extended
+
+
+def test_the_demo_ends_as_the_readme_shows(demo: tuple[Path, str], checkout: Path) -> None:
+    readme = (checkout / "README.md").read_text(encoding="utf-8")
+    shown = re.findall(r"^    (faceset_\d+ .*)$", readme, re.MULTILINE)
+    printed = [line.rstrip() for line in re.findall(r"(faceset_\d+  \d+ faces.*)", demo[1])]
+    assert shown and printed == shown
 
 
 def test_a_second_run_finds_nothing_to_do(demo: tuple[Path, str], checkout: Path) -> None:

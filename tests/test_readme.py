@@ -1,0 +1,74 @@
+"""The README tells the truth: every command in it is run here, and every path in it exists."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+
+import pytest
+
+from facesets.demo import sample_library
+from facesets.demo.server import ImmichServer
+from facesets.embed import packs
+
+
+@pytest.fixture(scope="module")
+def readme(checkout):
+    return (checkout / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def commands(readme):
+    """The indented lines that a shell would run, without their comments."""
+    lines = [line.strip() for line in readme.splitlines() if re.match(r"    (bash|python|source|export) ", line)]
+    return [shlex.join(shlex.split(line, comments=True)) for line in lines]
+
+
+@pytest.fixture(scope="module")
+def operator(tmp_path_factory):
+    """A shell's environment beside a server with peter's photos, the small free model chosen in the settings."""
+    root = tmp_path_factory.mktemp("operator")
+    pack = packs.open_pack("opencv_zoo", root / "models")
+    sample_library.build(root / "sample", pack.detector.path, root / "archive")
+    with ImmichServer() as server:
+        key = sample_library.serve(root / "sample", server)
+        own = {name: value for name, value in os.environ.items() if not name.startswith(("FACESETS_", "IMMICH_"))}
+        yield {**own, "IMMICH_URL": server.url, "IMMICH_API_KEY": key, "FACESETS_DATA_ROOT": str(root / "work"),
+               "FACESETS_LIBRARY": str(root / "library"), "FACESETS_MODELS_DIR": str(root / "models"),
+               "FACESETS_MODEL": "opencv_zoo", "PATH": f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}"}
+
+
+def shell(command, checkout, environment):
+    run = subprocess.run(["bash", "-c", command], cwd=checkout, env=environment, capture_output=True, text=True)
+    assert run.returncode == 0, f"{command} ended with {run.returncode}: {run.stderr[-2000:]}"
+    assert "Traceback" not in run.stderr
+    return run.stdout + run.stderr
+
+
+def test_the_commands_of_an_operator_work_in_the_order_of_the_readme(commands, checkout, operator):
+    """All but the demo and the tests themselves; the server and the key are those of the local server."""
+    done = []
+    for command in commands:
+        if command.startswith(("export IMMICH_URL", "bash tests/run.sh")) or "--demo" in command:
+            continue
+        if "--setup" in command and not os.path.isdir(checkout / ".venv"):
+            continue    # a virtual environment of another name is at work
+        done.append(shell(command, checkout, operator))
+    assert len(done) >= 7
+    library = operator["FACESETS_LIBRARY"]
+    assert len([name for name in os.listdir(library) if name.startswith("faceset_")]) >= 4
+    assert os.path.isfile(os.path.join(library, "index.html"))
+
+
+def test_every_path_in_the_readme_exists(readme, checkout):
+    linked = re.findall(r"\]\(([^)#]+)\)", readme) + re.findall(r"`((?:facesets|tests|docs)/[\w/.]+)`", readme)
+    local = [path for path in linked if not path.startswith("http")]
+    assert local and not [path for path in local if not (checkout / path).exists()]
+
+
+def test_every_top_level_script_is_in_the_readme_and_has_its_manual(readme, checkout):
+    for script in ("immich_stage.py", "embed_worker.py", "cluster_immich.py", "sort_faces.py", "config.py"):
+        assert script in readme
+        run = subprocess.run([sys.executable, checkout / script, "--help"], capture_output=True, text=True)
+        assert run.returncode == 0 and "Exit" in run.stdout
