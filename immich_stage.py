@@ -128,10 +128,10 @@ def connected(server: config.Server, staging: config.Staging, args: argparse.Nam
         preflight.logout(made)
 
 
-def probe(client: Client) -> str:
+def probe(client: Client, route: str) -> str:
     """Why the server cannot be asked, "" if it can."""
     try:
-        client.json_once("GET", "/users/me")
+        client.json_once("GET", route)
     except Transient as error:
         return str(error)
     return ""
@@ -140,10 +140,12 @@ def probe(client: Client) -> str:
 def stage_user(client: Client, key: bool, state: State, options: Options, args: argparse.Namespace) -> int:
     """Run the stage, and hand over and sum up what is there, however it ended."""
     started = time.monotonic()
+    if args.wait_for_server:
+        client.breaker.probe = partial(probe, client, "/server/ping")
     server = preflight.check(client, key=key)
     preflight.is_user(server, options.user, options.queue.parent.parent / "users.json", state.meta("owner"))
     state.set_meta("owner", server.owner)
-    client.breaker.probe = partial(probe, client)
+    client.breaker.probe = partial(probe, client, "/users/me")
     stage = Stage(client, state, server, options)
     ended: BaseException | None = None
     try:

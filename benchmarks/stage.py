@@ -153,7 +153,7 @@ def compare(args: argparse.Namespace, root: Path) -> int:
     new = timed(stage, environment)
     rows.append(("stage", new, report()))
     rows.append(("stage again, unchanged", timed(stage, environment), report()))
-    print("| | images seen | photos | requests | MB sent by the server | seconds | own CPU s | CPU ms an asset | peak MB "
+    print("| | images seen | photos | requests | MB sent | seconds | own CPU s | CPU ms an asset | peak MB "
           "| downloads in flight |\n|---|---|---|---|---|---|---|---|---|---|")
     for name, run, server_saw in rows:
         asked = server_saw["requests"] or run.get("requests", 0)

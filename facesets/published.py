@@ -19,14 +19,18 @@ def check_photos(state: State, folder: Path) -> None:
     count = state.all("SELECT COUNT(*) FROM photos")[0][0]
     if not count:
         return
-    here = {f"{sub.name}/{name}" for sub in folder.iterdir() if len(sub.name) == 2 for name in os.listdir(sub)} \
-        if folder.is_dir() else set()
-    gone = [sha256 for sha256, path in state.all("SELECT sha256, path FROM photos") if path not in here]
+    folders = [sub for sub in folder.iterdir() if len(sub.name) == 2] if folder.is_dir() else []
+    here = {f"{sub.name}/{name}" for sub in folders for name in os.listdir(sub)}
+    by_hash = {path[:19]: path for path in here}        # "ab/" and the sixteen digits that begin every name
+    missing = [(by_hash.get(path[:19], ""), sha256) for sha256, path in state.all("SELECT sha256, path FROM photos")
+               if path not in here]
+    gone = [(sha256,) for found, sha256 in missing if not found]
     if len(gone) == count:
         raise Failure(f"none of the {count} staged photos is below {folder}; is the share mounted, is STAGE_DIR right? "
                       f"(to stage all of them again, move {state.path} aside)")
     with state.writing() as db:
-        db.executemany("DELETE FROM photos WHERE sha256 = ?", ((sha256,) for sha256 in gone))
+        db.executemany("UPDATE photos SET path = ? WHERE sha256 = ?", (pair for pair in missing if pair[0]))
+        db.executemany("DELETE FROM photos WHERE sha256 = ?", gone)
         db.execute("UPDATE photos SET folder = ?", (str(folder),))
     if gone:
         terminal.say(f"{len(gone)} staged photos are gone from {folder}; they are fetched again")

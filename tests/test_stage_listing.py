@@ -166,6 +166,18 @@ def test_assets_that_come_and_go_during_the_run_are_counted_as_the_server_does_i
         assert seen(lab) == set(library.assets)
 
 
+def test_many_assets_without_an_exif_row_are_fetched_by_their_month(tmp_path):
+    def fill(lab: Lab) -> None:
+        bulk(lab, 30, taken="2021-12-31T23:30:00", local="2022-01-01T00:30:00", exif=None)
+        bulk(lab, 30, taken="2022-01-15T00:00:00", exif=None, visibility="archive")
+        bulk(lab, 50)
+    with laboratory(tmp_path, fill=fill) as lab:
+        run = lab.stage("--dry-run")
+        assert run.summary["gate_held"] and run.summary["gate_fetched"] == 60
+        assert seen(lab) == set(lab.server.library.assets)
+        assert run.summary["requests_before_downloads"] <= 1 + 20
+
+
 def test_what_the_gate_cannot_fetch_is_named(tmp_path):
     """The timeline counts an asset that no search shows."""
     with laboratory(tmp_path, fill=lambda lab: lab.add(3)) as lab:

@@ -157,6 +157,43 @@ def test_names_of_the_server_never_leave_the_photo_folder_nor_collide(tmp_path):
             assert path.stat().st_mode & 0o077 == 0, path
 
 
+def test_photos_on_a_share_have_the_path_that_windows_sees(tmp_path):
+    with laboratory(tmp_path, fill=lambda lab: lab.add(2)) as lab:
+        lab.extra |= {"STAGE_DIR": str(tmp_path / "nas"), "FACESETS_WINDOWS_SHARES": f"{tmp_path}/nas=X:"}
+        assert lab.stage().status == 0
+        for entry in lab.entries():
+            assert entry["path"].startswith(f"{tmp_path}/nas/peter/photos/")
+            assert entry["win_path"] == "X:" + entry["path"].removeprefix(f"{tmp_path}/nas").replace("/", "\\")
+
+
+def test_a_login_may_lie_in_a_private_file(tmp_path):
+    with laboratory(tmp_path, fill=lambda lab: lab.add(2)) as lab:
+        path = tmp_path / "login"
+        path.write_text(f"IMMICH_EMAIL={lab.user.email}\nIMMICH_PASSWORD='{lab.user.password}'\n")
+        lab.extra |= {"IMMICH_LOGIN_FILE": str(path), "IMMICH_API_KEY": ""}
+        assert lab.stage().status == 78
+        path.chmod(0o600)
+        assert lab.stage().status == 0
+
+
+def test_the_server_is_left_alone_as_long_as_it_asks(tmp_path):
+    with laboratory(tmp_path, fill=lambda lab: lab.add(6)) as lab:
+        lab.server.faults.add("status", "*/original", times=1, status=429, retry_after=0.7)
+        assert lab.stage("--workers", "1").status == 0
+        refused, next_one = lab.server.log.find("*/original")[:2]
+        assert next_one.began - refused.began >= 0.7
+
+
+def test_a_photo_renamed_in_a_killed_run_is_found_again(tmp_path):
+    with laboratory(tmp_path, fill=lambda lab: lab.add(2)) as lab:
+        lab.stage()
+        before = lab.photos[0]
+        before.rename(before.with_name(before.name[:17] + "other name.jpg"))
+        lab.server.log.clear()
+        assert lab.stage().summary["staged_count"] == 2 and lab.asked()["original"] == 0
+        assert all(path.is_file() for path in (lab.root / entry["path"] for entry in lab.entries()))
+
+
 def test_json_on_stdout_is_one_object_and_nothing_else(tmp_path):
     with laboratory(tmp_path) as lab:
         run = lab.finish(lab.start())

@@ -13,7 +13,7 @@ from .client import WRONG_SHAPE, Client, Rejected, Stopped, Transient
 
 NEEDED = ("asset.read", "asset.download", "asset.view", "user.read")
 OLDEST = (2, 0, 0)      # before, search replied no face boxes and downloads lay elsewhere
-FIRST_TRIES = 3         # for the very first request: a wrong address should be told soon
+FIRST_TRIES = 4         # of the very first request: a wrong address should be told soon
 
 
 @dataclass(frozen=True)
