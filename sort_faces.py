@@ -42,11 +42,11 @@ def embed(job: Job) -> int:
     return PAUSED if summary.paused else OK
 
 
-def embedded(job: Job, folders: Sequence[Path], retry_errors: bool = False) -> Any:
+def embedded(job: Job, folders: Sequence[Path], retry_errors: bool = False, into: Path | None = None) -> Any:
     import embed_worker
     from facesets.embed import packs, pipeline
     from facesets.operations import own
-    out, settings = job.own_cache, job.embedding
+    out, settings = into or job.own_cache, job.embedding
     options = pipeline.Options(settings.lanes, settings.save_photos, retry_errors)
     with files.only_one(out.with_name(out.name + ".lock"), f"sort_faces.py {job.args.verb}"):
         return pipeline.run(own.queue(folders), out, packs.recogniser_sha256(settings.model),
@@ -241,13 +241,26 @@ def status(job: Job) -> int:
     return job.answer(found.as_json(), screen.text(found))
 
 
+def calibrate(job: Job) -> int:
+    """Find the distances of a model on photos that are sorted into one folder per person."""
+    from facesets.cluster.calibrate import as_text
+    from facesets.operations import labelled
+    out = job.paths.data_root / "calibrate" / f"{Path(job.embedding.model).name}.npz"
+    if embedded(job, [job.args.folder], into=out).paused:
+        return PAUSED
+    faces = cache.read(out)
+    found = labelled.distances(faces, job.args.folder.absolute())
+    entry = labelled.setting(found, faces.model)
+    return job.answer({**asdict(found), "entry": entry}, [*as_text(found), "for MODELS in config.py:", entry])
+
+
 EMBEDDING, CLUSTERING, EXPORTING = config.Embedding, config.Clustering, config.Exporting
 FACESET, FACESETS = ("faceset", {"metavar": "FACESET"}), ("facesets", {"metavar": "FACESET", "nargs": "*"})
 CACHE = ("--cache", {"type": Path, "action": "append", "metavar": "PATH",
                      "help": "a cache to use, may be given several times (default: all in work/cache)"})
 INTO = ("--into", {"type": Path, "metavar": "CACHE",
                    "help": "the cache to go on with (default work/cache/nl_full.npz)"})
-LOOKING = ("why", "status", "report")   # change no faceset
+LOOKING = ("why", "status", "report", "calibrate")     # change no faceset
 Argument = tuple[str, dict[str, Any]]
 
 # verb -> what carries it out (its docstring is the manual), the sections of the settings it takes, its arguments
@@ -285,6 +298,7 @@ VERBS: dict[str, tuple[Callable[[Job], int], tuple[type, ...], tuple[Argument, .
                      "help": "cos-dist to the centroid of other faces that go too (default: the model's)"}))),
     "why": (why, (), (("photo", {"metavar": "PHOTO"}), CACHE)),
     "status": (status, (), ()),
+    "calibrate": (calibrate, (EMBEDDING,), (("folder", {"type": Path, "metavar": "LABELLED_DIR"}),)),
     "report": (report, (config.Reporting,), (("--plots", {
         "type": Path, "metavar": "DIR", "help": "write the charts as PNG and SVG into DIR, too (needs matplotlib)"}),)),
 }

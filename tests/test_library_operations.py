@@ -7,20 +7,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from drawn import contents, detect, face_of, library_photos, person, proposal_of
+from drawn import MODEL, contents, detect, face_of, library_photos, person, proposal_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import sort_faces
 from facesets import cache, proposal
-from facesets.errors import UsageError
+from facesets.errors import Failure, UsageError
 from facesets.export import swap
 from facesets.export.run import changing
 from facesets.library import folder as folders
 from facesets.library import journal
 from facesets.library.members import pick, stack
 from facesets.library.store import Library
-from facesets.operations import consolidate, edit, eras, imports, upkeep
+from facesets.operations import consolidate, edit, eras, imports, labelled, upkeep
 
 
 @pytest.fixture(scope="module")
@@ -379,6 +379,19 @@ def test_a_folder_removed_by_hand_is_no_faceset_any_more(shelf) -> None:
     assert [item.number for item in library.canonical()] == [1, 3]
     assert command(library, "refine") == 0 and command(library, "status") == 0
     assert command(library, "forget", "2", "--yes") == 1
+
+
+def test_calibrate_labels_a_face_by_its_folder_where_it_is_alone_in_the_photo(tmp_path) -> None:
+    root = tmp_path / "labelled"
+    faces = library_photos(root, [1, 2, 3, 4], 5, together=2)
+    rows, people = labelled.people_of(faces, root)
+    assert list(rows) == list(range(28))
+    assert list(people) == [0] * 5 + [1] * 5 + [2] * 5 + [3] * 5 + [-1] * 8
+    found = labelled.distances(faces, root)
+    assert 0.3 <= found.known_distance <= found.cluster_distance <= 0.9
+    assert MODEL.sha256 in labelled.setting(found, faces.model)
+    with pytest.raises(Failure, match="four people"):
+        labelled.distances(library_photos(tmp_path / "few", [1], 5), tmp_path / "few")
 
 
 def test_picked_rows_of_a_faceset_read_back(shelf) -> None:
