@@ -53,7 +53,14 @@ function filter() {
     card.hidden = !fits;
     count += fits;
   }
+  $("#accept").hidden = !acceptable().length;
   $("#shown").textContent = count === cards.length ? `${count.toLocaleString("en")} facesets` : `${count.toLocaleString("en")} of ${cards.length.toLocaleString("en")}`;
+}
+/* Facesets in sight that have no name yet and one that Immich proposes, of which no other has it */
+function acceptable() {
+  const times = new Map();
+  for (const set of DATA.sets) times.set(set.t || set.p, (times.get(set.t || set.p) || 0) + 1);
+  return cards.filter(card => !card.hidden).map(setOf).filter(set => set.p && !set.t && !marks.looked(set.f) && times.get(set.p) === 1);
 }
 function sort() {
   const order = orders[$("#sort").value];
@@ -315,7 +322,7 @@ function drawChecks() {
 }
 
 /* Start */
-function redraw() { for (const card of cards) if (card.dataset.awake || marks.looked(card.id) || $(".mark", card).textContent) paint(card); drawTray(); drawChecks(); if ($("#show").value) filter(); }
+function redraw() { for (const card of cards) if (card.dataset.awake || marks.looked(card.id) || $(".mark", card).textContent) paint(card); drawTray(); drawChecks(); if ($("#show").value) filter(); else $("#accept").hidden = !acceptable().length; }
 marks.load();
 marks.listeners.push(redraw);
 $(".bar").hidden = false;
@@ -323,6 +330,7 @@ document.body.append(make("datalist", "", {id: "names"}, ...[...new Set(DATA.set
 for (const id of ["q", "show", "user"]) if ($("#" + id)) $("#" + id).addEventListener("input", filter);
 $("#sort").addEventListener("input", sort);
 $(".bar").addEventListener("submit", event => event.preventDefault());
+$("#accept").addEventListener("click", () => { const sets = acceptable(); marks.change(now => { for (const set of sets) now.name[set.f] = set.p; }); });
 $("#keys").addEventListener("click", () => help.show());
 for (const node of $$("[data-copy]")) node.addEventListener("click", () => copy(node.dataset.copy, node));
 holder.addEventListener("focusin", event => { const card = event.target.closest(".card"); if (card && card !== here) { if (here) here.classList.remove("here"); here = card; wake(card); card.classList.add("here"); } });
