@@ -151,6 +151,15 @@ def test_a_faceset_is_reviewed_with_the_keyboard_alone(page: Any) -> None:
     assert page.evaluate("document.activeElement.id") == "q"
 
 
+def test_a_review_goes_on_where_it_was_although_what_was_looked_at_is_hidden(page: Any) -> None:
+    page.select_option("#show", "todo")
+    page.locator("#faceset_004").click(position={"x": 5, "y": 5})
+    for _ in range(3):
+        page.keyboard.press("a")
+    assert list(page.evaluate("marks.now.ok")) == ["faceset_004", "faceset_005", "faceset_006"]
+    assert page.evaluate("here.id") == "faceset_007" and len(visible(page)) == 11
+
+
 def test_all_names_in_sight_are_accepted_at_once_but_those_that_two_share(page: Any) -> None:
     page.get_by_role("button", name="Accept the names shown").click()
     named = page.evaluate("marks.now.name")

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import importlib.util
 import json
 import re
 import shlex
@@ -218,3 +219,25 @@ def test_every_command_that_the_page_offers_is_one(library: Path) -> None:
         words = shlex.split(command)
         assert words[:2] == ["python", "sort_faces.py"]
         sort_faces.parse_args(words[2:])
+
+
+def test_folders_of_ones_own_are_shown_beside_the_users(library: Path) -> None:
+    work = library.parent / "work"
+    shutil.copy(work / "immich" / "peter" / "refine.json", work / "refine.json")
+    shutil.copy(work / "cache" / "immich_peter.npz", work / "cache" / "nl_full.npz")
+    found = runs.read(work).users
+    assert [(user.label, [stage.name for stage in user.stages]) for user in found] == [
+        ("peter", ["stage", "embed", "cluster"]), (runs.OWN, ["embed", "cluster"])]
+    assert "1 is cut short" in report(library).text
+
+
+def test_plots_are_files_or_a_message_that_says_what_is_missing(library: Path,
+                                                                capsys: pytest.CaptureFixture[str]) -> None:
+    plots = library.parent / "plots"
+    status = sort_faces.main(["report", "--library", str(library), "--data-root", str(library.parent / "work"),
+                              "--plots", str(plots)])
+    if importlib.util.find_spec("matplotlib"):
+        assert status == 0 and {path.suffix for path in plots.iterdir()} == {".png", ".svg"}
+        assert (plots / "years.png").read_bytes().startswith(b"\x89PNG")
+    else:
+        assert status == 1 and "pip install matplotlib" in capsys.readouterr().err

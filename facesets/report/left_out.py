@@ -63,9 +63,11 @@ def reasons(shelf: Shelf, work: Work) -> list[Reason]:
     for item in shelf.sets:
         for words, count in item.left_out.items():
             add("left out of a faceset", words, item.left_keys.get(words, ()), count)
+    seen: set[str] = set()      # a photo can be in several caches
     for store in work.caches.values():
         for photo in store.photos:
-            if photo.status == "error":
+            if photo.status == "error" and photo.sha256 not in seen:
+                seen.add(photo.sha256)
                 add("photo", photo.reason or UNREADABLE, (), 1)
                 files = found["photo", photo.reason or UNREADABLE].files
                 if len(files) < NAMES:

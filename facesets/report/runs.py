@@ -34,6 +34,9 @@ CLUSTER = {
     "leftover": ("seen once or twice", "rest"), "rejected": ("too poor to tell", "rest")}
 
 
+OWN = "own folders"     # what sort_faces.py embed and cluster did, without a server; no label has a space
+
+
 @dataclass(frozen=True)
 class Part:
     words: str
@@ -104,14 +107,18 @@ def read(data_root: Path) -> Work:
         user = next((user for user in work.users if user.label == label), None)
         if user is None:
             work.users.append(user := User(label))
-        _read_user(data_root, user, work)
+        _read_user(data_root / "immich" / label, data_root / "cache" / f"immich_{label}.npz", user, work)
     work.users.sort(key=lambda user: user.label)
+    own = data_root / "cache" / "nl_full.npz"
+    if own.exists() or (data_root / "refine.json").exists():
+        work.users.append(User(OWN))
+        _read_user(data_root, own, work.users[-1], work)
     work.model = next((item.model for item in work.caches.values()), None)
     return work
 
 
-def _read_user(data_root: Path, user: User, work: Work) -> None:
-    folder, npz = data_root / "immich" / user.label, data_root / "cache" / f"immich_{user.label}.npz"
+def _read_user(folder: Path, npz: Path, user: User, work: Work) -> None:
+    """Add the stages whose files lie in `folder`, and the cache `npz`."""
     queue: handoff.Queue | None = None
     for name, load in (("state.db", staged), ("queue.json", handoff.read), ("refine.json", proposal.read)):
         path = folder / name

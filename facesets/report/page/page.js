@@ -146,19 +146,24 @@ function step(by) {
   const at = visible.indexOf(here);
   goTo(visible[Math.max(0, Math.min(visible.length - 1, at < 0 ? 0 : at + by))]);
 }
-function next(card) { if (here === card && document.activeElement && card.contains(document.activeElement)) step(1); }
+/* Mark, then go on to the faceset that came after it, even if the mark hid this one from a filter */
+function advance(card, mark, on = true) {
+  const visible = cards.filter(other => !other.hidden), after = visible[visible.indexOf(card) + 1];
+  mark();
+  if (on && after) goTo(after); else if (!card.hidden) goTo(card);
+}
 const act = {
-  ok(card) { const set = setOf(card), on = !marks.now.ok[set.f]; marks.ok(set.f, on); if (on) next(card); },
-  accept(card) { const set = setOf(card); if (!set.p) return; const on = marks.now.name[set.f] !== set.p; marks.name(set.f, on ? set.p : ""); if (on) next(card); },
-  drop(card) { const set = setOf(card), on = !marks.now.drop[set.f]; marks.drop(set.f, on); if (on) next(card); },
+  ok(card) { const set = setOf(card), on = !marks.now.ok[set.f]; advance(card, () => marks.ok(set.f, on), on); },
+  accept(card) { const set = setOf(card), on = marks.now.name[set.f] !== set.p; if (set.p && !set.t) advance(card, () => marks.name(set.f, on ? set.p : ""), on); },
+  drop(card) { const set = setOf(card), on = !marks.now.drop[set.f]; advance(card, () => marks.drop(set.f, on), on); },
   name(card) {
     const bar = $(".tools", card), old = $("form", bar), set = setOf(card);
     if (old) { old.remove(); $("[data-act=name]", bar).focus(); return; }
     const field = make("input", "", {type: "text", list: "names", maxlength: 100, "aria-label": `Name of faceset ${set.n}`, value: marks.now.name[set.f] || set.t || set.p || ""});
     const form = make("form", "", {onsubmit: event => {
       event.preventDefault();
-      marks.name(set.f, field.value.trim().replace(/\s+/g, " "));
-      form.remove(); goTo(card); next(card);
+      form.remove();
+      advance(card, () => marks.name(set.f, field.value.trim().replace(/\s+/g, " ")));
     }, onkeydown: event => { if (event.key === "Escape") { event.stopPropagation(); form.remove(); card.focus(); } }}, field, make("button", "Save name", {type: "submit"}));
     bar.append(form); field.focus(); field.select();
   },
@@ -210,7 +215,7 @@ const merging = {
   box: dialog("merging", "One person with"),
   open(card, set) {
     this.box.heading.textContent = `${label(set)} is one person with`;
-    const choose = folder => { marks.merge(set.f, folder); this.box.close(); goTo(card); next(card); };
+    const choose = folder => { this.box.close(); advance(card, () => marks.merge(set.f, folder)); };
     const near = set.near.map(([index, distance]) => {
       const other = DATA.sets[index], image = $(".sheet img", cardOf(other.f));
       const crop = make("span", "", {class: "crop " + (image ? image.parentElement.className.replace("sheet", "") : "")});
