@@ -156,7 +156,7 @@ def _thin_draft(run: Run, group: Group, index: Index, settled: dict[str, str], p
 def _grown_draft(run: Run, folder: str, keys: Sequence[str], index: Index, settled: dict[str, str],
                  options: Options) -> Draft | None:
     """A faceset with the faces that are newly known; None where it has all of them already."""
-    if not run.session.change.exists(f"{folder}/manifest.json"):
+    if not run.session.manifest.entry(folder) or not run.session.change.exists(f"{folder}/manifest.json"):
         run.summary.notes.append(f"{terminal.safe(folder)} is not in the library any more; its new faces wait")
         return None
     record, contents = drafts.existing(run.session, folder)

@@ -16,6 +16,7 @@ manifest.json
     files     {name: SHA-256 of every file that we wrote here, but this one}
 """
 
+import re
 import zipfile
 from collections import Counter
 from collections.abc import Iterable
@@ -31,6 +32,8 @@ from ..errors import Failure
 SCHEMA = 1
 FACES, MANIFEST, NAME = "faces.npz", "manifest.json", "NAME.txt"
 MADE_BY = "sort_faces.py export-swap"
+FOLDER = re.compile(r"(_[a-z]+/)?[a-z0-9][a-z0-9_]*")       # of a faceset, below the library
+FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")            # in a faceset
 
 
 @dataclass
@@ -112,12 +115,29 @@ def read_record(path: Path) -> Record:
     try:
         record = Record(**{name: value[name] for name in Record.__dataclass_fields__})
         for item in record.faces:
-            int(item["rank"]), str(item["file"]) + str(item["face"])
-        if not isinstance(record.name, str) or not all(isinstance(name, str) for name in record.files):
-            raise TypeError("a name is no text")
-    except (KeyError, TypeError, ValueError) as error:
+            texts(item, "face", "photo", "sha256", "taken_at", "isolation")
+            int(item["rank"]), float(item["quality"]), float(item["distance"]), [float(side) for side in item["box"]]
+            float(item["light"][0]), float(item["light"][1])
+        for item in record.left_out:
+            texts(item, "face", "photo", "sha256", "reason")
+        texts(value, "name", "proposed_name", "reason", "run", "created", "made_by")
+        if not FOLDER.fullmatch(record.folder):
+            raise ValueError("folder is no folder of a library")
+        for name in (*record.files, *record.top, *(item["file"] for item in record.faces)):
+            if not FILE.fullmatch(name):
+                raise ValueError(f"{name!r:.60} is no file of a faceset")
+        if not all(isinstance(key, str) for key in record.not_this):
+            raise TypeError("not_this holds more than text")
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         raise Failure(f"{path} is not the manifest of a faceset ({type(error).__name__}: {error})") from None
     return record
+
+
+def texts(item: dict[str, Any], *names: str) -> None:
+    """Raise TypeError unless all of these are texts."""
+    for name in names:
+        if not isinstance(item[name], str):
+            raise TypeError(f"{name} is no text")
 
 
 def unit_mean(rows: np.ndarray) -> np.ndarray:

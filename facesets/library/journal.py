@@ -191,6 +191,9 @@ def _out_of_the_way(path: Path) -> None:
 def _plan(folder: Path) -> Plan:
     value = files.read_json(folder / "plan.json", SCHEMA)
     try:
+        for path in [*(path for pair in (*value["takes"], *value["puts"]) for path in pair), *value["folders"]]:
+            if Path(path).is_absolute() or ".." in Path(path).parts:
+                raise ValueError(f"{path!r:.80} leads out of the library")
         return Plan(str(value["verb"]), [(str(a), str(b)) for a, b in value["takes"]],
                     [(str(a), str(b)) for a, b in value["puts"]],
                     {str(path): str(digest) for path, digest in value["files"].items()},

@@ -256,18 +256,22 @@ def write_manifest(path: Path, manifest: Manifest) -> None:
 def read_manifest(path: Path) -> Manifest:
     value = files.read_json(path, SCHEMA, "sort_faces.py undo")
     try:
-        entries = {name: [Entry(**{**item, "folder": _inside(item["folder"])}) for item in value.get(name, [])]
-                   for name in LISTS}
+        entries = {name: [_entry(item) for item in value.get(name, [])] for name in LISTS}
+        not_this = {str(folder): list(map(str, keys)) for folder, keys in value["not_this"].items()}
         return Manifest(int(value["next_number"]), value["model"] and dict(value["model"]), **entries,
-                        runs=list(value["runs"]), not_this={str(name): list(keys) for name, keys
-                                                            in value["not_this"].items()},
+                        runs=[dict(run) for run in value["runs"]], not_this=not_this,
                         forgotten=int(value["forgotten"]))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise Failure(f"{path} is not the manifest of a library ({type(error).__name__}: {error})") from None
 
 
-def _inside(folder: Any) -> str:
-    """A folder name that stays inside the library, whoever wrote the manifest."""
-    if not isinstance(folder, str) or not re.fullmatch(r"(_[a-z]+/)?[a-z0-9_]+", folder):
-        raise ValueError(f"{folder!r:.80} is no folder of a library")
-    return folder
+def _entry(item: dict[str, Any]) -> Entry:
+    """An entry whose folder stays inside the library, whoever wrote the manifest."""
+    entry = Entry(**item)
+    folders.texts(item, "folder", "name", "proposed_name", "run", "reason", "into")
+    if not folders.FOLDER.fullmatch(entry.folder):
+        raise ValueError(f"{entry.folder!r:.80} is no folder of a library")
+    entry.number, entry.faces, entry.pictures = int(entry.number), int(entry.faces), int(entry.pictures)
+    entry.years = [int(year) for year in entry.years]
+    entry.users = {str(user): int(count) for user, count in entry.users.items()}
+    return entry
