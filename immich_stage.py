@@ -133,7 +133,7 @@ def probe(client: Client, route: str) -> str:
     try:
         client.json_once("GET", route)
     except Transient as error:
-        return str(error)
+        return "" if str(error).startswith("429") else str(error)       # who asks us to slow down is there
     return ""
 
 
@@ -168,8 +168,7 @@ def hand_over(state: State, options: Options, url: str, complete: bool) -> None:
     published.settle_names(state, options.photos)
     published.write_queue(state, options.queue, options.user, url, options.photos, options.to_windows)
     if complete:
-        with state.writing() as db:
-            db.execute("UPDATE photos SET published = 1 WHERE NOT published")
+        published.keep_names(state)
 
 
 def summary(stage: Stage, client: Client, state: State, elapsed: float) -> dict[str, Any]:

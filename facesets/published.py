@@ -60,6 +60,15 @@ def settle_names(state: State, folder: Path) -> None:
                 db.execute("UPDATE photos SET path = ? WHERE sha256 = ?", (wanted, sha256))
 
 
+def keep_names(state: State) -> None:
+    """From now on photos keep their names: caches point to them. Not while an asset that may be the first of its bytes
+    waits for the next run, unless it has been waiting for long.
+    """
+    if not state.one("SELECT 1 FROM assets WHERE run = ? AND outcome = 'error' AND tries < 3 LIMIT 1", state.run):
+        with state.writing() as db:
+            db.execute("UPDATE photos SET published = 1 WHERE NOT published")
+
+
 def write_queue(state: State, path: Path, user: str, server: str, folder: Path,
                 to_windows: Callable[[Path], str]) -> None:
     handoff.write_streamed(path, user, server, _entries(state, folder, to_windows), _known(state))

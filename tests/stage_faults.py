@@ -228,6 +228,8 @@ SCENARIOS = (
                           with_fault("ignore_range", skip=0)(lab))[1], DONE, left=0),
     Scenario("503 with Retry-After", with_fault("status", times=4, status=503, retry_after=0.2), DONE, left=0),
     Scenario("429 with Retry-After", with_fault("status", times=4, status=429, retry_after=0.2), DONE, left=0),
+    Scenario("429 on everything for a while", with_fault("status", "*", skip=9, times=40, status=429, retry_after=0.02),
+             DONE, "going on more slowly"),
     Scenario("408, 425 now and then", with_fault("status", every=7, status=425), DONE, left=0),
     Scenario("502 of a proxy, on everything", with_fault("status", "*", skip=9, status=502), PAUSED, "is away"),
     Scenario("500 as image/jpeg with JSON, once", with_fault("json_image", times=1), DONE, left=0),
