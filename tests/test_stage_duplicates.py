@@ -9,6 +9,7 @@ import pytest
 from stage_lab import Lab, laboratory, photo
 
 from facesets import cache, handoff
+from facesets.demo.library_model import PREVIEW_SIDE
 from facesets.immich import duplicates
 
 MODEL = cache.Model("test", "0" * 64, "0" * 64, 4, 0.45, 0.55)
@@ -131,12 +132,14 @@ def test_a_cache_that_is_none_is_said_to_be_none(tmp_path):
 def test_raw_files_and_what_no_decoder_reads_come_as_previews(tmp_path):
     def fill(lab: Lab) -> None:
         lab.one(number=1, name="IMG_1.CR2")
-        lab.one(number=2, name="odd.jpg")
+        odd = lab.one(number=2, name="odd.jxl", content=b"a format of tomorrow" * 50, width=400, height=400, side=400)
+        lab.server.thumbnails[odd.id, PREVIEW_SIDE, "JPEG"] = photo(2)
         lab.one(number=3, name="hopeless.jpg", content=b"no picture at all" * 50, width=400, height=400, side=400)
     with laboratory(tmp_path, fill=fill) as lab:
         run = lab.stage()
         entries = {Path(entry["path"]).name.split("_", 1)[1]: entry for entry in lab.entries()}
-        assert entries["IMG_1.preview.jpg"]["source"] == "preview" and entries["odd.jpg"]["source"] == "original"
+        assert {name: entry["source"] for name, entry in entries.items()} == {
+            "IMG_1.preview.jpg": "preview", "odd.preview.jpg": "preview"}
         assert run.summary["skipped_download_error"] == 1 and "hopeless.jpg" in run.err
         raw = next(asset for asset in lab.server.library.assets.values() if asset.name == "IMG_1.CR2")
         assert not lab.server.log.find(f"*/{raw.id}/original")

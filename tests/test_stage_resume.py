@@ -1,0 +1,77 @@
+"""A download that broke off goes on where it was, by what the server answers."""
+
+import signal
+
+import pytest
+from stage_lab import Lab, laboratory, photo
+
+SIDE = 700      # about half a megabyte
+
+
+def broken_off(lab: Lab) -> int:
+    """Stop a run in the middle of its one photo; how many bytes are on disk."""
+    lab.server.faults.add("stall", "*/original", at=0.5, seconds=30, times=1)
+    process = lab.start()
+    lab.wait_for("*/original", 1)
+    while not lab.parts or lab.parts[0].stat().st_size < len(photo(1, SIDE)) // 2:
+        assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    assert lab.finish(process).status == 2
+    lab.server.faults.clear()
+    lab.server.log.clear()
+    return lab.parts[0].stat().st_size
+
+
+def large(lab: Lab) -> None:
+    lab.one(number=1, side=SIDE, face_px=300)
+
+
+@pytest.mark.parametrize("version", [(2, 7, 2), (3, 1, 0)])
+def test_the_rest_is_asked_for_and_appended(version, tmp_path):
+    with laboratory(tmp_path, version, large) as lab:
+        size = broken_off(lab)
+        assert lab.stage().status == 0
+        request, = lab.server.log.find("*/original")
+        assert request.headers["range"] == f"bytes={size}-" and request.headers["if-range"].startswith('W/"')
+        assert request.status == 206 and request.sent == len(photo(1, SIDE)) - size
+        assert lab.photos[0].read_bytes() == photo(1, SIDE) and lab.parts == []
+
+
+def test_a_file_that_changed_since_starts_over(tmp_path):
+    with laboratory(tmp_path, fill=large) as lab:
+        broken_off(lab)
+        asset, = lab.server.library.assets.values()
+        asset.modified += 5000
+        assert lab.stage().status == 0
+        request, = lab.server.log.find("*/original")
+        assert "range" in request.headers and request.status == 200 and request.sent == len(photo(1, SIDE))
+        assert lab.photos[0].read_bytes() == photo(1, SIDE)
+
+
+def test_a_server_that_ignores_ranges_starts_over(tmp_path):
+    with laboratory(tmp_path, fill=large) as lab:
+        broken_off(lab)
+        lab.server.faults.add("ignore_range", "*/original")
+        assert lab.stage().status == 0
+        assert [request.status for request in lab.server.log.find("*/original")] == [200]
+        assert lab.photos[0].read_bytes() == photo(1, SIDE)
+
+
+def test_a_complete_part_is_checked_and_not_asked_for(tmp_path):
+    with laboratory(tmp_path, fill=large) as lab:
+        broken_off(lab)
+        lab.parts[0].write_bytes(photo(1, SIDE))
+        assert lab.stage().status == 0
+        assert lab.server.log.find("*/original") == []
+        assert lab.photos[0].read_bytes() == photo(1, SIDE)
+
+
+@pytest.mark.parametrize("longer", [0, 10])
+def test_a_damaged_part_is_thrown_away(longer, tmp_path):
+    """Right or too many bytes, but others: never past the end, where 2.x answers 500 and 3.x 404."""
+    with laboratory(tmp_path, fill=large) as lab:
+        broken_off(lab)
+        lab.parts[0].write_bytes(bytes(len(photo(1, SIDE)) + longer))
+        assert lab.stage().status == 0
+        assert {request.status for request in lab.server.log.find("*/original")} == {200}
+        assert lab.photos[0].read_bytes() == photo(1, SIDE)
