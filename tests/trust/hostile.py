@@ -1,5 +1,6 @@
 """A server that lies: true replies, twisted. Nothing here is random but by a seed."""
 
+import copy
 import json
 import random
 import zlib
@@ -94,13 +95,13 @@ def mutate(value: Any, draw: random.Random) -> Any:
         if what < 0.08:
             del value[place]
         elif what < 0.12 and isinstance(value, dict):
-            value[draw.choice(("id", "message", "__proto__", "\0"))] = draw.choice(JUNK)
+            value[draw.choice(("id", "message", "__proto__", "\0"))] = copy.deepcopy(draw.choice(JUNK))
         elif what < 0.16 and isinstance(value, list):
-            value.append(value[place])
+            value.append(copy.deepcopy(value[place]))
         else:
             value[place] = mutate(value[place], draw)
         return value
-    return draw.choice(JUNK)
+    return copy.deepcopy(draw.choice(JUNK))
 
 
 def bomb(times: int, layers: int = 1) -> bytes:
