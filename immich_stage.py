@@ -1,6 +1,7 @@
 """Stage one Immich user's photos: every image asset that shows a face big enough to use, exactly once.
 
-Reads   the Immich server, other users' state.db and every cache in work/cache (what is known is not downloaded)
+Reads   the Immich server, other users' state.db and every cache in work/cache (what is known is not downloaded);
+        work/immich/users.json, if there is one: {"peter": "<his Immich user id>"} lets no other key stage as peter
 Writes  work/immich/<user>/state.db, queue.json and photos/ (or STAGE_DIR/<user>/photos)
 Run     export IMMICH_URL=https://photos.example.org IMMICH_API_KEY=...      # that user's own key
         python immich_stage.py --user peter --workers 8

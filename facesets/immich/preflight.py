@@ -64,7 +64,7 @@ def check(client: Client, *, key: bool) -> Server:
     except Transient as error:
         if "web page" in str(error) or "other than JSON" in str(error) or str(error).startswith("404"):
             raise SettingsError(f"{url} has no Immich API: {error}; check IMMICH_URL") from None
-        raise Paused(f"{url} cannot be reached: {error}; mend that") from None
+        raise Paused(f"{url} cannot be reached: {error}; check the address and the network") from None
     except Rejected as error:
         raise SettingsError(f"{url} has no Immich API ({error}); check IMMICH_URL") from None
     try:
