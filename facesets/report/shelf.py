@@ -16,6 +16,7 @@ from ..decisions import library_id, short_key
 from ..errors import Failure
 from ..library import folder as folders
 from ..library.store import Entry, Library, Manifest
+from .runs import OWN
 
 FEWEST_HALF = 3     # faces; fewer do not speak for a second person
 EXAMPLES = 2        # faces kept of each reason for leaving one out
@@ -120,7 +121,8 @@ def _set(path: Path, folder: str, number: int, name: str, entry: Entry | None) -
     for item in record.left_out:
         left[without_numbers(str(item["reason"]))].append(str(item["face"]))
     return Set(folder, number, name, record.proposed_name, record.names, entry.run if entry else record.run,
-               float(record.spread), _years(record.eras), dict(record.users), faces,
+               float(record.spread), _years(record.eras),
+               {user or OWN: count for user, count in record.users.items()}, faces,
                Counter({words: len(keys) for words, keys in left.items()}),
                {words: keys[:EXAMPLES] for words, keys in left.items()},
                folders.read_member(path / folders.FACES, "centroid").astype(np.float32), cut,
@@ -133,7 +135,7 @@ def _face(item: dict[str, Any]) -> Face:
         raise ValueError(f"{file!r:.80} is no picture of a faceset")
     taken = str(item["taken_at"])[:4]
     return Face(short_key(str(item["face"])), file, int(item["rank"]), float(item["quality"]), float(item["distance"]),
-                int(taken) if taken.isdigit() else 0, str(item["user"]))
+                int(taken) if taken.isdigit() else 0, str(item["user"]) or OWN)
 
 
 def _years(eras: dict[str, int]) -> dict[int, int]:
