@@ -18,7 +18,7 @@ class Session:
 
     def __init__(self, card: "Card", source: str, options, providers: list[str]) -> None:
         self.card, self.options, self.providers = card, options, providers
-        self.role = "detector" if "scrfd" in str(source) or "det_" in str(source) else "recogniser"
+        self.role = "detector" if isinstance(source, str) and "scrfd" in source else "recogniser"
 
     def get_providers(self) -> list[str]:
         return ["CPUExecutionProvider"] if self.card.falls_back else self.providers

@@ -5,10 +5,11 @@ import shutil
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from facesets import files
-from facesets.embed import graph, packs
+from facesets.embed import graph, packs, providers
 from facesets.errors import Failure, SettingsError
 
 
@@ -95,3 +96,12 @@ def test_normalisation_is_read_off_the_network(shared, models_dir):
     assert graph.read(zoo.recogniser.path).normalises
     assert graph.read(shared / "models/insightface_small/mobilefacenet_y1.onnx").normalises
     assert not graph.read(shared / "models/embed_512/fr_feature.onnx").normalises
+
+
+@pytest.mark.parametrize("name", ["insightface_small/mobilefacenet_y1.onnx", "embed_512/fr_feature.onnx"])
+def test_what_is_done_to_a_network_for_the_cpu_changes_no_bit(shared, name):
+    networks = [graph.read(shared / "models" / name, for_cpu=cpu) for cpu in (False, True)]
+    assert isinstance(networks[0].source, str) and isinstance(networks[1].source, bytes)
+    face = np.random.default_rng(3).uniform(-1, 1, (1, 3, 112, 112)).astype(np.float32)
+    plain, quick = (providers.Session(network, "cpu").run(face)[0] for network in networks)
+    np.testing.assert_array_equal(plain, quick)

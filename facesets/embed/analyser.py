@@ -24,13 +24,12 @@ class Analyser:
                  opener: providers.Opener = onnxruntime.InferenceSession) -> None:
         """Load the pack on `provider`; with `auto` on the first that starts. Raises Failure or SettingsError."""
         providers.check(provider)
-        detector, recogniser = graph.read(pack.detector.path), graph.read(pack.recogniser.path)
-        if not detector.is_detector or not recogniser.is_recogniser:
-            raise Failure(f"{pack.name}: {pack.detector.path} is no detector with landmarks, or "
-                          f"{pack.recogniser.path} no recogniser for 112 x 112")
-        self._kind = detect.Yunet() if "cls_8" in detector.outputs else detect.Scrfd()
-        self._mean, self._divisor = (0.0, 1.0) if recogniser.normalises else (127.5, 127.5)
         for name in providers.available() if provider == "auto" else (provider,):
+            detector, recogniser = (graph.read(weights.path, for_cpu=name == "cpu")
+                                    for weights in (pack.detector, pack.recogniser))
+            if not detector.is_detector or not recogniser.is_recogniser:
+                raise Failure(f"{pack.name}: {pack.detector.path} is no detector with landmarks, or "
+                              f"{pack.recogniser.path} no recogniser for 112 x 112")
             self.batch = recogniser.shape[0] if isinstance(recogniser.shape[0], int) else (
                 None if name in providers.ON_CPU else GPU_BATCH)
             try:
@@ -44,6 +43,8 @@ class Analyser:
                     raise error if isinstance(error, Failure) else Failure(
                         f"{name} cannot run {pack.name}: {str(error).splitlines()[0]}") from None
                 say(f"{name} does not start ({str(error).splitlines()[0]}); trying the next provider")
+        self._kind = detect.Yunet() if "cls_8" in detector.outputs else detect.Scrfd()
+        self._mean, self._divisor = (0.0, 1.0) if recogniser.normalises else (127.5, 127.5)
         dimension = self.recognise(np.zeros((1, align.SIDE, align.SIDE, 3), np.uint8)).shape[1]
         self.model = cache.Model(pack.name, pack.recogniser.sha256, pack.detector.sha256, dimension, *thresholds)
 

@@ -31,8 +31,8 @@ class Network:
         return len(self.outputs) == 1 and self.shape[2:] == (112, 112)
 
 
-def read(path: Path) -> Network:
-    """The network in the file `path`. Raises Failure where it is none."""
+def read(path: Path, for_cpu: bool = False) -> Network:
+    """The network in the file `path`, as `for_cpu` likes it best. Raises Failure where it is none."""
     try:
         model = onnx.load(str(path))
     except Exception as error:      # protobuf, onnx and the file system each have their own
@@ -43,15 +43,18 @@ def read(path: Path) -> Network:
     inputs = [item for item in graph.input if item.name in used - computed]
     if len(inputs) != 1 or not graph.output:
         raise Failure(f"{path} has {len(inputs)} inputs; a detector or recogniser has one")
-    quantised = any(node.op_type == "DequantizeLinear" for node in graph.node)
-    source: str | bytes = str(path)
-    if quantised or len(graph.input) > 1:
+    first = [node.op_type for node in graph.node if inputs[0].name in node.input]
+    kinds = {node.op_type for node in graph.node}
+    broken = "DequantizeLinear" in kinds or len(graph.input) > 1
+    slow = for_cpu and "PRelu" in kinds
+    if broken:
         _fold_weights(graph)
         del graph.input[:]
         graph.input.extend(inputs)
-        source = model.SerializeToString()
+    if slow:
+        _spell_out_prelu(graph)
+    source = model.SerializeToString() if broken or slow else str(path)
     shape = tuple(size.dim_value or size.dim_param for size in inputs[0].type.tensor_type.shape.dim)
-    first = [node.op_type for node in graph.node if inputs[0].name in node.input]
     return Network(source, inputs[0].name, shape, tuple(item.name for item in graph.output),
                    normalises=bool({"Sub", "Mul"} & set(first)))
 
@@ -73,6 +76,25 @@ def _fold_weights(graph: onnx.GraphProto) -> None:
     del graph.node[:], graph.initializer[:]
     graph.node.extend(kept)
     graph.initializer.extend(weights)
+
+
+def _spell_out_prelu(graph: onnx.GraphProto) -> None:
+    """PRelu(x) as Relu(x) + slope * (x - Relu(x)): the same numbers to the last bit, since one of the two terms is 0.
+
+    The CPU kernel of onnxruntime 1.27 to 1.32 takes nine times as long as that of 1.24: 6.3 ms of MobileFaceNet's 9.
+    """
+    nodes = []
+    for node in graph.node:
+        if node.op_type == "PRelu":
+            (x, slope), y = node.input, node.output[0]
+            nodes += [onnx.helper.make_node("Relu", [x], [y + "/positive"]),
+                      onnx.helper.make_node("Sub", [x, y + "/positive"], [y + "/negative"]),
+                      onnx.helper.make_node("Mul", [y + "/negative", slope], [y + "/scaled"]),
+                      onnx.helper.make_node("Add", [y + "/positive", y + "/scaled"], [y])]
+        else:
+            nodes.append(node)
+    del graph.node[:]
+    graph.node.extend(nodes)
 
 
 def _dequantised(node: onnx.NodeProto, values: list[np.ndarray]) -> np.ndarray:

@@ -101,7 +101,10 @@ class Session:
     def _open(self, provider: str) -> Any:
         """A session whose first provider is the one wanted. Raises Failure where onnxruntime fell back in silence."""
         wanted = ORT_NAMES[provider]
-        names = [wanted] if provider == "cpu" else [wanted, ORT_NAMES["cpu"]]
+        names: list[Any] = [wanted] if provider == "cpu" else [wanted, ORT_NAMES["cpu"]]
+        if provider == "openvino":      # has threads of its own, and takes half precision where it can unless told
+            names[0] = (wanted, {"device_type": "CPU", "num_of_threads": str(max(self._threads, 1)),
+                                 "precision": "FP32"})
         if provider == "cuda" and hasattr(onnxruntime, "preload_dlls"):
             onnxruntime.preload_dlls()
         session = self._opener(self.network.source, session_options(self.network, provider, self._threads, self._fixed),
