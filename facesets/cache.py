@@ -17,7 +17,8 @@ import io
 import json
 import zipfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import IO, Any
@@ -132,11 +133,26 @@ def dump(file: IO[bytes], cache: Cache) -> None:
                 np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
 
 
+@contextmanager
+def opened(path: Path) -> Iterator[Mapping[str, np.ndarray]]:
+    """The members of an `.npz` of ours by name, each read when it is asked for. Raises whatever is wrong with it.
+
+    Ours are stored as they are; one that is packed, or larger than its file, could fill any memory.
+    """
+    with zipfile.ZipFile(path) as archive:
+        listed = archive.infolist()
+    if any(item.compress_type != zipfile.ZIP_STORED for item in listed) \
+            or sum(item.file_size for item in listed) > path.stat().st_size:
+        raise ValueError("its members are packed")
+    with np.load(path, allow_pickle=False) as members:
+        yield members
+
+
 def read(path: Path) -> Cache:
     """The cache in `path`. Anything else, a pickle or a half file included, raises Failure; nothing is executed."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            members = {name: archive[name] for name in archive.files}
+        with opened(path) as archive:
+            members = dict(archive)
     except FileNotFoundError:
         raise Failure(f"{path} does not exist; run embed_worker.py") from None
     except OSError as error:
@@ -156,7 +172,7 @@ def read(path: Path) -> Cache:
 def processed(path: Path) -> frozenset[str]:
     """SHA-256 of every photo in the cache `path`, without reading the rest of it; empty where there is no cache."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with opened(path) as archive:
             return frozenset(item.decode("ascii") for item in archive["processed"].tolist())
     except FileNotFoundError:
         return frozenset()
@@ -167,7 +183,7 @@ def processed(path: Path) -> frozenset[str]:
 def failures(path: Path) -> dict[str, int]:
     """Why photos of the cache `path` could not be read, and how many, without reading its embeddings."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with opened(path) as archive:
             photos = _of_json(archive["photos"])
         pairs = zip(photos["status"], photos["reason"], strict=True)
         return dict(Counter(str(reason) for status, reason in pairs if status == "error").most_common())
@@ -180,7 +196,7 @@ def failures(path: Path) -> dict[str, int]:
 def model_of(path: Path) -> Model:
     """The model of the cache `path`, without reading the rest of it."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with opened(path) as archive:
             return _model(_of_json(archive["model"]))
     except Exception as error:
         raise Failure(f"{path} is not a cache ({type(error).__name__}: {error})") from None

@@ -118,7 +118,7 @@ def read_json(path: Path, schema: int | None = None, made_by: str = "") -> dict[
     if not isinstance(value, dict):
         raise Failure(f"{path} holds no JSON object{again}")
     if schema is not None and value.get("schema") != schema:
-        raise Failure(f"{path} has schema {value.get('schema')!r}, this version reads {schema}{again}")
+        raise Failure(f"{path} has schema {value.get('schema')!r:.40}, this version reads {schema}{again}")
     return value
 
 

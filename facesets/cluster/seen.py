@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import files
+from ..errors import Failure
 from ..proposal import Proposal
 
 SCHEMA = 1
@@ -35,8 +36,12 @@ def read(path: Path) -> Seen:
     if not path.exists():
         return NOTHING
     value = files.read_json(path, SCHEMA, f"cluster_immich.py after deleting {path.name}")
-    return Seen(str(value.get("run", "")), dict(value.get("settings") or {}),
-                frozenset(map(str, value.get("faces") or ())))
+    try:
+        return Seen(str(value.get("run", "")), dict(value.get("settings") or {}),
+                    frozenset(map(str, value.get("faces") or ())))
+    except (TypeError, ValueError) as error:
+        raise Failure(f"{path} is no memory of clustering ({type(error).__name__}); delete it, then run "
+                      "cluster_immich.py again") from None
 
 
 def promise(path: Path, before: Seen, made: Proposal, faces: Collection[str]) -> None:

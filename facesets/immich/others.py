@@ -9,8 +9,6 @@ import urllib.parse
 from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
-
 from .. import cache, files
 from ..errors import Failure
 from ..state import State
@@ -35,7 +33,7 @@ def gather(state: State, databases: Iterable[Path], caches: Iterable[Path]) -> N
 def photo_paths(path: Path) -> list[tuple[str, str]]:
     """(SHA-256, path) of every photo of a cache, without reading its embeddings."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with cache.opened(path) as archive:
             photos = json.loads(archive["photos"].tobytes())
         return [(str(sha256), str(place)) for sha256, place in zip(photos["sha256"], photos["path"], strict=True)]
     except Exception as error:      # as in cache.read: each layer below raises its own

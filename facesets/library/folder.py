@@ -95,14 +95,14 @@ def read_faces(path: Path) -> Contents:
 def read_member(path: Path, name: str) -> np.ndarray:
     """One array of a faces.npz, without reading the others."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with cache.opened(path) as archive:
             array: np.ndarray = archive[name]
     except FileNotFoundError:
         raise Failure(f"{path} does not exist; the folder is no faceset") from None
     except Exception as error:      # zipfile, zlib, struct, numpy and the tokenizer each raise their own
         raise Failure(f"{path} is not the faces.npz of a faceset ({type(error).__name__}: {error})") from None
-    if not np.isfinite(array).all():
-        raise Failure(f"{path}: {name} is not finite")
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "fi" or not np.isfinite(array).all():
+        raise Failure(f"{path}: {name} is not made of finite numbers")
     return array
 
 
