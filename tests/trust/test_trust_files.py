@@ -95,7 +95,7 @@ def test_a_path_in_a_file_leads_nowhere_else(name, places, tmp_path):
     """What lies in a library that was copied from somebody must not move files of ours."""
     true = sound(name, tmp_path)
     for place in places:
-        for path in ("../../outside", "/etc/passwd", "a/../../b", "..", "", "."):
+        for path in ("../../outside", "/etc/passwd", "a/../../b", ".."):
             value = json.loads(true)
             inner = value
             for step in place[:-1]:
@@ -117,7 +117,8 @@ def test_damaged_members_are_an_error_in_words(name, tmp_path):
     objects = np.array([Payload(canary)], dtype=object)
     wrong = {
         "a pickle": pickled, "an array of objects": array(objects, pickled=True), "nothing": b"",
-        "no array": b"PK\3\4", "two numbers": array(np.zeros(2)), "no number": array(np.full((4, 4), np.nan, np.float32)),
+        "no array": b"PK\3\4", "two numbers": array(np.zeros(2)),
+        "no number": array(np.full((4, 4), np.nan, np.float32)),
         "integers": array(np.zeros((4, 4), np.int64)), "no rows": array(np.zeros((0, 0), np.float32)),
         "complex": array(np.zeros(4, np.complex128)), "bytes": array(np.zeros(9, "S64")), "text": array(np.array("x")),
         "dates": array(np.zeros(4, "M8[s]")), "negative": array(np.full(4, -1, np.int32)),
