@@ -3,7 +3,8 @@
 Reads   ../shared/clustering/gen.py, which makes libraries of realistic embeddings
 Run     python benchmarks/cluster.py                                    everything, about 12 minutes on two idle cores
         python benchmarks/cluster.py --against 5000,10000 --alone ""    a part of it
-Each measurement is a process of its own. `extra` is its peak memory beyond the embeddings. `share` is the pass over all
+Each measurement is a process of its own. `CPU` is what it used of all cores, which other work on the machine disturbs
+less than the seconds on the wall. `extra` is its peak memory beyond the embeddings. `share` is the pass over all
 pairs, n² d products, as a share of the rate of the bare matrix product of the same kind, measured in the same process.
 """
 
@@ -28,6 +29,8 @@ THRESHOLD = 0.55
 
 
 def make(n: int, profile: str, path: Path) -> None:
+    if path.exists():
+        return
     spec = importlib.util.spec_from_file_location("gen", GENERATOR)
     assert spec and spec.loader
     generator = importlib.util.module_from_spec(spec)
@@ -61,12 +64,12 @@ def child(method: str, path: Path, out: Path) -> dict[str, Any]:
     rows = np.load(path)
     labels_of(method, rows[:300])       # imports and sessions are not what is measured
     Path("/proc/self/clear_refs").write_text("5")       # Linux: forget the peak so far
-    before, start = memory("VmRSS"), time.perf_counter()
+    before, start, used = memory("VmRSS"), time.perf_counter(), time.process_time()
     labels = labels_of(method, rows)
-    seconds, extra = time.perf_counter() - start, memory("VmHWM") - before
+    seconds, used, extra = time.perf_counter() - start, time.process_time() - used, memory("VmHWM") - before
     _, first, number = np.unique(labels, return_index=True, return_inverse=True)
     np.save(out, first[number])
-    return {"method": method, "seconds": seconds, "extra": extra, "clusters": len(first)}
+    return {"method": method, "seconds": seconds, "cpu": used, "extra": extra, "clusters": len(first)}
 
 
 def child_pass(kind: str, path: Path) -> dict[str, Any]:
@@ -116,7 +119,7 @@ def measure(*args: object) -> dict[str, Any]:
 
 
 def against(n: int, profile: str, folder: Path) -> None:
-    data = folder / "rows.npy"
+    data = folder / f"{profile}_{n}.npy"
     make(n, profile, data)
     results = {}
     for method in ("sklearn", "scipy", "float32", "int8", "levels"):
@@ -125,20 +128,20 @@ def against(n: int, profile: str, folder: Path) -> None:
     slowest = results["sklearn"]
     for method, result in results.items():
         same = bool(np.array_equal(truth, np.load(folder / f"{method}.npy")))
-        print(f"{n:>8,} {profile:5} {method:8} {result['seconds']:8.2f} s {result['extra']:7.0f} MB extra "
-              f"{slowest['seconds'] / result['seconds']:6.1f} x  memory 1/{slowest['extra'] / result['extra']:.0f}  "
-              f"{result['clusters']} clusters, labels {'equal' if same else 'DIFFER'}", flush=True)
+        print(f"{n:>8,} {profile:5} {method:8} {result['seconds']:8.2f} s {result['cpu']:7.2f} s CPU "
+              f"{result['extra']:7.0f} MB extra {slowest['seconds'] / result['seconds']:6.1f} x  "
+              f"memory 1/{slowest['extra'] / result['extra']:.0f}  {result['clusters']} clusters, labels {'equal' if same else 'DIFFER'}", flush=True)
 
 
 def alone(n: int, profile: str, folder: Path, kinds: tuple[str, ...]) -> None:
-    data = folder / "rows.npy"
+    data = folder / f"{profile}_{n}.npy"
     make(n, profile, data)
     for kind in kinds:
         result = measure("--child", kind, data, folder / f"{kind}.npy")
         scan = measure("--pass", kind, data)
-        print(f"{n:>8,} {profile:5} {kind:8} {result['seconds']:8.1f} s {result['extra']:7.0f} MB extra "
-              f"{result['clusters']} clusters; pass {scan['seconds']:.1f} s, {scan['rate']:.0f} of {scan['bare']:.0f} G/s,"
-              f" share {scan['rate'] / scan['bare']:.2f}", flush=True)
+        print(f"{n:>8,} {profile:5} {kind:8} {result['seconds']:8.1f} s {result['cpu']:7.1f} s CPU "
+              f"{result['extra']:7.0f} MB extra {result['clusters']} clusters; "
+              f"pass {scan['seconds']:.1f} s, {scan['rate']:.0f} of {scan['bare']:.0f} G/s, share {scan['rate'] / scan['bare']:.2f}", flush=True)
     if len(kinds) > 1:
         same = np.array_equal(*(np.load(folder / f"{kind}.npy") for kind in kinds))
         print(f"{'':14} the labels of both are {'equal' if same else 'DIFFERENT'}", flush=True)
@@ -148,6 +151,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--against", default="5000,10000,20000", help="sizes to compare at")
     parser.add_argument("--alone", default="50000:std,100000:std,100000:real,300000:std", help="sizes for ours alone")
+    parser.add_argument("--keep", type=Path, help="folder that keeps the generated libraries for the next time")
     parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
     parser.add_argument("--pass", nargs=2, dest="scan", help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -160,13 +164,15 @@ def main() -> int:
     if not GENERATOR.exists():
         print(f"{GENERATOR} is absent: nothing to measure with")
         return 1
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = args.keep or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
         for size in filter(None, args.against.split(",")):
-            against(int(size), "real", Path(folder))
+            against(int(size), "real", folder)
         for what in filter(None, args.alone.split(",")):
             size, _, profile = what.partition(":")
             kinds = ("float32", "int8") if int(size) <= 100_000 else ("int8",)
-            alone(int(size), profile or "std", Path(folder), kinds)
+            alone(int(size), profile or "std", folder, kinds)
     return 0
 
 
