@@ -164,7 +164,7 @@ def read(path: Path) -> Cache:
             raise Failure(f"{path} has schema {int(members['schema'])}, this version reads {SCHEMA}; embed again")
         cache = _from_members(members)
         check(cache)
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError, IndexError) as error:
+    except (LookupError, TypeError, ValueError, OverflowError, AttributeError, RecursionError) as error:
         raise Failure(f"{path} is not a cache of schema {SCHEMA} ({type(error).__name__}: {error})") from None
     return cache
 

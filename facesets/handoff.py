@@ -100,7 +100,7 @@ def read(path: Path) -> Queue:
         return Queue(user=_text(value["user"]), server=_text(value["server"]),
                      entries=tuple(_entry(item) for item in value["entries"]),
                      known=tuple(Known(**_texts(item, "asset_id", "path", "sha256")) for item in value["known"]))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise Failure(f"{path} is not a queue ({type(error).__name__}: {error}); run {MADE_BY} again") from None
 
 

@@ -68,7 +68,7 @@ def read(path: Path) -> Proposal:
             "extend": {str(name): _faces(faces) for name, faces in value["extend"].items()},
             "ambiguous": _faces(value["ambiguous"]), "rejected": _faces(value["rejected"]),
             "leftover": _faces(value.get("leftover", []))})
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise Failure(f"{path} is not a refine manifest ({type(error).__name__}: {error})") from None
 
 

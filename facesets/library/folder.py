@@ -128,7 +128,7 @@ def read_record(path: Path) -> Record:
                 raise ValueError(f"{name!r:.60} is no file of a faceset")
         if not all(isinstance(key, str) for key in record.not_this):
             raise TypeError("not_this holds more than text")
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise Failure(f"{path} is not the manifest of a faceset ({type(error).__name__}: {error})") from None
     return record
 

@@ -261,7 +261,7 @@ def read_manifest(path: Path) -> Manifest:
         return Manifest(int(value["next_number"]), value["model"] and dict(value["model"]), **entries,
                         runs=[dict(run) for run in value["runs"]], not_this=not_this,
                         forgotten=int(value["forgotten"]))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise Failure(f"{path} is not the manifest of a library ({type(error).__name__}: {error})") from None
 
 
