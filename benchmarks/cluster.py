@@ -130,7 +130,8 @@ def against(n: int, profile: str, folder: Path) -> None:
         same = bool(np.array_equal(truth, np.load(folder / f"{method}.npy")))
         print(f"{n:>8,} {profile:5} {method:8} {result['seconds']:8.2f} s {result['cpu']:7.2f} s CPU "
               f"{result['extra']:7.0f} MB extra {slowest['seconds'] / result['seconds']:6.1f} x  "
-              f"memory 1/{slowest['extra'] / result['extra']:.0f}  {result['clusters']} clusters, labels {'equal' if same else 'DIFFER'}", flush=True)
+              f"memory 1/{slowest['extra'] / result['extra']:.0f}  {result['clusters']} clusters, "
+              f"labels {'equal' if same else 'DIFFER'}", flush=True)
 
 
 def alone(n: int, profile: str, folder: Path, kinds: tuple[str, ...]) -> None:
@@ -141,7 +142,8 @@ def alone(n: int, profile: str, folder: Path, kinds: tuple[str, ...]) -> None:
         scan = measure("--pass", kind, data)
         print(f"{n:>8,} {profile:5} {kind:8} {result['seconds']:8.1f} s {result['cpu']:7.1f} s CPU "
               f"{result['extra']:7.0f} MB extra {result['clusters']} clusters; "
-              f"pass {scan['seconds']:.1f} s, {scan['rate']:.0f} of {scan['bare']:.0f} G/s, share {scan['rate'] / scan['bare']:.2f}", flush=True)
+              f"pass {scan['seconds']:.1f} s, {scan['rate']:.0f} of {scan['bare']:.0f} G/s, "
+              f"share {scan['rate'] / scan['bare']:.2f}", flush=True)
     if len(kinds) > 1:
         same = np.array_equal(*(np.load(folder / f"{kind}.npy") for kind in kinds))
         print(f"{'':14} the labels of both are {'equal' if same else 'DIFFERENT'}", flush=True)

@@ -242,13 +242,10 @@ def scored(labels: np.ndarray, faces: Faces) -> tuple[float, float]:
 
 
 def compare(sets: Mapping[str, Faces], methods: Mapping[str, Callable[[Faces], Labels]], splits: int) -> None:
-    rows: dict[str, list[str]] = {name: [] for name in methods}
-    for faces in sets.values():
-        for name, pair, cubed, _ in crossed(faces, methods, splits):
-            rows[name].append(f"{1000 * pair:.0f}/{1000 * cubed:.0f}")
-    print(f"{'':24}" + "".join(f"{name[:9]:>10}" for name in sets))
-    for name, cells in rows.items():
-        print(f"{name:24}" + "".join(f"{cell:>10}" for cell in cells), flush=True)
+    for name, faces in sets.items():
+        print(f"{name}, {len(faces.rows)} faces: chosen on one half, scored on the other", flush=True)
+        for method, pair, cubed, chosen in crossed(faces, methods, splits):
+            print(f"  {method:22} {1000 * pair:4.0f} / {1000 * cubed:4.0f}   at {', '.join(map(str, chosen))}", flush=True)
 
 
 def glued_siblings(faces: Faces, rules: Rules) -> tuple[int, int]:
