@@ -153,14 +153,22 @@ class Exporting:
     duplicate_similarity: float = setting(0.95, "cosine from which two faces are one moment; the better one is kept")
     top: int = setting(8, "pictures in _top8.fsz; roop-unleashed's maker advises no more")
     export_workers: int = setting(2, "photos decoded at once; each may take 600 MB")
-    era_distance: float = setting(0.40, "cos-dist to an era's anchor; a face changes less than this in a few years")
-    era_years: int = setting(5, "years that an era reaches to either side of its anchor")
 
 
 @dataclass(frozen=True)
 class Reporting:
     report_alike: float = setting(0.1, "cos-dist beyond known_distance at which two facesets are still shown side by "
                                        "side; siblings lie about there")
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """Looking after facesets that exist."""
+
+    era_distance: float = setting(0.40, "cos-dist to an era's anchor; a face changes less than this in a few years")
+    era_years: int = setting(5, "years that an era reaches to either side of its anchor")
+    consolidate_closer: float = setting(0.15, "cos-dist by which centroids must be nearer than known_distance to be "
+                                              "proposed as one person; siblings come as near as 0.28")
 
 
 @dataclass(frozen=True)
@@ -171,7 +179,7 @@ class Windows:
 
 
 Section = TypeVar("Section")
-SECTIONS: tuple[type, ...] = (Paths, Server, Staging, Embedding, Clustering, Exporting, Reporting, Windows)
+SECTIONS: tuple[type, ...] = (Paths, Server, Staging, Embedding, Clustering, Exporting, Shelf, Reporting, Windows)
 
 
 def add_flags(parser: argparse.ArgumentParser, *sections: type, only: Sequence[str] = ()) -> None:

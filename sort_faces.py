@@ -133,8 +133,8 @@ def split_eras(job: Job) -> int:
     """Make a further folder for each time of life of a faceset, by capture date; thin eras go to _thin/."""
     from facesets.operations import eras
     return job.change(lambda run: eras.split_eras(
-        run, job.args.faceset, job.options, job.detector(), distance=job.exporting.era_distance,
-        apart=job.exporting.era_years, min_faces=job.clustering.min_faces))
+        run, job.args.faceset, job.options, job.detector(), distance=job.shelf.era_distance,
+        apart=job.shelf.era_years, min_faces=job.clustering.min_faces))
 
 
 def consolidate(job: Job) -> int:
@@ -145,7 +145,8 @@ def consolidate(job: Job) -> int:
     groups = [job.args.facesets] if job.args.facesets else []
     if not groups:
         model = job.library.manifest().model or {}
-        found = one.propose(job.library, job.clustering.known_distance or float(model.get("known_distance", 0.45)))
+        known = job.clustering.known_distance or float(model.get("known_distance", 0.45))
+        found = one.propose(job.library, known - job.shelf.consolidate_closer)
         if not job.args.apply or job.dry_run:
             return job.answer({"proposed": [pair.as_json() for pair in found]}, one.text(found))
         groups = [list(pair.facesets) for pair in found if not pair.against]
@@ -197,7 +198,9 @@ def apply(job: Job) -> int:
     found = decisions.read(job.args.file)
     if found.library != decisions.library_id(job.paths.library):
         raise Failure(f"{job.args.file} was made for another library than {job.paths.library}; give its --library")
-    return job.change(lambda run: decided.carry_out(run, found, job.options, job.detector()))
+    status = job.change(lambda run: decided.carry_out(run, found, job.options, job.detector()))
+    terminal.say("the page shows it after: python sort_faces.py report")
+    return status
 
 
 def report(job: Job) -> int:
@@ -279,8 +282,8 @@ VERBS: dict[str, tuple[Callable[[Job], int], tuple[type, ...], tuple[Argument, .
                           ("target", {"type": Path, "metavar": "INTO"}))),
     "import-folders": (import_folders, (EMBEDDING, CLUSTERING, EXPORTING), (
         ("folder", {"type": Path, "metavar": "DIR"}), INTO)),
-    "split-eras": (split_eras, (EMBEDDING, CLUSTERING, EXPORTING), (FACESET,)),
-    "consolidate": (consolidate, (EMBEDDING, CLUSTERING, EXPORTING), (
+    "split-eras": (split_eras, (EMBEDDING, CLUSTERING, EXPORTING, config.Shelf), (FACESET,)),
+    "consolidate": (consolidate, (EMBEDDING, CLUSTERING, EXPORTING, config.Shelf), (
         FACESETS, ("--apply", {"action": "store_true", "help": "merge what is proposed without an objection"}))),
     "refine": (refine, (EMBEDDING, EXPORTING), (FACESETS,)),
     "dedup": (dedup, (EMBEDDING, EXPORTING), (FACESETS,)),

@@ -129,6 +129,9 @@ def test_dropped_people_are_set_aside_with_everything_and_known_to_clustering(sh
     assert command(library, "cluster") == 0
     made = proposal.read(library.root.parent / "work" / "refine.json")
     assert not made.facesets
+    grown = swap.export(library, made, [shelf[1]], opened, extend=True)
+    assert grown.facesets == ["faceset_003"] and grown.counts["of_dropped_people"] == 6
+    library.undo()
     assert command(library, "undo") == 0 and len(library.canonical()) == 3
 
 
@@ -371,6 +374,23 @@ def test_a_second_command_at_the_same_time_is_refused(shelf) -> None:
     library, _ = shelf
     with Library(library.root).locked("another"):
         assert command(library, "drop", "1") == 2
+
+
+def test_looking_is_possible_while_a_run_makes_pictures(shelf) -> None:
+    library, _ = shelf
+    with Library(library.root).change("another") as session:
+        session.change.write("faceset_009/0001.png").write_bytes(b"in the making")
+        assert command(library, "status") == 0 and len(library.canonical()) == 3
+        assert session.change.exists("faceset_009/0001.png")
+
+
+def test_what_a_killed_run_left_is_cleared_by_the_next_command(shelf) -> None:
+    library, _ = shelf
+    before = contents(library.root)
+    (library.root / ".pending" / "000007-export-swap" / "pictures").mkdir(parents=True)
+    (library.root / ".pending" / "000007-export-swap" / "pictures" / "face.png").write_bytes(b"a face")
+    assert command(library, "status") == 0
+    assert not (library.root / ".pending").exists() and contents(library.root) == before
 
 
 def test_a_folder_removed_by_hand_is_no_faceset_any_more(shelf) -> None:

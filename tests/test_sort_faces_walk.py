@@ -23,7 +23,7 @@ from facesets import cache, files, handoff
 from facesets.library import folder as folders
 from facesets.library.store import Library
 
-A, B, C, D, E = "Gerhard_Schroeder", "Jacques_Chirac", "Mammootty", "Matthew_Perry", "Mindy_Kaling"
+A, B, C, D, E = "Gerhard_Schroeder", "Jacques_Chirac", "Jennifer_Aniston", "Madonna", "Arnold_Schwarzenegger"
 
 
 class Walk:
@@ -92,8 +92,11 @@ def test_a_walk_through_every_subcommand(tmp_path, shared, monkeypatch, capsys) 
     found = walk.ask(capsys, "import-folders", hand)
     assert found["counts"]["new"] == 2 and any("holiday is mixed" in note for note in found["notes"])
     assert {item.name for item in library.canonical()} == {A, B}
-    assert walk.of(A) == 7 and walk.of(B) == 7 and walk.record(A).eras["1998"]
+    assert walk.of(A) >= 6 and walk.of(B) >= 6 and walk.record(A).eras["1998"]
     assert not any(D in face["photo"] for face in walk.record(A).faces)
+
+    # a folder of one's own again: nothing is new
+    assert walk.ask(capsys, "embed", hand)["done_before"] == 10 + 5
 
     # two users: known people are known, new ones become facesets, and what is known is appended
     walk.user("anna", walk.photos(A, 8, 12) + walk.photos(C, 0, 8), 2005)
@@ -150,13 +153,16 @@ def test_a_walk_through_every_subcommand(tmp_path, shared, monkeypatch, capsys) 
     assert walk.ask(capsys, "consolidate") == {"proposed": []}
     assert walk.ask(capsys, "status")["library"]["facesets"] == 4
 
-    # forgotten for good
+    # forgotten for good; a bystander in her photos is not hers
+    hers = next(item for item in library.canonical() if item.name == "Frau E.")
+    gone = set(hers.face_keys)
     walk.run("forget", "Frau E.", "--yes")
     left = b"".join(path.read_bytes() for path in walk.library.root.rglob("*") if path.is_file())
     assert b"Frau E." not in left and len(library.canonical()) == 3
     for path in (walk.work / "cache").glob("*.npz"):
         one = cache.read(path)
-        assert not any(E in one.photos[face["photo"]].path for face in one.faces), path
+        assert not gone & set(cache.face_keys(one)), path
+        assert (1 - one.embeddings @ hers.centroid).min() > one.model.known_distance, path
     walk.run("cluster")
     assert walk.ask(capsys, "status")["library"]["facesets"] == 3
 

@@ -39,8 +39,6 @@ class Options:
     duplicate_similarity: float = 0.95
     top: int = 8
     export_workers: int = 2
-    era_distance: float = 0.40
-    era_years: int = 5
 
 
 @dataclass

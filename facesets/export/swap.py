@@ -15,7 +15,7 @@ from .. import cache, terminal
 from ..errors import Failure
 from ..library.folder import Record
 from ..library.members import Index, without_twins
-from ..library.store import CANONICAL, Library
+from ..library.store import ASIDE, CANONICAL, Library
 from ..proposal import Group, Proposal
 from . import draft as drafts
 from . import embeddings
@@ -155,7 +155,10 @@ def _thin_draft(run: Run, group: Group, index: Index, settled: dict[str, str], p
 
 def _grown_draft(run: Run, folder: str, keys: Sequence[str], index: Index, settled: dict[str, str],
                  options: Options) -> Draft | None:
-    """A faceset with the faces that are newly known; None where it has all of them already."""
+    """A faceset with the faces that are newly known; None where it has all of them, or was dropped."""
+    if folder.startswith(f"{ASIDE['dropped']}/"):
+        run.summary.count("of_dropped_people", len(keys))
+        return None
     if not run.session.manifest.entry(folder) or not run.session.change.exists(f"{folder}/manifest.json"):
         run.summary.notes.append(f"{terminal.safe(folder)} is not in the library any more; its new faces wait")
         return None

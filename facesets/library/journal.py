@@ -79,6 +79,12 @@ def unfinished(root: Path) -> bool:
     return any((root / PENDING).glob("*")) or any(_phase(folder) != "done" for folder in _kept(root))
 
 
+def in_motion(root: Path) -> bool:
+    """Whether a change is between its first rename and its last; while one is only being made, all is as it was."""
+    return (any(_phase(folder) for folder in (root / PENDING).glob("*"))
+            or any(_phase(folder) in ("unputting", "untaking") for folder in _kept(root)))
+
+
 def history(root: Path) -> list[Path]:
     """Folders of the runs that can be taken back, oldest first."""
     return [folder for folder in _kept(root) if _phase(folder) == "done"]

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 from .. import cache, files, terminal
-from ..errors import Failure
+from ..errors import Failure, Paused
 from . import folder as folders
 from . import journal
 from .change import Change
@@ -192,10 +192,14 @@ class Library:
             return journal.undo(self.root)
 
     def _settle(self) -> None:
-        """A reader that finds a change cut short ends it first; one that finds a run at work is refused."""
+        """A reader that finds a change cut short ends it first; it is refused only while a run moves things."""
         if not self._held and journal.unfinished(self.root):
-            with self.locked("a reader"):
-                pass
+            try:
+                with self.locked("a reader"):
+                    pass
+            except Paused:
+                if journal.in_motion(self.root):
+                    raise
 
     def _facesets(self, prefix: str) -> list[Faceset]:
         manifest, found, place = self.manifest(), [], self.root / prefix

@@ -40,6 +40,10 @@ class Job:
     def reporting(self) -> Any:
         return self._load("Reporting")
 
+    @cached_property
+    def shelf(self) -> Any:
+        return self._load("Shelf")
+
     @property
     def options(self) -> Any:
         from ..export.draft import Options

@@ -13,6 +13,7 @@ from ..export import swap
 from ..export.draft import Draft, Options
 from ..export.run import Run
 from ..export.swap import OpenDetector
+from ..library import folder as folders
 from ..library.members import Index, pick
 from ..library.store import CANONICAL, Entry
 from .edit import find
@@ -54,33 +55,28 @@ def _strangers(run: Run) -> None:
     entries = chosen(run, ())
     if len(entries) < 2:
         return
-    contents = {entry.folder: drafts.existing(run.session, entry.folder)[1] for entry in entries}
-    centroids = np.array([contents[entry.folder].centroid for entry in entries])
-    for number, entry in enumerate(entries):
-        mine = contents[entry.folder]
-        pictured = np.flatnonzero(mine.rank > 0)
-        found = match(mine.faces.embeddings[pictured], centroids)
+    places = [run.session.change.current(f"{entry.folder}/{folders.FACES}") for entry in entries]
+    centroids = np.array([folders.read_member(place, "centroid") for place in places])
+    for number, (entry, place) in enumerate(zip(entries, places, strict=True)):
+        rank = folders.read_member(place, "rank")
+        found = match(folders.read_member(place, "embeddings")[rank > 0], centroids)
         for row in np.flatnonzero(found.nearest != number):
             other = entries[int(found.nearest[row])].folder
-            file = f"{mine.rank[pictured[row]]:04d}"
-            run.summary.notes.append(f"{entry.folder}: picture {file} is nearer to {other} "
+            run.summary.notes.append(f"{entry.folder}: picture {rank[rank > 0][row]} is nearer to {other} "
                                      f"({found.distance[row]:.2f}); if it is wrong: sort_faces.py not-this")
 
 
 def dedup(run: Run, facesets: Sequence[str], options: Options, open_detector: OpenDetector) -> None:
     """Each face in one faceset only, the nearest, and each moment once: near-duplicates keep their best picture."""
-    entries = chosen(run, ())
-    found = {entry.folder: drafts.existing(run.session, entry.folder) for entry in entries}
     owner: dict[str, tuple[float, str]] = {}
-    for folder, (_, contents) in found.items():
+    for entry in chosen(run, ()):
+        contents = drafts.existing(run.session, entry.folder)[1]
         apart = 1 - contents.faces.embeddings @ contents.centroid
         for key, distance in zip(contents.keys, apart, strict=True):
-            owner[key] = min(owner.get(key, (np.inf, "")), (float(distance), folder))
-    wanted = {entry.folder for entry in chosen(run, facesets)}
+            owner[key] = min(owner.get(key, (np.inf, "")), (float(distance), entry.folder))
     made = []
-    for folder, (record, contents) in found.items():
-        if folder not in wanted:
-            continue
+    for folder in [entry.folder for entry in chosen(run, facesets)]:
+        record, contents = drafts.existing(run.session, folder)
         rows = [row for row, key in enumerate(contents.keys) if owner[key][1] == folder]
         run.summary.count("double_faces", len(contents.keys) - len(rows))
         draft = drafts.plan(run.session, record, pick(contents.faces, rows), options)
