@@ -245,7 +245,8 @@ def compare(sets: Mapping[str, Faces], methods: Mapping[str, Callable[[Faces], L
     for name, faces in sets.items():
         print(f"{name}, {len(faces.rows)} faces: chosen on one half, scored on the other", flush=True)
         for method, pair, cubed, chosen in crossed(faces, methods, splits):
-            print(f"  {method:22} {1000 * pair:4.0f} / {1000 * cubed:4.0f}   at {', '.join(map(str, chosen))}", flush=True)
+            at = ", ".join(map(str, chosen))
+            print(f"  {method:22} {1000 * pair:4.0f} / {1000 * cubed:4.0f}   at {at}", flush=True)
 
 
 def glued_siblings(faces: Faces, rules: Rules) -> tuple[int, int]:
