@@ -241,3 +241,24 @@ def test_plots_are_files_or_a_message_that_says_what_is_missing(library: Path,
         assert (plots / "years.png").read_bytes().startswith(b"\x89PNG")
     else:
         assert status == 1 and "pip install matplotlib" in capsys.readouterr().err
+
+
+def test_who_is_dropped_while_the_report_is_made_is_not_in_it(library: Path) -> None:
+    """The drop happens at the worst moment: all was read, nothing is written."""
+    places = ["--library", str(library), "--data-root", str(library.parent / "work")]
+    drops = iter(["faceset_002"])
+
+    def late(context: dict[str, object]) -> str:
+        for folder in drops:
+            assert sort_faces.main(["drop", folder, *places]) == 0
+        return make.render(context)
+    made = make.make(library, library.parent / "work", 0.1, render=late)
+    page = Reader(made.path.read_text(encoding="utf-8"))
+    assert "faceset_002" not in [values.get("id") for _, values in page.tags]
+    assert not list((library / sheets.FOLDER).glob("faceset_002*"))
+
+
+def test_a_library_that_is_at_work_has_its_report_later(library: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with store.Library(library).locked("the test"):
+        assert sort_faces.main(["report", "--library", str(library), "--data-root", str(library.parent / "work")]) == 2
+    assert "the test" in capsys.readouterr().err and not (library / "index.html").exists()

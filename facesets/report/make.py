@@ -7,7 +7,7 @@ else may run, and nothing may be fetched but pictures beside the page.
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,13 +15,14 @@ import jinja2
 from markupsafe import Markup
 
 from .. import files
-from ..errors import Failure
+from ..errors import Failure, Paused
 from ..library.store import Library
 from . import checks, runs, sections, sheets, shelf
 
 PAGE = "index.html"
 TEMPLATES = Path(__file__).parent / "page"
 LOCK = ".lock"
+ATTEMPTS = 3
 
 
 @dataclass(frozen=True)
@@ -42,22 +43,6 @@ class Made:
         return [*(f"not shown: {line}" for line in self.problems),
                 f"{self.facesets:,} facesets, {self.pictures:,} pictures, {self.to_check:,} facesets to check: "
                 f"{self.path}"]
-
-
-def make(root: Path, data_root: Path, alike: float, workers: int = 2) -> Made:
-    """Write the report of the library at `root`. `alike`: cos-dist beyond known_distance that is worth a look."""
-    if not root.is_dir():
-        raise Failure(f"{root} does not exist: there is no faceset yet; `sort_faces.py status` says what to run")
-    with files.only_one(root / sheets.FOLDER / LOCK, "sort_faces.py report"):
-        library = Library(root)
-        gathered = gather(library, data_root, alike)
-        sheets.make(root, gathered.all_sheets(), workers)
-        context = sections.context(gathered, workers)
-        text = render(context)
-        files.write_bytes(root / PAGE, text.encode("utf-8", "replace"))
-        sheets.clear(root, sections.pictures_in(gathered, context))
-    return Made(root / PAGE, len(gathered.books.sets), sum(len(item.faces) for item in gathered.books.sets),
-                len(gathered.findings.touched()), [*gathered.books.unreadable], gathered)
 
 
 def gather(library: Library, data_root: Path, alike: float) -> sections.Gathered:
@@ -85,6 +70,34 @@ def render(context: dict[str, object]) -> str:
     script = "".join((TEMPLATES / name).read_text(encoding="utf-8") for name in ("marks.js", "page.js"))
     return environment.get_template("page.html").render(
         **context, css=Markup(css), js=Markup(script), policy=policy([script], [css]))
+
+
+def make(root: Path, data_root: Path, alike: float, workers: int = 2,
+         render: Callable[[dict[str, object]], str] = render) -> Made:
+    """Write the report of the library at `root`. `alike`: cos-dist beyond known_distance that is worth a look.
+
+    The page is written only if the library is still the one that it shows: nobody who was forgotten meanwhile may come
+    back in it. Raises Paused where the library goes on changing, or somebody is at work on it.
+    """
+    if not root.is_dir():
+        raise Failure(f"{root} does not exist: there is no faceset yet; `sort_faces.py status` says what to run")
+    library = Library(root)
+    with files.only_one(root / sheets.FOLDER / LOCK, "sort_faces.py report"):
+        for _ in range(ATTEMPTS):
+            gathered = gather(library, data_root, alike)
+            sheets.make(root, gathered.all_sheets(), workers)
+            context = sections.context(gathered, workers)
+            text = render(context)
+            with library.locked("sort_faces.py report"):
+                if library.manifest() == gathered.books.manifest:
+                    files.write_bytes(root / PAGE, text.encode("utf-8", "replace"))
+                    sheets.clear(root, sections.pictures_in(gathered, context))
+                    break
+        else:
+            sheets.clear(root, set())
+            raise Paused(f"{root} goes on changing; wait until the others are done, then run the same command again")
+    return Made(root / PAGE, len(gathered.books.sets), sum(len(item.faces) for item in gathered.books.sets),
+                len(gathered.findings.touched()), [*gathered.books.unreadable], gathered)
 
 
 def policy(scripts: Sequence[str], styles: Sequence[str]) -> str:
