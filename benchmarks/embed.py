@@ -11,6 +11,7 @@ Every measurement is a process of its own; a, b and c take turns, and the fastes
 
 import argparse
 import json
+import resource
 import subprocess
 import sys
 import tempfile
@@ -18,6 +19,7 @@ import time
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(CHECKOUT))
@@ -58,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def compare(name: str, flags: Sequence[str], queue: Path, rounds: int) -> None:
     """Run a, b and c in turns and print the fastest of each with what follows from them."""
-    best: dict[str, dict[str, float]] = {}
+    best: dict[str, dict[str, Any]] = {}
     for _ in range(rounds):
         for part in PARTS:
             command = [sys.executable, __file__, *flags, "--part", part, "--queue", str(queue)]
@@ -108,7 +110,7 @@ def make_photos(folder: Path, size: tuple[int, int], count: int, analyser: Analy
     return handoff.Queue("benchmark", "", tuple(entries))
 
 
-def plain_loop(model: str, queue: handoff.Queue, provider: str) -> dict[str, float]:
+def plain_loop(model: str, queue: handoff.Queue, provider: str) -> dict[str, Any]:
     from insightface.app import FaceAnalysis
     app = FaceAnalysis(model, allowed_modules=["detection", "recognition"], providers=["CPUExecutionProvider"])
     app.prepare(0, det_size=(640, 640))
@@ -119,7 +121,7 @@ def plain_loop(model: str, queue: handoff.Queue, provider: str) -> dict[str, flo
     return result(queue, time.perf_counter() - wall, time.process_time() - cpu, faces)
 
 
-def floor(model: str, queue: handoff.Queue, provider: str) -> dict[str, float]:
+def floor(model: str, queue: handoff.Queue, provider: str) -> dict[str, Any]:
     """Every step alone on one thread: nothing waits, nothing is saved, tensors are prepared outside the clock."""
     cv2.setNumThreads(1)
     analyser = Analyser(packs.open_pack(model, Path()))
@@ -146,17 +148,19 @@ def floor(model: str, queue: handoff.Queue, provider: str) -> dict[str, float]:
     return {**result(queue, sum(spent.values()) / CORES, sum(spent.values()), faces), "detail": f"({detail} ms)"}
 
 
-def ours(model: str, queue: handoff.Queue, provider: str) -> dict[str, float]:
+def ours(model: str, queue: handoff.Queue, provider: str) -> dict[str, Any]:
     pack = packs.open_pack(model, Path())
     analyser = Analyser(pack, provider)
     lanes.look(queue.entries[-1], analyser)     # the first call of a session plans its memory; (a) had one as well
     with tempfile.TemporaryDirectory() as folder:
         wall, cpu = time.perf_counter(), time.process_time()
         summary = pipeline.run(queue, Path(folder) / "cache.npz", pack.recogniser.sha256, lambda: analyser)
-        return result(queue, time.perf_counter() - wall, time.process_time() - cpu, summary.faces)
+        found = result(queue, time.perf_counter() - wall, time.process_time() - cpu, summary.faces)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+    return {**found, "detail": f"({analyser.provider}, {peak} MB at most)"}
 
 
-def result(queue: handoff.Queue, wall: float, cpu: float, faces: int) -> dict[str, float]:
+def result(queue: handoff.Queue, wall: float, cpu: float, faces: int) -> dict[str, Any]:
     return {"photos": len(queue.entries), "seconds": wall, "cpu": cpu, "faces": faces}
 
 

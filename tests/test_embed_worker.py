@@ -6,15 +6,19 @@ FACESETS_KILLS=50 kills at that many random moments instead of four.
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import people
 import pytest
+from corpus import make
+from PIL import Image
 
 from facesets import cache, handoff
 
@@ -189,6 +193,31 @@ def test_a_share_that_went_away_pauses_the_run_and_spoils_nothing(worker, tmp_pa
     status, summary, _ = finish(worker())
     assert (status, summary["errors"]) == (0, 0)
     assert summary["done_before"] >= 7      # the other lane may have had the eighth in hand
+
+
+def test_every_kind_of_file_gets_its_outcome_and_the_run_goes_on(worker, tmp_path):
+    group = Image.open(people.GROUP).resize((160, 111))
+    cases = make(tmp_path / "corpus", group)
+    entries = []
+    for number, case in enumerate(cases):
+        entry = people.entry(case.path, number) if "\0" not in str(case.path) else people.entry(tmp_path / "no", number)
+        entries.append(replace(entry, path=str(case.path), sha256=f"{number:064x}" if any(
+            entry.sha256 == other.sha256 for other in entries) else entry.sha256))
+    twins = [entry for number, entry in enumerate(entries) if entry.sha256 == f"{number:064x}"]
+    handoff.write(tmp_path / "queue.json", handoff.Queue("peter", "", tuple(entries)))
+    status, summary, said = finish(worker())
+    assert status == 0, said
+    result = cache.read(tmp_path / "out/cache.npz")
+    assert [photo.sha256 for photo in result.photos] == [entry.sha256 for entry in entries]
+    for case, photo in zip(cases, result.photos, strict=True):
+        if photo.sha256 in {twin.sha256 for twin in twins}:
+            assert photo.status == "error"      # the same bytes as another case, or no file
+        elif case.outcome == "pixels":
+            assert photo.status in ("faces", "noface"), (case, photo)
+        else:
+            assert photo.status == "error" and re.search(case.outcome, photo.reason), (case, photo)
+    assert summary["with_faces"] > 50       # the group in all its formats and rotations
+    assert all(line.isprintable() for line in said.splitlines())
 
 
 def test_another_model_is_refused_in_words(worker, tmp_path, checkout):
