@@ -4,10 +4,12 @@ import base64
 import hashlib
 import importlib.util
 import json
+import os
 import re
 import shlex
 import shutil
 import stat
+import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ import report_library as made_up
 
 import sort_faces
 from facesets import cache, files
+from facesets.errors import Paused
 from facesets.library import folder as folders
 from facesets.library import store
 from facesets.report import make, runs, sheets
@@ -262,3 +265,22 @@ def test_a_library_that_is_at_work_has_its_report_later(library: Path, capsys: p
     with store.Library(library).locked("the test"):
         assert sort_faces.main(["report", "--library", str(library), "--data-root", str(library.parent / "work")]) == 2
     assert "the test" in capsys.readouterr().err and not (library / "index.html").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to mount a small disk")
+def test_a_full_disk_pauses_the_report_and_the_same_command_goes_on(library: Path) -> None:
+    small = library / sheets.FOLDER
+    files.private_folder(small)
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k,mode=700", "tmpfs", str(small)], capture_output=True
+                      ).returncode:
+        pytest.skip("no disk can be mounted here")
+    try:
+        with pytest.raises(Paused, match=r"No space left on device; mend that, then run the same command again"):
+            report(library)
+        assert not (library / "index.html").exists()
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
+    (small / ".faceset_001-0.webp.tmp").write_bytes(b"half")
+    page = report(library)
+    assert all((library / picture).is_file() for picture in page.attributes("src"))
+    assert not list(small.glob("*.tmp"))

@@ -82,20 +82,18 @@ def make(root: Path, data_root: Path, alike: float, workers: int = 2,
     if not root.is_dir():
         raise Failure(f"{root} does not exist: there is no faceset yet; `sort_faces.py status` says what to run")
     library = Library(root)
-    with files.only_one(root / sheets.FOLDER / LOCK, "sort_faces.py report"):
-        for _ in range(ATTEMPTS):
-            gathered = gather(library, data_root, alike)
-            sheets.make(root, gathered.all_sheets(), workers)
-            context = sections.context(gathered, workers)
-            text = render(context)
-            with library.locked("sort_faces.py report"):
-                if library.manifest() == gathered.books.manifest:
-                    files.write_bytes(root / PAGE, text.encode("utf-8", "replace"))
-                    sheets.clear(root, sections.pictures_in(gathered, context))
+    try:
+        with files.only_one(root / sheets.FOLDER / LOCK, "sort_faces.py report"):
+            for _ in range(ATTEMPTS):
+                gathered = gather(library, data_root, alike)
+                if _written(library, gathered, workers, render):
                     break
-        else:
-            sheets.clear(root, set())
-            raise Paused(f"{root} goes on changing; wait until the others are done, then run the same command again")
+            else:
+                sheets.clear(root, set())
+                raise Paused(f"{root} goes on changing; when the others are done, run the same command again")
+    except OSError as error:
+        raise Paused(f"{error.filename or root}: {error.strerror or error}; mend that, then run the same command again"
+                     ) from None
     return Made(root / PAGE, len(gathered.books.sets), sum(len(item.faces) for item in gathered.books.sets),
                 len(gathered.findings.touched()), [*gathered.books.unreadable], gathered)
 
@@ -104,6 +102,20 @@ def policy(scripts: Sequence[str], styles: Sequence[str]) -> str:
     """The Content-Security-Policy: our script and style by hash, pictures beside the page, nothing else."""
     return (f"default-src 'none'; img-src 'self' file:; script-src {_hashes(scripts)}; style-src {_hashes(styles)}; "
             "base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'; trusted-types 'none'")
+
+
+def _written(library: Library, gathered: sections.Gathered, workers: int,
+             render: Callable[[dict[str, object]], str]) -> bool:
+    """Make the pictures and write the page; False, and no page, where the library is another by then."""
+    sheets.make(library.root, gathered.all_sheets(), workers)
+    context = sections.context(gathered, workers)
+    text = render(context)
+    with library.locked("sort_faces.py report"):
+        same = library.manifest() == gathered.books.manifest
+        if same:
+            files.write_bytes(library.root / PAGE, text.encode("utf-8", "replace"))
+            sheets.clear(library.root, sections.pictures_in(gathered, context))
+    return same
 
 
 def _hashes(texts: Sequence[str]) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 
 from .. import files, terminal
 from ..embed import decode
-from ..errors import Failure, Paused
+from ..errors import Failure
 from ..export import crop
 from .shelf import Set
 
@@ -109,10 +109,10 @@ def cutting(path: str, face_key: str, box: tuple[float, float, float, float]) ->
 
 
 def clear(root: Path, keep: set[str]) -> None:
-    """Remove sheets that no page shows any more."""
+    """Remove sheets that no page shows any more, and what a kill left half written."""
     names = {Path(name).name for name in keep}
-    for path in (root / FOLDER).glob("*.webp"):
-        if path.name not in names:
+    for path in (root / FOLDER).iterdir():
+        if path.suffix in (".webp", ".tmp") and path.name not in names:
             path.unlink(missing_ok=True)
 
 
@@ -139,12 +139,9 @@ def _write(path: Path, pixels: np.ndarray) -> None:
     if not good:
         raise Failure(f"{path.name} could not be encoded")
     temporary = path.with_name(f".{path.name}.tmp")     # no fsync: a lost sheet is made again
-    try:
-        with open(os.open(temporary, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, files.FILE_MODE), "wb") as file:
-            file.write(data.tobytes())
-        os.replace(temporary, path)
-    except OSError as error:
-        raise Paused(f"{path.parent}: {error.strerror}; make room, then run the same command again") from None
+    with open(os.open(temporary, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, files.FILE_MODE), "wb") as file:
+        file.write(data.tobytes())
+    os.replace(temporary, path)
 
 
 def _each(jobs: Sequence[object], work: Callable[..., None], workers: int, what: str, unit: str) -> int:
