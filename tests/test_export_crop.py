@@ -77,6 +77,19 @@ def test_a_mask_never_covers_the_face_itself(tmp_path) -> None:
     assert disc > 0.75      # a full disc fills 0.785 of its box
 
 
+def test_a_face_known_in_the_photo_is_masked_even_if_this_detector_does_not_see_it(tmp_path) -> None:
+    boxes = [(200, 150, 300, 250), (315, 150, 375, 210)]
+    photo(tmp_path / "photo.png", boxes, 1)
+
+    def first_only(bgr: np.ndarray):
+        return tuple(part[:1] for part in detect(bgr))
+    pixels = read_upright(tmp_path / "photo.png")
+    unaware = crop.cut_out(pixels, boxes[0], first_only, 512, 0.5)
+    assert unaware.isolation == "alone" and faces_in(unaware.pixels) == 2
+    aware = crop.cut_out(pixels, boxes[0], first_only, 512, 0.5, boxes)
+    assert aware.isolation == "masked" and faces_in(aware.pixels) == 1
+
+
 def test_light_is_measured_on_the_face(tmp_path) -> None:
     made = picture(tmp_path, [(200, 150, 300, 250)])
     assert 0 < made.light[0] < 1 and abs(made.light[1]) < 0.1

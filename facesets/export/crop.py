@@ -18,6 +18,7 @@ WIDER = (1.6, 2.4)          # of the padding, when the face fills the picture an
 OVERLAP = 0.4               # intersection over union with the wanted box that makes a detection the wanted face
 MASK_MARGIN = 0.35          # part of another face's box that is covered around it, hair and chin included
 COVERED = 0.25              # share of the wanted face that a mask may take
+SHOWN = 0.3                 # share of another face's box inside the picture from which on some detector may see it
 
 NOT_SEEN = "the detector finds no face in the cut-out"
 NOT_ALONE = "another face cannot be kept out of the cut-out"
@@ -36,16 +37,23 @@ class Picture:
     light: tuple[float, float]  # brightness of the face 0..1; left half minus right half -1..1
 
 
-def cut_out(photo: np.ndarray, place: Sequence[float], detect: Detect, size: int, padding: float) -> Picture:
-    """The face at the box `place`, alone, `size` pixels square, `padding` of the box on every side. Raises Dropped."""
+def cut_out(photo: np.ndarray, place: Sequence[float], detect: Detect, size: int, padding: float,
+            others: Sequence[Sequence[float]] = ()) -> Picture:
+    """The face at the box `place`, alone, `size` pixels square, `padding` of the box on every side. Raises Dropped.
+
+    `others`: boxes of all faces known in the photo, this one may be among them. They are masked even where `detect`
+    does not see them in the picture: the detector of a swap tool may.
+    """
     box = np.asarray(place, np.float64)
     height, width = photo.shape[:2]
     if box[0] >= width or box[1] >= height or box[2] <= 0 or box[3] <= 0 or box[2] - box[0] < 2 or box[3] - box[1] < 2:
         raise Dropped(OUTSIDE)
+    known = np.asarray(others, np.float64).reshape(-1, 4)
+    known = known[overlap(known, box) < OVERLAP]
     seen = False
     for part in (1.0, *TIGHTER):
-        pixels, wanted = square(photo, box, size, padding * part)
-        alone, masked = _isolate(pixels, wanted, detect)
+        pixels, wanted, scale = square(photo, box, size, padding * part)
+        alone, masked = _isolate(pixels, wanted, detect, _moved(known, box, wanted, scale))
         seen = seen or alone is not None or masked
         if alone is not None:
             isolation = "masked" if masked else "alone" if part == 1.0 else "tightened"
@@ -53,15 +61,15 @@ def cut_out(photo: np.ndarray, place: Sequence[float], detect: Detect, size: int
         if not seen:
             break       # tightening does not help a face that is not seen at all
     for part in () if seen else WIDER:
-        pixels, wanted = square(photo, box, size, padding * part)
-        alone, masked = _isolate(pixels, wanted, detect)
+        pixels, wanted, scale = square(photo, box, size, padding * part)
+        alone, masked = _isolate(pixels, wanted, detect, _moved(known, box, wanted, scale))
         if alone is not None:
             return Picture(alone, "masked" if masked else "alone", _light(alone, wanted))
     raise Dropped(NOT_ALONE if seen else NOT_SEEN)
 
 
-def square(photo: np.ndarray, box: np.ndarray, size: int, padding: float) -> tuple[np.ndarray, np.ndarray]:
-    """The square around `box` plus padding, black beyond the photo, and the box in it, both at `size` pixels."""
+def square(photo: np.ndarray, box: np.ndarray, size: int, padding: float) -> tuple[np.ndarray, np.ndarray, float]:
+    """The square around `box` plus padding, black beyond the photo, at `size` pixels; the box in it; the scale."""
     side = max(box[2] - box[0], box[3] - box[1]) * (1 + 2 * padding)
     left, top = (box[0] + box[2] - side) / 2, (box[1] + box[3] - side) / 2
     x1, y1 = round(left), round(top)
@@ -71,10 +79,19 @@ def square(photo: np.ndarray, box: np.ndarray, size: int, padding: float) -> tup
     canvas[max(-y1, 0):max(-y1, 0) + inside.shape[0], max(-x1, 0):max(-x1, 0) + inside.shape[1]] = inside
     scale = size / edge
     resized = cv2.resize(canvas, (size, size), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
-    return resized, (box - [x1, y1, x1, y1]) * scale
+    return resized, (box - [x1, y1, x1, y1]) * scale, scale
 
 
-def _isolate(pixels: np.ndarray, wanted: np.ndarray, detect: Detect) -> tuple[np.ndarray | None, bool]:
+def _moved(known: np.ndarray, box: np.ndarray, wanted: np.ndarray, scale: float) -> np.ndarray:
+    """Boxes of the photo as they lie in the picture, those of which enough is shown."""
+    moved = (known - np.tile(box[:2], 2)) * scale + np.tile(wanted[:2], 2)      # (n, 4)
+    size = (wanted[0] + wanted[2])                                             # the wanted face is in the middle
+    inside = np.clip(np.minimum(moved[:, 2:], size) - np.maximum(moved[:, :2], 0), 0, None).prod(axis=1)
+    return moved[inside >= SHOWN * (moved[:, 2:] - moved[:, :2]).prod(axis=1)]
+
+
+def _isolate(pixels: np.ndarray, wanted: np.ndarray, detect: Detect,
+             known: np.ndarray) -> tuple[np.ndarray | None, bool]:
     """The picture with one detectable face, the wanted one, and whether others had to be masked.
 
     None, False: the wanted face is not seen; None, True: others remain.
@@ -83,16 +100,17 @@ def _isolate(pixels: np.ndarray, wanted: np.ndarray, detect: Detect) -> tuple[np
     mine = overlap(boxes, wanted)
     if not len(boxes) or mine.max() < OVERLAP:
         return None, False
-    if len(boxes) == 1:
-        return pixels, False
     target = boxes[mine.argmax()]
-    masked = pixels.copy()
-    for index, other in enumerate(boxes):
-        if index != mine.argmax():
+    seen = [other for index, other in enumerate(boxes) if index != mine.argmax()]
+    for cover in ([*seen, *known], seen) if len(known) else (seen,):
+        if not cover:
+            return pixels, False
+        masked = pixels.copy()
+        for other in cover:
             _mask(masked, other, target)
-    boxes = np.asarray(detect(masked)[0]).reshape(-1, 4)
-    if len(boxes) == 1 and overlap(boxes, wanted)[0] >= OVERLAP and _kept(pixels, masked, target):
-        return masked, True
+        left = np.asarray(detect(masked)[0]).reshape(-1, 4)
+        if len(left) == 1 and overlap(left, wanted)[0] >= OVERLAP and _kept(pixels, masked, target):
+            return masked, True
     return None, True
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from .. import cache, files, quality
 from ..library import folder as folders
 from ..library.folder import Contents, Record
-from ..library.members import pick
+from ..library.members import Index, pick
 from ..library.store import Session
 from . import embeddings, fsz
 from .crop import NEVER, Detect
@@ -94,24 +94,25 @@ def plan(session: Session, record: Record, members: cache.Cache, options: Option
     return draft
 
 
-def wishes(drafts: Iterable[Draft]) -> dict[str, list[Wish]]:
-    """Pictures that are still to be made, by photo, so that each photo is decoded once."""
+def wishes(drafts: Iterable[Draft], index: Index | None = None) -> dict[str, list[Wish]]:
+    """Pictures that are still to be made, by photo, so that each photo is decoded once; `index` knows other faces."""
     wanted: dict[str, list[Wish]] = {}
     for draft in drafts:
         assert draft.selection
         for row in draft.selection.order:
             if draft.keys[row] not in draft.have:
                 face = draft.members.faces[row]
-                path = draft.members.photos[face["photo"]].path
+                photo = draft.members.photos[face["photo"]]
                 x1, y1, x2, y2 = (float(side) for side in face["box"])
-                wanted.setdefault(path, []).append(Wish(draft.keys[row], (x1, y1, x2, y2)))
+                others = index.boxes(photo.sha256) if index else ()
+                wanted.setdefault(photo.path, []).append(Wish(draft.keys[row], (x1, y1, x2, y2), others))
     return wanted
 
 
-def picture(session: Session, drafts: Sequence[Draft], options: Options,
-            open_detector: Callable[[], Detect]) -> dict[str, Made | str]:
+def picture(session: Session, drafts: Sequence[Draft], options: Options, open_detector: Callable[[], Detect],
+            index: Index | None = None) -> dict[str, Made | str]:
     """Make the missing pictures of `drafts`, and settle which rows of each have one."""
-    wanted = wishes(drafts)
+    wanted = wishes(drafts, index)
     made = render(wanted, session.change.folder / "pictures", open_detector(), options.image_size, options.padding,
                   options.export_workers) if wanted else {}
     for draft in drafts:

@@ -27,6 +27,7 @@ class Wish:
 
     key: str
     box: tuple[float, float, float, float]
+    others: tuple[tuple[float, ...], ...] = ()      # boxes of all faces that are known in the photo
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def _photo(path: str, faces: Iterable[Wish], folder: Path, detect: crop.Detect, 
     made: dict[str, Made | str] = {}
     for wish in faces:
         try:
-            picture = crop.cut_out(photo, wish.box, detect, size, padding)
+            picture = crop.cut_out(photo, wish.box, detect, size, padding, wish.others)
         except crop.Dropped as reason:
             made[wish.key] = str(reason)
             continue

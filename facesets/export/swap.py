@@ -66,22 +66,25 @@ def carry_out(run: Run, proposal: Proposal, caches: Sequence[cache.Cache], open_
     grown = [_grown_draft(run, folder, [face.face for face in faces], index, settled, options)
              for folder, faces in sorted(proposal.extend.items())] if extend else []
     made = [item for item in (*new, *thin, *grown) if item]
-    finish(run, made, open_detector, options, min_faces)
+    finish(run, made, open_detector, options, min_faces, index)
     if made and not embeddings.usable(model):
         run.summary.notes.append(f"{model.name}: ReActor and VisoMaster files are not written, those tools need "
                                  "embeddings of buffalo_l (w600k_r50)")
 
 
 def finish(run: Run, made: Sequence[Draft], open_detector: OpenDetector, options: Options,
-           min_faces: int = 1) -> None:
-    """Make the pictures of all drafts, each photo decoded once, and put their folders into the run."""
+           min_faces: int = 1, index: Index | None = None) -> None:
+    """Make the pictures of all drafts, each photo decoded once, and put their folders into the run.
+
+    With `index`, all faces that its caches know in a photo are kept out of the others' pictures.
+    """
     if run.summary.dry_run:
         for draft in made:
             assert draft.selection
             run.summary.facesets.append(draft.record.folder)
             run.summary.count("pictures", sum(draft.keys[row] not in draft.have for row in draft.selection.order))
         return
-    pictures = drafts.picture(run.session, made, options, open_detector)
+    pictures = drafts.picture(run.session, made, options, open_detector, index)
     for draft in made:
         run.summary.notes += draft.notes
         _place(run, draft, pictures, options, min_faces)

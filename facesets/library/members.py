@@ -20,12 +20,20 @@ class Index:
             cache.same_model(caches[0].model, other.model, "these caches")
         self.caches = caches
         self._places: dict[str, tuple[int, int]] = {}
+        self._of_photo: dict[str, list[str]] = {}       # SHA-256 -> keys of its faces
         for number, item in enumerate(caches):
             for row, key in enumerate(cache.face_keys(item)):
-                self._places.setdefault(key, (number, row))
+                if key not in self._places:
+                    self._places[key] = (number, row)
+                    self._of_photo.setdefault(key[:64], []).append(key)
 
     def __contains__(self, key: str) -> bool:
         return key in self._places
+
+    def boxes(self, sha256: str) -> tuple[tuple[float, ...], ...]:
+        """The boxes of all faces of a photo."""
+        places = [self._places[key] for key in self._of_photo.get(sha256, ())]
+        return tuple(tuple(float(side) for side in self.caches[number].faces["box"][row]) for number, row in places)
 
     def pick(self, keys: Iterable[str]) -> cache.Cache:
         """A cache of the faces `keys`, in that order, and of their photos. Raises Failure for an unknown key."""
