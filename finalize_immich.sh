@@ -16,6 +16,7 @@ here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 venv=$here/.venv
 python=$venv/bin/python
 export PYTHONPATH=$here${PYTHONPATH:+:$PYTHONPATH}
+unset IMMICH_API_KEY IMMICH_EMAIL IMMICH_PASSWORD   # nothing from here on asks the server, so no child is told
 
 say() { printf '%s\n' "$*" >&2; }
 fail() { local status=$1; shift; say "finalize_immich: $*"; exit "$status"; }
@@ -171,4 +172,4 @@ main() {
     finalize "$user" "$asked" "$run"
 }
 
-main "$@"
+main "$@"; exit                         # on one line: bash reads a script while it runs, and an update may replace it
