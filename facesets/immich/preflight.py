@@ -44,7 +44,8 @@ def base_url(text: str) -> str:
     except ValueError:
         host, parts = None, urllib.parse.urlsplit("")
     if parts.scheme not in ("http", "https") or not host or parts.query or parts.fragment:
-        raise SettingsError(f"IMMICH_URL is {terminal.safe(text)!r}; it must look like https://photos.example.org")
+        raise SettingsError("IMMICH_URL is no server's address; it must look like https://photos.example.org, with "
+                            "nothing behind it")     # it is not repeated, since a key may have slipped into it
     if parts.username or parts.password:
         raise SettingsError("IMMICH_URL holds a user name or password; give the server's address alone")
     return url
