@@ -280,16 +280,18 @@ def operated(made: cache.Cache) -> None:
     rules = replace(calibrate.at_distance(base, model.cluster_distance), known_distance=model.known_distance,
                     spread=model.known_distance - 0.05)
     result = identities.propose([made], known, rules, run="", made_by="", created="")
-    report(model, result, name_of, {one.folder for one in known}, len(set().union(*(one.faces for one in known))))
+    report(model, result, name_of, {key: one.folder for one in known for key in one.faces})
 
 
-def report(model: cache.Model, result: Proposal, name_of: dict[str, str | None], known: set[str], held: int) -> None:
+def report(model: cache.Model, result: Proposal, name_of: dict[str, str | None], held: dict[str, str]) -> None:
+    """`held`: the faces that we knew from the start -> whose they are."""
+    known = set(held.values())
     matched = [(folder, name_of[face.face]) for folder, faces in result.extend.items() for face in faces]
     right = sum(folder == name for folder, name in matched)
     wrong = sum(folder != name and bool(name) for folder, name in matched)
-    asked = sum(name in known for name in name_of.values()) - held
+    asked = sum(name in known for name in name_of.values()) - len(held)
     torn = sum(bool(name_of[face.face]) for face in result.ambiguous)
-    placed = {face.face: folder for folder, faces in result.extend.items() for face in faces}
+    placed = held | {face.face: folder for folder, faces in result.extend.items() for face in faces}
     placed |= {face.face: f"new {number}" for number, group in enumerate(result.facesets) for face in group.faces}
     scored_keys = [key for key, name in name_of.items() if name]
     folders = sorted(set(placed.values()))

@@ -251,3 +251,13 @@ def test_a_leftover_joins_whom_it_clearly_resembles_and_nobody_when_in_doubt() -
         assert joined[-1] == label
     in_the_picture = join(np.concatenate([one, other, mine]), np.array([*range(12), 0]), labels, RULES)
     assert in_the_picture[-1] == 2
+
+
+def test_a_cluster_near_somebody_known_is_no_second_faceset_of_that_person() -> None:
+    rows = person(1, 30, 1.2)
+    few = as_known("faceset_001", person(1, 3, 1.2, seed=2))
+    alone = propose(cache_of(rows), rules=replace(RULES, known_distance=0.2), known=[few])
+    assert alone.counts["known"] == 30 and not alone.facesets
+    stranger = replace(few, not_this=frozenset([cache.face_keys(cache_of(rows))[0]]))
+    apart = propose(cache_of(rows), rules=replace(RULES, known_distance=0.2), known=[stranger])
+    assert apart.counts["known"] == 0

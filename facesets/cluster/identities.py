@@ -12,7 +12,7 @@ import numpy as np
 from ..cache import Cache
 from ..proposal import Face, Group, Proposal
 from . import gates, groups
-from .known import Known, Match, match
+from .known import Known, Match, centroid, match
 from .merging import identities
 from .pool import Pool, pool
 from .rules import Rules
@@ -39,9 +39,12 @@ def propose(caches: Sequence[Cache], known: Sequence[Known], rules: Rules, *, ru
     reasons = gates.reasons(faces, rules)
     rejected = tuple(Face(faces.keys[face], 0.0, reasons[face]) for face in rest if reasons[face])
     clean = np.array([face for face in rest if not reasons[face]], np.int64)
-    facesets, thin, leftover = _new_groups(faces, clean, rules, seen)
-    counts = _counts(len(faces), int(held.sum()), int(certain.sum()), len(ambiguous), rejected, facesets, thin,
-                     leftover)
+    clusters = _clusters(faces, clean, rules)
+    adopted = _adopt(faces, clusters, known, rules, extend)
+    clusters = [members[~np.isin(members, adopted)] for members in clusters]
+    facesets, thin, leftover = _new_groups(faces, clusters, rules, seen)
+    counts = _counts(len(faces), int(held.sum()), int(certain.sum()) + len(adopted), len(ambiguous), rejected, facesets,
+                     thin, leftover)
     return Proposal(run=run, made_by=made_by, created=created, model=asdict(faces.model), caches=tuple(paths),
                     settings=asdict(rules), facesets=facesets, thin=thin, extend=extend, ambiguous=ambiguous,
                     rejected=rejected, leftover=leftover, counts=counts)
@@ -58,14 +61,13 @@ def _centroids(known: Sequence[Known], faces: Pool) -> np.ndarray:
     return np.array([identity.centroid for identity in known], np.float32).reshape(-1, faces.rows.shape[1])
 
 
-def _forbidden(faces: Pool, free: np.ndarray, known: Sequence[Known]) -> dict[int, list[int]]:
-    """Face (as an index into `free`) -> identities that somebody said it is not."""
+def _forbidden(faces: Pool, asked: Sequence[np.ndarray] | np.ndarray, known: Sequence[Known]) -> dict[int, list[int]]:
+    """Index into `asked`, faces or clusters of them -> identities that somebody said it is not."""
     forbidden: dict[int, list[int]] = {}
     for number, identity in enumerate(known):
-        if identity.not_this:
-            for at, face in enumerate(free):
-                if faces.keys[face] in identity.not_this:
-                    forbidden.setdefault(at, []).append(number)
+        for at, which in enumerate(asked) if identity.not_this else ():
+            if any(faces.keys[face] in identity.not_this for face in np.atleast_1d(which)):
+                forbidden.setdefault(at, []).append(number)
     return forbidden
 
 
@@ -99,16 +101,46 @@ def _extend(faces: Pool, free: np.ndarray, found: Match, certain: np.ndarray,
     return extend
 
 
-def _new_groups(faces: Pool, clean: np.ndarray, rules: Rules,
-                seen: Collection[str]) -> tuple[tuple[Group, ...], tuple[Group, ...], tuple[Face, ...]]:
-    """New facesets, thin ones, and faces of nobody in particular."""
-    if not len(clean):
-        return (), (), ()
+def _clusters(faces: Pool, clean: np.ndarray, rules: Rules) -> list[np.ndarray]:
+    """The faces `clean` by identity, each ascending."""
     labels = identities(faces.rows[clean], faces.photo[clean], rules)
     order = np.argsort(labels, kind="stable")
+    return np.split(clean[order], np.flatnonzero(np.diff(labels[order])) + 1) if len(clean) else []
+
+
+def _adopt(faces: Pool, clusters: Sequence[np.ndarray], known: Sequence[Known], rules: Rules,
+           extend: dict[str, tuple[Face, ...]]) -> np.ndarray:
+    """Add to `extend` the clusters that are somebody known, by their centroid though not face by face; these faces.
+
+    A known person whose centroid rests on a few photos would get a second faceset otherwise.
+    """
+    adopted: list[int] = []
+    large = [members for members in clusters if len(members) > rules.join_faces]
+    if not large or not known:
+        return np.array(adopted, np.int64)
+    middles = np.stack([centroid(faces.rows[members]) for members in large])
+    found = match(middles, _centroids(known, faces), _forbidden(faces, large, known))
+    for at in np.flatnonzero(found.certain(rules.merge_distance, rules.known_margin)).tolist():
+        identity = known[found.nearest[at]]
+        more = extend.get(identity.folder, ())
+        taken = {key.partition("@")[0] for key in (*identity.faces, *(face.face for face in more))}
+        distance = 1 - faces.rows[large[at]] @ identity.centroid
+        fits = groups.first_per_photo(faces.photo[large[at]], distance)
+        fits &= np.array([faces.photo_sha256[face] not in taken for face in large[at]], bool)
+        more += tuple(Face(faces.keys[face], groups.rounded(far), "its cluster is near")
+                      for face, far in zip(large[at][fits], distance[fits], strict=True))
+        if fits.any():
+            extend[identity.folder] = more
+            adopted += large[at][fits].tolist()
+    return np.array(adopted, np.int64)
+
+
+def _new_groups(faces: Pool, clusters: Sequence[np.ndarray], rules: Rules,
+                seen: Collection[str]) -> tuple[tuple[Group, ...], tuple[Group, ...], tuple[Face, ...]]:
+    """New facesets, thin ones, and faces of nobody in particular."""
     settled = []
     leftover: list[Face] = []
-    for members in np.split(clean[order], np.flatnonzero(np.diff(labels[order])) + 1):
+    for members in clusters:
         if len(members) < rules.min_thin:
             leftover += [Face(faces.keys[face], 0.0, f"seen {len(members)} times" if len(members) > 1 else "seen once")
                          for face in members]
