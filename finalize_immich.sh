@@ -170,6 +170,7 @@ main() {
     set_up
     settings
     finalize "$user" "$asked" "$run"
+    exit                                # bash reads a script while it runs, and an update may have replaced it by now
 }
 
-main "$@"; exit                         # on one line: bash reads a script while it runs, and an update may replace it
+main "$@"
