@@ -64,7 +64,8 @@ def pairs(sets: Sequence[Set], near: np.ndarray, distance: np.ndarray, known: fl
     found: dict[tuple[int, int], Pair] = {}
     for one, place in zip(*np.nonzero(distance <= alike), strict=True):
         first, second = sorted((int(one), int(near[one, place])))
-        same = bool(sets[first].name) and sets[first].name.casefold() == sets[second].name.casefold()
+        one_name, other_name = (sets[index].name or sets[index].proposed for index in (first, second))
+        same = bool(one_name) and one_name.casefold() == other_name.casefold()
         found[first, second] = Pair(first, second, float(distance[one, place]), same,
                                     bool(distance[one, place] <= known))
     return sorted(found.values(), key=lambda pair: (pair.distance, pair.one, pair.other))

@@ -306,7 +306,7 @@ function checks() {
     }
     if (data.open) acts.append(make("a", "Look at it", {href: "#" + data.open}));
     if (data.torn) for (const folder of data.of.split(" "))
-      acts.append(button(`Not ${nameOf(SETS.get(folder))}`, () => marks.not(folder, data.torn, "", !marks.isNot(folder, data.torn)), {"data-notthis": folder}));
+      acts.append(button(`Not ${label(SETS.get(folder))}`, () => marks.not(folder, data.torn, "", !marks.isNot(folder, data.torn)), {"data-notthis": folder}));
   }
 }
 function drawChecks() {
