@@ -36,8 +36,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     terminal.stop_on_terminate()
     options = pipeline.Options(settings.lanes, settings.save_photos, args.retry_errors)
     with files.only_one(args.out.with_name(args.out.name + ".lock"), "embed_worker.py"):
-        summary = pipeline.run(handoff.read(args.queue), args.out, packs.recogniser_sha256(settings.model),
-                               lambda: load(settings), options, fresh=newer(args.queue, args.out))
+        recogniser = packs.recogniser_sha256(settings.model)
+        summary = pipeline.run(handoff.read(args.queue), args.out, recogniser, lambda: load(settings), options,
+                               newer(args.queue, args.out), distances(recogniser))
     show(summary, args.out, args.json)
     return PAUSED if summary.paused else OK
 
@@ -62,15 +63,18 @@ def load(settings: config.Embedding) -> "Analyser":
     from facesets.embed.analyser import Analyser
     providers.check(settings.provider)      # before anything is fetched
     pack = packs.open_pack(settings.model, settings.models_dir)
-    thresholds = config.model_thresholds(pack.recogniser.sha256)
-    if thresholds is None:
-        thresholds = config.BUFFALO_L
+    if config.model_thresholds(pack.recogniser.sha256) is None:
         terminal.say(f"no distances are known for the recogniser of {pack.name}: those of buffalo_l are recorded, see "
                      "MODELS in config.py")
-    distances = (thresholds.known_distance, thresholds.cluster_distance)
-    analyser = Analyser(pack, settings.provider, distances, say=terminal.say)
+    analyser = Analyser(pack, settings.provider, distances(pack.recogniser.sha256), say=terminal.say)
     terminal.say(f"{pack.name} on {analyser.provider}")
     return analyser
+
+
+def distances(recogniser_sha256: str) -> tuple[float, float]:
+    """Where the recogniser's same person ends and where its clusters end, for the cache; buffalo_l's if unknown."""
+    thresholds = config.model_thresholds(recogniser_sha256) or config.BUFFALO_L
+    return thresholds.known_distance, thresholds.cluster_distance
 
 
 def newer(a: Path, b: Path) -> bool:

@@ -205,7 +205,7 @@ def test_every_kind_of_file_gets_its_outcome_and_the_run_goes_on(worker, tmp_pat
             entry.sha256 == other.sha256 for other in entries) else entry.sha256))
     twins = [entry for number, entry in enumerate(entries) if entry.sha256 == f"{number:064x}"]
     handoff.write(tmp_path / "queue.json", handoff.Queue("peter", "", tuple(entries)))
-    status, summary, said = finish(worker())
+    status, summary, said = finish(worker("--save-photos", "64"))
     assert status == 0, said
     result = cache.read(tmp_path / "out/cache.npz")
     assert [photo.sha256 for photo in result.photos] == [entry.sha256 for entry in entries]

@@ -4,7 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,11 +49,12 @@ class Options:
 
 
 def run(queue: handoff.Queue, out: Path, recogniser_sha256: str, load: Callable[[], "Analyser"],
-        options: Options = Options(), fresh: bool = True) -> Summary:
+        options: Options = Options(), fresh: bool = True, thresholds: tuple[float, float] | None = None) -> Summary:
     """Embed what the cache `out` has not seen yet. `load` gives the analyser whose recogniser is named.
 
     `fresh` says that the queue may have changed since the cache was written, so that names and paths are taken from it
-    even where no photo is new. Raises Failure where the cache is of another model.
+    even where no photo is new; `thresholds`, if given, replace those in the cache. Raises Failure where the cache is of
+    another model.
     """
     started = time.monotonic()
     parts = Parts(out)
@@ -71,7 +72,10 @@ def run(queue: handoff.Queue, out: Path, recogniser_sha256: str, load: Callable[
         models = {out: analyser.model}
         _embed(todo, queue.user, analyser, parts, options, summary)
     if not summary.paused and (todo or parts.paths or not out.exists() or fresh):
-        whole = parts.fold(queue, next(iter(models.values())))
+        model = next(iter(models.values()))
+        if thresholds:
+            model = replace(model, known_distance=thresholds[0], cluster_distance=thresholds[1])
+        whole = parts.fold(queue, model)
         summary.cache_photos, summary.cache_faces = len(whole.photos), len(whole.faces)
     summary.elapsed = round(time.monotonic() - started, 3)
     return summary

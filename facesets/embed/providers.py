@@ -54,7 +54,7 @@ def session_options(network: Network, provider: str, threads: int, fixed: Mappin
         options.enable_mem_pattern = False      # DirectML refuses memory patterns
     for axis, size in fixed.items():
         name = network.shape[axis]
-        if isinstance(name, str):
+        if isinstance(name, str) and name:
             options.add_free_dimension_override_by_name(name, size)
     return options
 
