@@ -141,7 +141,7 @@ def main() -> int:
                 edit.name(run, "faceset_001", "Ada")
             library.undo()
         print(f"{'one name, and its undo':<48} {seconds(rename):8.2f} s")
-        growth(place, photos, sizes[:1])
+        growth(place, photos, sizes[:1])    # warms up
         before = peak()
         exported, extended = growth(place, photos, sizes)
         times = sizes[-1] / sizes[0]

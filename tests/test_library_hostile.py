@@ -100,8 +100,12 @@ def test_manifests_with_anything_in_them_are_read_or_refused_in_words(good, tmp_
 def test_a_faces_npz_that_is_none_is_refused(good, tmp_path) -> None:
     for name, data in (("empty", b""), ("text", b"PK\x03\x04 nonsense"), ("pickle", b"\x80\x04]\x94.")):
         (tmp_path / name).write_bytes(data)
-        with pytest.raises(Failure):
-            folders.read_faces(tmp_path / name)
+        for read in (folders.read_faces, folders.read_keys):
+            with pytest.raises(Failure):
+                read(tmp_path / name)
+    np.savez(tmp_path / "keys.npz", meta=np.zeros(3), processed=np.zeros(2))
+    with pytest.raises(Failure):
+        folders.read_keys(tmp_path / "keys.npz")
     np.savez(tmp_path / "other.npz", rank=np.zeros(3))
     with pytest.raises(Failure):
         folders.read_faces(tmp_path / "other.npz")

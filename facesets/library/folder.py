@@ -94,16 +94,30 @@ def read_faces(path: Path) -> Contents:
 
 def read_member(path: Path, name: str) -> np.ndarray:
     """One array of a faces.npz, without reading the others."""
+    array = _members(path, name)[0]
+    if not np.isfinite(array).all():
+        raise Failure(f"{path}: {name} is not finite")
+    return array
+
+
+def read_keys(path: Path) -> list[str]:
+    """The keys of all faces of a faces.npz, reading no more of it than that takes."""
+    meta, processed = _members(path, "meta", "processed")
     try:
-        with cache.opened(path) as archive:
-            array: np.ndarray = archive[name]
+        shas = [item.decode("ascii") for item in processed.tolist()]
+        return [cache.face_key(shas[face["photo"]], face["box"]) for face in meta]
+    except (AttributeError, IndexError, TypeError, ValueError) as error:
+        raise Failure(f"{path} is not the faces.npz of a faceset ({type(error).__name__}: {error})") from None
+
+
+def _members(path: Path, *names: str) -> list[np.ndarray]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return [archive[name] for name in names]
     except FileNotFoundError:
         raise Failure(f"{path} does not exist; the folder is no faceset") from None
     except Exception as error:      # zipfile, zlib, struct, numpy and the tokenizer each raise their own
         raise Failure(f"{path} is not the faces.npz of a faceset ({type(error).__name__}: {error})") from None
-    if not isinstance(array, np.ndarray) or array.dtype.kind not in "fi" or not np.isfinite(array).all():
-        raise Failure(f"{path}: {name} is not made of finite numbers")
-    return array
 
 
 def write_record(path: Path, record: Record) -> None:

@@ -97,7 +97,7 @@ class Faceset:
     @property
     def face_keys(self) -> list[str]:
         """Keys of all its faces, with a picture or without."""
-        return cache.face_keys(cache.read(self.path / folders.FACES))
+        return folders.read_keys(self.path / folders.FACES)
 
 
 class Library:
