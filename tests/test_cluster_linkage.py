@@ -4,7 +4,7 @@ import os
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
@@ -53,6 +53,7 @@ THRESHOLDS = st.one_of(st.floats(0, 2.5), st.sampled_from([0.0, 1e-16, 1e-7, 0.2
 @EXAMPLES
 @given(st.one_of(ROWS, GRID), THRESHOLDS, st.sampled_from([2, 3, 7, linkage.DENSE]),
        st.sampled_from(["float32", "int8"]))
+@example([[-1, -1, -1, -1], [-1, -1, -1, 0], [0, -1, -1, 1], [-1, -1, 0, 1], [-1, 0, 1, 1]], 0.75, 2, "float32")
 def test_any_rows_get_the_labels_of_sklearn(rows: list, threshold: float, most_dense: int, kind: str) -> None:
     given_rows = unit(np.array(rows))
     ours = average_linkage(given_rows, threshold, most_dense=most_dense, kind=kind)

@@ -18,7 +18,7 @@ COPY = 1e-9     # rows closer than this are copies, which may be merged in any o
 @dataclass
 class Chained:
     labels: np.ndarray      # (m,) int64, the highest cluster of each set
-    tied: bool              # a merge was decided by the rule for ties, or by rounding at `stop`
+    tied: bool              # a merge was decided by the rule for ties, or by rounding at the end
 
 
 class Matrix:
@@ -52,8 +52,11 @@ class Matrix:
         self.out[x] = -np.inf
 
 
-def chain(matrix: Matrix, stop: float) -> Chained:
-    """Merge every pair of clusters that average linkage merges above `stop`; the matrix is used up."""
+def chain(matrix: Matrix, stop: float, end: float) -> Chained:
+    """Merge every pair of clusters that average linkage merges above `stop`; the matrix is used up.
+
+    `end` is where the whole linkage ends, at `stop` or below: there a similarity may be on either side by rounding.
+    """
     m = len(matrix.out)
     parent = np.arange(m)
     tied = False
@@ -73,7 +76,7 @@ def chain(matrix: Matrix, stop: float) -> Chained:
         best = row[y]
         if len(path) > 1 and row[path[-2]] == best:
             y = path[-2]
-        if abs(best - stop) < TIE:
+        if abs(best - end) < TIE:
             tied = True
         if best <= stop:
             matrix.out[x] = -np.inf         # final: nobody can come nearer

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.cluster import hierarchy
 from scipy.sparse import csr_array
+from scipy.spatial.distance import pdist
 
 from . import dense
 from .neighbours import components
@@ -132,7 +133,7 @@ def _reduce(clusters: Clusters, how: Linkage, stop: float) -> dense.Chained:
         for members in _groups(pieces):
             result = _reduce(clusters.part(members), how, level)
             merged[members] = members[_first_of(result.labels)]
-            tied |= result.tied and level == stop
+            tied |= result.tied
         before = len(clusters)
         clusters, number = clusters.merged(merged)
         labels = number[labels]
@@ -143,7 +144,7 @@ def _reduce(clusters: Clusters, how: Linkage, stop: float) -> dense.Chained:
         if len(clusters) > 0.9 * before:
             neighbours = min(2 * neighbours, len(clusters))
         tied |= not apart
-    result = dense.chain(_matrix(clusters, how), stop)
+    result = dense.chain(_matrix(clusters, how), stop, how.stop)
     return dense.Chained(result.labels[labels], tied or result.tied)
 
 
@@ -204,7 +205,7 @@ def _numbered(labels: np.ndarray) -> np.ndarray:
 
 def _as_scipy(rows: np.ndarray, threshold: float) -> np.ndarray:
     """The choice that scipy, and so sklearn, makes where two merges are equally near or rounding decides."""
-    tree = hierarchy.linkage(rows, method="average", metric="cosine")
+    tree = hierarchy.linkage(pdist(rows.astype(np.float64), "cosine"), method="average")
     labels = np.arange(len(rows) + len(tree))
     for step, (a, b, distance, _) in enumerate(tree):
         if distance < threshold:
