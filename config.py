@@ -133,14 +133,14 @@ BUFFALO_L = Thresholds(0.45, 0.55, "DESIGN.md: one home library, 19,480 faces, b
 # SHA-256 of the recogniser's file -> its distances. A pack that is not here gets those of buffalo_l, and is told so.
 MODELS: dict[str, Thresholds] = {
     "4c06341c33c2ca1f86781dab0e829f88ad5b64be9fba56e56bc9ebdefc619e43": BUFFALO_L,
-    # Found by facesets.cluster.calibrate on 1,128 labelled press photos of 134 people (benchmarks/identities.py prints
-    # the halves for each other); no face of a stranger was within known_distance of somebody's centroid there.
+    # From facesets.cluster.calibrate on 1,128 labelled photos of 134 people; benchmarks/identities.py prints what half
+    # of the people choose for the other half, and what an operator gets at these.
     "5c98a8f2e7237e2970b5edd187c8ee5c652888d20fd7a7757a70e6bb5c85d554": Thresholds(
         0.55, 0.55, "insightface_small: calibrated; clusters alike from 0.53 to 0.70, known recall 0.98"),
     "87aacdfe57510db2af90c0251df680e8eec88f122ee94712121d09bcaaaf3581": Thresholds(
         0.575, 0.575, "embed_512: calibrated; clusters alike from 0.55 to 0.60, known recall 0.99"),
     "fb143eea07838aa532d1c95df5f69899974ea0140e1fba05e94204be13ed74ee": Thresholds(
-        0.575, 0.575, "opencv_zoo: calibrated; best at 0.55 to 0.575, known recall 0.98"),
+        0.575, 0.575, "opencv_zoo: stricter than calibrated (0.6, 0.65), where 14 of 1,682 are misnamed, not 3"),
 }
 
 
