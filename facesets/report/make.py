@@ -21,6 +21,7 @@ from . import checks, runs, sections, sheets, shelf
 
 PAGE = "index.html"
 TEMPLATES = Path(__file__).parent / "page"
+SCRIPTS = ("marks.js", "cards.js", "dialogs.js", "page.js")     # one script, in this order
 LOCK = ".lock"
 ATTEMPTS = 3
 
@@ -67,7 +68,7 @@ def render(context: dict[str, object]) -> str:
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True,
                                      lstrip_blocks=True, undefined=jinja2.StrictUndefined)
     css = (TEMPLATES / "page.css").read_text(encoding="utf-8")
-    script = "".join((TEMPLATES / name).read_text(encoding="utf-8") for name in ("marks.js", "page.js"))
+    script = "".join((TEMPLATES / name).read_text(encoding="utf-8") for name in SCRIPTS)
     return environment.get_template("page.html").render(
         **context, css=Markup(css), js=Markup(script), policy=policy([script], [css]))
 
