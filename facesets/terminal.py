@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import errno
 import functools
 import os
 import signal
@@ -20,6 +21,9 @@ from . import errors, files
 
 LONGEST = 300   # characters of one foreign string on a terminal; more is noise
 _kept: IO[bytes] | None = None      # the log of this process, if it keeps one
+FULL = (errno.ENOSPC, errno.EDQUOT)
+DISK = (*FULL, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EISDIR,
+        errno.ESTALE, errno.ENODEV, errno.ENXIO, errno.ENOTCONN, errno.EMFILE, errno.ENAMETOOLONG)
 FORBIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})   # Unicode categories that steer or break a line
 
 
@@ -125,6 +129,8 @@ def script(main: Callable[..., int]) -> Callable[..., int]:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return errors.OK
         except Exception as error:
+            if isinstance(error, OSError) and error.errno in DISK:
+                return _end(name, *_of_the_disk(error))
             if os.environ.get("FACESETS_DEBUG"):
                 traceback.print_exc()
             place = traceback.extract_tb(error.__traceback__)[-1]
@@ -133,6 +139,14 @@ def script(main: Callable[..., int]) -> Callable[..., int]:
                               "(a bug: FACESETS_DEBUG=1 shows more)", errors.FAILED)
 
     return wrapped
+
+
+def _of_the_disk(error: OSError) -> tuple[str, int]:
+    """Message and status for a disk that is full, gone, read-only or not ours: no bug, and nothing is lost."""
+    where = error.filename or "the disk"
+    if error.errno in FULL:
+        return f"{where}: the disk is full; make room, then run the same command again", errors.PAUSED
+    return f"{where}: {error.strerror}; mend that, then run the same command again", errors.FAILED
 
 
 def _end(name: str, message: str, status: int) -> int:
