@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from chain_lab import ROUNDS, Chain
+from fault_lab import Faulty
 
 from facesets.demo import sample_library
 from facesets.demo.server import ImmichServer
@@ -56,3 +57,10 @@ def chain(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     made = Chain(folder, photos, model)
     with made.server:
         yield made
+
+
+@pytest.fixture(scope="module")
+def faulty(chain: Chain) -> Iterator[Faulty]:
+    made = Faulty(chain)
+    yield made
+    made.close()
