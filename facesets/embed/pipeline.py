@@ -71,7 +71,7 @@ def run(queue: handoff.Queue, out: Path, recogniser_sha256: str, load: Callable[
         analyser = load()
         models = {out: analyser.model}
         _embed(todo, queue.user, analyser, parts, options, summary)
-    if not summary.paused and (todo or parts.paths or not out.exists() or fresh):
+    if not summary.paused and (todo or parts.folder.exists() or not out.exists() or fresh):
         model = next(iter(models.values()))
         if thresholds:
             model = replace(model, known_distance=thresholds[0], cluster_distance=thresholds[1])
