@@ -158,14 +158,14 @@ def read(path: Path) -> Cache:
     except OSError as error:
         raise Failure(f"{path} cannot be read: {error.strerror or error}") from None
     except Exception as error:  # zipfile, zlib, struct, numpy and the tokenizer each raise their own
-        raise Failure(f"{path} is not a cache ({type(error).__name__}: {error})") from None
+        raise Failure(f"{path} is not a cache ({type(error).__name__}: {error!s:.200})") from None
     try:
         if int(members["schema"]) != SCHEMA:
             raise Failure(f"{path} has schema {int(members['schema'])}, this version reads {SCHEMA}; embed again")
         cache = _from_members(members)
         check(cache)
     except (LookupError, TypeError, ValueError, OverflowError, AttributeError, RecursionError) as error:
-        raise Failure(f"{path} is not a cache of schema {SCHEMA} ({type(error).__name__}: {error})") from None
+        raise Failure(f"{path} is not a cache of schema {SCHEMA} ({type(error).__name__}: {error!s:.200})") from None
     return cache
 
 
@@ -177,7 +177,7 @@ def processed(path: Path) -> frozenset[str]:
     except FileNotFoundError:
         return frozenset()
     except Exception as error:
-        raise Failure(f"{path} is not a cache ({type(error).__name__}: {error})") from None
+        raise Failure(f"{path} is not a cache ({type(error).__name__}: {error!s:.200})") from None
 
 
 def failures(path: Path) -> dict[str, int]:
@@ -190,7 +190,7 @@ def failures(path: Path) -> dict[str, int]:
     except FileNotFoundError:
         return {}
     except Exception as error:
-        raise Failure(f"{path} is not a cache ({type(error).__name__}: {error})") from None
+        raise Failure(f"{path} is not a cache ({type(error).__name__}: {error!s:.200})") from None
 
 
 def model_of(path: Path) -> Model:
@@ -199,7 +199,7 @@ def model_of(path: Path) -> Model:
         with opened(path) as archive:
             return _model(_of_json(archive["model"]))
     except Exception as error:
-        raise Failure(f"{path} is not a cache ({type(error).__name__}: {error})") from None
+        raise Failure(f"{path} is not a cache ({type(error).__name__}: {error!s:.200})") from None
 
 
 def combined(caches: Sequence[Cache], order: Sequence[str] = ()) -> Cache:

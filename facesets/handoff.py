@@ -101,7 +101,7 @@ def read(path: Path) -> Queue:
                      entries=tuple(_entry(item) for item in value["entries"]),
                      known=tuple(Known(**_texts(item, "asset_id", "path", "sha256")) for item in value["known"]))
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
-        raise Failure(f"{path} is not a queue ({type(error).__name__}: {error}); run {MADE_BY} again") from None
+        raise Failure(f"{path} is not a queue ({type(error).__name__}: {error!s:.200}); run {MADE_BY} again") from None
 
 
 def _entry(item: dict[str, Any]) -> Entry:

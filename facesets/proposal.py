@@ -69,7 +69,7 @@ def read(path: Path) -> Proposal:
             "ambiguous": _faces(value["ambiguous"]), "rejected": _faces(value["rejected"]),
             "leftover": _faces(value.get("leftover", []))})
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
-        raise Failure(f"{path} is not a refine manifest ({type(error).__name__}: {error})") from None
+        raise Failure(f"{path} is not a refine manifest ({type(error).__name__}: {error!s:.200})") from None
 
 
 def _faces(items: list[dict[str, Any]]) -> tuple[Face, ...]:

@@ -37,7 +37,7 @@ def photo_paths(path: Path) -> list[tuple[str, str]]:
             photos = json.loads(archive["photos"].tobytes())
         return [(str(sha256), str(place)) for sha256, place in zip(photos["sha256"], photos["path"], strict=True)]
     except Exception as error:      # as in cache.read: each layer below raises its own
-        raise Failure(f"{path} is not a cache ({type(error).__name__}: {error})") from None
+        raise Failure(f"{path} is not a cache ({type(error).__name__}: {error!s:.200})") from None
 
 
 def local_files(state: State) -> None:

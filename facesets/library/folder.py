@@ -107,7 +107,7 @@ def read_keys(path: Path) -> list[str]:
         shas = [item.decode("ascii") for item in processed.tolist()]
         return [cache.face_key(shas[face["photo"]], face["box"]) for face in meta]
     except (AttributeError, IndexError, TypeError, ValueError) as error:
-        raise Failure(f"{path} is not the faces.npz of a faceset ({type(error).__name__}: {error})") from None
+        raise Failure(f"{path} is not the faces.npz of a faceset ({type(error).__name__}: {error!s:.200})") from None
 
 
 def _members(path: Path, *names: str) -> list[np.ndarray]:
@@ -117,7 +117,7 @@ def _members(path: Path, *names: str) -> list[np.ndarray]:
     except FileNotFoundError:
         raise Failure(f"{path} does not exist; the folder is no faceset") from None
     except Exception as error:      # zipfile, zlib, struct, numpy and the tokenizer each raise their own
-        raise Failure(f"{path} is not the faces.npz of a faceset ({type(error).__name__}: {error})") from None
+        raise Failure(f"{path} is not the faces.npz of a faceset ({type(error).__name__}: {error!s:.200})") from None
 
 
 def write_record(path: Path, record: Record) -> None:
@@ -143,7 +143,7 @@ def read_record(path: Path) -> Record:
         if not all(isinstance(key, str) for key in record.not_this):
             raise TypeError("not_this holds more than text")
     except (LookupError, TypeError, ValueError, OverflowError, AttributeError) as error:
-        raise Failure(f"{path} is not the manifest of a faceset ({type(error).__name__}: {error})") from None
+        raise Failure(f"{path} is not the manifest of a faceset ({type(error).__name__}: {error!s:.200})") from None
     return record
 
 

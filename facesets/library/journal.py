@@ -205,7 +205,7 @@ def _plan(folder: Path) -> Plan:
                     {str(path): str(digest) for path, digest in value["files"].items()},
                     [str(path) for path in value["folders"]], bool(value["had_manifest"]), bool(value["final"]))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise Failure(f"{folder / 'plan.json'} is not a journal ({type(error).__name__}: {error})") from None
+        raise Failure(f"{folder / 'plan.json'} is not a journal ({type(error).__name__}: {error!s:.200})") from None
 
 
 def _phase(folder: Path) -> str | None:

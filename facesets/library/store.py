@@ -266,7 +266,7 @@ def read_manifest(path: Path) -> Manifest:
                         runs=[dict(run) for run in value["runs"]], not_this=not_this,
                         forgotten=int(value["forgotten"]))
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
-        raise Failure(f"{path} is not the manifest of a library ({type(error).__name__}: {error})") from None
+        raise Failure(f"{path} is not the manifest of a library ({type(error).__name__}: {error!s:.200})") from None
 
 
 def _entry(item: dict[str, Any]) -> Entry:
