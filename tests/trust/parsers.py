@@ -128,7 +128,8 @@ def attempt(name: str, folder: Path, data: bytes) -> str:
     """Let a parser read `data`; "read", or why not. Anything but a Failure is a defect and comes through."""
     parser = PARSERS[name]
     path = folder / parser.file
-    files.write_bytes(path, data)
+    path.touch(files.FILE_MODE)
+    path.write_bytes(data)
     try:
         parser.read(path)
     except Failure as error:
