@@ -1,8 +1,8 @@
 """Which distances a recogniser needs, found on faces whose people are known. Pure: arrays in, thresholds out.
 
 Half of the people choose the distances, the other half shows what they are worth, and the other way round; what is
-recommended is chosen on all of them. A library has more strangers than a labelled folder, so of two distances that are
-as good the stricter one is taken.
+recommended is chosen on all of them. Of distances that are as good the middle one is taken: in a library the stricter
+end splits people, since the gates take away faces that link their years, and the looser end meets more strangers.
 
 Words: N faces, D dimensions, P people; `people` (N,) int, -1 for a face that nobody named (there, but not scored).
 """
@@ -18,7 +18,7 @@ from .merging import identities
 from .rules import Rules
 
 DISTANCES = tuple(round(0.30 + 0.025 * step, 3) for step in range(25))      # 0.30 ... 0.90
-AS_GOOD = 0.003         # F that a stricter distance may cost: less than two splits of the same people differ by
+AS_GOOD = 0.003         # F between distances that are as good: less than two splits of the same people differ by
 FALSE_MATCHES = 0.005   # share of strangers' faces that may be taken for somebody we know
 REFERENCES = 10         # faces a known person's centroid is made of at most, when we measure
 LEAST_KNOWN = 4         # faces a person must have to stand for a known one: two make the centroid, two are asked
@@ -108,11 +108,11 @@ def at_distance(rules: Rules, cluster_distance: float) -> Rules:
 
 
 def best_cluster(table: Sequence[Line]) -> float:
-    """The strictest distance that clusters as well as the best, and whose neighbours do: not the edge of a cliff."""
+    """The middle of the distances that cluster as well as the best, and whose neighbours do: far from both cliffs."""
     best = max(table, key=lambda line: line.f)
     good = [line.f >= best.f - AS_GOOD for line in table]
     safe = [line.distance for at, line in enumerate(table) if all(good[max(0, at - 1):at + 2])]
-    return min(safe, default=best.distance)
+    return safe[len(safe) // 2] if safe else best.distance
 
 
 def best_known(table: Sequence[Line]) -> float:
