@@ -145,6 +145,8 @@ class Listing:
             keep(items)
             total, number = total + len(items), number + 1
             found.update(item["id"] for item in items)
+            if number > 20 + len(found) // (PAGE // 4):     # even shuffled, pages show more than a quarter that is new
+                raise Failure("the server's search has no end; is it really Immich?")
         size, idle = PAGE - 1, 0
         while len(found) < total and idle < 3 and size > PAGE - 1 - max(12, total // 300):
             for number in range(1, -(-total // size) + 1):

@@ -95,8 +95,8 @@ def read_faces(path: Path) -> Contents:
 def read_member(path: Path, name: str) -> np.ndarray:
     """One array of a faces.npz, without reading the others."""
     array = _members(path, name)[0]
-    if not np.isfinite(array).all():
-        raise Failure(f"{path}: {name} is not finite")
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "fi" or not np.isfinite(array).all():
+        raise Failure(f"{path}: {name} is not made of finite numbers")
     return array
 
 
