@@ -98,9 +98,10 @@ class Chain:
         found = {}
         kept = [self.queue, self.cache, self.queue.with_name("clustered.json"), *sorted(self.library.rglob("*"))]
         for path in kept:
-            if path.is_file() and ".undo" not in path.parts and not path.name.endswith((".lock", ".holder")):
+            if (path.is_file() and ".undo" not in path.parts
+                    and not path.name.endswith((".lock", ".holder", "index.html"))):    # the page tells of the last run
                 data = path.read_bytes()
-                data = TIMES.sub(b"TIME", data) if path.suffix in (".json", ".html") else data
+                data = TIMES.sub(b"TIME", data) if path.suffix == ".json" else data
                 found[path.relative_to(self.folder).as_posix()] = hashlib.sha256(data).hexdigest()
         return found
 

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from parsers import PARSERS, array, attempt, members_of, npz, sound, text
 
-EXAMPLES = 20 * ROUNDS or 60
+EXAMPLES = 20 * ROUNDS or 30
 CORPUS = Path(__file__).with_name("corpus")
 JSON = [name for name, parser in PARSERS.items() if parser.file.endswith(".json")]
 NPZ = [name for name, parser in PARSERS.items() if parser.file.endswith(".npz")]
@@ -150,7 +150,7 @@ def test_a_small_file_that_unpacks_to_much_is_refused(name, tmp_path):
     true = members_of(sound(name, tmp_path))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     zeros = array(np.zeros((100_000_000,), np.float32))
-    for member in ("processed.npy", "photos.npy", "model.npy", "embeddings.npy"):
+    for member in ("processed.npy", "photos.npy", "model.npy", "embeddings.npy") if ROUNDS else ("photos.npy",):
         data = npz({**true, member: zeros}, zipfile.ZIP_DEFLATED)
         assert len(data) < 1 << 20
         assert "is not" in attempt(name, tmp_path, data)

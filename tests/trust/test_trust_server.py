@@ -16,7 +16,7 @@ from stage_lab import Lab, Run
 
 from facesets.demo.protocol import Call, Reply
 
-MUTATED = 20 * ROUNDS or 60
+MUTATED = 20 * ROUNDS or 40
 MOST_MEMORY = 700 << 20     # bytes; the largest JSON that is taken is 256 MB
 SECONDS = 30                # for any run of a dozen photos
 ENDINGS = (0, 1, 2, 77, 78)
@@ -34,7 +34,7 @@ def fill(lab: Lab) -> None:
     lab.add(3)
     lab.add(1, faces=0)
     lab.one(number=7001, external=True)
-    lab.extra |= {"FACESETS_RETRY_PAUSE": "0.001"}
+    lab.extra |= {"FACESETS_RETRY_PAUSE": "0.0002"}
 
 
 def run(lab: Lab, twist: Twist) -> Run:
@@ -219,18 +219,16 @@ def test_the_key_follows_no_redirect_to_another_host(lab, path):
     ("Content-Range", "bytes 0-9/" + "9" * 5000), ("Content-Range", "bytes " + "9" * 5000 + "-1/2"),
     ("Content-Range", "bytes 5-9/10"), ("ETag", '"' + "x" * 30_000 + '"'), ("ETag", '"../../\xff\x80"'), ("ETag", ""),
     ("Content-Type", "image/jpeg; \x1b[2J"), ("Content-Encoding", "br, zstd, rot13"), ("Content-Encoding", "gzip"),
-    ("Retry-After", "9" * 400), ("Retry-After", "Mon, 01 Jan 0001 00:00:00 GMT"), ("Retry-After", "\xb2")])
-@pytest.mark.parametrize("status", [200, 206, 429])
+    ("Retry-After", "nan"), ("Retry-After", "Mon, 01 Jan 0001 00:00:00 GMT"), ("Retry-After", "\xb2")])
+@pytest.mark.parametrize("status", [200, 206])
 def test_headers_of_any_kind_are_only_headers(lab, name, value, status):
     lab.server.sleep = lambda seconds: None     # type: ignore[method-assign]
 
     def twist(call: Call, reply: Reply) -> Reply:
-        if not call.path.endswith("/original") or (name == "Retry-After") != (status == 429):
+        if not call.path.endswith("/original"):
             return reply
         kind = value if name == "Content-Type" else reply.kind
-        return Reply(status, reply.body, kind, {**reply.headers, name: value})
-    if name == "Retry-After" and value.isdigit():
-        pytest.skip("waits for five minutes, as the server asks")
+        return Reply(429 if name == "Retry-After" else status, reply.body, kind, {**reply.headers, name: value})
     judge(lab, run(lab, twist), value[:40])
 
 
