@@ -15,6 +15,7 @@ merging. Paths are stored as WSL sees them. The same faces and photos give the s
 
 import io
 import json
+import os
 import zipfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -139,13 +140,15 @@ def opened(path: Path) -> Iterator[Mapping[str, np.ndarray]]:
 
     Ours are stored as they are; one that is packed, or larger than its file, could fill any memory.
     """
-    with zipfile.ZipFile(path) as archive:
-        listed = archive.infolist()
-    if any(item.compress_type != zipfile.ZIP_STORED for item in listed) \
-            or sum(item.file_size for item in listed) > path.stat().st_size:
-        raise ValueError("its members are packed")
-    with np.load(path, allow_pickle=False) as members:
-        yield members
+    with open(path, "rb") as file:      # opened once: another run may replace it meanwhile
+        with zipfile.ZipFile(file) as archive:
+            listed = archive.infolist()
+        if any(item.compress_type != zipfile.ZIP_STORED for item in listed) \
+                or sum(item.file_size for item in listed) > os.fstat(file.fileno()).st_size:
+            raise ValueError("its members are packed")
+        file.seek(0)
+        with np.load(file, allow_pickle=False) as members:
+            yield members
 
 
 def read(path: Path) -> Cache:
