@@ -249,13 +249,20 @@ class Stage:
             else:
                 if self.state.one("SELECT 1 FROM photos WHERE LOWER(path) = LOWER(?)", photo.path):
                     photo = replace(photo, path=f"{photo.sha256[:2]}/{photo.sha256}{Path(photo.path).suffix}")
-                download.keep(replace(got, photo=photo))
+                self._sweep(download.keep(replace(got, photo=photo)))
             with self.state.writing() as db:
                 if not outcome:
                     db.execute(f"INSERT INTO photos ({', '.join(PHOTO)}) VALUES ({', '.join('?' * len(PHOTO))})",
                                [getattr(photo, name) for name in PHOTO])
                 db.execute("UPDATE assets SET outcome = ?, reason = '', sha256 = ? WHERE id = ?",
                            (outcome or "have", photo.sha256, asset.id))
+
+    def _sweep(self, kept: Path) -> None:
+        """Remove the same bytes under a twin's name, which a run left that was killed before it recorded them."""
+        for twin in kept.parent.glob(f"{kept.name[:16]}_*"):
+            path = f"{kept.parent.name}/{twin.name}"
+            if twin != kept and not self.state.one("SELECT 1 FROM photos WHERE path = ?", path):
+                twin.unlink()
 
 
 PHOTO = tuple(Photo.__dataclass_fields__)

@@ -1,6 +1,7 @@
 """A download that broke off goes on where it was, by what the server answers."""
 
 import signal
+import sqlite3
 
 import pytest
 from stage_lab import Lab, laboratory, photo
@@ -75,3 +76,20 @@ def test_a_damaged_part_is_thrown_away(longer, tmp_path):
         assert lab.stage().status == 0
         assert {request.status for request in lab.server.log.find("*/original")} == {200}
         assert lab.photos[0].read_bytes() == photo(1, SIDE)
+
+
+def test_a_photo_named_but_not_recorded_by_a_killed_run_leaves_no_second_file(tmp_path):
+    """Killed between the rename and the record, while it had the name of a twin."""
+    with laboratory(tmp_path) as lab:
+        calm = lab.undisturbed()
+        assert lab.stage().status == 0
+        with sqlite3.connect(lab.user_dir / "state.db") as db:
+            sha256, path = db.execute("SELECT sha256, path FROM photos ORDER BY sha256 LIMIT 1").fetchone()
+            db.execute("DELETE FROM photos WHERE sha256 = ?", (sha256,))
+            db.execute("UPDATE assets SET outcome = 'wanted', sha256 = '' WHERE sha256 = ?", (sha256,))
+        named = next(photo for photo in lab.photos if str(photo).endswith(path))
+        named.rename(named.with_name(f"{sha256[:16]}_of_a_twin.jpg"))
+        names = len(lab.photos)
+        assert lab.stage().status == 0
+        assert lab.queue() == calm and len(lab.photos) == names
+        assert not named.with_name(f"{sha256[:16]}_of_a_twin.jpg").exists()
