@@ -20,7 +20,7 @@ unset IMMICH_API_KEY IMMICH_EMAIL IMMICH_PASSWORD   # nothing from here on asks 
 
 say() { printf '%s\n' "$*" >&2; }
 fail() { local status=$1; shift; say "finalize_immich: $*"; exit "$status"; }
-# shellcheck disable=SC2317     # called as $run
+# shellcheck disable=SC2317,SC2329  # called as $run; one version says it one way, one the other
 would() {                               # what --dry-run does with a command
     [[ $1 != carry ]] || set -- "$python" -m facesets.carry "${@:2}"
     say "would run:$(printf ' %q' "$@")"
