@@ -93,6 +93,7 @@ def test_a_search_fits_the_description(body: dict[str, Any], described: tuple[Im
 
 def test_every_asset_and_its_faces_fit_the_description(described: tuple[ImmichServer, dict[str, Any]]) -> None:
     server, document = described
+    assert server.library.assets and server.library.people
     for identity in server.library.assets:
         for path, url in (("/assets/{id}", f"/assets/{identity}"), ("/faces", f"/faces?id={identity}")):
             check(document, "get", path, requests.get(server.url + "/api" + url, headers=key_of(server), timeout=10))
