@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -121,9 +121,8 @@ class Chain:
         return len(Parts(self.cache).processed()) if self.cache.parent.exists() else 0
 
 
-def descendants(process: int) -> list[int]:
-    """`process` and all that it started, as far as they are alive."""
-    children: dict[int, list[int]] = {}
+def alive() -> Iterator[tuple[int, int, int]]:
+    """(process, its parent, its session) of everything that runs."""
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
@@ -131,7 +130,14 @@ def descendants(process: int) -> list[int]:
             except OSError:
                 continue
             if fields[0] != "Z":
-                children.setdefault(int(fields[1]), []).append(int(entry.name))
+                yield int(entry.name), int(fields[1]), int(fields[3])
+
+
+def descendants(process: int) -> list[int]:
+    """`process` and all that it started, as far as they are alive."""
+    children: dict[int, list[int]] = {}
+    for number, parent, _ in alive():
+        children.setdefault(parent, []).append(number)
     found, todo = [], [process]
     while todo:
         one = todo.pop()
@@ -142,16 +148,7 @@ def descendants(process: int) -> list[int]:
 
 def session_members(session: int) -> list[int]:
     """Processes of the session that `start` made, orphans included."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
-            except OSError:
-                continue
-            if int(fields[3]) == session and fields[0] != "Z":
-                found.append(int(entry.name))
-    return found
+    return [number for number, _, its in alive() if its == session]
 
 
 def kill(process: int) -> bool:
