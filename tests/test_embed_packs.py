@@ -6,10 +6,12 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from facesets import files
 from facesets.embed import graph, packs, providers
+from facesets.embed.analyser import Analyser
 from facesets.errors import Failure, SettingsError
 
 
@@ -82,6 +84,17 @@ def test_a_folder_without_one_of_the_two_is_refused(models_dir, tmp_path):
     shutil.copy(models_dir / "opencv_zoo" / packs.KNOWN["opencv_zoo"][0][0], tmp_path)
     with pytest.raises(SettingsError, match="a detector and no recogniser"):
         packs.open_pack(str(tmp_path), Path())
+
+
+def test_a_detector_for_another_size_is_refused_in_words(shared, tmp_path):
+    folder = shared / "models/insightface_small"
+    network = onnx.load(str(folder / "scrfd_2.5g_kps_dyn.onnx"))
+    for axis in (2, 3):
+        network.graph.input[0].type.tensor_type.shape.dim[axis].dim_value = 320
+    onnx.save(network, str(tmp_path / "detector.onnx"))
+    shutil.copy(folder / "mobilefacenet_y1.onnx", tmp_path)
+    with pytest.raises(Failure, match=r"detector\.onnx is made for 320 x 320 pixels only; take one for 640 x 640"):
+        Analyser(packs.open_pack(str(tmp_path), Path()))
 
 
 def test_rubbish_called_onnx_is_refused_in_words(tmp_path):
