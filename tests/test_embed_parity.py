@@ -57,8 +57,8 @@ def test_faces_boxes_landmarks_and_embeddings_are_those_of_insightface(shared, p
             score = max(score, abs(scores[mine] - expected[its].det_score))
             a, b = raw[mine], expected[its].embedding
             cosine = min(cosine, a @ b / np.linalg.norm(a) / np.linalg.norm(b))
-    print(f"\n{name} on {provider}: {len(photos)} photos, {faces} faces; at worst box {box:.3g} px, landmark {landmark:.3g} px, "
-          f"score {score:.3g}, cosine {cosine:.7f}")
+    print(f"\n{name} on {provider}: {len(photos)} photos, {faces} faces; at worst box {box:.3g} px, "
+          f"landmark {landmark:.3g} px, score {score:.3g}, cosine {cosine:.7f}")
     assert faces > len(photos)
     assert box <= 0.5
     assert landmark <= 0.5

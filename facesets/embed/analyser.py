@@ -31,8 +31,8 @@ class Analyser:
                 raise Failure(f"{pack.name}: {pack.detector.path} is no detector with landmarks, or "
                               f"{pack.recogniser.path} no recogniser for 112 x 112")
             if any(isinstance(side, int) and side != detect.SIDE for side in detector.shape[2:]):
-                raise Failure(f"{pack.detector.path} is made for {detector.shape[3]} x {detector.shape[2]} pixels only; "
-                              f"take one for {detect.SIDE} x {detect.SIDE} or for any size")
+                raise Failure(f"{pack.detector.path} is made for {detector.shape[3]} x {detector.shape[2]} pixels "
+                              f"only; take one for {detect.SIDE} x {detect.SIDE} or for any size")
             self.batch = recogniser.shape[0] if isinstance(recogniser.shape[0], int) else (
                 None if name in providers.ON_CPU else GPU_BATCH)
             try:
