@@ -1,21 +1,23 @@
 """Which rows hang together: connected components of the graph {x_i · x_j >= least}, without an edge list.
 
-One blocked pass over the upper triangle; hits go straight into a union-find. Rows that are found to hang together early
-(by a few pivots) are sorted side by side, and a tile inside one component is not multiplied at all.
+One blocked pass over the upper triangle, its tiles shared out among the cores; hits go straight into a union-find. Rows
+that are found to hang together early (by a few pivots) are sorted side by side, and a tile inside one component is not
+multiplied at all.
 """
 
-from dataclasses import dataclass
+import os
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from . import tiles
+from .tiles import PANEL, TILE
 
-PANEL, TILE = 2048, 2048    # a tile's int32 result fits a third-level cache; larger gained nothing
-MANY = 1 << 19              # hits listed at once: 8 MB; a tile with more goes strip by strip
-STRIP = MANY // TILE        # rows of a strip
 PIVOTS = 1024
+PAIRS = 2048    # looked at again at once: 8 MB of rows
 
 
 class Forest:
@@ -31,55 +33,62 @@ class Forest:
         self.parent[rows] = found
         return found
 
-    def unite(self, nodes: np.ndarray, a: np.ndarray, b: np.ndarray) -> None:
-        """Make one set of the sets of the roots nodes[a[k]] and nodes[b[k]], for every k; `nodes` ascend."""
-        links = coo_array((np.ones(len(a), bool), (a, b)), shape=(len(nodes), len(nodes)))
-        count, part = connected_components(links, directed=False)
-        lowest = np.empty(count, np.int64)
-        lowest[part[::-1]] = nodes[::-1]        # the first of a part is written last
-        self.parent[nodes] = lowest[part]
+    def unite(self, one: np.ndarray, other: np.ndarray) -> None:
+        """Make one set of the sets of the rows one[k] and other[k], for every k."""
+        while len(one):
+            a, b = self.roots(one), self.roots(other)
+            apart = np.flatnonzero(a != b)
+            low, high = np.minimum(a[apart], b[apart]), np.maximum(a[apart], b[apart])
+            self.parent[high] = low         # of several pairs with one `high` one counts, the others come again
+            one, other = low, high
 
 
 @dataclass
 class Search:
-    """One pass: `rows[order]` against themselves, in tiles that `quick` multiplies."""
+    """One pass: panels of `rows` against `rows[order]`, in tiles that `quick` multiplies."""
 
     forest: Forest
     rows: np.ndarray
     order: np.ndarray
     least: float
     quick: tiles.Tiles
+    alone: threading.Lock = field(default_factory=threading.Lock)      # the forest is one thread's at a time
 
-    def tile(self, a: int, b: int, c: int, d: int) -> None:
-        """Unite what rows a:b and c:d of `order` link."""
-        left, right = self.order[a:b], self.order[c:d]
-        if _one_set(self.forest.roots(left), self.forest.roots(right)):
+    def panel(self, ids: np.ndarray, start: int, stop: int) -> None:
+        """Unite what the rows `ids` and order[start:stop] link; `start` is a multiple of TILE."""
+        panel = self.quick.panel(ids)
+        for c in range(start, stop, TILE):
+            self.tile(ids, panel, c, min(c + TILE, stop))
+
+    def tile(self, ids: np.ndarray, panel: np.ndarray, c: int, d: int) -> None:
+        right = self.order[c:d]
+        with self.alone:
+            roots = self.forest.roots(np.concatenate([ids, right]))
+        if roots.min() == roots.max():
             return
-        reached = self.quick.reach(a, b, c, d)
-        step = STRIP if np.count_nonzero(reached) > MANY else len(left)
-        for start in range(0, len(left), step):
-            hits = np.flatnonzero(reached[start:start + step].ravel())
-            if len(hits):
-                i, j = np.divmod(hits, len(right))
-                self._unite(left, right, i + start, j)
+        hits = self.quick.hits(panel, c, d)
+        news = roots[hits.left] != roots[len(ids) + hits.right]
+        one, other, sure = ids[hits.left[news]], right[hits.right[news]], hits.sure[news]
+        self._unite(one[sure], other[sure])
+        if not sure.all():
+            self._unite(*self._reaching(one[~sure], other[~sure]))
 
-    def _unite(self, left: np.ndarray, right: np.ndarray, i: np.ndarray, j: np.ndarray) -> None:
-        """Unite the sets of left[i[k]] and right[j[k]], for every k."""
-        roots = self.forest.roots(np.concatenate([left, right]))
-        nodes, node = np.unique(roots, return_inverse=True)
-        one, other = node[i], node[len(left) + j]
-        news = one != other
-        if news.any() and not self.quick.exact:
-            news[news] = self._look_again(left, right, i[news], j[news])
-        if news.any():
-            self.forest.unite(nodes, one[news], other[news])
+    def _unite(self, one: np.ndarray, other: np.ndarray) -> None:
+        if len(one):
+            with self.alone:
+                self.forest.unite(one, other)
 
-    def _look_again(self, left: np.ndarray, right: np.ndarray, i: np.ndarray, j: np.ndarray) -> np.ndarray:
-        """Which of the pairs (left[i], right[j]) reach `least` in float32."""
-        some_i, at_i = np.unique(i, return_inverse=True)
-        some_j, at_j = np.unique(j, return_inverse=True)
-        product = self.rows[left[some_i]] @ self.rows[right[some_j]].T
-        return product[at_i, at_j] >= self.least - tiles.float_slack(self.rows.shape[1])
+    def _reaching(self, one: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The pairs (one[k], other[k]) that are still apart and reach `least` in float32."""
+        with self.alone:
+            apart = self.forest.roots(one) != self.forest.roots(other)
+        one, other = one[apart], other[apart]
+        similar = np.empty(len(one), np.float32)
+        for start in range(0, len(one), PAIRS):
+            part = slice(start, start + PAIRS)
+            np.einsum("pd,pd->p", self.rows[one[part]], self.rows[other[part]], out=similar[part])
+        reached = similar >= self.least - tiles.float_slack(self.rows.shape[1])
+        return one[reached], other[reached]
 
 
 def components(rows: np.ndarray, least: float, kind: str = "auto") -> np.ndarray:
@@ -92,18 +101,27 @@ def components(rows: np.ndarray, least: float, kind: str = "auto") -> np.ndarray
     forest = Forest(n)
     everyone = np.arange(n)
     if n > 4 * PIVOTS:
+        early = Search(forest, rows, everyone, least, tiles.Float32Tiles(rows, everyone, least))
         pivots = everyone[::n // PIVOTS][:PIVOTS]
-        order = np.concatenate([pivots, np.delete(everyone, pivots)])
-        early = Search(forest, rows, order, least, tiles.Float32Tiles(rows, order, least))
-        for start in range(PIVOTS, n, TILE):
-            early.tile(0, PIVOTS, start, min(start + TILE, n))
+        share_out(lambda c: early.panel(pivots, c, min(c + TILE, n)), range(0, n, TILE))
     order = np.argsort(forest.roots(everyone), kind="stable")
     search = Search(forest, rows, order, least, tiles.tiles(rows, order, least, kind))
-    for a in range(0, n, PANEL):
-        for c in range(a, n, TILE):
-            search.tile(a, min(a + PANEL, n), c, min(c + TILE, n))
+    share_out(lambda a: search.panel(order[a:a + PANEL], a // TILE * TILE, n), range(0, n, PANEL))
     return forest.roots(everyone)
 
 
-def _one_set(a: np.ndarray, b: np.ndarray) -> bool:
-    return bool(a.min() == a.max() == b.min() == b.max())
+def share_out(work: Callable[[int], None], parts: Iterable[int]) -> None:
+    """Do every part of the work, on all cores that we may use."""
+    parts = list(parts)
+    lanes = min(len(parts), cores())
+    if lanes < 2:
+        for part in parts:
+            work(part)
+        return
+    with ThreadPoolExecutor(lanes) as pool:
+        for _ in pool.map(work, parts):     # raises what the work raised
+            pass
+
+
+def cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
