@@ -72,7 +72,8 @@ class Stage:
 
     def _list(self) -> None:
         options = self.options
-        rules = Rules(self.server.owner, options.min_face_px, options.exclude, self.server.boxes_in_search)
+        rules = Rules(self.server.owner, options.min_face_px, options.exclude, self.server.boxes_in_search,
+                      self.server.total_order)
         self.state.start_run()
         with terminal.progress(None, "listing", "assets") as bar:
             listing = Listing(self.client, self.state, rules, bar.update)

@@ -33,6 +33,17 @@ def search_statistics(call: Call) -> Reply:
     return json_reply({"total": len(call.server.index.page(scope, window, keep)[0])})
 
 
+def at_random(call: Call) -> Reply:
+    """POST /search/random: some assets of a search, others each time."""
+    body = call.body if isinstance(call.body, dict) else {}
+    scope, window, keep = _asked(call, body, 1, 1 << 40)
+    found = call.server.index.page(scope, window, keep)[0]
+    chosen = call.server.draw.sample(found, min(len(found), _integer(body, "size", 250, LARGEST_PAGE)))
+    items = [asset_json(asset, call.version, people=_boolean(body, "withPeople"), exif=scope.with_exif)
+             for asset in chosen]
+    return text_reply(f"[{','.join(items)}]")
+
+
 def asset_statistics(call: Call) -> Reply:
     """GET /assets/statistics: own assets, timeline and archive unless a visibility is named."""
     chosen = _own(call, "isTrashed", frozenset({call.user.id}))

@@ -8,6 +8,7 @@ Exit    0 stopped · 64 usage
 
 import argparse
 import http.server
+import random
 import re
 import socket
 import ssl
@@ -39,6 +40,7 @@ ROUTES: tuple[tuple[str, str, str | None, Callable[[Call], Reply]], ...] = (
     ("GET", "/users/me", "user.read", routes_account.users_me),
     ("GET", "/api-keys/me", "", routes_account.api_key_me),
     ("POST", "/search/metadata", "asset.read", routes_search.metadata),
+    ("POST", "/search/random", "asset.read", routes_search.at_random),
     ("POST", "/search/statistics", "asset.statistics", routes_search.search_statistics),
     ("GET", "/assets/statistics", "asset.statistics", routes_search.asset_statistics),
     ("GET", "/timeline/buckets", "asset.read", routes_search.buckets),
@@ -87,6 +89,7 @@ class ImmichServer:
         self.index = Index(self.library, stable=version >= (3, 1, 0))
         self.faults, self.log = Faults(), RequestLog()
         self.mounted = True
+        self.draw = random.Random(0)
         self.sessions: dict[str, User] = {}
         self.acks: dict[str, dict[str, int]] = {}       # per session: entity type -> change
         self.thumbnails: dict[tuple[str, int, str], bytes] = {}

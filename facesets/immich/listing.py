@@ -2,10 +2,10 @@
 
 Before 3.1 Immich sorts a search by `fileCreatedAt` alone, so that equal dates change places between pages and offset
 paging loses assets while the number of rows looks right. Here the next page begins at the date of the last item,
-inclusive, and ids are counted once; a date that fills a whole page is drained on its own. `gate.py` then proves it.
+inclusive, and ids are counted once; a date that fills a whole page is cut by other dates (`slices.py`). `gate.py` then
+proves it.
 """
 
-import bisect
 import datetime
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -15,14 +15,17 @@ from typing import Any
 from .. import terminal
 from ..errors import Failure, Paused
 from ..state import Asset, State, faces_json
-from . import boxes
+from . import boxes, slices
 from .client import Client, Rejected, Transient, understanding
 from .duplicates import is_content_checksum
+from .slices import PAGE
 
-PAGE = 1000                     # the most that a search gives
 VISIBILITIES = ("timeline", "archive")      # hidden: parts of live photos; locked: closed to keys
-SLICE = 780                     # assets that a slice of one date aims at: it is guessed, and should fit into a page
+MANY = 100                      # assets of one date at the end of a page; so many cost too much to see again
+WASTE = 2.5                     # requests more than the assets need, and more of them for each page of assets, after
+WASTE_SHARE = 0.1               # which the rest is swept by times of change, which takes about as much
 LARGEST = 1 << 50               # bytes of a file; what is said to be larger has no size
+EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 TRIES = 12                      # of a page, without which nothing can be done: about three minutes
 ID = re.compile(r"[0-9A-Za-z-]{1,64}")
 Item = Mapping[str, Any]
@@ -36,6 +39,7 @@ class Rules:
     min_face_px: float
     exclude: tuple[str, ...]
     boxes_in_search: bool       # False (3.x): faces are asked for afterwards
+    total_order: bool = False   # from 3.1 on equal dates are sorted by id, and paging by offset loses nothing
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "excluded", re.compile("|".join(map(_regex, self.exclude)) or r"(?!)").fullmatch)
@@ -48,12 +52,14 @@ class Listing:
                  tell: Callable[[int], object] = lambda _: None) -> None:
         """`tell` hears how many items each page had."""
         self.client, self.state, self.rules, self._tell = client, state, rules, tell
+        self._asked = self._seen = 0        # requests and assets of a walk
 
     @understanding("the search")
     def walk(self, scope: Item, keep: Callable[[list[Any]], None] | None = None) -> None:
         """Give every asset of `scope` (search fields) to `keep`, some twice."""
         keep = keep or self.keep
         after = scope.get("takenAfter")
+        self._asked = self._seen = 0
         while True:
             items, more = self.page({**scope, **({"takenAfter": after} if after else {})})
             keep(items)
@@ -62,9 +68,16 @@ class Listing:
             first, last = (_taken(items[place]) for place in (0, -1))
             if after and first < after:
                 raise Failure("the server sorts its search in an unknown way; is it really Immich?")
+            ties = [item for item in items if _taken(item) == last]      # they come again with the next page
+            self._seen += len(items) - len(ties)
+            wasted = self._asked - self._seen / PAGE
+            if len(ties) > MANY and wasted > WASTE + WASTE_SHARE * self._seen / PAGE:
+                self._sweep({**scope, "takenAfter": last}, ties, keep)
+                return
             if first == last:
-                self._drain(scope, last, items, keep)
-                last = _next_millisecond(last)
+                end = _next_millisecond(last)
+                self._sweep({**scope, "takenAfter": last, "takenBefore": end}, ties, keep)
+                last = end
             after = last
 
     def page(self, fields: Item) -> tuple[list[Any], bool]:
@@ -80,6 +93,7 @@ class Listing:
                 if not ID.fullmatch(item["id"]):
                     raise ValueError("an id is no id")
         self._tell(len(items))
+        self._asked += 1
         return items, following is not None
 
     def keep(self, items: Iterable[Item]) -> None:
@@ -95,46 +109,37 @@ class Listing:
                 return True
         return False
 
-    def _drain(self, scope: Item, moment: str, first: list[Any], keep: Callable[[list[Any]], None]) -> None:
-        """Every asset of one date that has more of them than the page `first`.
+    def _sweep(self, window: Item, first: list[Any], keep: Callable[[list[Any]], None]) -> None:
+        """Every asset of a window in which too many share a date; `first`: those of them that a page showed.
 
-        They were uploaded, or last changed, at different times: slices of those times that fit into a page lose
-        nothing. Where all times are equal too, pages of several sizes show most of them, and the gate finds the rest.
+        They were last changed, or added, at different times: slices of those times that fit into a page lose nothing.
+        Where all times are equal too, pages of several sizes show most of them, and the gate finds the rest.
         """
-        window = {**scope, "takenAfter": moment, "takenBefore": _next_millisecond(moment)}
-        for field in ("updated", "created"):
-            times = sorted(item.get(f"{field}At") or "" for item in first)
-            if times[0] and len(set(times)) > len(times) // 4:
-                self._slices(window, field, times, keep)
-                return
-        self._shuffled(window, keep)
+        if self.rules.total_order:
+            self._shuffled(window, keep)
+            return
 
-    def _slices(self, window: Item, field: str, known: list[str], keep: Callable[[list[Any]], None]) -> None:
-        """Walk `window` in slices of another date, each as wide as the `known` dates, a sample, let one guess."""
-        low, factor, passed, seen = "", 2.0, 0, 0       # factor: how many there are for each known one
-        while True:
-            ahead = bisect.bisect_left(known, low)
-            place = ahead + int(SLICE / factor)
-            high = known[place] if place < len(known) else ""
-            limits = {f"{field}After": low} if low else {}
-            if high:
-                limits[f"{field}Before"] = _next_millisecond(high)
-            items, more = self.page({**window, **limits})
+        def ask(box: slices.Box) -> tuple[list[slices.Point], bool]:
+            items, more = self.page({**window, **_limits(box)})
             keep(items)
-            inside = (bisect.bisect_right(known, high) if high else len(known)) - ahead
-            if more and inside > 1 and (not high or high > known[ahead]):
-                factor = max(1.2 * factor, 1.1 * PAGE / inside)
-            elif more and not high and max(item[f"{field}At"] for item in items) > max(low, *known[-1:]):
-                known = sorted(item[f"{field}At"] for item in items)        # the sample is used up: take another
-                factor, passed, seen = 2.0, 0, 0
-            else:
-                if more:
-                    self._shuffled({**window, **limits}, keep)
-                if not high:
-                    return
-                passed, seen = passed + inside, seen + len(items)
-                factor = max(0.1, seen / max(1, passed))
-                low = _next_millisecond(high)
+            self._seen += 0 if more else len(items)
+            return [_point(item) for item in items], more
+
+        def sample(box: slices.Box) -> list[slices.Point]:
+            return [_point(item) for item in self._random({**window, **_limits(box)}) or first]
+        known = sample({})
+        again = len({point[2] for point in known} & {item["id"] for item in first})
+        slices.Sweep(ask, sample, lambda box: self._shuffled({**window, **_limits(box)}, keep)).run(
+            {}, known, len(known) * len(first) / max(again, 0.7))
+
+    def _random(self, fields: Item) -> list[Any]:
+        """A page of assets at random, [] where the server gives none."""
+        self._asked += 1
+        try:
+            items = self.client.json("POST", "/search/random", {"size": PAGE, **fields}, 2)
+        except (Transient, Rejected):
+            return []
+        return items if len(items) > 1 else []
 
     def _shuffled(self, window: Item, keep: Callable[[list[Any]], None]) -> None:
         """Page `window` by offset, in page sizes that each shuffle equal dates anew, until nothing is missing."""
@@ -158,6 +163,7 @@ class Listing:
                 if len(found) >= total or idle >= 3:
                     break
             size -= 1
+        self._seen += len(found)
 
 
 def fields(visibility: str, kind: str = "IMAGE") -> dict[str, Any]:
@@ -217,8 +223,26 @@ def _taken(item: Item) -> str:
 
 def _next_millisecond(moment: str) -> str:
     """Replies are cut to milliseconds, the database has microseconds: the end of one date is the next millisecond."""
-    later = datetime.datetime.fromisoformat(moment) + datetime.timedelta(milliseconds=1)
-    return later.astimezone(datetime.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return _iso(datetime.datetime.fromisoformat(moment) + datetime.timedelta(milliseconds=1))
+
+
+def _point(item: Item) -> slices.Point:
+    updated, created = (_milliseconds(item[name]) if item.get(name) else 0 for name in ("updatedAt", "createdAt"))
+    return updated, created, item["id"]
+
+
+def _milliseconds(moment: str) -> int:
+    return (datetime.datetime.fromisoformat(moment) - EPOCH) // datetime.timedelta(milliseconds=1)
+
+
+def _limits(box: slices.Box) -> dict[str, str]:
+    """The search fields of a box of times."""
+    return {f"{name}{end}": _iso(EPOCH + datetime.timedelta(milliseconds=moment)) for name, limits in box.items()
+            for end, moment in zip(("After", "Before"), limits, strict=True) if moment is not None}
+
+
+def _iso(moment: datetime.datetime) -> str:
+    return moment.astimezone(datetime.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _regex(glob: str) -> str:

@@ -32,6 +32,11 @@ class Server:
         """2.x gives every face box with the search."""
         return self.version < (3, 0, 0)
 
+    @property
+    def total_order(self) -> bool:
+        """From 3.1 on a search sorts equal dates by id."""
+        return self.version >= (3, 1, 0)
+
 
 def base_url(text: str) -> str:
     """The base URL without /api and trailing slashes. Raises SettingsError where it is none."""
