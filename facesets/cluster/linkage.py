@@ -57,7 +57,7 @@ class Clusters:
     @property
     def means(self) -> np.ndarray:
         """(m, d) float32; their dot products are the clusters' similarities."""
-        return (self.sums / self.weight[:, None]).astype(np.float32)
+        return np.divide(self.sums, self.weight[:, None], out=np.empty(self.sums.shape, np.float32), casting="same_kind")
 
 
 @dataclass(frozen=True)
@@ -90,8 +90,7 @@ def average_linkage(rows: np.ndarray, threshold: float, *, photos: np.ndarray | 
     labels = np.arange(n)
     tied = threshold < dense.COPY
     for members in _groups(found):
-        first = _singles(rows, lengths, members, photos if how.penalty else None, weights)
-        result = _reduce(first, how, how.stop)
+        result = _reduce(_singles(rows, lengths, members, photos if how.penalty else None, weights), how, how.stop)
         labels[members] = members[_first_of(result.labels)]
         tied |= result.tied
     if tied and plain and n <= SCIPY:
@@ -111,8 +110,7 @@ def _singles(rows: np.ndarray, lengths: np.ndarray, members: np.ndarray, photos:
              weights: np.ndarray | None) -> Clusters:
     """Each of the rows `members` as a cluster."""
     weight = np.ones(len(members)) if weights is None else weights[members].astype(np.float64)
-    sums = rows[members].astype(np.float64)
-    sums *= (weight / lengths[members])[:, None]
+    sums = np.multiply(rows[members], (weight / lengths[members])[:, None])     # float64, without a copy on the way
     ones = np.ones(len(members))
     if photos is None:
         return Clusters(sums, weight, ones)
