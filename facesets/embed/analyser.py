@@ -13,7 +13,7 @@ from . import align, detect, graph, providers
 from .packs import Pack
 
 GPU_BATCH = 8       # faces a call on a device; a fixed shape, so that DirectML compiles its kernels once
-LARGEST_BATCH = 32  # faces a call on the CPU, where a batch gains nothing and only costs memory
+CPU_BATCH = 1       # on the CPU a batch gains nothing, see benchmarks/embed_more.py
 
 
 class Analyser:
@@ -34,12 +34,11 @@ class Analyser:
                 raise Failure(f"{pack.detector.path} is made for {detector.shape[3]} x {detector.shape[2]} pixels "
                               f"only; take one for {detect.SIDE} x {detect.SIDE} or for any size")
             self.batch = recogniser.shape[0] if isinstance(recogniser.shape[0], int) else (
-                None if name in providers.ON_CPU else GPU_BATCH)
+                CPU_BATCH if name in providers.ON_CPU else GPU_BATCH)
             try:
                 self.detector = providers.Session(detector, name, threads, {2: detect.SIDE, 3: detect.SIDE}, say,
                                                   opener)
-                fixed = {0: self.batch} if self.batch else {}
-                self.recogniser = providers.Session(recogniser, name, threads, fixed, say, opener)
+                self.recogniser = providers.Session(recogniser, name, threads, {0: self.batch}, say, opener)
                 break
             except Exception as error:      # a provider without its driver raises kinds of its own
                 if provider != "auto" or name == "cpu":
@@ -74,15 +73,14 @@ class Analyser:
 
     def recognise(self, faces: np.ndarray) -> np.ndarray:
         """(n, D) float32 raw embeddings of aligned faces (n, 112, 112, 3)."""
-        size = self.batch or LARGEST_BATCH
-        return np.concatenate([self._batch(faces[start:start + size]) for start in range(0, max(len(faces), 1), size)])
+        return np.concatenate([self._batch(faces[start:start + self.batch])
+                               for start in range(0, max(len(faces), 1), self.batch)])
 
     def _batch(self, faces: np.ndarray) -> np.ndarray:
-        """One call; a batch of fixed size is filled up with the last face."""
+        """One call, filled up with the last face."""
         if not len(faces):
             return np.zeros((0, self.model.dimension), np.float32)
-        missing = self.batch - len(faces) if self.batch else 0
-        blob = self.face_blob(*faces, *[faces[-1]] * missing)
+        blob = self.face_blob(*faces, *[faces[-1]] * (self.batch - len(faces)))
         return self.recogniser.run(blob)[0][:len(faces)].reshape(len(faces), -1)
 
     def face_blob(self, *faces: np.ndarray) -> np.ndarray:

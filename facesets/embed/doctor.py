@@ -61,7 +61,7 @@ def _compare(device: Analyser, cpu: Analyser, photos: dict[str, np.ndarray], out
         a, b = (unit(analyser.embed(bgr, landmarks)) for analyser in (device, cpu))
         worst, faces = min(worst, float((a * b).sum(axis=1).min())), faces + len(boxes)
     for analyser in {id(cpu): cpu, id(device): device}.values():
-        crops = np.zeros((analyser.batch or 1, 112, 112, 3), np.uint8)
+        crops = np.zeros((analyser.batch, 112, 112, 3), np.uint8)
         detection = _milliseconds(partial(analyser.detect, np.zeros((640, 640, 3), np.uint8)))
         recognition = _milliseconds(partial(analyser.recognise, crops)) / len(crops)
         out(f"{analyser.provider:<11} detector {detection:.1f} ms, recogniser {recognition:.1f} ms a face")

@@ -152,7 +152,6 @@ def _trusted(arrivals: Iterator[Outcome]) -> Iterator[Outcome]:
 def _lane(take: Callable[[], Entry | None], give: Callable[[Outcome], None], analyser: Analyser, user: str,
           always_again: bool) -> None:
     """Photos to outcomes; on a device the faces of several photos share a call of the recogniser."""
-    size = analyser.batch if analyser.provider not in providers.ON_CPU and analyser.batch else 1
     waiting: deque[Outcome] = deque()
     crops: list[np.ndarray] = []
     vectors: list[np.ndarray] = []
@@ -164,7 +163,7 @@ def _lane(take: Callable[[], Entry | None], give: Callable[[Outcome], None], ana
             outcome = look(entry, analyser, user, always_again)
             waiting.append(outcome)
             crops.extend(outcome.crops)
-        count = len(crops) // size * size if more else len(crops)
+        count = len(crops) // analyser.batch * analyser.batch if more else len(crops)
         if count:
             vectors.extend(analyser.recognise(np.stack(crops[:count])))
             del crops[:count]
