@@ -98,8 +98,8 @@ def swept(count: int, updated: str, created: str, order: str, seed: int) -> Wind
     ("mostly equal", "uniform")])
 def test_what_one_date_holds_is_seen_whole_in_a_request_a_thousand_and_few_more(updated, created, order):
     """Twenty less the six of preflight, archive and gate remain for the slices."""
-    for count in (1001, 2600, 6000, 20_000, *((35_000,) if LONG else ())):
-        for seed in range(12 if LONG else 2):
+    for count in (1001, 2600, 6000, 20_000):
+        for seed in range(8 if LONG else 2):
             window = swept(count, updated, created, order, seed)
             assert len(window.seen) == count and not window.given_up
             assert window.requests <= math.ceil(count / PAGE) + 14, (count, seed)
@@ -109,8 +109,8 @@ def test_what_one_date_holds_is_seen_whole_in_a_request_a_thousand_and_few_more(
 @pytest.mark.parametrize("updated", ["even", "uniform"])
 def test_steady_times_of_change_keep_the_bound_for_fifty_thousand_of_one_date(updated):
     for seed in range(6):
-        window = swept(54_000, updated, "sessions", "any", seed)
-        assert len(window.seen) == 54_000 and window.requests <= 54 + 14
+        window = swept(50_000, updated, "bursts", "any", seed)
+        assert len(window.seen) == 50_000 and window.requests <= 50 + 14
 
 
 @pytest.mark.parametrize(("updated", "created"), [("bursts", "bursts"), ("bursts", "equal"), ("mostly equal", "equal"),
