@@ -53,6 +53,7 @@ def rules_for(settings: config.Clustering, model: cache.Model) -> Rules:
                  merge_distance=apart - settings.merge_closer, join_distance=apart + settings.join_farther,
                  join_margin=settings.join_margin, join_faces=settings.join_faces,
                  photo_penalty=settings.photo_penalty, photo_veto=settings.photo_veto,
+                 approximate_from=settings.cluster_approximate_from,
                  min_faces=settings.min_faces, min_photos=settings.min_photos,
                  spread=known - settings.spread_closer, near_duplicate=settings.near_duplicate,
                  min_score=settings.min_score, min_short=settings.min_short,

@@ -50,6 +50,8 @@ def labels_of(method: str, rows: np.ndarray) -> np.ndarray:
     from facesets.cluster.linkage import average_linkage
     if method in ("float32", "int8"):
         return average_linkage(rows, THRESHOLD, kind=method)
+    if method == "approximate":
+        return average_linkage(rows, THRESHOLD, approximate_from=0)
     if method == "levels":      # the path of large components, forced
         return average_linkage(rows, THRESHOLD, most_dense=100)
     if method == "sklearn":
@@ -153,6 +155,17 @@ def alone(n: int, profile: str, folder: Path, kinds: tuple[str, ...]) -> None:
     if len(kinds) > 1:
         same = np.array_equal(*(np.load(folder / f"{kind}.npy") for kind in kinds))
         print(f"{'':14} the labels of both are {'equal' if same else 'DIFFERENT'}", flush=True)
+    approximately(n, profile, folder, np.load(folder / f"{kinds[-1]}.npy"))
+
+
+def approximately(n: int, profile: str, folder: Path, exact: np.ndarray) -> None:
+    """The approximate search, and what it loses against the exact labels."""
+    from facesets.cluster.measures import bcubed, pairwise
+    result = measure("--child", "approximate", folder / f"{profile}_{n}.npy", folder / "approximate.npy")
+    labels = np.load(folder / "approximate.npy")
+    print(f"{n:>8,} {profile:5} approx.  {result['seconds']:8.1f} s {result['cpu']:7.1f} s CPU {result['extra']:7.0f} "
+          f"MB extra {result['clusters']} clusters; against the exact labels pairwise F "
+          f"{pairwise(labels, exact).f:.5f}, BCubed F {bcubed(labels, exact).f:.5f}", flush=True)
 
 
 def main() -> int:

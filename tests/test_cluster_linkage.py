@@ -10,8 +10,9 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from sklearn.cluster import AgglomerativeClustering
 
-from facesets.cluster import linkage, neighbours, tiles
+from facesets.cluster import cells, linkage, neighbours, tiles
 from facesets.cluster.linkage import average_linkage
+from facesets.cluster.measures import bcubed, pairwise
 
 LONG = bool(os.environ.get("FACESETS_LONG_TESTS"))
 EXAMPLES = settings(max_examples=2000 if LONG else 80, deadline=None, suppress_health_check=list(HealthCheck))
@@ -143,6 +144,23 @@ def test_components_are_those_of_the_whole_matrix(kind: str, least: float) -> No
     i, j = np.nonzero(rows @ rows.T >= least)
     expected = connected_components(coo_array((np.ones(len(i)), (i, j)), shape=(5000, 5000)), directed=False)[1]
     assert_same_clusters(neighbours.components(rows, least, kind), expected)
+
+
+def test_an_approximate_search_links_nobody_wrongly_and_misses_little() -> None:
+    rows = faces(18_000, 3000, seed=3)      # in more cells than a row looks into
+    near, all_links = cells.components(rows, 0.55), neighbours.components(rows, 0.55)
+    assert (all_links[near] == all_links).all()         # each of its pieces lies inside an exact one
+    assert len(np.unique(all_links)) < len(np.unique(near)) < 1.01 * len(np.unique(all_links))
+    exact = average_linkage(rows, 0.45, approximate_from=18_001)
+    labels = average_linkage(rows, 0.45, approximate_from=18_000)
+    assert not np.array_equal(exact, labels)
+    assert pairwise(labels, exact).f > 0.9999 and bcubed(labels, exact).f > 0.9995
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 700, 1300])
+def test_an_approximate_search_of_few_rows_is_exact_while_all_cells_are_looked_into(n: int) -> None:
+    rows = faces(n, 100) if n else np.zeros((0, 64), np.float32)
+    assert np.array_equal(average_linkage(rows, 0.55, approximate_from=0), average_linkage(rows, 0.55))
 
 
 @EXAMPLES

@@ -18,7 +18,7 @@ from scipy.cluster import hierarchy
 from scipy.sparse import csr_array
 from scipy.spatial.distance import pdist
 
-from . import dense
+from . import cells, dense
 from .neighbours import components
 from .tiles import float_slack
 
@@ -57,7 +57,8 @@ class Clusters:
     @property
     def means(self) -> np.ndarray:
         """(m, d) float32; their dot products are the clusters' similarities."""
-        return np.divide(self.sums, self.weight[:, None], out=np.empty(self.sums.shape, np.float32), casting="same_kind")
+        means = np.empty(self.sums.shape, np.float32)
+        return np.divide(self.sums, self.weight[:, None], out=means, casting="same_kind")
 
 
 @dataclass(frozen=True)
@@ -71,12 +72,15 @@ class Linkage:
 
 
 def average_linkage(rows: np.ndarray, threshold: float, *, photos: np.ndarray | None = None, penalty: float = 0.0,
-                    weights: np.ndarray | None = None, most_dense: int = DENSE, kind: str = "auto") -> np.ndarray:
+                    weights: np.ndarray | None = None, approximate_from: int | None = None, most_dense: int = DENSE,
+                    kind: str = "auto") -> np.ndarray:
     """Clusters of unit rows: (n,) int64 labels, numbered from 0 in the order of their first rows.
 
     rows (n, d) float32 unit rows; threshold: cos-dist at which merging stops (merges are below it, strictly).
     photos (n,) int: photo of each row; with a penalty, two faces of one photo count as strangers (see `dense`).
-    weights (n,) > 0: a row counts that often in means. Without penalty and weights, exactly sklearn's labels.
+    weights (n,) > 0: a row counts that often in means. Without penalty and weights, exactly sklearn's labels, below
+    `approximate_from` rows; from there on the first search may miss links (see `cells`), and the second, of the
+    clusters that came of it, does not.
     Raises ValueError for rows that are not unit rows.
     """
     n = len(rows)
@@ -84,16 +88,27 @@ def average_linkage(rows: np.ndarray, threshold: float, *, photos: np.ndarray | 
     if n < 2:
         return np.zeros(n, np.int64)
     how = Linkage(1.0 - threshold, penalty if photos is not None else 0.0, most_dense, kind)
-    plain = how.penalty == 0 and weights is None
     slack = 3 * float(np.abs(lengths - 1).max()) + float_slack(rows.shape[1])
-    found = components(rows, how.stop - slack, kind)
+    approximate = approximate_from is not None and n >= approximate_from
     labels = np.arange(n)
     tied = threshold < dense.COPY
-    for members in _groups(found):
-        result = _reduce(_singles(rows, lengths, members, photos if how.penalty else None, weights), how, how.stop)
-        labels[members] = members[_first_of(result.labels)]
-        tied |= result.tied
-    if tied and plain and n <= SCIPY:
+
+    def link(found: np.ndarray) -> None:
+        """Merge what lies in one component."""
+        nonlocal tied
+        for members in _groups(found):
+            number = np.unique(labels[members], return_inverse=True)[1]
+            if number.any():        # more than one cluster
+                result = _reduce(_united(rows, lengths, members, number, photos if how.penalty else None, weights), how,
+                                 how.stop)
+                labels[members] = members[_first_of(result.labels[number])]
+                tied |= result.tied
+
+    link((cells.components if approximate else components)(rows, how.stop - slack, kind))
+    if approximate:
+        number = np.unique(labels, return_inverse=True)[1]
+        link(components(_means(rows, number, weights), how.stop - 2 * slack, kind)[number])
+    elif tied and how.penalty == 0 and weights is None and n <= SCIPY:
         return _numbered(_as_scipy(rows, threshold))
     return _numbered(labels)
 
@@ -106,19 +121,26 @@ def _lengths(rows: np.ndarray) -> np.ndarray:
     return lengths
 
 
-def _singles(rows: np.ndarray, lengths: np.ndarray, members: np.ndarray, photos: np.ndarray | None,
-             weights: np.ndarray | None) -> Clusters:
-    """Each of the rows `members` as a cluster."""
+def _united(rows: np.ndarray, lengths: np.ndarray, members: np.ndarray, number: np.ndarray, photos: np.ndarray | None,
+            weights: np.ndarray | None) -> Clusters:
+    """The rows `members` as clusters; `number` (m,) says which is whose."""
     weight = np.ones(len(members)) if weights is None else weights[members].astype(np.float64)
     sums = np.multiply(rows[members], (weight / lengths[members])[:, None])     # float64, without a copy on the way
     ones = np.ones(len(members))
-    if photos is None:
-        return Clusters(sums, weight, ones)
-    shared, column, times = np.unique(photos[members], return_inverse=True, return_counts=True)
-    if times.max() == 1:
-        return Clusters(sums, weight, ones)
-    return Clusters(sums, weight, ones, csr_array((ones, (np.arange(len(members)), column)),
-                                                  shape=(len(members), len(shared))))
+    by_photo = None
+    if photos is not None:
+        shared, column, times = np.unique(photos[members], return_inverse=True, return_counts=True)
+        if times.max() > 1:
+            by_photo = csr_array((ones, (np.arange(len(members)), column)), shape=(len(members), len(shared)))
+    singles = Clusters(sums, weight, ones, by_photo)
+    return singles if number.max() == len(members) - 1 else singles.merged(number)[0]
+
+
+def _means(rows: np.ndarray, number: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
+    """(m, d) float32 mean of the rows of cluster 0, 1, ..."""
+    weight = np.ones(len(rows), np.float32) if weights is None else weights.astype(np.float32)
+    fold = csr_array((weight, (number, np.arange(len(rows)))))
+    return np.asarray((fold @ rows) / (fold @ np.ones(len(rows), np.float32))[:, None])
 
 
 def _reduce(clusters: Clusters, how: Linkage, stop: float) -> dense.Chained:

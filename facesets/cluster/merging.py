@@ -15,7 +15,8 @@ CANDIDATES = 5      # identities whose faces are looked at: the nearest by centr
 
 def identities(rows: np.ndarray, photos: np.ndarray, rules: Rules) -> np.ndarray:
     """(N,) int64 labels, numbered by first row. rows (N, D) float32 unit rows, photos (N,) int."""
-    labels = average_linkage(rows, rules.cluster_distance, photos=photos, penalty=rules.photo_penalty)
+    labels = average_linkage(rows, rules.cluster_distance, photos=photos, penalty=rules.photo_penalty,
+                             approximate_from=rules.approximate_from)
     return join(rows, photos, merge(rows, photos, labels, rules), rules)
 
 
