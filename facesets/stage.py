@@ -1,5 +1,6 @@
 """One stage run, from an open client to queue.json: list, judge, know, download, hand over."""
 
+import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -241,10 +242,7 @@ class Stage:
         """
         photo = got.photo
         with self._locks[int(photo.sha256[:2], 16) % len(self._locks)]:
-            outcome = "have" if self.state.one("SELECT 1 FROM photos WHERE sha256 = ?", photo.sha256) else ""
-            for table in ("known", "cached"):
-                if not outcome and self.state.one(f"SELECT 1 FROM {table} WHERE sha256 = ?", photo.sha256):
-                    outcome = "known"
+            outcome, = self.state.one(WHERE_ELSE, *(3 * [photo.sha256])) or ("",)
             if outcome:
                 got.part.unlink()
             else:
@@ -260,13 +258,17 @@ class Stage:
 
     def _sweep(self, kept: Path) -> None:
         """Remove the same bytes under a twin's name, which a run left that was killed before it recorded them."""
-        for twin in kept.parent.glob(f"{kept.name[:16]}_*"):
-            path = f"{kept.parent.name}/{twin.name}"
-            if twin != kept and not self.state.one("SELECT 1 FROM photos WHERE path = ?", path):
-                twin.unlink()
+        for name in os.listdir(kept.parent):
+            if name.startswith(kept.name[:17]) and name != kept.name and not self.state.one(
+                    "SELECT 1 FROM photos WHERE path = ?", f"{kept.parent.name}/{name}"):
+                (kept.parent / name).unlink()
 
 
 PHOTO = tuple(Photo.__dataclass_fields__)
+
+WHERE_ELSE = """
+SELECT 'have' FROM photos WHERE sha256 = ? UNION ALL SELECT 'known' FROM known WHERE sha256 = ?
+UNION ALL SELECT 'known' FROM cached WHERE sha256 = ? LIMIT 1"""
 
 EQUAL_CHECKSUMS = """
 UPDATE assets SET twin = 'checksum:' || checksum WHERE run = ? AND outcome = 'wanted' AND content AND checksum IN (

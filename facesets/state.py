@@ -59,6 +59,7 @@ CREATE TABLE IF NOT EXISTS known (
     path TEXT PRIMARY KEY, sha256 TEXT NOT NULL, checksum TEXT NOT NULL, bytes INTEGER NOT NULL, head TEXT NOT NULL,
     tail TEXT NOT NULL, stamp INTEGER NOT NULL
 ) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS known_sha256 ON known (sha256);
 CREATE INDEX IF NOT EXISTS known_checksum ON known (checksum);
 CREATE INDEX IF NOT EXISTS known_bytes ON known (bytes);
 """

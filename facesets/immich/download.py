@@ -5,12 +5,14 @@ A `.part` file carries the ETag of what it is a part of in its own name, so that
 """
 
 import base64
+import functools
 import hashlib
 import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import requests
 
@@ -159,7 +161,8 @@ def keep(got: Got) -> Path:
 def _earlier(parts: Path, stem: str, expected: int) -> tuple[Path | None, str]:
     """The part that an earlier attempt left, and the ETag it is of; None if there is none to go on with."""
     chosen: tuple[Path | None, str] = (None, "")
-    for path in sorted(parts.glob(f"{stem}.*part")):
+    # names alone, and no glob: with 64 workers the folder is long and read at every download
+    for path in sorted(parts / name for name in os.listdir(parts) if name.startswith(f"{stem}.")):
         tag = _tag_of(path.name, stem)
         size = path.stat().st_size
         if chosen[0] is None and tag and size and not (expected and size > expected):
@@ -211,17 +214,23 @@ def _read(path: Path) -> Iterator[bytes]:
 
 def readable(path: Path, asset: Asset) -> bool:
     """Can an image decoder here open it? Only its header is read: a damaged picture is the embed worker's business."""
+    pillow = _pillow()
+    try:
+        with pillow.open(path) as image:
+            # a raw file without its suffix opens as the TIFF of its thumbnail
+            return image.format != "TIFF" or not asset.width or max(image.size) * 2 > max(asset.width, asset.height)
+    except pillow.DecompressionBombError:
+        return True
+    except (OSError, ValueError, SyntaxError):
+        return False
+
+
+@functools.cache
+def _pillow() -> Any:
     from PIL import Image  # heavy, and only needed once something is downloaded
     try:
         from pillow_heif import register_heif_opener
         register_heif_opener()
     except ImportError:
         pass
-    try:
-        with Image.open(path) as image:
-            # a raw file without its suffix opens as the TIFF of its thumbnail
-            return image.format != "TIFF" or not asset.width or max(image.size) * 2 > max(asset.width, asset.height)
-    except Image.DecompressionBombError:
-        return True
-    except (OSError, ValueError, SyntaxError):
-        return False
+    return Image

@@ -9,6 +9,7 @@ proves it.
 import datetime
 import re
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,25 +61,35 @@ class Listing:
         keep = keep or self.keep
         after = scope.get("takenAfter")
         self._asked = self._seen = 0
-        while True:
-            items, more = self.page({**scope, **({"takenAfter": after} if after else {})})
-            keep(items)
-            if not more or not items:
-                return
-            first, last = (_taken(items[place]) for place in (0, -1))
-            if after and first < after:
-                raise Failure("the server sorts its search in an unknown way; is it really Immich?")
-            ties = [item for item in items if _taken(item) == last]      # they come again with the next page
-            self._seen += len(items) - len(ties)
-            wasted = self._asked - self._seen / PAGE
-            if len(ties) > MANY and wasted > WASTE + WASTE_SHARE * self._seen / PAGE:
-                self._sweep({**scope, "takenAfter": last}, ties, keep)
-                return
-            if first == last:
-                end = _next_millisecond(last)
-                self._sweep({**scope, "takenAfter": last, "takenBefore": end}, ties, keep)
-                last = end
-            after = last
+        with ThreadPoolExecutor(1, "keep") as other:
+            kept: Future[None] | None = None        # a page is kept while the server thinks about the next one
+            while True:
+                items, more = self.page({**scope, **({"takenAfter": after} if after else {})})
+                if kept:
+                    kept.result()
+                kept = other.submit(keep, items)
+                following = self._following(scope, after, items, kept, keep) if more and items else None
+                if following is None:
+                    kept.result()
+                    return
+                after = following
+
+    def _following(self, scope: Item, after: str | None, items: list[Any], kept: "Future[None]",
+                   keep: Callable[[list[Any]], None]) -> str | None:
+        """The date at which the page after `items` begins; None: the rest has been swept."""
+        first, last = (_taken(items[place]) for place in (0, -1))
+        if after and first < after:
+            raise Failure("the server sorts its search in an unknown way; is it really Immich?")
+        ties = [item for item in items if _taken(item) == last]      # they come again with the next page
+        self._seen += len(items) - len(ties)
+        wasted = self._asked - self._seen / PAGE
+        rest = len(ties) > MANY and wasted > WASTE + WASTE_SHARE * self._seen / PAGE
+        if not rest and first != last:
+            return last
+        kept.result()
+        end = _next_millisecond(last)
+        self._sweep({**scope, "takenAfter": last, **({} if rest else {"takenBefore": end})}, ties, keep)
+        return None if rest else end
 
     def page(self, fields: Item) -> tuple[list[Any], bool]:
         """The items of one page, and whether more follow."""
