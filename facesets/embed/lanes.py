@@ -2,8 +2,9 @@
 
 A lane is a thread that takes one photo at a time through reading, decoding, detection, alignment and recognition. On
 the CPU there are as many lanes as cores and every step is single-threaded: two such lanes use two cores fully, where
-one session with two threads leaves them waiting for each other at every layer. On a device the session lets one lane in
-at a time, so the other lanes decode meanwhile. A lane holds one photo's pixels, so memory does not grow with the queue.
+one session with two threads leaves them waiting for each other at every layer. On a device one thread makes all the
+calls, and the lanes that wait for it leave the cores to those that decode. A lane holds one photo's pixels, so memory
+does not grow with the queue.
 """
 
 import ctypes
@@ -85,9 +86,8 @@ def outcomes(entries: Sequence[Entry], analyser: Analyser, lanes: int = 0, user:
 
 
 def default_lanes(provider: str) -> int:
-    """One a core on the CPU; on a device two more, since a lane that waits for it uses no core."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return cores if provider in providers.ON_CPU else cores + 2
+    """One a core on the CPU; where others compute, more, since a lane that waits for them uses no core."""
+    return providers.cores() + {"cpu": 0, "openvino": 1}.get(provider, 2)
 
 
 def keep_large_buffers() -> None:

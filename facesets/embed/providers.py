@@ -1,5 +1,6 @@
 """Sessions of onnxruntime: the provider is proven, a device has one caller, a lost device does not end the run."""
 
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +23,11 @@ DEVICE_LOST = re.compile(r"887A000[567]|887A0020|DXGI_ERROR|device (instance )?(
                          r"|CUDNN_STATUS_EXECUTION_FAILED", re.IGNORECASE)
 
 Opener = Callable[..., Any]     # onnxruntime.InferenceSession, or a stand-in for a device that is not here
+
+
+def cores() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def available() -> tuple[str, ...]:
@@ -106,8 +112,8 @@ class Session:
         wanted = ORT_NAMES[provider]
         names: list[Any] = [wanted] if provider == "cpu" else [wanted, ORT_NAMES["cpu"]]
         if provider == "openvino":      # has threads of its own, and takes half precision where it can unless told
-            names[0] = (wanted, {"device_type": "CPU", "num_of_threads": str(max(self._threads, 1)),
-                                 "precision": "FP32"})
+            names[0] = (wanted, {"device_type": "CPU", "precision": "FP32",
+                                 "num_of_threads": str(cores()), "num_streams": str(cores())})
         if provider == "cuda" and hasattr(onnxruntime, "preload_dlls"):
             onnxruntime.preload_dlls()
         session = self._opener(self.network.source, session_options(self.network, provider, self._threads, self._fixed),
