@@ -2,7 +2,7 @@
 
 Reads   the Immich server, other users' state.db and every cache in work/cache (what is known is not downloaded);
         work/immich/users.json, if there is one: {"peter": "<his Immich user id>"} lets no other key stage as peter
-Writes  work/immich/<user>/state.db, queue.json and photos/ (or STAGE_DIR/<user>/photos)
+Writes  work/immich/<user>/state.db, queue.json, summary.json (of the last run) and photos/ (or STAGE_DIR/<user>/photos)
 Run     export IMMICH_URL=https://photos.example.org IMMICH_API_KEY=...      # that user's own key
         python immich_stage.py --user peter --workers 8
         The key may lie in a file of mode 0600 instead: IMMICH_API_KEY_FILE. For Immich 3.x a login (IMMICH_EMAIL and
@@ -157,7 +157,10 @@ def stage_user(client: Client, key: bool, state: State, options: Options, args: 
     if listed and not options.list_only and not (isinstance(ended, KeyboardInterrupt) and published.is_long(state)):
         hand_over(state, options, client.access.url, complete=ended is None)
     if listed:
-        report(summary(stage, client, state, time.monotonic() - started), state, args)
+        values = summary(stage, client, state, time.monotonic() - started)
+        files.write_json(options.queue.with_name("summary.json"), {
+            "schema": published.SUMMARY_SCHEMA, **values, "complete": ended is None, "dry_run": options.list_only})
+        report(values, state, args)
     if isinstance(ended, KeyboardInterrupt):
         raise Paused("stopped")
     if ended:
@@ -191,6 +194,11 @@ def report(values: dict[str, Any], state: State, args: argparse.Namespace) -> No
             terminal.say(f"  {name}: {terminal.safe(asset_id, 64)}")
     for name, outcome, reason in published.errors(state):
         terminal.say(f"  {outcome}: {terminal.safe(name, 80)}: {terminal.safe(reason, 200)}")
+    counts = state.counts()
+    if left := counts.get("error", 0):
+        terminal.say(f"could not be read: {left}; left for the next run, the same command asks for them again")
+    if refused := counts.get("rejected", 0):
+        terminal.say(f"refused by the server: {refused}; given up, --retry-rejected asks for them again")
     if args.json:
         print(json.dumps(values))
 

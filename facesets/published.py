@@ -12,6 +12,7 @@ from .paths import safe_name
 from .state import State
 
 LONG = 10_000       # photos; written in about a second
+SUMMARY_SCHEMA = 1  # of summary.json: the figures of the last run
 
 
 def check_photos(state: State, folder: Path) -> None:
@@ -44,7 +45,8 @@ def is_long(state: State) -> bool:
 def settle_names(state: State, folder: Path) -> None:
     """Name files after the first asset of their bytes, whichever of its twins came first, until a complete run is done.
 
-    A kill between renaming and recording leaves the new name on disk, which the next run finds in place.
+    So a file that a paused run handed over may have another name in the next queue, from which the embed worker takes
+    names and paths anew. A kill between renaming and recording leaves the new name on disk, which the next run finds.
     """
     for sha256, path, source, name in state.all(
             "SELECT photos.sha256, photos.path, source, name FROM photos JOIN assets USING (sha256) "

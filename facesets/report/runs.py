@@ -2,6 +2,7 @@
 
 Read from the files that the stages leave, never from what a run said while it ran:
     state.db            what became of every asset of the last listing
+    summary.json        what the last stage run asked for and received
     queue.json          what is handed to the embed worker
     immich_<user>.npz   what became of every photo (and, while it works, its .parts)
     refine.json         who every face is
@@ -13,11 +14,13 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from .. import cache, handoff, proposal
+from .. import cache, files, handoff, proposal
 from ..errors import Failure
+from ..published import SUMMARY_SCHEMA
 
 # Of the outcomes of an asset: how the report calls it, and the CSS class of its share.
 STAGE = {
@@ -131,6 +134,10 @@ def _read_user(folder: Path, npz: Path, user: User, work: Work) -> None:
             continue
         if isinstance(value, Stage):
             user.stages.append(value)
+            try:
+                value.notes += last_run(folder / "summary.json")
+            except Failure as error:
+                user.problems.append(str(error))
         elif isinstance(value, handoff.Queue):
             queue = value
         else:
@@ -163,6 +170,21 @@ def staged(path: Path) -> Stage:
     parts += [Part(words, counts.get(outcome, 0), kind) for outcome, (words, kind) in STAGE.items()
               if outcome != "have"]
     return Stage("stage", "assets", total, [part for part in parts if part.count], _when(path), reasons)
+
+
+def last_run(path: Path) -> list[str]:
+    """What the last stage run took, in two lines; none where there was no run."""
+    if not path.exists():
+        return []
+    value: dict[str, Any] = files.read_json(path, SUMMARY_SCHEMA, "immich_stage.py")
+    names = ("requests", "requests_before_downloads", "bytes_downloaded", "bytes_saved")
+    asked, before, received, saved = figures = [value.get(name, "") for name in names]
+    if not all(isinstance(figure, int) for figure in figures):
+        raise Failure(f"{path} is no summary of a stage run; run immich_stage.py again")
+    gate = "the server counts what it listed" if value.get("gate_held") is True else \
+        "what the server counts is not what it listed: stage.log names the difference"
+    return [f"last run: {asked:,} requests, {before:,} of them before the first download; "
+            f"{received / 1e6:,.1f} MB received, {saved / 1e6:,.1f} MB of equal files not", gate]
 
 
 def embedded(queue: handoff.Queue | None, found: cache.Cache | None, at: float) -> Stage:
