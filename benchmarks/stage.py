@@ -6,7 +6,8 @@ enough and hashes it afterwards. The library is made up: 5 % videos, bursts of o
 
 Run     python benchmarks/stage.py [--assets 54000] [--workers 8] [--delay 0.01]
         python benchmarks/stage.py --assets 1000000 --list-only       memory and own time of a listing
-Exit    0 the new way saw every image with fewer requests and bytes · 1 it did not
+        python benchmarks/stage.py --assets 8000 --saturation         requests in flight while each answer takes long
+Exit    0 the new way saw every image with fewer requests and bytes, or kept its workers busy · 1 it did not
 """
 
 import argparse
@@ -21,7 +22,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -35,6 +36,7 @@ from PIL import Image  # noqa: E402
 
 from facesets import terminal  # noqa: E402
 from facesets.demo.library_bulk import fill  # noqa: E402
+from facesets.demo.request_log import Request  # noqa: E402
 from facesets.demo.server import ImmichServer  # noqa: E402
 from facesets.immich import boxes  # noqa: E402
 
@@ -72,11 +74,36 @@ def serve(pipe: Connection, args: argparse.Namespace) -> None:
         while pipe.recv() == "report":
             asked = list(server.log)
             files = [one for one in asked if one.path.endswith("/original")]
-            ends = [one.began + one.seconds for one in files] or [0.0]
-            span = max(ends) - min([one.began for one in files] or [0.0])
-            pipe.send({"requests": len(asked), "bytes": sum(one.sent for one in asked),
-                       "in flight": sum(one.seconds for one in files) / span if span else 0.0})
+            pipe.send({"requests": len(asked), "bytes": sum(one.sent for one in asked), "files": len(files),
+                       "in flight": in_flight(files), "in flight, whole run": in_flight(asked),
+                       "cpu": time.process_time()})
             server.log.clear()
+
+
+def in_flight(asked: Sequence[Request]) -> float:
+    """How many of these requests were being answered on average, from the first to the end of the last."""
+    if not asked:
+        return 0.0
+    span = max(one.began + one.seconds for one in asked) - min(one.began for one in asked)
+    return sum(one.seconds for one in asked) / span
+
+
+def saturation(args: argparse.Namespace, root: Path) -> int:
+    """Stage the same library with each number of workers and each delay; 0 if nine tenths of them were kept busy."""
+    print(f"{args.assets} assets; load before: {os.getloadavg()[0]:.2f}\n\n| delay, ms | workers | downloads | seconds "
+          "| in flight, downloads | in flight, whole run | own CPU s | server's CPU s |")
+    print("|---|---|---|---|---|---|---|---|")
+    busy = True
+    for delay, workers in ((0.1, 8), (0.1, 32), (0.2, 8), (0.2, 32)):
+        about, report = started(argparse.Namespace(**{**vars(args), "delay": delay}))
+        before = report()["cpu"]
+        run = timed(stage_command(workers), environment(about, root / f"{delay} {workers}"))
+        saw = report()
+        share, whole = saw["in flight"] / workers, saw["in flight, whole run"] / workers
+        print(f"| {1000 * delay:.0f} | {workers} | {saw['files']} | {run['seconds']:.1f} | {share:.1%} | {whole:.1%} | "
+              f"{run['cpu']:.1f} | {saw['cpu'] - before:.1f} |", flush=True)
+        busy = busy and share >= 0.9
+    return 0 if busy else 1
 
 
 def old_way(url: str, key: str, folder: Path, workers: int) -> dict[str, Any]:
@@ -118,10 +145,10 @@ def old_way(url: str, key: str, folder: Path, workers: int) -> dict[str, Any]:
     return {"seen": len(items), "photos": len(hashes), "found twice after the download": counts["duplicates"]}
 
 
-def timed(command: list[str], environment: dict[str, str]) -> dict[str, Any]:
+def timed(command: list[str], extra: dict[str, str]) -> dict[str, Any]:
     """Run it; its JSON, with wall time, own CPU time and peak memory."""
     began = time.monotonic()
-    process = subprocess.Popen(command, env={**os.environ, **environment}, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, env={**os.environ, **extra}, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     out = process.stdout.read()
     _, status, usage = os.wait4(process.pid, 0)
@@ -131,28 +158,40 @@ def timed(command: list[str], environment: dict[str, str]) -> dict[str, Any]:
             "megabytes": usage.ru_maxrss / 1024}
 
 
-def compare(args: argparse.Namespace, root: Path) -> int:
+def started(args: argparse.Namespace) -> tuple[dict[str, Any], Callable[[], dict[str, Any]]]:
+    """A server in a process of its own: what it serves, and a function that says what it was asked since."""
     pipe, end = multiprocessing.Pipe()
-    server = multiprocessing.Process(target=serve, args=(end, args), daemon=True)
-    server.start()
-    about = pipe.recv()
+    multiprocessing.Process(target=serve, args=(end, args), daemon=True).start()
+    about: dict[str, Any] = pipe.recv()
 
     def report() -> dict[str, Any]:
         pipe.send("report")
         value: dict[str, Any] = pipe.recv()
         return value
-    environment = {"IMMICH_URL": about["url"], "IMMICH_API_KEY": about["key"], "FACESETS_DATA_ROOT": str(root)}
-    stage = [sys.executable, str(ROOT / "immich_stage.py"), "--user", "bench", "--json", "--workers", str(args.workers)]
-    stage += ["--dry-run"] if args.list_only else []
-    print(f"{about['images']} images, {args.workers} workers, {args.delay * 1000:.0f} ms to each answer\n")
+    return about, report
+
+
+def environment(about: dict[str, Any], root: Path) -> dict[str, str]:
+    return {"IMMICH_URL": about["url"], "IMMICH_API_KEY": about["key"], "FACESETS_DATA_ROOT": str(root)}
+
+
+def stage_command(workers: int) -> list[str]:
+    return [sys.executable, str(ROOT / "immich_stage.py"), "--user", "bench", "--json", "--workers", str(workers)]
+
+
+def compare(args: argparse.Namespace, root: Path) -> int:
+    about, report = started(args)
+    stage = stage_command(args.workers) + (["--dry-run"] if args.list_only else [])
+    print(f"{about['images']} images, {args.workers} workers, {args.delay * 1000:.0f} ms to each answer; load before: "
+          f"{os.getloadavg()[0]:.2f}\n")
     rows = []
     if not args.list_only:
         (root / "old").mkdir(parents=True)
         command = [sys.executable, __file__, "--old", about["url"], about["key"], str(root / "old"), str(args.workers)]
         rows.append(("old way", timed(command, {}), report()))
-    new = timed(stage, environment)
+    new = timed(stage, environment(about, root))
     rows.append(("stage", new, report()))
-    rows.append(("stage again, unchanged", timed(stage, environment), report()))
+    rows.append(("stage again, unchanged", timed(stage, environment(about, root)), report()))
     print("| | images seen | photos | requests | MB sent | seconds | own CPU s | CPU ms an asset | peak MB "
           "| downloads in flight |\n|---|---|---|---|---|---|---|---|---|---|")
     for name, run, server_saw in rows:
@@ -176,6 +215,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--workers", type=int, default=8)
     parser.add_argument("--delay", type=float, default=0.01, help="seconds before each answer")
     parser.add_argument("--list-only", action="store_true", help="no downloads, no old way")
+    parser.add_argument("--saturation", action="store_true", help="8 and 32 workers, 100 and 200 ms to each answer")
     parser.add_argument("--old", nargs=4, metavar=("URL", "KEY", "FOLDER", "WORKERS"), help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     if args.old:
@@ -183,7 +223,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(json.dumps(old_way(url, key, Path(folder), int(workers))))
         return 0
     with tempfile.TemporaryDirectory() as folder:
-        return compare(args, Path(folder))
+        return (saturation if args.saturation else compare)(args, Path(folder))
 
 
 if __name__ == "__main__":
