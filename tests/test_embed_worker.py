@@ -125,6 +125,31 @@ def test_a_stopped_run_saves_says_so_and_goes_on(worker, tmp_path, number):
     assert rest["cache_photos"] == 80
 
 
+def test_a_photo_that_ends_the_program_is_met_three_times_and_then_is_an_error(worker, tmp_path, monkeypatch):
+    """Memory faults of a decoder, here by a hook that sends SIGSEGV when the photo is opened."""
+    paths = people.photos(tmp_path / "photos", 12)
+    handoff.write(tmp_path / "queue.json", people.queue(paths))
+    assert finish(worker(out="clean.npz"))[0] == 0
+    with open(tmp_path / "hooks/sitecustomize.py", "a") as hook:
+        hook.write("import signal\n"
+                   "sys.addaudithook(lambda event, args: event == 'open' and args[0] == os.environ.get('FATAL')\n"
+                   "                 and os.kill(os.getpid(), signal.SIGSEGV))\n")
+    monkeypatch.setenv("FATAL", str(paths[5]))
+    for run in range(3):
+        (tmp_path / "opened.log").unlink()
+        process = worker()
+        process.communicate(timeout=60)
+        assert process.returncode == -signal.SIGSEGV
+        assert not run or times_opened(tmp_path / "opened.log", paths) <= 3     # those of the lanes, one by one
+    status, summary, said = finish(worker())
+    assert (status, summary["reasons"]) == (0, {"ended the program 3 times while it was read": 1}), said
+    monkeypatch.delenv("FATAL")
+    unread = [photo.path for photo in cache.read(tmp_path / "out/cache.npz").photos if photo.status == "error"]
+    assert unread == [str(paths[5])]
+    assert finish(worker("--retry-errors"))[0] == 0
+    assert (tmp_path / "out/cache.npz").read_bytes() == (tmp_path / "clean.npz").read_bytes()
+
+
 def test_a_second_run_with_nothing_new_opens_no_model_and_no_photo(worker, tmp_path):
     paths = people.photos(tmp_path / "photos", 6)
     handoff.write(tmp_path / "queue.json", people.queue(paths))

@@ -15,6 +15,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 
 import cv2
@@ -31,6 +32,7 @@ SECOND_MARGIN = 0.6     # of the longer side, black around the photo at the seco
 BIG_FACE = 90           # pixels of the shorter side of Immich's box from which a missed face is looked for again
 KEPT = 512 << 20        # bytes of free memory that stay with the process
 M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8     # of malloc.h
+Mark = Callable[[Entry], AbstractContextManager[object]]
 IN_A_ROW = 12           # photos that cannot be opened one after the other: the share is gone, not the photos
 
 
@@ -47,11 +49,12 @@ class Outcome:
 
 
 def outcomes(entries: Sequence[Entry], analyser: Analyser, lanes: int = 0, user: str = "",
-             always_again: bool = False) -> Generator[Outcome, None, None]:
+             always_again: bool = False, mark: Mark = nullcontext) -> Generator[Outcome, None, None]:
     """What became of every entry, in the order they are ready; the lanes end when the iterator is closed.
 
     `lanes` 0 means as many as pay. `always_again` looks a second time at every photo without a face, as for folders
-    where no Immich says how large a face is. Raises Paused where photos cannot be opened any more.
+    where no Immich says how large a face is. `mark` surrounds the work on a photo. Raises Paused where photos cannot be
+    opened any more.
     """
     stop = threading.Event()
     lanes = lanes or default_lanes(analyser.provider)
@@ -64,7 +67,7 @@ def outcomes(entries: Sequence[Entry], analyser: Analyser, lanes: int = 0, user:
 
     def work() -> None:
         try:
-            _lane(take, ready.put, analyser, user, always_again)
+            _lane(take, ready.put, analyser, lambda entry: look(entry, analyser, user, always_again), mark)
             ready.put(None)
         except BaseException as error:
             ready.put(error)
@@ -149,8 +152,8 @@ def _trusted(arrivals: Iterator[Outcome]) -> Iterator[Outcome]:
     yield from held
 
 
-def _lane(take: Callable[[], Entry | None], give: Callable[[Outcome], None], analyser: Analyser, user: str,
-          always_again: bool) -> None:
+def _lane(take: Callable[[], Entry | None], give: Callable[[Outcome], None], analyser: Analyser,
+          look_at: Callable[[Entry], Outcome], mark: Mark) -> None:
     """Photos to outcomes; on a device the faces of several photos share a call of the recogniser."""
     waiting: deque[Outcome] = deque()
     crops: list[np.ndarray] = []
@@ -160,7 +163,8 @@ def _lane(take: Callable[[], Entry | None], give: Callable[[Outcome], None], ana
         entry = take()
         more = entry is not None
         if entry is not None:
-            outcome = look(entry, analyser, user, always_again)
+            with mark(entry):
+                outcome = look_at(entry)
             waiting.append(outcome)
             crops.extend(outcome.crops)
         count = len(crops) // analyser.batch * analyser.batch if more else len(crops)
@@ -178,8 +182,7 @@ def _lane(take: Callable[[], Entry | None], give: Callable[[Outcome], None], ana
 
 def look(entry: Entry, analyser: Analyser, user: str = "", always_again: bool = False) -> Outcome:
     """Read, decode, detect and align one photo; an error becomes the outcome, not an exception."""
-    photo = Photo(entry.path, entry.sha256, taken_at=entry.taken_at, width=entry.width, height=entry.height,
-                  source=entry.source, asset_id=entry.asset_id, user=user)
+    photo = unread(entry, user)
     try:
         data = decode.read_bytes(entry.win_path if os.name == "nt" and entry.win_path else entry.path)
         if hashlib.sha256(data).hexdigest() != entry.sha256:
@@ -199,6 +202,11 @@ def look(entry: Entry, analyser: Analyser, user: str = "", always_again: bool = 
     if not len(boxes):
         return Outcome(photo)
     return Outcome(replace(photo, status="faces"), describe(boxes, scores, landmarks, crops), crops, second_look=again)
+
+
+def unread(entry: Entry, user: str = "") -> Photo:
+    return Photo(entry.path, entry.sha256, taken_at=entry.taken_at, width=entry.width, height=entry.height,
+                 source=entry.source, asset_id=entry.asset_id, user=user)
 
 
 def describe(boxes: np.ndarray, scores: np.ndarray, landmarks: np.ndarray, crops: np.ndarray) -> np.ndarray:

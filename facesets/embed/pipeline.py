@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from .. import handoff, terminal
 from ..errors import Failure
 from .parts import Parts
+from .reading import REASON, Reading
 
 if TYPE_CHECKING:
     from .analyser import Analyser  # brings onnxruntime and OpenCV, which a run without work does not need
@@ -90,7 +91,7 @@ def _embed(todo: Sequence[handoff.Entry], user: str, analyser: "Analyser", parts
     reasons: Counter[str] = Counter()
     bar = terminal.progress(len(todo), "embed", "photos")
     try:
-        with closing(lanes.outcomes(todo, analyser, options.lanes, user, options.always_again)) as arriving:
+        with closing(_arriving(todo, user, analyser, Reading(parts.folder / "reading"), options)) as arriving:
             for outcome in arriving:
                 batch.append(outcome)
                 _count(outcome, summary, reasons)
@@ -110,6 +111,21 @@ def _embed(todo: Sequence[handoff.Entry], user: str, analyser: "Analyser", parts
         summary.reasons = dict(reasons.most_common())
         summary.provider = analyser.provider
         summary.device_losses = len(analyser.detector.losses) + len(analyser.recogniser.losses)
+
+
+def _arriving(todo: Sequence[handoff.Entry], user: str, analyser: "Analyser", reading: Reading,
+              options: Options) -> Generator["Outcome", None, None]:
+    """First the photos that an earlier process may not have survived, one at a time; see reading.py."""
+    from . import lanes
+    hopeless, suspects, others = reading.sorted(todo)
+    if options.retry_errors:
+        suspects, hopeless = hopeless + suspects, []
+    for entry in hopeless:
+        yield lanes.Outcome(replace(lanes.unread(entry, user), status="error", reason=REASON))
+    for entries, count in ((suspects, 1), (others, options.lanes)):
+        if entries:
+            with closing(lanes.outcomes(entries, analyser, count, user, options.always_again, reading.of)) as arriving:
+                yield from arriving
 
 
 def _count(outcome: "Outcome", summary: Summary, reasons: Counter[str]) -> None:
