@@ -97,14 +97,27 @@ ended() {                               # a step's name and status: what to do n
     esac
 }
 
+embed() {                               # the worker's command; after a crash again: it knows the photo and leaves it out
+    local status tries
+    for tries in 1 2 3 4 5 6 7; do
+        status=0
+        $run "$python" -m facesets.follow "$log" "$@" || status=$?
+        case $status in                 # memory faults and the like; Windows' codes arrive modulo 256
+            0) return ;;
+            5 | 9 | 132 | 134 | 135 | 136 | 139) say "embedding crashed (status $status, time $tries); everything is saved" ;;
+            *) break ;;
+        esac
+    done
+    ended "embedding" "$status"
+}
+
 embed_here() {
     local cuda='import onnxruntime, sys; sys.exit("CUDAExecutionProvider" not in onnxruntime.get_available_providers())'
     carry check "$queue" "$cache"
     if command -v nvidia-smi >/dev/null && ! "$python" -c "$cuda"; then
         say "note: there is an NVIDIA card, but the onnxruntime in .venv does not use it; docs/linux.md says which one does"
     fi
-    $run "$python" -m facesets.follow "$log" "$python" "$here/embed_worker.py" --queue "$queue" --out "$cache" \
-        || ended "embedding" $?
+    embed "$python" "$here/embed_worker.py" --queue "$queue" --out "$cache"
     $run carry complete "$queue" "$cache"
 }
 
@@ -116,10 +129,9 @@ embed_on_windows() {
     $run carry worker "$here" "$win_home/worker"
     carry_model "$run"
     $run carry forth "$queue" "$cache" "$there" --shares "$FACESETS_WINDOWS_SHARES"
-    $run "$python" -m facesets.follow "$log" "$win_python" -X utf8 -u "$(windows_path face-sets worker embed_worker.py)" \
+    embed "$win_python" -X utf8 -u "$(windows_path face-sets worker embed_worker.py)" \
         --queue "$(windows_path face-sets "$user" queue.json)" \
-        --out "$(windows_path face-sets "$user" "$(basename -- "$cache")")" "${windows_flags[@]}" \
-        || ended "embedding" $?
+        --out "$(windows_path face-sets "$user" "$(basename -- "$cache")")" "${windows_flags[@]}"
     $run carry back "$queue" "$cache" "$there"
 }
 

@@ -66,6 +66,14 @@ def test_a_killed_driver_leaves_no_worker_behind(machine: Machine) -> None:
     assert not machine.cache_path.exists()
 
 
+def test_a_crashed_worker_is_started_again(machine: Machine) -> None:
+    machine.stage("face", "crash", "face")
+    run = machine.run("peter")
+    assert run.returncode == 0, run.stderr
+    assert run.stderr.count("embedding crashed (status 139") == 2
+    assert machine.worked_on() == 3
+
+
 def test_a_killed_worker_is_said(machine: Machine) -> None:
     machine.stage("face", "kill", "face")
     run = machine.run("peter")

@@ -63,6 +63,14 @@ def test_a_key_in_the_environment_or_in_dotenv_never_reaches_windows(machine: Ma
     assert not any("sesame" in text for text in texts)
 
 
+def test_a_crashed_worker_is_started_again(machine: Machine) -> None:
+    machine.stage("face", "crash", "face")
+    run = machine.run("peter")
+    assert run.returncode == 0, run.stderr
+    assert run.stderr.count("embedding crashed (status 5") == 2
+    assert machine.worked_on() == 3
+
+
 def test_a_killed_worker_is_said_and_the_same_command_goes_on(machine: Machine) -> None:
     machine.stage("face", "noface", "kill", "face")
     run = machine.run("peter")

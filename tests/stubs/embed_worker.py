@@ -4,6 +4,7 @@
     hold ...    a face, once the file `release` lies among the parts; `holding` says that it waits
     sigint ...  waits for Ctrl-C, the first time only, and ends as a Windows program without a handler does
     exit N ...  status N            kill ...        SIGKILL, the first time only; a face the second
+    crash ...   a memory fault, the first two times; a face the third
 """
 
 import argparse
@@ -32,6 +33,10 @@ def outcome(entry: handoff.Entry, parts: Path) -> str:
     if word == "kill" and not (parts / "killed").exists():
         files.write_bytes(parts / "killed", b"")
         os.kill(os.getpid(), signal.SIGKILL)
+    for fault in ("first fault", "second fault"):
+        if word == "crash" and not (parts / fault).exists():
+            files.write_bytes(parts / fault, b"")
+            os._exit(0xC0000005 & 0xFF) if WINDOWS else os.kill(os.getpid(), signal.SIGSEGV)
     if word == "sigint" and not (parts / "interrupted").exists():
         signal.signal(signal.SIGINT, lambda *_: os._exit(0xC000013A & 0xFF))
         files.write_bytes(parts / "interrupted", b"")
