@@ -112,7 +112,7 @@ def away_for_a_while(lab: Lab) -> Run:
 
 
 def away_at_first(lab: Lab) -> Run:
-    lab.server.down(0.4)
+    lab.server.down(1.0)
     return lab.stage("--wait-for-server", "30s")
 
 

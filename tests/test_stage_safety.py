@@ -220,3 +220,13 @@ def test_a_rejected_asset_is_asked_for_again_only_when_wanted(tmp_path):
         assert lab.asked()["original"] == 0         # given up: it was refused for good
         lab.stage("--retry-rejected")
         assert lab.asked()["original"] == 1
+
+
+def test_netrc_is_not_read(tmp_path):
+    """requests would send what it says about the host instead of, or beside, the key."""
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login peter password from-netrc\n")
+    (tmp_path / "netrc").chmod(0o600)
+    with laboratory(tmp_path, fill=lambda lab: lab.add(1)) as lab:
+        lab.extra["NETRC"] = str(tmp_path / "netrc")
+        assert lab.stage().status == 0
+        assert not [request for request in lab.server.log if "authorization" in request.headers]
