@@ -76,6 +76,23 @@ def test_copies_get_the_labels_of_sklearn(most_dense: int) -> None:
         assert_same_clusters(average_linkage(rows, threshold, most_dense=most_dense), by_sklearn(rows, threshold))
 
 
+@pytest.mark.parametrize("way", [{"kind": "int8"}, {"most_dense": 200}, {"approximate_from": 0}])
+def test_any_order_of_rows_and_any_number_of_cores_give_the_same_labels(way: dict) -> None:
+    rows = faces(2600, 700, seed=5)     # in more tiles than there are cores
+    labels = average_linkage(rows, 0.45, **way)
+    order = np.random.default_rng(0).permutation(len(rows))
+    assert_same_clusters(average_linkage(rows[order], 0.45, **way), labels[order])
+    if not hasattr(os, "sched_setaffinity"):
+        pytest.skip("no way to take cores away here")
+    ours = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {min(ours)})
+        assert neighbours.cores() == 1
+        assert np.array_equal(average_linkage(rows, 0.45, **way), labels)
+    finally:
+        os.sched_setaffinity(0, ours)
+
+
 def test_thousands_of_copies_are_one_cluster() -> None:
     copies = np.repeat(faces(2, 2), 4000, axis=0)
     assert average_linkage(copies, 0.3, most_dense=500).tolist() == [0] * 4000 + [1] * 4000

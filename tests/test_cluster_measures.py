@@ -1,15 +1,18 @@
 """The measures, against counting by hand, and the calibration built on them."""
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import config
 from facesets.cluster import calibrate
 from facesets.cluster.measures import bcubed, pairwise, served
 from facesets.cluster.rules import Rules
+from facesets.embed import packs
 
 COARSE = [0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75]
 LABELS = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=30)
@@ -71,6 +74,16 @@ def test_no_person_is_in_both_halves_and_neither_half_is_empty() -> None:
     one, other = calibrate.halves(who, photos)
     assert not set(who[one]) & set(who[other]) and (one ^ other).all()
     assert 0.4 < one.mean() < 0.6
+
+
+@pytest.mark.parametrize("name", ["insightface_small", "embed_512"])
+def test_a_pack_that_we_name_has_distances_of_its_own_and_they_are_those_of_its_recogniser(
+        shared: Path, tmp_path: Path, name: str) -> None:
+    recogniser = packs.open_pack(str(shared / "models" / name), tmp_path).recogniser
+    found = config.model_thresholds(recogniser.sha256)
+    assert found and name in found.source and found != config.BUFFALO_L
+    assert 0.3 <= found.known_distance <= found.cluster_distance <= 0.9
+    assert config.model_thresholds("0" * 64) is None
 
 
 def test_too_few_people_are_refused() -> None:

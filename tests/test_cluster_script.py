@@ -23,7 +23,8 @@ def run(checkout: Path, root: Path, *args: str) -> subprocess.CompletedProcess[s
                           env=environment, check=False)
 
 
-def made_up_cache(path: Path, sizes: tuple[int, ...] = (9, 7, 4, 1)) -> None:
+def made_up_cache(path: Path, sizes: tuple[int, ...] = (9, 7, 4, 1), names: tuple[str, ...] = ()) -> None:
+    """`names`: what Immich calls the first faces."""
     rng = np.random.default_rng(0)
     who = np.repeat(np.arange(len(sizes)), sizes)
     centres = np.linalg.qr(rng.standard_normal((32, len(sizes))))[0].T
@@ -33,8 +34,9 @@ def made_up_cache(path: Path, sizes: tuple[int, ...] = (9, 7, 4, 1)) -> None:
     faces["photo"], faces["det_score"], faces["face_short"], faces["blur"] = np.arange(len(who)), 0.9, 120, 99
     faces["box"] = [0, 0, 120, 120]
     photos = [cache.Photo(f"/nowhere/{number}.jpg", f"{number:064x}", "faces") for number in range(len(who))]
-    names = [cache.Person(str(person), "\x1b[2JEva" if person == 0 else "") for person in who]
-    cache.write(path, cache.Cache(MODEL, photos, faces, rows, np.ones(len(who), np.float32), names))
+    called = names or ("\x1b[2JEva",) * sizes[0]
+    persons = [cache.Person(name, name) for name in (*called, *[""] * (len(who) - len(called)))]
+    cache.write(path, cache.Cache(MODEL, photos, faces, rows, np.ones(len(who), np.float32), persons))
 
 
 def test_a_dry_run_writes_the_proposal_and_touches_no_faceset(checkout: Path, tmp_path: Path) -> None:
@@ -49,6 +51,15 @@ def test_a_dry_run_writes_the_proposal_and_touches_no_faceset(checkout: Path, tm
     assert [len(group.faces) for group in made.facesets] == [9, 7]
     assert not (tmp_path / "library").exists() and "\x1b" not in done.stderr
     assert not (tmp_path / "work" / "immich" / "eva" / "clustered.json").exists()
+
+
+def test_two_names_for_one_faceset_are_shown_and_none_is_proposed(checkout: Path, tmp_path: Path) -> None:
+    made_up_cache(tmp_path / "work" / "cache" / "immich_eva.npz", names=("Eva",) * 4 + ("Ida",) * 4)
+    done = run(checkout, tmp_path, "--user", "eva", "--dry-run", "--json")
+    assert "one faceset of 9 faces has several names in Immich: Eva (4), Ida (4)" in done.stderr
+    assert json.loads(done.stdout)["name_conflicts"] == [{"faces": 9, "names": {"Eva": 4, "Ida": 4}}]
+    made = proposal.read(tmp_path / "work" / "immich" / "eva" / "refine.json")
+    assert [group.proposed_name for group in made.facesets] == ["", ""]
 
 
 @pytest.mark.parametrize(("args", "status", "message"), [
