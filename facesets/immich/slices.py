@@ -5,9 +5,9 @@ they were last changed or added, so those times are cut instead. How many lie in
 for, from a random sample of the window and from how the slices before turned out; guessing too many costs a request,
 too few as well, a little. A slice that overflows shows a thousand of its assets, which say where to cut it.
 
-What it takes, beyond a request for each PAGE: for 20,000 assets 6 to 14 requests, whatever their times are like; for
-50,000 a tenth of them more where times are steady, a third where they come in bursts and pauses. No slice can cut what
-is equal to the millisecond in every time: `give_up` gets that.
+What it takes beyond a request for each PAGE (benchmarks/stage_slices.py): for 20,000 assets 3 to 14 requests, whatever
+their times are like; for 50,000 up to 12 where times are steady in one field, up to 30 where they come in bursts and
+pauses in both. No slice can cut what is equal to the millisecond in every time: `give_up` gets that.
 
 Words: moments are milliseconds since 1970. A point is what is known of one asset: (updated, created, id). A box limits
 these times, both ends inclusive, None: open. Neighbouring slices share their limit, since the database has microseconds
