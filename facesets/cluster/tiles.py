@@ -64,7 +64,8 @@ class Float32Tiles:
 class Int8Tiles:
     def __init__(self, rows: np.ndarray, order: np.ndarray, least: float) -> None:
         self.rows = rows
-        self.scale = np.float32(float(np.abs(rows).max(initial=0)) / 127 or 1.0)
+        largest = max(float(rows.max(initial=0)), -float(rows.min(initial=0)))      # abs(rows) would copy them all
+        self.scale = np.float32(largest / 127 or 1.0)
         self.blocks = np.zeros((-(-len(order) // TILE), rows.shape[1], TILE), np.int8)  # right sides, ready to use
         self.slack = self._quantise(order) + float_slack(rows.shape[1])
         unit = float(self.scale) ** 2
