@@ -113,8 +113,8 @@ class Clustering:
                                          "a hard rule splits people at every mirror and collage")
     photo_veto: float = setting(0.10, "share of their photos that two identities may share and still be one")
     cluster_approximate_from: int = setting(2_000_000, "faces from which the first search for links is approximate: "
-                                                       "exact, 300,000 take a minute on two cores, so this many 40; "
-                                                       "approximate, half, for 0.1 % of BCubed F")
+                                                       "exact, a million take 9 minutes on two cores, so this many "
+                                                       "35; approximate, a third, for 0.1 % of BCubed F")
     spread_closer: float = setting(0.05, "cos-dist by which a faceset's mean must be nearer than known_distance")
     near_duplicate: float = setting(0.95, "cosine from which on two faces show one moment; the better one stays")
     min_score: float = setting(0.5, "detector's certainty of a face that may form an identity, 0..1")
