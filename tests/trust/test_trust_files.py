@@ -65,7 +65,9 @@ def test_damaged_bytes_are_an_error_in_words(name, tmp_path, data):
 @EXAMPLE
 @given(data=st.binary(max_size=200))
 def test_any_bytes_are_an_error_in_words(name, tmp_path, data):
-    attempt(name, tmp_path, data)
+    read = attempt(name, tmp_path, data) == "read"
+    # another program's file, of which only what can be used is taken; and two that may hold nothing
+    assert read == (name == "visomaster") or name in ("users", "env")
 
 
 @pytest.mark.parametrize("name", JSON)
