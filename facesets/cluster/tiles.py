@@ -1,8 +1,8 @@
 """Which pairs of rows reach a similarity, one tile of the n × n matrix at a time, as fast as the CPU multiplies.
 
 Words: n rows, d dimensions; a tile is a panel (some rows, on the left) against rows c:d of `order` (on the right).
-Each tile is one core's: two products side by side were twice as fast as one product on two cores, and what comes after
-a product is shared as well. Both kinds may say yes too often, never too seldom: float32 by its rounding, int8 by its
+Each tile is one core's: cores that multiply side by side need not wait for each other, and what comes after a product
+is shared as well. Both kinds may say yes too often, never too seldom: float32 by its rounding, int8 by its
 proven error bound.
 
 Int8: with x = s q + e (q whole numbers in -127..127), |x·y - s² q·r| <= |e_x| |y| + |x - e_x| |e_y|, so with E the

@@ -81,7 +81,8 @@ def _fold_weights(graph: onnx.GraphProto) -> None:
 def _spell_out_prelu(graph: onnx.GraphProto) -> None:
     """PRelu(x) as Relu(x) + slope * (x - Relu(x)): the same numbers to the last bit, since one of the two terms is 0.
 
-    The CPU kernel of onnxruntime 1.27 to 1.32 takes nine times as long as that of 1.24: 6.3 ms of MobileFaceNet's 9.
+    The CPU kernel of the onnxruntime that the lock names takes half of a MobileFaceNet's time otherwise, see
+    benchmarks/embed_more.py tried.
     """
     nodes = []
     for node in graph.node:

@@ -94,7 +94,7 @@ def default_lanes(provider: str) -> int:
 
 
 def keep_large_buffers() -> None:
-    """Let one photo's memory serve the next. Takes a sixth off the CPU time of a 12-megapixel photo.
+    """Let one photo's memory serve the next; benchmarks/embed_more.py tried says what that gives.
 
     glibc gives every block over 32 MB back to the kernel, which then clears 36 MB page by page for the next photo; so:
     no separate mappings, one arena, and up to KEPT bytes stay with the process.

@@ -68,8 +68,8 @@ class Session:
     """One network on one provider.
 
     Any number of threads may call `run`. On the CPU they run at once; on a device one thread of the session's own makes
-    every call. A lock would do as well, but handing it from thread to thread costs up to two milliseconds a photo
-    where the scheduler wakes the next one late, and the device waits meanwhile.
+    every call. A lock would do as well, but the device would wait wherever the scheduler is late to wake the next
+    thread (benchmarks/embed_more.py device).
     """
 
     def __init__(self, network: Network, provider: str, threads: int = 1, fixed: Mapping[int, int] | None = None,

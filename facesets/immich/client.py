@@ -220,7 +220,7 @@ class Client:
             session = requests.Session()
             session.mount("https://", requests.adapters.HTTPAdapter(pool_connections=1, pool_maxsize=1))
             session.mount("http://", requests.adapters.HTTPAdapter(pool_connections=1, pool_maxsize=1))
-            # The environment is read once: requests would at every request, which took a third of its time, and would
+            # The environment is read once: requests would do it again at every request, and would
             # add what ~/.netrc says.
             session.trust_env = False
             session.proxies = dict(requests.utils.get_environ_proxies(self.access.url))
