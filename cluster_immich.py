@@ -20,12 +20,13 @@ from pathlib import Path
 from typing import Any
 
 import config
-from facesets import cache, files, proposal, terminal
 from facesets.cluster import identities, seen
 from facesets.cluster.known import Known
 from facesets.cluster.rules import Rules
+from facesets.common import files, terminal
 from facesets.export import detector, swap
 from facesets.export.run import Summary
+from facesets.formats import cache, proposal
 from facesets.library.store import Faceset, Library
 
 

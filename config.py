@@ -19,8 +19,8 @@ from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from facesets import terminal
-from facesets.errors import SettingsError, UsageError
+from facesets.common import terminal
+from facesets.common.errors import SettingsError, UsageError
 
 HERE = Path(__file__).resolve().parent
 

@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import config
-from facesets import files, handoff, terminal
+from facesets.common import files, terminal
+from facesets.common.errors import OK, PAUSED, UsageError
 from facesets.embed import packs, pipeline
-from facesets.errors import OK, PAUSED, UsageError
+from facesets.formats import queue as queues
 
 if TYPE_CHECKING:
     from facesets.embed.analyser import Analyser
@@ -37,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = pipeline.Options(settings.lanes, settings.save_photos, args.retry_errors)
     with files.only_one(args.out.with_name(args.out.name + ".lock"), "embed_worker.py"):
         recogniser = packs.recogniser_sha256(settings.model)
-        summary = pipeline.run(handoff.read(args.queue), args.out, recogniser, lambda: load(settings), options,
+        summary = pipeline.run(queues.read(args.queue), args.out, recogniser, lambda: load(settings), options,
                                newer(args.queue, args.out), distances(recogniser))
     show(summary, args.out, args.json)
     return PAUSED if summary.paused else OK

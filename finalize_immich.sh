@@ -22,10 +22,10 @@ say() { printf '%s\n' "$*" >&2; }
 fail() { local status=$1; shift; say "finalize_immich: $*"; exit "$status"; }
 # shellcheck disable=SC2317,SC2329  # called as $run; one version says it one way, one the other
 would() {                               # what --dry-run does with a command
-    [[ $1 != carry ]] || set -- "$python" -m facesets.carry "${@:2}"
+    [[ $1 != carry ]] || set -- "$python" -m facesets.windows.carry "${@:2}"
     say "would run:$(printf ' %q' "$@")"
 }
-carry() { "$python" -m facesets.carry "$@"; }
+carry() { "$python" -m facesets.windows.carry "$@"; }
 
 find_python() {                         # the newest Python that the locks are made for
     local name
@@ -101,7 +101,7 @@ embed() {                               # the worker's command; after a crash ag
     local status tries
     for tries in 1 2 3 4 5 6 7; do
         status=0
-        $run "$python" -m facesets.follow "$log" "$@" || status=$?
+        $run "$python" -m facesets.windows.follow "$log" "$@" || status=$?
         case $status in                 # memory faults and the like; Windows' codes arrive modulo 256
             0) return ;;
             5 | 9 | 132 | 134 | 135 | 136 | 139) say "embedding crashed (status $status, time $tries); everything is saved" ;;
@@ -148,9 +148,9 @@ finalize() {                            # user, side asked for, dry-run prefix (
     fi
     say "embedding on the $side side: $why"
     if [[ $side == windows ]]; then embed_on_windows; else embed_here; fi
-    $run "$python" -m facesets.follow "$log" "$python" "$here/cluster_immich.py" --user "$user" || ended "clustering" $?
+    $run "$python" -m facesets.windows.follow "$log" "$python" "$here/cluster_immich.py" --user "$user" || ended "clustering" $?
     if [[ -n $run || -d $FACESETS_LIBRARY ]]; then
-        $run "$python" -m facesets.follow "$log" "$python" "$here/sort_faces.py" report || ended "the report" $?
+        $run "$python" -m facesets.windows.follow "$log" "$python" "$here/sort_faces.py" report || ended "the report" $?
     fi
     say "facesets: $FACESETS_LIBRARY"
 }
@@ -167,7 +167,7 @@ main() {
                 set_up
                 settings
                 # shellcheck source=/dev/null
-                source "$here/facesets/windows_setup.sh"
+                source "$here/facesets/windows/setup.sh"
                 set_up_windows
                 exit 0 ;;
             --dry-run) run=would ;;

@@ -27,13 +27,14 @@ from pathlib import Path
 from typing import Any
 
 import config
-from facesets import files, paths, published, terminal
-from facesets.errors import OK, Failure, Paused, SettingsError
+from facesets.common import files, paths, terminal
+from facesets.common.errors import OK, Failure, Paused, SettingsError
 from facesets.immich import preflight
 from facesets.immich.breaker import Breaker
 from facesets.immich.client import Access, Client, Transient
-from facesets.stage import Options, Stage
-from facesets.state import State
+from facesets.stage import summary
+from facesets.stage.run import Options, Stage
+from facesets.stage.state import State
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -154,12 +155,12 @@ def stage_user(client: Client, key: bool, state: State, options: Options, args: 
     except (Failure, KeyboardInterrupt) as error:
         ended = error
     listed = state.meta("listed") == str(state.run)
-    if listed and not options.list_only and not (isinstance(ended, KeyboardInterrupt) and published.is_long(state)):
+    if listed and not options.list_only and not (isinstance(ended, KeyboardInterrupt) and summary.is_long(state)):
         hand_over(state, options, client.access.url, complete=ended is None)
     if listed:
-        values = summary(stage, client, state, time.monotonic() - started)
+        values = figures(stage, client, state, time.monotonic() - started)
         files.write_json(options.queue.with_name("summary.json"), {
-            "schema": published.SUMMARY_SCHEMA, **values, "complete": ended is None, "dry_run": options.list_only})
+            "schema": summary.SUMMARY_SCHEMA, **values, "complete": ended is None, "dry_run": options.list_only})
         report(values, state, args)
     if isinstance(ended, KeyboardInterrupt):
         raise Paused("stopped")
@@ -169,16 +170,16 @@ def stage_user(client: Client, key: bool, state: State, options: Options, args: 
 
 
 def hand_over(state: State, options: Options, url: str, complete: bool) -> None:
-    published.settle_names(state, options.photos)
-    published.write_queue(state, options.queue, options.user, url, options.photos, options.to_windows)
+    summary.settle_names(state, options.photos)
+    summary.write_queue(state, options.queue, options.user, url, options.photos, options.to_windows)
     if complete:
-        published.keep_names(state)
+        summary.keep_names(state)
 
 
-def summary(stage: Stage, client: Client, state: State, elapsed: float) -> dict[str, Any]:
+def figures(stage: Stage, client: Client, state: State, elapsed: float) -> dict[str, Any]:
     tally, gate = stage.tally, stage.tally.gate
     return {
-        **published.counts(state), "requests": client.counts.requests,
+        **summary.counts(state), "requests": client.counts.requests,
         "requests_before_downloads": tally.listing_requests or client.counts.requests,
         "bytes_downloaded": client.counts.bytes, "bytes_saved": tally.bytes_saved, "elapsed": round(elapsed, 3),
         "faces_by": tally.faces_by, "gate_held": bool(gate and gate.held), "gate_by": gate.by if gate else "",
@@ -188,11 +189,11 @@ def summary(stage: Stage, client: Client, state: State, elapsed: float) -> dict[
 
 
 def report(values: dict[str, Any], state: State, args: argparse.Namespace) -> None:
-    terminal.say(published.text(values))
+    terminal.say(summary.text(values))
     for name in ("gate_missing", "gate_extra"):
         for asset_id in values[name][:20]:
             terminal.say(f"  {name}: {terminal.safe(asset_id, 64)}")
-    for name, outcome, reason in published.errors(state):
+    for name, outcome, reason in summary.errors(state):
         terminal.say(f"  {outcome}: {terminal.safe(name, 80)}: {terminal.safe(reason, 200)}")
     counts = state.counts()
     if left := counts.get("error", 0):

@@ -23,8 +23,9 @@ from pathlib import Path
 from typing import Any
 
 import config
-from facesets import cache, files, proposal, terminal
-from facesets.errors import OK, PAUSED, Failure, UsageError
+from facesets.common import files, terminal
+from facesets.common.errors import OK, PAUSED, Failure, UsageError
+from facesets.formats import cache, proposal
 from facesets.operations.job import Job
 
 
@@ -193,7 +194,7 @@ def drop(job: Job) -> int:
 
 def apply(job: Job) -> int:
     """Carry out the decisions that were saved in the report (decisions.json), as one run."""
-    from facesets import decisions
+    from facesets.formats import decisions
     from facesets.operations import decided
     found = decisions.read(job.args.file)
     if found.library != decisions.library_id(job.paths.library):

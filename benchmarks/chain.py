@@ -27,10 +27,11 @@ import numpy as np
 CHECKOUT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(CHECKOUT))
 
-from facesets import cache, files, terminal  # noqa: E402
 from facesets.cluster import measures  # noqa: E402
-from facesets.demo.library_model import User  # noqa: E402
-from facesets.demo.server import ImmichServer  # noqa: E402
+from facesets.common import files, terminal  # noqa: E402
+from facesets.fake_immich.library_model import User  # noqa: E402
+from facesets.fake_immich.server import ImmichServer  # noqa: E402
+from facesets.formats import cache  # noqa: E402
 from facesets.library.store import Library  # noqa: E402
 
 USER = "labelled"

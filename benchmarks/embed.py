@@ -27,9 +27,10 @@ sys.path.insert(0, str(CHECKOUT))
 import cv2  # noqa: E402
 import numpy as np  # noqa: E402
 
-from facesets import files, handoff  # noqa: E402
+from facesets.common import files  # noqa: E402
 from facesets.embed import align, decode, detect, lanes, packs, pipeline  # noqa: E402
 from facesets.embed.analyser import Analyser  # noqa: E402
+from facesets.formats import queue as queues  # noqa: E402
 
 SHARED = CHECKOUT.parent / "shared"
 SIZES = {"12 MP": (4032, 3024), "0.8 MP": (1024, 768)}
@@ -46,13 +47,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--queue", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     if args.part:
-        print(json.dumps(PARTS[args.part](args.model, handoff.read(args.queue), args.provider)))
+        print(json.dumps(PARTS[args.part](args.model, queues.read(args.queue), args.provider)))
         return 0
     print(f"{CORES} cores, {args.photos} photos of each size, {Path(args.model).name}, fastest of {args.rounds} rounds")
     for name, size in SIZES.items():
         with tempfile.TemporaryDirectory() as folder:
             queue = make_photos(Path(folder), size, args.photos, Analyser(packs.open_pack(args.model, Path(folder))))
-            handoff.write(Path(folder) / "queue.json", queue)
+            queues.write(Path(folder) / "queue.json", queue)
             flags = ["--model", args.model, "--provider", args.provider]
             compare(name, flags, Path(folder) / "queue.json", args.rounds)
     return 0
@@ -91,7 +92,7 @@ def portraits(analyser: Analyser) -> list[np.ndarray]:
     return found
 
 
-def make_photos(folder: Path, size: tuple[int, int], count: int, analyser: Analyser) -> handoff.Queue:
+def make_photos(folder: Path, size: tuple[int, int], count: int, analyser: Analyser) -> queues.Queue:
     """`count` JPEG files of `size` with 0 to 6 faces on a grainy background, and the queue that lists them."""
     width, height = size
     random = np.random.default_rng(4)
@@ -106,11 +107,11 @@ def make_photos(folder: Path, size: tuple[int, int], count: int, analyser: Analy
             photo[y:y + side, x:x + side] = cv2.resize(face, (side, side), interpolation=cv2.INTER_CUBIC)
         path = folder / f"{number:04d}.jpg"
         cv2.imwrite(str(path), photo, [cv2.IMWRITE_JPEG_QUALITY, 92])
-        entries.append(handoff.Entry(f"asset-{number}", str(path), "", files.sha256_of(path), path.stat().st_size))
-    return handoff.Queue("benchmark", "", tuple(entries))
+        entries.append(queues.Entry(f"asset-{number}", str(path), "", files.sha256_of(path), path.stat().st_size))
+    return queues.Queue("benchmark", "", tuple(entries))
 
 
-def plain_loop(model: str, queue: handoff.Queue, provider: str) -> dict[str, Any]:
+def plain_loop(model: str, queue: queues.Queue, provider: str) -> dict[str, Any]:
     from insightface.app import FaceAnalysis
     app = FaceAnalysis(model, allowed_modules=["detection", "recognition"], providers=["CPUExecutionProvider"])
     app.prepare(0, det_size=(640, 640))
@@ -121,7 +122,7 @@ def plain_loop(model: str, queue: handoff.Queue, provider: str) -> dict[str, Any
     return result(queue, time.perf_counter() - wall, time.process_time() - cpu, faces)
 
 
-def floor(model: str, queue: handoff.Queue, provider: str) -> dict[str, Any]:
+def floor(model: str, queue: queues.Queue, provider: str) -> dict[str, Any]:
     """Every step alone on one thread: nothing waits, nothing is saved, tensors are prepared outside the clock."""
     cv2.setNumThreads(1)
     analyser = Analyser(packs.open_pack(model, Path()))
@@ -148,7 +149,7 @@ def floor(model: str, queue: handoff.Queue, provider: str) -> dict[str, Any]:
     return {**result(queue, sum(spent.values()) / CORES, sum(spent.values()), faces), "detail": f"({detail} ms)"}
 
 
-def ours(model: str, queue: handoff.Queue, provider: str) -> dict[str, Any]:
+def ours(model: str, queue: queues.Queue, provider: str) -> dict[str, Any]:
     pack = packs.open_pack(model, Path())
     analyser = Analyser(pack, provider)
     lanes.look(queue.entries[-1], analyser)     # the first call of a session plans its memory; (a) had one as well
@@ -160,7 +161,7 @@ def ours(model: str, queue: handoff.Queue, provider: str) -> dict[str, Any]:
     return {**found, "detail": f"({analyser.provider}, {peak} MB at most)"}
 
 
-def result(queue: handoff.Queue, wall: float, cpu: float, faces: int) -> dict[str, Any]:
+def result(queue: queues.Queue, wall: float, cpu: float, faces: int) -> dict[str, Any]:
     return {"photos": len(queue.entries), "seconds": wall, "cpu": cpu, "faces": faces}
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(CHECKOUT), str(CHECKOUT / "tests"), str(CHECKOUT / "benchmarks")]
+sys.path[:0] = [str(CHECKOUT), str(CHECKOUT / "tests/embed"), str(CHECKOUT / "benchmarks")]
 
 import cv2  # noqa: E402
 import numpy as np  # noqa: E402
@@ -20,10 +20,11 @@ import onnxruntime  # noqa: E402
 from device import SECONDS, Card  # noqa: E402
 from embed import SHARED, SIZES, make_photos  # noqa: E402
 
-from facesets import cache, handoff  # noqa: E402
 from facesets.embed import align, decode, graph, lanes, packs, pipeline, providers  # noqa: E402
 from facesets.embed.analyser import GPU_BATCH, Analyser  # noqa: E402
 from facesets.embed.parts import Parts  # noqa: E402
+from facesets.formats import cache  # noqa: E402
+from facesets.formats import queue as queues  # noqa: E402
 
 SMALL = SHARED / "models/insightface_small"
 
@@ -67,8 +68,8 @@ def save() -> None:
                 parts.add(part)
                 costs.append(time.perf_counter() - started)
             seen = clocked(lambda parts=parts: Parts(parts.out).processed())
-            queue = handoff.Queue("peter", "", tuple(
-                handoff.Entry(f"asset-{n}", f"/photos/{n}.jpg", "", f"{n:064x}", 1) for n in range(photos)))
+            queue = queues.Queue("peter", "", tuple(
+                queues.Entry(f"asset-{n}", f"/photos/{n}.jpg", "", f"{n:064x}", 1) for n in range(photos)))
             fold = clocked(lambda parts=parts, queue=queue, model=model: parts.fold(queue, model))
             opened = clocked(lambda parts=parts: cache.read(parts.out))
             known = clocked(lambda parts=parts: cache.processed(parts.out))
@@ -142,7 +143,7 @@ def _graphs(detector: graph.Network, recogniser: graph.Network, bgr: np.ndarray,
     print(f"PRelu spelt out changes the embedding by {difference}")
 
 
-def _in_a_row(queue: handoff.Queue, analyser: Analyser) -> float:
+def _in_a_row(queue: queues.Queue, analyser: Analyser) -> float:
     """CPU milliseconds of decoding a photo and detecting in it; in turns, so that one evicts the other's caches."""
     costs = []
     for _ in range(4):
@@ -153,7 +154,7 @@ def _in_a_row(queue: handoff.Queue, analyser: Analyser) -> float:
     return float(np.median(costs)) * 1000
 
 
-def _reduced(queue: handoff.Queue, analyser: Analyser) -> None:
+def _reduced(queue: queues.Queue, analyser: Analyser) -> None:
     """What half-size decoding does to the numbers: the faces of seven photos, matched in the order of their scores."""
     worst, moved, missed = 1.0, 0.0, 0
     for entry in queue.entries:

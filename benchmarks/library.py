@@ -20,9 +20,10 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from facesets import cache, files, proposal
+from facesets.common import files
 from facesets.export import swap
 from facesets.export.run import changing
+from facesets.formats import cache, proposal
 from facesets.library import folder as folders
 from facesets.library.store import Entry, Library, Manifest, write_manifest
 from facesets.operations import edit, status

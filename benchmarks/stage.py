@@ -34,10 +34,10 @@ sys.path[:0] = [str(ROOT)]
 import requests  # noqa: E402
 from PIL import Image  # noqa: E402
 
-from facesets import terminal  # noqa: E402
-from facesets.demo.library_bulk import fill  # noqa: E402
-from facesets.demo.request_log import Request  # noqa: E402
-from facesets.demo.server import ImmichServer  # noqa: E402
+from facesets.common import terminal  # noqa: E402
+from facesets.fake_immich.library_bulk import fill  # noqa: E402
+from facesets.fake_immich.request_log import Request  # noqa: E402
+from facesets.fake_immich.server import ImmichServer  # noqa: E402
 from facesets.immich import boxes  # noqa: E402
 
 KEEP_LOG = 100_000      # assets up to which each request is kept, to know how many were in flight

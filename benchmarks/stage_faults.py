@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests/stage")]
 
 from stage_faults import SCENARIOS, play  # noqa: E402
 
-from facesets import terminal  # noqa: E402
+from facesets.common import terminal  # noqa: E402
 
 
 def words(asked: Counter[str]) -> str:

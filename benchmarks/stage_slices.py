@@ -14,11 +14,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests/stage")]
 
 from test_stage_slices import swept  # noqa: E402
 
-from facesets import terminal  # noqa: E402
+from facesets.common import terminal  # noqa: E402
 from facesets.immich.slices import PAGE  # noqa: E402
 
 KINDS = (("even", "equal"), ("uniform", "uniform"), ("bursts", "uniform"), ("rates", "rates"),

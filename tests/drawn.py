@@ -9,9 +9,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from facesets import cache, files
+from facesets.common import files
 from facesets.export.embeddings import W600K_R50
-from facesets.proposal import Face, Group, Proposal
+from facesets.formats import cache
+from facesets.formats.proposal import Face, Group, Proposal
 
 MODEL = cache.Model("drawn", W600K_R50, "d" * 64, 512, 0.45, 0.55)
 SKIN = (60, 120, 220)       # BGR; nothing else in the drawings comes near it

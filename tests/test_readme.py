@@ -9,8 +9,8 @@ import sys
 import pytest
 
 from facesets.demo import sample_library
-from facesets.demo.server import ImmichServer
 from facesets.embed import packs
+from facesets.fake_immich.server import ImmichServer
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..proposal import Face, Group
+from ..formats.proposal import Face, Group
 from .known import centroid
 from .pool import Pool
 from .rules import Rules

@@ -9,8 +9,8 @@ from dataclasses import asdict, replace
 
 import numpy as np
 
-from ..cache import Cache
-from ..proposal import Face, Group, Proposal
+from ..formats.cache import Cache
+from ..formats.proposal import Face, Group, Proposal
 from . import gates, groups
 from .known import Known, Match, centroid, match
 from .merging import identities

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..cache import Cache, Model, Person, face_keys, same_model
-from ..errors import Failure
+from ..common.errors import Failure
+from ..formats.cache import Cache, Model, Person, face_keys, same_model
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .. import files
-from ..errors import Failure
-from ..proposal import Proposal
+from ..common import files
+from ..common.errors import Failure
+from ..formats.proposal import Proposal
 
 SCHEMA = 1
 

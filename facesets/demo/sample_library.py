@@ -16,11 +16,11 @@ from typing import Any
 import cv2
 import numpy as np
 
-from .. import files
+from ..common import files
+from ..fake_immich.library_model import PREVIEW_SIDE
+from ..fake_immich.server import ImmichServer
 from . import photos, variations
-from .library_model import PREVIEW_SIDE
 from .sample_plan import Shot, known, plan
-from .server import ImmichServer
 
 SCHEMA = 1
 KNOWN = "Barack"

@@ -14,7 +14,7 @@ import numpy as np
 import pillow_heif
 from PIL import Image
 
-from .. import files
+from ..common import files
 
 STRENGTH = 0.8
 UNTURNED = {    # orientation -> what makes the stored picture of the upright one

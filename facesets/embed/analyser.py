@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 import onnxruntime
 
-from .. import cache
-from ..errors import Failure
+from ..common.errors import Failure
+from ..formats import cache
 from . import align, detect, graph, providers
 from .packs import Pack
 

@@ -19,7 +19,7 @@ import numpy as np
 import pillow_heif
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from .. import terminal
+from ..common import terminal
 
 MAX_PIXELS = 200_000_000    # phones make 16320 x 12240; decoded that is 600 MB
 MAX_BYTES = 500_000_000     # no photo; a raw scan or a film

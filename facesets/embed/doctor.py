@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import terminal
-from ..errors import FAILED, OK, Failure
+from ..common import terminal
+from ..common.errors import FAILED, OK, Failure
 from . import decode, providers
 from .analyser import Analyser
 from .packs import Pack

@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from ..errors import Failure
+from ..common.errors import Failure
 
 
 @dataclass(frozen=True)

@@ -21,10 +21,10 @@ from dataclasses import dataclass, field, replace
 import cv2
 import numpy as np
 
-from .. import quality
-from ..cache import FACE, Cache, Model, Photo
-from ..errors import Paused
-from ..handoff import Entry
+from ..common.errors import Paused
+from ..formats import quality
+from ..formats.cache import FACE, Cache, Model, Photo
+from ..formats.queue import Entry
 from . import align, decode, pose, providers
 from .analyser import Analyser
 

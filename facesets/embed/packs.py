@@ -11,8 +11,8 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from .. import files, terminal
-from ..errors import Failure, SettingsError
+from ..common import files, terminal
+from ..common.errors import Failure, SettingsError
 
 INSIGHTFACE_TERMS = ("InsightFace's models are for non-commercial research use only, see "
                      "https://github.com/deepinsight/insightface#license")

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import cache, files, handoff
-from ..cache import Cache, Model, Person
+from ..common import files
+from ..formats import cache
+from ..formats import queue as queues
+from ..formats.cache import Cache, Model, Person
 
 OVERLAP = 0.35      # intersection over union from which Immich's box and ours are one face; both come from SCRFD models
 
@@ -43,7 +45,7 @@ class Parts:
         cache.write(path, part)
         self.paths.append(path)
 
-    def fold(self, queue: handoff.Queue, model: Model) -> Cache:
+    def fold(self, queue: queues.Queue, model: Model) -> Cache:
         """Write the cache of all parts and what was in it before, and drop the parts.
 
         Photos come in the order of the queue, after those that are in no queue any more, so a run that was killed gives
@@ -65,7 +67,7 @@ class Parts:
         self.paths = []
 
 
-def name_persons(whole: Cache, queue: handoff.Queue) -> None:
+def name_persons(whole: Cache, queue: queues.Queue) -> None:
     """Give every face the person whose box in Immich it overlaps most; one face a person's box, one box a face."""
     rows: dict[str, list[int]] = {}
     for row, index in enumerate(whole.faces["photo"].tolist()):

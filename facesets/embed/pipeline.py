@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .. import handoff, terminal
-from ..errors import Failure
+from ..common import terminal
+from ..common.errors import Failure
+from ..formats import queue as queues
 from .parts import Parts
 from .reading import REASON, Reading
 
@@ -49,7 +50,7 @@ class Options:
     always_again: bool = False  # a second look at every photo without a face, not only where Immich saw a big one
 
 
-def run(queue: handoff.Queue, out: Path, recogniser_sha256: str, load: Callable[[], "Analyser"],
+def run(queue: queues.Queue, out: Path, recogniser_sha256: str, load: Callable[[], "Analyser"],
         options: Options = Options(), fresh: bool = True, thresholds: tuple[float, float] | None = None) -> Summary:
     """Embed what the cache `out` has not seen yet. `load` gives the analyser whose recogniser is named.
 
@@ -82,7 +83,7 @@ def run(queue: handoff.Queue, out: Path, recogniser_sha256: str, load: Callable[
     return summary
 
 
-def _embed(todo: Sequence[handoff.Entry], user: str, analyser: "Analyser", parts: Parts, options: Options,
+def _embed(todo: Sequence[queues.Entry], user: str, analyser: "Analyser", parts: Parts, options: Options,
            summary: Summary) -> None:
     """Photos through the models, a part every so often; Ctrl-C and SIGTERM save what is finished and pause."""
     from . import lanes
@@ -113,7 +114,7 @@ def _embed(todo: Sequence[handoff.Entry], user: str, analyser: "Analyser", parts
         summary.device_losses = len(analyser.detector.losses) + len(analyser.recogniser.losses)
 
 
-def _arriving(todo: Sequence[handoff.Entry], user: str, analyser: "Analyser", reading: Reading,
+def _arriving(todo: Sequence[queues.Entry], user: str, analyser: "Analyser", reading: Reading,
               options: Options) -> Generator["Outcome", None, None]:
     """First the photos that an earlier process may not have survived, one at a time; see reading.py."""
     from . import lanes

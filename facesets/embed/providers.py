@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from ..errors import Failure, SettingsError
+from ..common.errors import Failure, SettingsError
 from .graph import Network
 
 # In the order of preference of `auto`.

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from .. import files
-from ..handoff import Entry
+from ..common import files
+from ..formats.queue import Entry
 
 TRIES = 3
 REASON = f"ended the program {TRIES} times while it was read"

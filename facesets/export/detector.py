@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from .. import cache, terminal
-from ..errors import SettingsError
+from ..common import terminal
+from ..common.errors import SettingsError
+from ..formats import cache
 from .crop import Detect
 
 

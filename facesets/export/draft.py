@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import cache, files, quality
+from ..common import files
+from ..formats import cache, quality
 from ..library import folder as folders
 from ..library.folder import Contents, Record
 from ..library.members import Index, pick

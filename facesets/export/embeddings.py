@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save
 
-from .. import cache, files
+from ..common import files
+from ..formats import cache
 
 W600K_R50 = "4c06341c33c2ca1f86781dab0e829f88ad5b64be9fba56e56bc9ebdefc619e43"
 VISOMASTER = "visomaster_embeddings.json"

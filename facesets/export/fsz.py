@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .. import files
+from ..common import files
 
 STAMP = (1980, 1, 1, 0, 0, 0)       # the same pictures give the same bytes
 

@@ -8,7 +8,7 @@ import os
 import shutil
 from pathlib import Path
 
-from .. import files, terminal
+from ..common import files, terminal
 from ..library import folder as folders
 from ..library.store import Library
 from .draft import Options

@@ -13,9 +13,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from .. import files, terminal
+from ..common import files, terminal
+from ..common.errors import Failure
 from ..embed import decode
-from ..errors import Failure
 from . import crop
 
 PNG_LEVEL = 3       # zlib: level 9 takes eight times as long for 2 % fewer bytes

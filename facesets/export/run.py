@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import cache
-from ..errors import Failure, Paused
+from ..common.errors import Failure, Paused
+from ..formats import cache
 from ..library import folder as folders
 from ..library.folder import Record
 from ..library.store import Entry, Library, Session

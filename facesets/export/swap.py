@@ -11,12 +11,13 @@
 import hashlib
 from collections.abc import Callable, Sequence
 
-from .. import cache, terminal
-from ..errors import Failure
+from ..common import terminal
+from ..common.errors import Failure
+from ..formats import cache
+from ..formats.proposal import Group, Proposal
 from ..library.folder import Record
 from ..library.members import Index, without_twins
 from ..library.store import ASIDE, CANONICAL, Library
-from ..proposal import Group, Proposal
 from . import draft as drafts
 from . import embeddings
 from .crop import Detect

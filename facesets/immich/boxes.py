@@ -7,7 +7,7 @@ upright sides come from the asset (`width`, `height`), or from exif with orienta
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..handoff import ImmichFace
+from ..formats.queue import ImmichFace
 
 ASPECT = 0.02       # a frame whose aspect differs by more is that of another picture (a crop, a stale row)
 

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from ..errors import Paused
+from ..common.errors import Paused
 
 IN_A_ROW = 12       # failures; fewer would trip over a handful of damaged files
 PROBES = 3          # of a server that seems away; a proxy that reloads is back within them

@@ -2,8 +2,8 @@
 
     Transient       ask again later: network, TLS, DNS, 404, 408, 425, 429, 5xx, cut off, wrong bytes, a web page
     Rejected        this asset, for good until asked again
-    NotAllowed      every request would fail: 401, 403 (facesets.errors)
-    Paused          the breaker found the server away (facesets.errors)
+    NotAllowed      every request would fail: 401, 403 (facesets.common.errors)
+    Paused          the breaker found the server away (facesets.common.errors)
 Nobody else looks at a status code. The key travels in one header, to the host of the base URL only: redirects are
 followed on that host alone, `.netrc` is not read, and no message holds a header.
 """
@@ -26,8 +26,8 @@ from typing import Any, TypeVar
 import requests
 import urllib3
 
-from .. import terminal
-from ..errors import Failure, NotAllowed, SettingsError
+from ..common import terminal
+from ..common.errors import Failure, NotAllowed, SettingsError
 from .breaker import Breaker
 
 CHUNK = 64 << 10        # bytes per read of a body

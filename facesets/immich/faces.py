@@ -3,8 +3,8 @@
 import json
 from collections.abc import Iterable
 
-from ..errors import Failure, Paused
-from ..state import Asset, State
+from ..common.errors import Failure, Paused
+from ..stage.state import Asset, State
 from .client import WRONG_SHAPE, Client, Rejected, Transient, understanding
 from .listing import judge
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..errors import Paused
+from ..common.errors import Paused
 from .client import Client, Rejected, Transient, understanding
 from .listing import VISIBILITIES, Listing, fields
 from .preflight import Server

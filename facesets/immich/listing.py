@@ -13,12 +13,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from .. import terminal
-from ..errors import Failure, Paused
-from ..state import Asset, State, faces_json
+from ..common import terminal
+from ..common.errors import Failure, Paused
+from ..stage.duplicates import is_content_checksum
+from ..stage.state import Asset, State, faces_json
 from . import boxes, slices
 from .client import Client, Rejected, Transient, understanding
-from .duplicates import is_content_checksum
 from .slices import PAGE
 
 VISIBILITIES = ("timeline", "archive")      # hidden: parts of live photos; locked: closed to keys

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .. import files, terminal
-from ..errors import Failure, NotAllowed, Paused, SettingsError
+from ..common import files, terminal
+from ..common.errors import Failure, NotAllowed, Paused, SettingsError
 from .client import WRONG_SHAPE, Client, Rejected, Stopped, Transient
 
 NEEDED = ("asset.read", "asset.download", "asset.view", "user.read")

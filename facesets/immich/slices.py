@@ -19,7 +19,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from operator import itemgetter
 
-from ..errors import Failure
+from ..common.errors import Failure
 
 PAGE = 1000         # the most that a search gives
 TIME_OF: dict[str, Callable[["Point"], int]] = {"updated": itemgetter(0), "created": itemgetter(1)}

@@ -10,7 +10,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from .. import files
+from ..common import files
 from . import journal
 
 

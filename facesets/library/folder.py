@@ -1,6 +1,6 @@
 """One faceset folder: its faces.npz and its manifest.json, read and written here.
 
-faces.npz   a cache of schema v2 (`facesets.cache`) of the faceset's own faces, best first, and two members more:
+faces.npz   a cache of schema v2 (`formats.cache`) of the faceset's own faces, best first, and two members more:
                 rank        (N,)    int32, the number of its picture (1 is 0001.png), 0 for a face without one
                 centroid    (D,)    float32, unit mean of the unit embeddings of the faces with a picture
             so a faceset is complete by itself, and any reader of caches reads it.
@@ -26,8 +26,9 @@ from typing import Any
 
 import numpy as np
 
-from .. import cache, files
-from ..errors import Failure
+from ..common import files
+from ..common.errors import Failure
+from ..formats import cache
 
 SCHEMA = 1
 FACES, MANIFEST, NAME = "faces.npz", "manifest.json", "NAME.txt"

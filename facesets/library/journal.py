@@ -23,8 +23,8 @@ import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from .. import files
-from ..errors import Failure
+from ..common import files
+from ..common.errors import Failure
 
 SCHEMA = 1
 PENDING, UNDO, UNDONE = ".pending", ".undo", "_undone"

@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from .. import cache
-from ..errors import Failure
+from ..common.errors import Failure
+from ..formats import cache
 
 
 class Index:

@@ -26,8 +26,9 @@ from typing import Any
 
 import numpy as np
 
-from .. import cache, files, terminal
-from ..errors import Failure, Paused
+from ..common import files, terminal
+from ..common.errors import Failure, Paused
+from ..formats import cache
 from . import folder as folders
 from . import journal
 from .change import Change

@@ -4,12 +4,12 @@ Names first, then faces that are somebody else, then merges, then drops. What wa
 passed over, so the same file twice changes nothing; what no longer fits the library stops it before anything changed.
 """
 
-from ..decisions import Decisions, final, short_key
-from ..errors import Failure
+from ..common.errors import Failure
 from ..export import draft as drafts
 from ..export.draft import Options
 from ..export.run import Run
 from ..export.swap import OpenDetector
+from ..formats.decisions import Decisions, final, short_key
 from ..library.store import Entry
 from . import consolidate, edit
 

@@ -4,13 +4,14 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from .. import cache, files, terminal
-from ..errors import UsageError
+from ..common import files, terminal
+from ..common.errors import UsageError
 from ..export import draft as drafts
 from ..export import swap
 from ..export.draft import Options
 from ..export.run import Run
 from ..export.swap import OpenDetector
+from ..formats import cache
 from ..library import folder as folders
 from ..library.members import pick
 from ..library.store import ASIDE, Entry, Manifest

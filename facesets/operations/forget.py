@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import cache, proposal
-from ..errors import Failure
+from ..common.errors import Failure
 from ..export.run import changing
+from ..formats import cache, proposal
+from ..formats.proposal import Face, Group, Proposal
 from ..library import folder as folders
 from ..library import journal
 from ..library.store import LISTS, Entry, Library
-from ..proposal import Face, Group, Proposal
 from .edit import find
 
 REPORT = ("index.html", "_report", "decisions.json")     # what `report` writes at the top of the library

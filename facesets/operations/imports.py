@@ -13,16 +13,17 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import cache, terminal
 from ..cluster.known import match
 from ..cluster.linkage import average_linkage
+from ..common import terminal
 from ..export import swap
 from ..export.draft import Options
 from ..export.run import Run
 from ..export.swap import OpenDetector
+from ..formats import cache
+from ..formats.proposal import Face, Group, Proposal
 from ..library.folder import unit_mean
 from ..library.store import Faceset
-from ..proposal import Face, Group, Proposal
 from . import edit
 
 MAJORITY = 0.5      # share of a folder's photos that its person must be in; else the folder is mixed

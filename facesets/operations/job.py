@@ -8,8 +8,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from .. import cache, terminal
-from ..errors import OK, Failure
+from ..common import terminal
+from ..common.errors import OK, Failure
+from ..formats import cache
 from ..library.store import Library
 
 Act = Callable[[Any], None]     # takes a facesets.export.run.Run

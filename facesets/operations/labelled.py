@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import cache
 from ..cluster.calibrate import Calibration, calibrate
-from ..errors import Failure
+from ..common.errors import Failure
+from ..formats import cache
 
 
 def people_of(faces: cache.Cache, root: Path) -> tuple[np.ndarray, np.ndarray]:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from .. import files, terminal
-from ..errors import UsageError
-from ..handoff import Alias, Entry, Queue
+from ..common import files, terminal
+from ..common.errors import UsageError
+from ..formats.queue import Alias, Entry, Queue
 
 # What facesets.embed.decode can read; other files are not photos and are not even listed.
 PHOTOS = frozenset({".jpg", ".jpeg", ".jpe", ".mpo", ".png", ".gif", ".webp", ".heic", ".heif", ".hif", ".avif", ".tif",

@@ -13,8 +13,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .. import cache, files
-from ..errors import Failure
+from ..common import files
+from ..common.errors import Failure
+from ..formats import cache
 from ..library import folder as folders
 from ..library import journal
 from ..library.store import CANONICAL, Library

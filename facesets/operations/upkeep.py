@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from .. import cache, quality
 from ..cluster.groups import proposed_name
 from ..cluster.known import match
 from ..export import draft as drafts
@@ -13,6 +12,7 @@ from ..export import swap
 from ..export.draft import Draft, Options
 from ..export.run import Run
 from ..export.swap import OpenDetector
+from ..formats import cache, quality
 from ..library import folder as folders
 from ..library.members import Index, pick
 from ..library.store import CANONICAL, Entry

@@ -4,8 +4,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from .. import cache, files, proposal
-from ..errors import UsageError
+from ..common import files
+from ..common.errors import UsageError
+from ..formats import cache, proposal
 from ..library import folder as folders
 from ..library.store import LISTS, Library
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .. import cache
+from ..formats import cache
 from . import sheets
 from .runs import Work
 from .shelf import Shelf, without_numbers

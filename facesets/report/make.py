@@ -14,8 +14,8 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
-from .. import files
-from ..errors import Failure, Paused
+from ..common import files
+from ..common.errors import Failure, Paused
 from ..library.store import Library
 from . import checks, runs, sections, sheets, shelf
 

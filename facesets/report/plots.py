@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import files
-from ..errors import Failure
+from ..common import files
+from ..common.errors import Failure
 from . import figures
 from .sections import Gathered
 

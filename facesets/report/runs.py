@@ -18,9 +18,11 @@ from typing import Any
 
 import numpy as np
 
-from .. import cache, files, handoff, proposal
-from ..errors import Failure
-from ..published import SUMMARY_SCHEMA
+from ..common import files
+from ..common.errors import Failure
+from ..formats import cache, proposal
+from ..formats import queue as queues
+from ..stage.summary import SUMMARY_SCHEMA
 
 # Of the outcomes of an asset: how the report calls it, and the CSS class of its share.
 STAGE = {
@@ -122,8 +124,8 @@ def read(data_root: Path) -> Work:
 
 def _read_user(folder: Path, npz: Path, user: User, work: Work) -> None:
     """Add the stages whose files lie in `folder`, and the cache `npz`."""
-    queue: handoff.Queue | None = None
-    for name, load in (("state.db", staged), ("queue.json", handoff.read), ("refine.json", proposal.read)):
+    queue: queues.Queue | None = None
+    for name, load in (("state.db", staged), ("queue.json", queues.read), ("refine.json", proposal.read)):
         path = folder / name
         if not path.exists():
             continue
@@ -138,7 +140,7 @@ def _read_user(folder: Path, npz: Path, user: User, work: Work) -> None:
                 value.notes += last_run(folder / "summary.json")
             except Failure as error:
                 user.problems.append(str(error))
-        elif isinstance(value, handoff.Queue):
+        elif isinstance(value, queues.Queue):
             queue = value
         else:
             work.proposals[user.label] = value
@@ -187,7 +189,7 @@ def last_run(path: Path) -> list[str]:
             f"{received / 1e6:,.1f} MB received, {saved / 1e6:,.1f} MB of equal files not", gate]
 
 
-def embedded(queue: handoff.Queue | None, found: cache.Cache | None, at: float) -> Stage:
+def embedded(queue: queues.Queue | None, found: cache.Cache | None, at: float) -> Stage:
     """What became of the photos of the queue, and of photos that are only in the cache."""
     status = {photo.sha256: photo.status for photo in found.photos} if found else {}
     wanted = {entry.sha256 for entry in queue.entries} if queue else set()

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import decisions
+from ..formats import decisions
 from . import charts, checks, commands, figures, left_out, runs, sheets, shelf
 
 NEAREST = 6         # look-alikes kept of each faceset

@@ -14,9 +14,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from .. import files, terminal
+from ..common import files, terminal
+from ..common.errors import Failure
 from ..embed import decode
-from ..errors import Failure
 from ..export import crop
 from .shelf import Set
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from .. import terminal
-from ..decisions import library_id, short_key
-from ..errors import Failure
+from ..common import terminal
+from ..common.errors import Failure
+from ..formats.decisions import library_id, short_key
 from ..library import folder as folders
 from ..library.store import Entry, Library, Manifest
 from .runs import OWN

@@ -1,1 +1,1 @@
-"""Programs of the other side, and a machine that has them, for tests/test_driver_*.py."""
+"""Programs of the other side, and a machine that has them, for tests/windows/."""

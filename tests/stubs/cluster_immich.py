@@ -3,7 +3,7 @@
 import sys
 
 import config
-from facesets import cache
+from facesets.formats import cache
 
 user = sys.argv[sys.argv.index("--user") + 1]
 found = cache.read(config.load(config.Paths).cache(user))

@@ -19,13 +19,15 @@ from pathlib import Path
 import numpy as np
 
 import config
-from facesets import cache, files, handoff, terminal
+from facesets.common import files, terminal
+from facesets.formats import cache
+from facesets.formats import queue as queues
 
 MODEL = cache.Model("stub", "0" * 64, "1" * 64, 4, 0.45, 0.55)
 WINDOWS = os.environ.get("OS") == "Windows_NT"
 
 
-def outcome(entry: handoff.Entry, parts: Path) -> str:
+def outcome(entry: queues.Entry, parts: Path) -> str:
     with open(entry.win_path if WINDOWS else entry.path, "rb") as file:
         word, _, rest = file.read().decode().partition(" ")
     if word == "exit":
@@ -50,7 +52,7 @@ def outcome(entry: handoff.Entry, parts: Path) -> str:
     return "noface" if word == "noface" else "faces"
 
 
-def fold(out: Path, entries: Sequence[handoff.Entry], statuses: dict[str, str]) -> None:
+def fold(out: Path, entries: Sequence[queues.Entry], statuses: dict[str, str]) -> None:
     photos = [cache.Photo(entry.path, entry.sha256, statuses[entry.sha256]) for entry in entries]
     faces = np.zeros(sum(photo.status == "faces" for photo in photos), cache.FACE)
     faces["photo"] = [index for index, photo in enumerate(photos) if photo.status == "faces"]
@@ -70,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("doctor: the stub is well ✓" if args.provider != "cuda" else "doctor: no such device")
         return int(args.provider == "cuda")
     terminal.stop_on_terminate()
-    queue, out = handoff.read(Path(args.queue)), Path(args.out)
+    queue, out = queues.read(Path(args.queue)), Path(args.out)
     parts = files.private_folder(out.with_name(out.name + ".parts"))
     with files.only_one(out.with_name(out.name + ".lock"), "embed_worker.py"):
         known = {photo.sha256: photo.status for photo in cache.read(out).photos} if out.exists() else {}

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from facesets import cache, handoff
+from facesets.formats import cache
+from facesets.formats import queue as queues
 
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
 STUBS = Path(__file__).resolve().parent
@@ -74,9 +75,9 @@ class Machine:
             path = self.photos / f"{number:03} größe & 'ü' 😀.jpg"
             path.write_text(f"{content} {number}")
             digest = hashlib.sha256(path.read_bytes()).hexdigest()
-            entries.append(handoff.Entry(f"asset-{number}", str(path), f"X:\\{path.name}" if win_path else "", digest,
+            entries.append(queues.Entry(f"asset-{number}", str(path), f"X:\\{path.name}" if win_path else "", digest,
                                          path.stat().st_size))
-        handoff.write(self.queue, handoff.Queue("peter", "http://immich", tuple(entries)))
+        queues.write(self.queue, queues.Queue("peter", "http://immich", tuple(entries)))
 
     def command(self, *arguments: str) -> list[str]:
         return ["bash", str(self.checkout / "finalize_immich.sh"), *arguments]

@@ -17,8 +17,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from facesets.demo.server import ImmichServer
 from facesets.embed.parts import Parts
+from facesets.fake_immich.server import ImmichServer
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 USER = "peter"

@@ -11,8 +11,8 @@ from chain_lab import ROUNDS, Chain
 from fault_lab import Faulty
 
 from facesets.demo import sample_library
-from facesets.demo.server import ImmichServer
 from facesets.embed import packs
+from facesets.fake_immich.server import ImmichServer
 
 PEOPLE = ("Gerhard_Schroeder", "Jacques_Chirac")
 EACH, MANY = 8, int(os.environ.get("TRUST_PHOTOS", "60")) // 2     # photos of each

@@ -10,7 +10,7 @@ from typing import Any
 
 from stage_lab import Lab
 
-from facesets.demo.protocol import Call, Reply
+from facesets.fake_immich.protocol import Call, Reply
 
 DEEP = 1_000_000
 LONG = "A" * 1_000_000

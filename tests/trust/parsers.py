@@ -13,13 +13,16 @@ from typing import Any
 import numpy as np
 
 import config
-from facesets import cache, decisions, files, handoff, proposal
 from facesets.cluster import seen
-from facesets.errors import Failure
+from facesets.common import files
+from facesets.common.errors import Failure
 from facesets.export import embeddings
-from facesets.immich import others, preflight
+from facesets.formats import cache, decisions, proposal
+from facesets.formats import queue as queues
+from facesets.immich import preflight
 from facesets.library import folder as folders
 from facesets.library import journal, store
+from facesets.stage import elsewhere
 
 SHA = "0123456789abcdef" * 4
 KEY = f"{SHA}@1,2,3,4"
@@ -67,9 +70,9 @@ def _proposal(path: Path) -> None:
 
 
 def _queue(path: Path) -> None:
-    entry = handoff.Entry("a", "/p/1.jpg", "X:\\1.jpg", SHA, 5, aliases=(handoff.Alias("b", "/q"),),
-                          faces=(handoff.ImmichFace((0.1, 0.2, 0.3, 0.4), "p", "Ann"),))
-    handoff.write(path, handoff.Queue("peter", "https://x", (entry,), (handoff.Known("c", "/r", SHA),)))
+    entry = queues.Entry("a", "/p/1.jpg", "X:\\1.jpg", SHA, 5, aliases=(queues.Alias("b", "/q"),),
+                          faces=(queues.ImmichFace((0.1, 0.2, 0.3, 0.4), "p", "Ann"),))
+    queues.write(path, queues.Queue("peter", "https://x", (entry,), (queues.Known("c", "/r", SHA),)))
 
 
 def _json(value: Any) -> Callable[[Path], None]:
@@ -104,11 +107,11 @@ def _write_cache(path: Path) -> None:
 
 
 PARSERS = {
-    "queue": Parser("queue.json", handoff.read, _queue),
+    "queue": Parser("queue.json", queues.read, _queue),
     "cache": Parser("immich_peter.npz", cache.read, _write_cache),
     "cache-processed": Parser("immich_peter.npz", cache.processed, _write_cache),
     "cache-model": Parser("immich_peter.npz", cache.model_of, _write_cache),
-    "cache-paths": Parser("immich_peter.npz", others.photo_paths, _write_cache),
+    "cache-paths": Parser("immich_peter.npz", elsewhere.photo_paths, _write_cache),
     "faceset": Parser("faces.npz", folders.read_faces, _faceset),
     "record": Parser("manifest.json", folders.read_record, _record),
     "manifest": Parser("manifest.json", store.read_manifest, _manifest),

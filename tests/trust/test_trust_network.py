@@ -11,7 +11,7 @@ from fault_proxy import FaultProxy
 from stage_lab import Lab
 from stage_tls import authority, context
 
-from facesets.errors import OK, PAUSED
+from facesets.common.errors import OK, PAUSED
 
 PLANS = 5 * ROUNDS or 20
 IMPATIENT = {"FACESETS_READ_TIMEOUT": "0.3", "FACESETS_CONNECT_TIMEOUT": "0.5", "FACESETS_RETRY_PAUSE": "0.002"}

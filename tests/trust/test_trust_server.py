@@ -14,7 +14,7 @@ from chain_lab import ROUNDS, SEED
 from hostile import BODIES, NAMES, Twist, body_of, bomb, field_of, items, mutated, twisted
 from stage_lab import Lab, Run
 
-from facesets.demo.protocol import Call, Reply
+from facesets.fake_immich.protocol import Call, Reply
 
 MUTATED = 20 * ROUNDS or 40
 MOST_MEMORY = 700 << 20     # bytes; the largest JSON that is taken is 256 MB

@@ -1,0 +1,1 @@
+"""Words that every script needs: errors, files, paths, the terminal."""

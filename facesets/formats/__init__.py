@@ -1,0 +1,1 @@
+"""What the scripts hand to each other, one writer each."""

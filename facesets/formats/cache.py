@@ -1,0 +1,306 @@
+"""The cache, schema v2: faces and their embeddings, one `.npz`, numpy only, never a pickle.
+
+Words: N faces, D dimensions, M photos; `box` = (x1, y1, x2, y2) in pixels of the upright photo.
+
+    schema        ()            int64, 2
+    embeddings    (N, D)        float32 unit rows
+    norms         (N,)          float32, of the raw embeddings: raw = embeddings * norms[:, None]
+    meta          (N,)          FACE below
+    processed     (M,)          S64, SHA-256 of every photo that reached an outcome, in the order of `photos`
+    photos, immich, path_aliases, model      uint8: UTF-8 JSON, see `_texts_of`
+
+The SHA-256 of the bytes is the identity of a photo, and `face_keys` that of a face: both survive any reordering and
+merging. Paths are stored as WSL sees them. The same faces and photos give the same bytes.
+"""
+
+import io
+import json
+import os
+import zipfile
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from ..common import files
+from ..common.errors import Failure
+
+SCHEMA = 2
+
+FACE = np.dtype([
+    ("photo", "<i4"),               # index into photos
+    ("box", "<f4", (4,)),           # pixels of the upright photo
+    ("landmarks", "<f4", (5, 2)),   # left eye, right eye, nose, left and right mouth corner as one sees them; pixels
+    ("det_score", "<f4"),           # 0..1
+    ("face_short", "<f4"),          # shorter side of the box, pixels of the upright original
+    ("blur", "<f4"),                # variance of the Laplacian of the aligned 112² grey crop; larger is sharper
+    ("yaw", "<f4"), ("pitch", "<f4"), ("roll", "<f4"),      # degrees, from the landmarks
+    ("quality", "<f4"),             # 0..1, facesets.formats.quality
+])
+
+STATUSES = ("faces", "noface", "error")
+
+
+@dataclass(frozen=True)
+class Model:
+    """The pack that made the embeddings. Those of different recognisers never mix."""
+
+    name: str
+    sha256: str                 # of the recogniser's file: what decides whether two caches go together
+    detector_sha256: str
+    dimension: int
+    known_distance: float       # cos-dist to a centroid that counts as the same person
+    cluster_distance: float     # cos-dist where average linkage stops
+
+
+@dataclass(frozen=True)
+class Photo:
+    """One photo and what became of it."""
+
+    path: str
+    sha256: str
+    status: str = "noface"      # one of STATUSES
+    reason: str = ""            # why, when the status is "error"
+    taken_at: str = ""          # ISO 8601 or ""
+    width: int = 0              # of the upright photo
+    height: int = 0
+    source: str = "original"    # "preview": Immich's JPEG stands for a file that no decoder here reads
+    asset_id: str = ""          # Immich's, "" for the operator's own folders
+    user: str = ""              # the label whose library it came from
+
+
+@dataclass(frozen=True)
+class Person:
+    """Who Immich says that a face is; empty where it says nothing."""
+
+    id: str = ""
+    name: str = ""
+
+
+@dataclass
+class Cache:
+    model: Model
+    photos: list[Photo] = field(default_factory=list)
+    faces: np.ndarray = field(default_factory=lambda: np.zeros(0, FACE))        # (N,) FACE
+    embeddings: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.float32))    # (N, D)
+    norms: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))  # (N,)
+    persons: list[Person] = field(default_factory=list)                         # N
+    path_aliases: dict[str, str] = field(default_factory=dict)                  # another path -> SHA-256
+
+    def __post_init__(self) -> None:
+        if self.embeddings.size == 0:
+            self.embeddings = np.zeros((len(self.faces), self.model.dimension), np.float32)
+        if not self.persons:
+            self.persons = [Person()] * len(self.faces)
+
+    @property
+    def raw(self) -> np.ndarray:
+        """(N, D) embeddings as the recogniser gave them, which is what swap tools average."""
+        return self.embeddings * self.norms[:, None]
+
+
+def face_key(sha256: str, box: np.ndarray) -> str:
+    """`<sha256>@x1,y1,x2,y2`, whole pixels: names a face whatever row it is in."""
+    return sha256 + "@" + ",".join(str(round(float(side))) for side in box)
+
+
+def face_keys(cache: Cache) -> list[str]:
+    return [face_key(cache.photos[face["photo"]].sha256, face["box"]) for face in cache.faces]
+
+
+def write(path: Path, cache: Cache) -> None:
+    """Replace `path` by `cache`, whole or not at all."""
+    with files.replacing(path) as file:
+        dump(file, cache)
+
+
+def dump(file: IO[bytes], cache: Cache) -> None:
+    check(cache)
+    members = {
+        "schema": np.int64(SCHEMA),
+        "embeddings": np.ascontiguousarray(cache.embeddings, np.float32),
+        "norms": np.ascontiguousarray(cache.norms, np.float32),
+        "meta": np.ascontiguousarray(cache.faces, FACE),
+        "processed": np.array([photo.sha256 for photo in cache.photos], "S64"),
+        **{name: _to_json(value) for name, value in _texts_of(cache).items()},
+    }
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:     # np.savez would stamp the time of day into it
+        for name, array in members.items():
+            with archive.open(zipfile.ZipInfo(name + ".npy", (1980, 1, 1, 0, 0, 0)), "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Mapping[str, np.ndarray]]:
+    """The members of an `.npz` of ours by name, each read when it is asked for. Raises whatever is wrong with it.
+
+    Ours are stored as they are; one that is packed, or larger than its file, could fill any memory.
+    """
+    with open(path, "rb") as file:      # opened once: another run may replace it meanwhile
+        with zipfile.ZipFile(file) as archive:
+            listed = archive.infolist()
+        if any(item.compress_type != zipfile.ZIP_STORED for item in listed) \
+                or sum(item.file_size for item in listed) > os.fstat(file.fileno()).st_size:
+            raise ValueError("its members are packed")
+        file.seek(0)
+        with np.load(file, allow_pickle=False) as members:
+            yield members
+
+
+def read(path: Path) -> Cache:
+    """The cache in `path`. Anything else, a pickle or a half file included, raises Failure; nothing is executed."""
+    try:
+        with opened(path) as archive:
+            members = dict(archive)
+    except FileNotFoundError:
+        raise Failure(f"{path} does not exist; run embed_worker.py") from None
+    except OSError as error:
+        raise Failure(f"{path} cannot be read: {error.strerror or error}") from None
+    except Exception as error:  # zipfile, zlib, struct, numpy and the tokenizer each raise their own
+        raise Failure(f"{path} is not a cache ({type(error).__name__}: {error!s:.200})") from None
+    try:
+        if int(members["schema"]) != SCHEMA:
+            raise Failure(f"{path} has schema {int(members['schema'])}, this version reads {SCHEMA}; embed again")
+        cache = _from_members(members)
+        check(cache)
+    except (LookupError, TypeError, ValueError, OverflowError, AttributeError, RecursionError) as error:
+        raise Failure(f"{path} is not a cache of schema {SCHEMA} ({type(error).__name__}: {error!s:.200})") from None
+    return cache
+
+
+def processed(path: Path) -> frozenset[str]:
+    """SHA-256 of every photo in the cache `path`, without reading the rest of it; empty where there is no cache."""
+    try:
+        with opened(path) as archive:
+            return frozenset(item.decode("ascii") for item in archive["processed"].tolist())
+    except FileNotFoundError:
+        return frozenset()
+    except Exception as error:
+        raise Failure(f"{path} is not a cache ({type(error).__name__}: {error!s:.200})") from None
+
+
+def failures(path: Path) -> dict[str, int]:
+    """Why photos of the cache `path` could not be read, and how many, without reading its embeddings."""
+    try:
+        with opened(path) as archive:
+            photos = _of_json(archive["photos"])
+        pairs = zip(photos["status"], photos["reason"], strict=True)
+        return dict(Counter(str(reason) for status, reason in pairs if status == "error").most_common())
+    except FileNotFoundError:
+        return {}
+    except Exception as error:
+        raise Failure(f"{path} is not a cache ({type(error).__name__}: {error!s:.200})") from None
+
+
+def model_of(path: Path) -> Model:
+    """The model of the cache `path`, without reading the rest of it."""
+    try:
+        with opened(path) as archive:
+            return _model(_of_json(archive["model"]))
+    except Exception as error:
+        raise Failure(f"{path} is not a cache ({type(error).__name__}: {error!s:.200})") from None
+
+
+def combined(caches: Sequence[Cache], order: Sequence[str] = ()) -> Cache:
+    """One cache of several of the same model; of a photo that is in more than one, the last counts.
+
+    Photos whose SHA-256 is in `order` come last and in that order, the others before them as they were.
+    """
+    model = caches[0].model
+    for part in caches:
+        same_model(part.model, model, "merging caches")
+    photos = [photo for part in caches for photo in part.photos]
+    starts = np.cumsum([0] + [len(part.photos) for part in caches])
+    last = {photo.sha256: index for index, photo in enumerate(photos)}
+    place = {sha256: index for index, sha256 in enumerate(order)}
+    chosen = sorted(last.values(), key=lambda index: (place.get(photos[index].sha256, -1), index))
+    rank = np.full(len(photos), -1)
+    rank[chosen] = np.arange(len(chosen))
+    faces = np.concatenate([part.faces for part in caches])
+    new = rank[np.concatenate([part.faces["photo"] + start for part, start in zip(caches, starts, strict=False)])]
+    faces["photo"] = new
+    rows = np.argsort(new, kind="stable")[np.count_nonzero(new < 0):]
+    persons = [person for part in caches for person in part.persons]
+    return Cache(model, [photos[index] for index in chosen], faces[rows],
+                 np.concatenate([part.embeddings for part in caches])[rows],
+                 np.concatenate([part.norms for part in caches])[rows], [persons[row] for row in rows],
+                 {path: sha256 for part in caches for path, sha256 in part.path_aliases.items()})
+
+
+def same_model(a: Model, b: Model, where: str) -> None:
+    """Raise Failure unless embeddings of the two may be compared."""
+    if a.sha256 != b.sha256:
+        raise Failure(f"{where}: faces of {a.name} ({a.sha256[:8]}, {a.dimension}-d) and of {b.name} ({b.sha256[:8]}, "
+                      f"{b.dimension}-d) cannot be compared; embed both with the same --model")
+
+
+def check(cache: Cache) -> None:
+    """Raise ValueError where shapes, indices, numbers or statuses contradict each other."""
+    n, d = len(cache.faces), cache.model.dimension
+    if cache.faces.dtype != FACE or cache.faces.shape != (n,):
+        raise ValueError("meta has another layout")
+    if cache.embeddings.shape != (n, d) or cache.norms.shape != (n,) or len(cache.persons) != n:
+        raise ValueError(f"{n} faces, but embeddings {cache.embeddings.shape}, norms {cache.norms.shape}, "
+                         f"{len(cache.persons)} persons")
+    if n and not (0 <= cache.faces["photo"].min() and cache.faces["photo"].max() < len(cache.photos)):
+        raise ValueError("a face belongs to no photo")
+    if not (np.isfinite(cache.embeddings).all() and np.isfinite(cache.norms).all()
+            and np.isfinite(cache.faces["box"]).all()):
+        raise ValueError("an embedding or box is not finite")
+    if n and np.abs(np.einsum("nd,nd->n", cache.embeddings, cache.embeddings) - 1).max() > 1e-3:
+        raise ValueError("an embedding is no unit row")
+    if any(photo.status not in STATUSES for photo in cache.photos):
+        raise ValueError("a photo has no outcome")
+
+
+PHOTO_COLUMNS = tuple(item.name for item in fields(Photo))
+
+
+def _texts_of(cache: Cache) -> dict[str, Any]:
+    """The members that are JSON; long lists as columns, which parse several times faster than rows of objects."""
+    return {
+        "photos": {name: [getattr(photo, name) for photo in cache.photos] for name in PHOTO_COLUMNS},
+        "immich": {"person_id": [person.id for person in cache.persons],
+                   "person_name": [person.name for person in cache.persons]},
+        "path_aliases": dict(sorted(cache.path_aliases.items())),
+        "model": asdict(cache.model),
+    }
+
+
+def _to_json(value: Any) -> np.ndarray:
+    return np.frombuffer(json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass"), np.uint8)
+
+
+def _of_json(array: np.ndarray) -> Any:
+    if array.dtype != np.uint8 or array.ndim != 1:
+        raise ValueError("a text member is not bytes")
+    return json.load(io.BytesIO(array.tobytes()))
+
+
+def _model(item: dict[str, Any]) -> Model:
+    return Model(str(item["name"]), str(item["sha256"]), str(item["detector_sha256"]), int(item["dimension"]),
+                 float(item["known_distance"]), float(item["cluster_distance"]))
+
+
+def _from_members(members: dict[str, np.ndarray]) -> Cache:
+    model, photos, immich = (_of_json(members[name]) for name in ("model", "photos", "immich"))
+    aliases = _of_json(members["path_aliases"])
+    if not all(isinstance(text, str) for pair in aliases.items() for text in pair):
+        raise ValueError("path_aliases holds more than text")
+    columns = [photos[name] for name in PHOTO_COLUMNS]
+    for item, column in zip(fields(Photo), columns, strict=True):
+        if not all(type(value) is item.type for value in column):
+            raise ValueError(f"photos: {item.name} is not all {item.type}")
+    if members["embeddings"].dtype != np.float32 or members["norms"].dtype != np.float32:
+        raise ValueError("embeddings are not float32")
+    return Cache(
+        model=_model(model),
+        photos=[Photo(*row) for row in zip(*columns, strict=True)],
+        faces=members["meta"], embeddings=members["embeddings"], norms=members["norms"],
+        persons=[Person(str(number), str(name)) for number, name
+                 in zip(immich["person_id"], immich["person_name"], strict=True)],
+        path_aliases=aliases)

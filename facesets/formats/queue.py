@@ -1,0 +1,130 @@
+"""queue.json: what the stage hands to the embed worker. Written whole or not at all, by the stage only.
+
+    {"schema": 1, "user": "peter", "server": "https://photos.example.org", "entries": [ENTRY, ...], "known": [...]}
+
+ENTRY   one photo on disk, `sha256` is unique in the file
+          asset_id    Immich's id of the asset that was downloaded
+          path        as WSL sees it (POSIX)          win_path   as Windows sees it, "" where there is no such path
+          sha256, bytes                               source     "original" | "preview" (Immich's upright JPEG)
+          taken_at    ISO 8601 or ""                  width, height   of the upright original as Immich says, 0 unknown
+          aliases     [{"asset_id", "path"}]: byte-equal assets; path is the server's, a label and never opened
+          faces       [{"box": [x1, y1, x2, y2], "person_id", "person_name"}]: Immich's visible faces, box in fractions
+                      of the upright picture, "" for a face that nobody named
+known   [{"asset_id", "path", "sha256"}]: assets not staged because some cache has their bytes already
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..common import files
+from ..common.errors import Failure
+
+SCHEMA = 1
+MADE_BY = "immich_stage.py"
+
+
+@dataclass(frozen=True)
+class ImmichFace:
+    box: tuple[float, float, float, float]
+    person_id: str = ""
+    person_name: str = ""
+
+
+@dataclass(frozen=True)
+class Alias:
+    asset_id: str
+    path: str
+
+
+@dataclass(frozen=True)
+class Known:
+    asset_id: str
+    path: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    asset_id: str
+    path: str
+    win_path: str
+    sha256: str
+    bytes: int
+    source: str = "original"
+    taken_at: str = ""
+    width: int = 0
+    height: int = 0
+    aliases: tuple[Alias, ...] = ()
+    faces: tuple[ImmichFace, ...] = ()
+
+
+@dataclass(frozen=True)
+class Queue:
+    user: str
+    server: str
+    entries: tuple[Entry, ...] = ()
+    known: tuple[Known, ...] = field(default=())
+
+
+def write(path: Path, queue: Queue) -> None:
+    write_streamed(path, queue.user, queue.server, queue.entries, queue.known)
+
+
+def write_streamed(path: Path, user: str, server: str, entries: Iterable[Entry], known: Iterable[Known]) -> None:
+    """The same for any number of entries: one at a time is in memory."""
+    with files.replacing(path) as file:
+        head = json.dumps({"schema": SCHEMA, "user": user, "server": server}, ensure_ascii=False, indent=1)
+        file.write(_utf8(head[:-2]))
+        for name, items in (("entries", entries), ("known", known)):
+            file.write(_utf8(f',\n "{name}": ['))
+            before = "\n"
+            for item in items:
+                text = json.dumps(asdict(item), ensure_ascii=False, indent=1)
+                file.write(_utf8(before + "  " + text.replace("\n", "\n  ")))
+                before = ",\n"
+            file.write(b"]" if before == "\n" else b"\n ]")
+        file.write(b"\n}\n")
+
+
+def _utf8(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
+
+
+def read(path: Path) -> Queue:
+    """The queue in `path`; anything that is not one raises Failure, whatever it holds."""
+    value = files.read_json(path, SCHEMA, MADE_BY)
+    try:
+        return Queue(user=_text(value["user"]), server=_text(value["server"]),
+                     entries=tuple(_entry(item) for item in value["entries"]),
+                     known=tuple(Known(**_texts(item, "asset_id", "path", "sha256")) for item in value["known"]))
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
+        raise Failure(f"{path} is not a queue ({type(error).__name__}: {error!s:.200}); run {MADE_BY} again") from None
+
+
+def _entry(item: dict[str, Any]) -> Entry:
+    if item["source"] not in ("original", "preview"):
+        raise ValueError("source is neither original nor preview")
+    if len(item["sha256"]) != 64 or not set(item["sha256"]) <= set("0123456789abcdef"):
+        raise ValueError("sha256 is no SHA-256")
+    return Entry(**_texts(item, "asset_id", "path", "win_path", "sha256", "source", "taken_at"),
+                 bytes=int(item["bytes"]), width=int(item["width"]), height=int(item["height"]),
+                 aliases=tuple(Alias(**_texts(alias, "asset_id", "path")) for alias in item["aliases"]),
+                 faces=tuple(_face(face) for face in item["faces"]))
+
+
+def _face(item: dict[str, Any]) -> ImmichFace:
+    x1, y1, x2, y2 = (float(side) for side in item["box"])
+    return ImmichFace(box=(x1, y1, x2, y2), **_texts(item, "person_id", "person_name"))
+
+
+def _texts(item: dict[str, Any], *names: str) -> dict[str, str]:
+    return {name: _text(item[name]) for name in names}
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r:.40} is no text")
+    return value

@@ -1,0 +1,1 @@
+"""Decides what is worth fetching, fetches it, keeps state.db."""

@@ -1,0 +1,236 @@
+"""One photo from the server to the disk: resumed by what the server answers, verified, then named.
+
+A `.part` file carries the ETag of what it is a part of in its own name, so that a killed run leaves nothing to guess:
+206 with the right start appends, 200 starts over. The real name means complete and checked.
+"""
+
+import base64
+import functools
+import hashlib
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from ..common import files
+from ..common.paths import safe_name
+from ..immich.client import Client, Transient
+from . import duplicates
+from .state import Asset, Photo
+
+RAW = {".3fr", ".ari", ".arw", ".cap", ".cin", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".fff", ".iiq", ".k25",
+       ".kdc", ".mrw", ".nef", ".nrw", ".orf", ".ori", ".pef", ".psd", ".raf", ".raw", ".rw2", ".rwl", ".sr2", ".srf",
+       ".srw", ".x3f"}
+LARGEST = 1 << 30       # bytes of a file whose size nobody says; the embed worker reads none half as large
+LONGEST_TAG = 60        # characters of an ETag that fit into a file name
+
+
+@dataclass(frozen=True)
+class Got:
+    """A complete, checked file that does not have its real name yet."""
+
+    part: Path
+    photo: Photo        # its `path` is where it belongs, below `folder`
+
+
+@dataclass
+class _Body:
+    sha256: "hashlib._Hash"
+    sha1: "hashlib._Hash"
+    length: int = 0
+
+    def add(self, piece: bytes) -> None:
+        self.sha256.update(piece)
+        self.sha1.update(piece)
+        self.length += len(piece)
+
+
+def needs_preview(asset: Asset) -> bool:
+    """No decoder here reads raw files, and Immich has developed them already."""
+    return Path(asset.name).suffix.lower() in RAW or Path(asset.path).suffix.lower() in RAW
+
+
+def original(client: Client, asset: Asset, folder: Path) -> Got:
+    """One attempt at the original, going on where an earlier one broke off."""
+    return _fetch(client, asset, folder, f"/assets/{asset.id}/original", "original")
+
+
+def preview(client: Client, asset: Asset, folder: Path) -> Got:
+    """One attempt at Immich's upright JPEG."""
+    return _fetch(client, asset, folder, f"/assets/{asset.id}/thumbnail?size=preview", "preview")
+
+
+def piece(client: Client, asset: Asset, tail: bool) -> bytes:
+    """The first or last 64 KiB of the original, which is longer than that or known to be as long as the server says."""
+    span = f"bytes=-{duplicates.PIECE}" if tail else f"bytes=0-{duplicates.PIECE - 1}"
+    headers = {"Range": span, "Accept-Encoding": "identity"}
+    with client.open("GET", f"/assets/{asset.id}/original", headers=headers) as answer:
+        _is_file(answer)
+        data = bytearray()
+        for chunk in client.chunks(answer):
+            data += chunk
+            if len(data) >= duplicates.PIECE and not tail and answer.status_code == 200:
+                break       # ranges are ignored; the connection goes, but not the whole file through it
+        client.count_bytes(len(data))
+    if answer.status_code == 200 and tail:
+        data = data[-duplicates.PIECE:]
+    wanted = min(duplicates.PIECE, asset.size)
+    if len(data) < wanted:
+        raise Transient(f"{len(data)} bytes came instead of {wanted}")
+    return bytes(data[:duplicates.PIECE])
+
+
+def _fetch(client: Client, asset: Asset, folder: Path, route: str, source: str) -> Got:
+    parts = files.private_folder(folder / ".part")
+    stem = f"{hashlib.sha256(asset.id.encode()).hexdigest()[:24]}.{source}"
+    expected = asset.size if source == "original" else 0
+    part, tag = _earlier(parts, stem, expected)
+    body = _Body(hashlib.sha256(), hashlib.sha1())
+    if part is not None:
+        for chunk in _read(part):
+            body.add(chunk)
+    if part is None or body.length != expected:
+        part = _receive(client, route, part, tag, body, parts, stem, expected or LARGEST)
+    sha1 = base64.b64encode(body.sha1.digest()).decode()
+    if expected and body.length != expected:
+        part.unlink()
+        raise Transient(f"wrong length: {body.length} bytes, but its record says {expected}")
+    if source == "original" and asset.content and sha1 != asset.checksum:
+        part.unlink()
+        raise Transient("wrong bytes: the checksum differs")
+    if not body.length:
+        part.unlink()
+        raise Transient("the server's file is empty")
+    head, tail = duplicates.ends(part) if source == "original" else ("", "")
+    sha256 = body.sha256.hexdigest()
+    name = asset.name if source == "original" else Path(asset.name).stem + ".preview.jpg"
+    place = f"{sha256[:2]}/{sha256[:16]}_{safe_name(name)}"
+    checksum = asset.checksum if asset.content else ""
+    return Got(part, Photo(sha256, sha1, checksum, body.length, head, tail, source, place, str(folder)))
+
+
+def _receive(client: Client, route: str, part: Path | None, tag: str, body: _Body, parts: Path, stem: str,
+             most: int) -> Path:
+    """Ask for what is missing, append it, and return the part, whose length is checked against what was promised.
+
+    A body of more than `most` bytes ends there, or one that unpacks to anything could fill the disk.
+    """
+    headers = {"Accept-Encoding": "identity"}
+    if part is not None and body.length:
+        headers |= {"Range": f"bytes={body.length}-", "If-Range": tag}
+    with client.open("GET", route, headers=headers) as answer:
+        _is_file(answer)
+        start, total = _span(answer)
+        if part is None or start != body.length or answer.status_code != 206:
+            if start:
+                raise Transient(f"the server answers with bytes from {start} on")
+            if part is not None:
+                part.unlink()
+            body.sha256, body.sha1, body.length = hashlib.sha256(), hashlib.sha1(), 0
+            part = parts / _part_name(stem, answer.headers.get("ETag", ""))
+        with open(os.open(part, os.O_CREAT | os.O_WRONLY | os.O_APPEND, files.FILE_MODE), "ab", 0) as file:
+            for chunk in client.chunks(answer):
+                file.write(chunk)
+                body.add(chunk)
+                client.count_bytes(len(chunk))
+                if body.length > most:
+                    part.unlink()
+                    raise Transient(f"wrong length: more than the {most} bytes that it should have")
+    if total is not None and body.length != total:
+        if body.length > total:
+            part.unlink()
+        raise Transient(f"cut off after {body.length} of {total} bytes")
+    return part
+
+
+def keep(got: Got) -> Path:
+    """Give the file its real name, for good."""
+    final = Path(got.photo.folder) / got.photo.path
+    files.private_folder(final.parent)
+    with open(got.part, "rb") as file:
+        os.fsync(file.fileno())
+    os.replace(got.part, final)
+    files.sync_folder(final.parent)
+    return final
+
+
+def _earlier(parts: Path, stem: str, expected: int) -> tuple[Path | None, str]:
+    """The part that an earlier attempt left, and the ETag it is of; None if there is none to go on with."""
+    chosen: tuple[Path | None, str] = (None, "")
+    # names alone, and no glob: with 64 workers the folder is long and read at every download
+    for path in sorted(parts / name for name in os.listdir(parts) if name.startswith(f"{stem}.")):
+        tag = _tag_of(path.name, stem)
+        size = path.stat().st_size
+        if chosen[0] is None and tag and size and not (expected and size > expected):
+            chosen = path, tag
+        else:
+            path.unlink(missing_ok=True)
+    return chosen
+
+
+def _part_name(stem: str, tag: str) -> str:
+    """Without an ETag (or with one too long for a name) there is nothing to resume by."""
+    usable = tag.encode("utf-8", "replace") if len(tag) <= LONGEST_TAG else b""
+    coded = base64.urlsafe_b64encode(usable).decode().rstrip("=")
+    return f"{stem}.{coded}.part"
+
+
+def _tag_of(name: str, stem: str) -> str:
+    coded = name.removeprefix(stem + ".").removesuffix(".part")
+    try:
+        return base64.urlsafe_b64decode(coded + "=" * (-len(coded) % 4)).decode()
+    except ValueError:
+        return ""
+
+
+def _span(answer: requests.Response) -> tuple[int, int | None]:
+    """Where the body starts in the file, and the length of the whole file where the answer tells."""
+    if answer.status_code == 206:
+        said = answer.headers.get("Content-Range", "").strip()
+        match = re.fullmatch(r"bytes ([0-9]{1,18})-[0-9]+/([0-9]{1,18}|\*)", said)
+        if not match:
+            raise Transient("a partial answer without saying which part")
+        return int(match[1]), None if match[2] == "*" else int(match[2])
+    length = answer.headers.get("Content-Length", "")
+    encoded = answer.headers.get("Content-Encoding", "identity") != "identity"
+    return 0, int(length) if re.fullmatch("[0-9]{1,18}", length) and not encoded else None
+
+
+def _is_file(answer: requests.Response) -> None:
+    kind = answer.headers.get("Content-Type", "").lower()
+    if kind.startswith(("text/html", "application/json")):
+        raise Transient(f"{kind.partition(';')[0]} came instead of the file")
+
+
+def _read(path: Path) -> Iterator[bytes]:
+    with open(path, "rb") as file:
+        while chunk := file.read(files.CHUNK):
+            yield chunk
+
+
+def readable(path: Path, asset: Asset) -> bool:
+    """Can an image decoder here open it? Only its header is read: a damaged picture is the embed worker's business."""
+    pillow = _pillow()
+    try:
+        with pillow.open(path) as image:
+            # a raw file without its suffix opens as the TIFF of its thumbnail
+            return image.format != "TIFF" or not asset.width or max(image.size) * 2 > max(asset.width, asset.height)
+    except pillow.DecompressionBombError:
+        return True
+    except (OSError, ValueError, SyntaxError):
+        return False
+
+
+@functools.cache
+def _pillow() -> Any:
+    from PIL import Image  # heavy, and only needed once something is downloaded
+    try:
+        from pillow_heif import register_heif_opener
+        register_heif_opener()
+    except ImportError:
+        pass
+    return Image

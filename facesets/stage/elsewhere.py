@@ -1,0 +1,102 @@
+"""What others have already: other users' staged photos, and the photos of every cache but our own."""
+
+import base64
+import hashlib
+import json
+import os
+import sqlite3
+import urllib.parse
+from collections.abc import Iterable
+from pathlib import Path
+
+from ..common import files
+from ..common.errors import Failure
+from ..formats import cache
+from . import duplicates
+from .state import State
+
+
+def gather(state: State, databases: Iterable[Path], caches: Iterable[Path]) -> None:
+    """Fill `known` (what the server's data can be held against) and `cached` (SHA-256 of every cache's photos)."""
+    with state.writing() as db:
+        db.execute("CREATE TEMP TABLE IF NOT EXISTS cached (sha256 TEXT PRIMARY KEY, path TEXT) WITHOUT ROWID")
+        db.execute("DELETE FROM cached")
+        db.execute("DELETE FROM known WHERE stamp = 0")
+    for path in databases:
+        _photos_of(state, path)
+    for path in caches:
+        cache.processed(path)       # says in words when it is no cache
+        pairs = photo_paths(path)
+        with state.writing() as db:
+            db.executemany("INSERT OR IGNORE INTO cached VALUES (?, ?)", pairs)
+
+
+def photo_paths(path: Path) -> list[tuple[str, str]]:
+    """(SHA-256, path) of every photo of a cache, without reading its embeddings."""
+    try:
+        with cache.opened(path) as archive:
+            photos = json.loads(archive["photos"].tobytes())
+        return [(str(sha256), str(place)) for sha256, place in zip(photos["sha256"], photos["path"], strict=True)]
+    except Exception as error:      # as in cache.read: each layer below raises its own
+        raise Failure(f"{path} is not a cache ({type(error).__name__}: {error!s:.200})") from None
+
+
+def local_files(state: State) -> None:
+    """Let the server's data be held against files of caches that lie here: hash those whose size some asset has.
+
+    A file is hashed once; its time and size tell whether it changed since.
+    """
+    with state.writing() as db:
+        db.execute("CREATE TEMP TABLE IF NOT EXISTS wanted_sizes (size INTEGER PRIMARY KEY)")
+        db.execute("DELETE FROM wanted_sizes")
+        db.execute("INSERT INTO wanted_sizes SELECT DISTINCT size FROM assets WHERE run = ? AND outcome = 'wanted'",
+                   (state.run,))
+    for sha256, place in state.all("SELECT sha256, path FROM cached WHERE path != '' "
+                                   "AND sha256 NOT IN (SELECT sha256 FROM known WHERE stamp = 0)"):
+        try:
+            status = os.stat(place)
+        except (OSError, ValueError):
+            continue
+        if not state.one("SELECT 1 FROM wanted_sizes WHERE size = ?", status.st_size):
+            continue
+        old = state.one("SELECT sha256, bytes, stamp FROM known WHERE path = ?", place)
+        if old and old == (sha256, status.st_size, status.st_mtime_ns):
+            continue
+        _remember(state, Path(place), sha256, status)
+
+
+def _remember(state: State, path: Path, sha256: str, status: os.stat_result) -> None:
+    try:
+        sha1 = hashlib.sha1()
+        found = hashlib.sha256()
+        with open(path, "rb") as file:
+            while chunk := file.read(files.CHUNK):
+                sha1.update(chunk)
+                found.update(chunk)
+        head, tail = duplicates.ends(path)
+    except OSError:
+        return
+    with state.writing() as db:
+        db.execute("DELETE FROM known WHERE path = ?", (str(path),))
+        if found.hexdigest() == sha256:
+            db.execute("INSERT INTO known VALUES (?, ?, ?, ?, ?, ?, ?)",
+                       (str(path), sha256, base64.b64encode(sha1.digest()).decode(), status.st_size, head, tail,
+                        status.st_mtime_ns or 1))
+
+
+def _photos_of(state: State, path: Path) -> None:
+    """Copy what another user has staged; a database that is no state.db is somebody else's and passed over."""
+    uri = f"file:{urllib.parse.quote(str(path))}?mode=ro"
+    try:
+        other = sqlite3.connect(uri, uri=True, timeout=5)
+        try:
+            rows = other.execute("SELECT folder || '/' || path, sha256, CASE checksum WHEN '' THEN "
+                                 "CASE source WHEN 'original' THEN sha1 ELSE '' END ELSE checksum END, "
+                                 "bytes, head, tail, 0 FROM photos")
+            while batch := rows.fetchmany(5000):
+                with state.writing() as db:
+                    db.executemany("INSERT OR REPLACE INTO known VALUES (?, ?, ?, ?, ?, ?, ?)", batch)
+        finally:
+            other.close()
+    except sqlite3.Error as error:
+        raise Failure(f"{path} cannot be read ({error}); move it aside to stage without it") from None

@@ -1,0 +1,289 @@
+"""One stage run, from an open client to queue.json: list, judge, know, download, hand over."""
+
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ..common import terminal
+from ..common.errors import Paused
+from ..immich import faces
+from ..immich.client import Client, Rejected, Transient
+from ..immich.gate import Gate, Verdict
+from ..immich.listing import VISIBILITIES, Listing, Rules, fields
+from ..immich.preflight import Server
+from . import download, duplicates, elsewhere, summary, workers
+from .state import Asset, Photo, State
+
+PUT_OFF = object()
+FRUITLESS = 20      # assets in a row that fail for the first time: it is not the assets
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the operator chose, and where things lie."""
+
+    user: str
+    photos: Path
+    queue: Path
+    databases: tuple[Path, ...]     # state.db of the other users
+    caches: tuple[Path, ...]        # every cache but this user's own
+    to_windows: Callable[[Path], str]
+    workers: int = 8
+    min_face_px: float = 90
+    exclude: tuple[str, ...] = ()
+    retry_rejected: bool = False
+    list_only: bool = False
+
+
+@dataclass
+class Tally:
+    """What this run did, for the summary."""
+
+    faces_by: str = ""
+    listing_requests: int = 0
+    bytes_saved: int = 0
+    gate: Verdict | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def saved(self, number: int) -> None:
+        with self.lock:
+            self.bytes_saved += max(0, number)
+
+
+class Stage:
+    def __init__(self, client: Client, state: State, server: Server, options: Options) -> None:
+        self.client, self.state, self.server, self.options = client, state, server, options
+        self.tally = Tally()
+        self._failed = 0        # new assets in a row that could not be read
+        self._locks = [threading.Lock() for _ in range(64)]     # one photo is named by one thread
+
+    def run(self) -> None:
+        """Everything; whatever ends it early leaves state.db so that the next run goes on."""
+        summary.check_photos(self.state, self.options.photos)
+        elsewhere.gather(self.state, self.options.databases, self.options.caches)
+        self._list()
+        self._ask_faces()
+        self.tally.listing_requests = self.client.counts.requests
+        self._know()
+        if not self.options.list_only:
+            self._download()
+
+    def _list(self) -> None:
+        options = self.options
+        rules = Rules(self.server.owner, options.min_face_px, options.exclude, self.server.boxes_in_search,
+                      self.server.total_order)
+        self.state.start_run()
+        with terminal.progress(None, "listing", "assets") as bar:
+            listing = Listing(self.client, self.state, rules, bar.update)
+            wanted = {"withExif": True, "withPeople": rules.boxes_in_search}
+            for visibility in VISIBILITIES:
+                listing.walk({**fields(visibility), **wanted})
+            self.tally.gate = Gate(self.client, listing, self.server).check()
+        if options.retry_rejected:
+            with self.state.writing() as db:
+                db.execute("UPDATE assets SET outcome = ? WHERE run = ? AND outcome = 'rejected'",
+                           ("wanted" if rules.boxes_in_search else "ask", self.state.run))
+        for outcome in ("ask", "wanted"):
+            self._staged_before(outcome)
+        self.state.set_meta("listed", str(self.state.run))
+
+    def _ask_faces(self) -> None:
+        """3.x: faces of the assets that we have no photo of yet."""
+        if self.server.boxes_in_search:
+            self.tally.faces_by = "search"
+        elif self.server.permissions is None:
+            self.tally.faces_by = "sync stream"
+            faces.from_stream(self.client, self.state, self.options.min_face_px)
+        else:
+            self.tally.faces_by = "one request an asset"
+            parts = ["tries = 0", "tries > 0"]
+            if self.server.version >= (3, 2, 0):
+                faces.peopled(self.client, self.state, VISIBILITIES)
+                parts = [f"tries = 0 AND id {place} (SELECT id FROM peopled)" for place in ("IN", "NOT IN")] + parts[1:]
+            self._each("ask", "faces", parts, lambda asset: faces.from_asset(self.client, self.state, asset,
+                                                                             self.options.min_face_px))
+
+    def _staged_before(self, outcome: str) -> None:
+        """What was staged or found elsewhere by an earlier run, and did not change, stays so."""
+        with self.state.writing() as db:
+            for table, settled in (("photos", "have"), ("known", "known"), ("temp.cached", "known")):
+                db.execute(f"UPDATE assets SET outcome = ?, reason = '' WHERE run = ? AND outcome = ? AND sha256 != '' "
+                           f"AND sha256 IN (SELECT sha256 FROM {table})", (settled, self.state.run, outcome))
+
+    def _know(self) -> None:
+        """Settle what the server's checksums tell without a request, and find the twins among the rest."""
+        self._staged_before("wanted")
+        elsewhere.local_files(self.state)
+        run = self.state.run
+        with self.state.writing() as db:
+            for table, settled in (("photos", "have"), ("known", "known")):
+                chosen = (f"FROM assets JOIN {table} USING (checksum) WHERE run = ? AND outcome = 'wanted' "
+                          "AND content AND checksum != ''")
+                self.tally.saved(db.execute(f"SELECT COALESCE(SUM(size), 0) {chosen}", (run,)).fetchone()[0])
+                first = f"(SELECT sha256 FROM {table} WHERE {table}.checksum = assets.checksum)"
+                db.execute(f"UPDATE assets SET outcome = ?, sha256 = {first} WHERE id IN (SELECT id {chosen})",
+                           (settled, run))
+            db.execute("UPDATE assets SET twin = ''  WHERE twin != ''")
+            db.execute(EQUAL_CHECKSUMS, (run, run))
+            db.execute("CREATE TEMP TABLE IF NOT EXISTS sizes (size INTEGER PRIMARY KEY, first TEXT)")
+            db.execute("DELETE FROM sizes")
+            db.execute(SHARED_SIZES, (run, duplicates.PIECE))
+            db.execute(KNOWN_SIZES, (duplicates.PIECE,))
+            db.execute(EQUAL_SIZES, (run,))
+
+    def _download(self) -> None:
+        """Those that may have a twin come after those that have none, and those that failed before come last."""
+        self._each("wanted", "photos", [f"tries {tries} AND {twin}" for tries in ("= 0", "> 0") for twin in (
+            "twin = ''", "twin != '' AND twin NOT LIKE '%?'", "twin LIKE '%?'")], self._photo)
+
+    def _each(self, outcome: str, what: str, parts: list[str], work: Callable[[Asset], object]) -> None:
+        """Do `work` for every asset of this outcome, one part after the other."""
+        total = self.state.counts().get(outcome, 0)
+        with terminal.progress(total, what, what) as bar:
+            self._bar = bar
+
+            def advance() -> None:
+                bar.update()
+                bar.show(MB=self.client.counts.bytes >> 20)
+
+            def finished(finish: workers.Finish, asset: Asset) -> None:
+                self._attempt(lambda _: finish(), asset)
+                advance()
+
+            def step(asset: Asset) -> workers.Finish | None:
+                found = self._attempt(work, asset)
+                if found is None:
+                    advance()
+                return partial(finished, found, asset) if callable(found) else None
+
+            def source() -> Any:
+                for where in parts:
+                    yield from self.state.walk(f"outcome = '{outcome}' AND {where}")
+            self._jobs = workers.Jobs(source())
+            workers.Crew(self._jobs, step, self.options.workers, self.client.stop).run()
+
+    def _attempt(self, work: Callable[[Asset], object], asset: Asset) -> object:
+        """Do `work`, or record why the asset is left or refused."""
+        try:
+            result = work(asset)
+            if not download.needs_preview(asset):
+                self._failed = 0        # previews may lie on a disk that is there when that of the photos is not
+            return result
+        except Transient as error:
+            self.state.settle(asset.id, "error", str(error))
+            self._bar.count(left_for_later=1)
+            # Damaged files of earlier runs fail again and mean nothing; many new ones in a row do.
+            self._failed += asset.tries == 0
+            if self._failed >= FRUITLESS:
+                raise Paused(f"the server is there, but {FRUITLESS} assets in a row could not be read ({error}); "
+                             "is the disk of its photos mounted?") from None
+        except Rejected as error:
+            self.state.settle(asset.id, "rejected", str(error))
+            self._bar.count(refused=1)
+        except OSError as error:
+            raise Paused(f"{self.options.photos}: {error.strerror or error}; make room or mend it") from None
+        return None
+
+    def _photo(self, asset: Asset) -> object:
+        """Ask for one asset and return what is left to do, None if nothing is; or put it back among the jobs."""
+        if self._twin_is_known(asset):
+            return None
+        if asset.twin.endswith("?") and duplicates.ends_decide(asset.name, asset.size):
+            head = self.client.retrying(lambda: download.piece(self.client, asset, tail=False))
+            self._jobs.put_off(replace(asset, twin=f"{asset.twin[:-1]}:{duplicates.digest(head)}"))
+            return PUT_OFF
+        return partial(self._take, asset, self._fetch(asset))
+
+    def _twin_is_known(self, asset: Asset) -> bool:
+        """Are its bytes known by now, by checksum or by both ends?"""
+        kind, *rest = asset.twin.split(":")
+        if kind == "checksum":
+            rows = self._found("checksum = ?", asset.checksum)
+        elif kind == "size" and len(rest) == 2:
+            rows = self._found("bytes = ? AND head = ?", asset.size, rest[1])
+            if rows:
+                tail = self.client.retrying(lambda: download.piece(self.client, asset, tail=True))
+                rows = self._found("bytes = ? AND head = ? AND tail = ?", asset.size, rest[1], duplicates.digest(tail))
+        else:
+            rows = None
+        if not rows:
+            return False
+        self.state.settle(asset.id, rows[0], sha256=rows[1])
+        self.tally.saved(asset.size - (2 * duplicates.PIECE if kind == "size" else 0))
+        return True
+
+    def _found(self, where: str, *values: Any) -> tuple[str, str] | None:
+        for table, outcome in (("photos", "have"), ("known", "known")):
+            row = self.state.one(f"SELECT sha256 FROM {table} WHERE {where} LIMIT 1", *values)
+            if row:
+                return outcome, row[0]
+        return None
+
+    def _fetch(self, asset: Asset) -> download.Got:
+        folder = self.options.photos
+        if not download.needs_preview(asset):
+            got = self.client.retrying(lambda: download.original(self.client, asset, folder))
+            if download.readable(got.part, asset):
+                return got
+            got.part.unlink()
+        got = self.client.retrying(lambda: download.preview(self.client, asset, folder))
+        if not download.readable(got.part, asset):
+            got.part.unlink()
+            raise Rejected("neither the file nor the server's preview of it can be decoded")
+        return got
+
+    def _take(self, asset: Asset, got: download.Got) -> None:
+        """Name the file and record it, or let it go where its bytes are known after all.
+
+        Sixteen digits of a hash can be forged, so a name that is taken gives way to all sixty-four.
+        """
+        photo = got.photo
+        with self._locks[int(photo.sha256[:2], 16) % len(self._locks)]:
+            outcome, = self.state.one(WHERE_ELSE, *(3 * [photo.sha256])) or ("",)
+            if outcome:
+                got.part.unlink()
+            else:
+                if self.state.one("SELECT 1 FROM photos WHERE LOWER(path) = LOWER(?)", photo.path):
+                    photo = replace(photo, path=f"{photo.sha256[:2]}/{photo.sha256}{Path(photo.path).suffix}")
+                self._sweep(download.keep(replace(got, photo=photo)))
+            with self.state.writing() as db:
+                if not outcome:
+                    db.execute(f"INSERT INTO photos ({', '.join(PHOTO)}) VALUES ({', '.join('?' * len(PHOTO))})",
+                               [getattr(photo, name) for name in PHOTO])
+                db.execute("UPDATE assets SET outcome = ?, reason = '', sha256 = ? WHERE id = ?",
+                           (outcome or "have", photo.sha256, asset.id))
+
+    def _sweep(self, kept: Path) -> None:
+        """Remove the same bytes under a twin's name, which a run left that was killed before it recorded them."""
+        for name in os.listdir(kept.parent):
+            if name.startswith(kept.name[:17]) and name != kept.name and not self.state.one(
+                    "SELECT 1 FROM photos WHERE path = ?", f"{kept.parent.name}/{name}"):
+                (kept.parent / name).unlink()
+
+
+PHOTO = tuple(Photo.__dataclass_fields__)
+
+WHERE_ELSE = """
+SELECT 'have' FROM photos WHERE sha256 = ? UNION ALL SELECT 'known' FROM known WHERE sha256 = ?
+UNION ALL SELECT 'known' FROM cached WHERE sha256 = ? LIMIT 1"""
+
+EQUAL_CHECKSUMS = """
+UPDATE assets SET twin = 'checksum:' || checksum WHERE run = ? AND outcome = 'wanted' AND content AND checksum IN (
+    SELECT checksum FROM assets WHERE run = ? AND outcome = 'wanted' AND content
+    GROUP BY checksum HAVING COUNT(*) > 1)"""
+SHARED_SIZES = """
+INSERT OR REPLACE INTO sizes SELECT size, MIN((1 - content) || taken || id) FROM assets
+WHERE run = ? AND outcome = 'wanted' AND size > ? GROUP BY size HAVING COUNT(*) > 1 AND SUM(NOT content) > 0"""
+KNOWN_SIZES = """
+INSERT OR REPLACE INTO sizes SELECT bytes, '' FROM (SELECT bytes FROM photos UNION SELECT bytes FROM known)
+WHERE bytes > ? AND bytes IN (SELECT size FROM assets WHERE outcome = 'wanted' AND NOT content)"""
+# Files no larger than a piece are simply downloaded. Of the others the first of a size (an upload, if there is one)
+# holds it; every other file of an external library waits for that and then shows its head.
+EQUAL_SIZES = """
+UPDATE assets SET twin = 'size:' || assets.size || IIF(first = (1 - content) || taken || id, '', '?')
+FROM sizes WHERE sizes.size = assets.size AND run = ? AND outcome = 'wanted' AND twin = ''
+AND (NOT content OR first = (1 - content) || taken || id)"""

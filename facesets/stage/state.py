@@ -1,0 +1,219 @@
+"""state.db: what became of every asset, the one truth of a stage run (SQLite, write-ahead log).
+
+    assets    one row an asset that any listing showed; `run` is the last listing that did
+    photos    one row a staged file; its SHA-256 is its identity
+    known     one row a file whose bytes others have: another user's photo, or a local file of some cache
+    meta      schema, run number, whose library this is
+
+`outcome` of an asset is one of OUTCOMES. Everything is committed when it happens; a kill costs what was in flight.
+The connection is shared by all threads under one lock, so that each statement is short and none waits for another's.
+"""
+
+import json
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..common import files
+from ..common.errors import Failure, Paused
+
+SCHEMA = 1
+OUTCOMES = {
+    "have": "its bytes are a staged photo",
+    "known": "its bytes are in another user's library or in a cache",
+    "small": "no face is big enough",
+    "none": "no face",
+    "excluded": "its path matches an exclude glob",
+    "foreign": "it belongs to somebody else",
+    "error": "left for the next run",
+    "rejected": "refused by the server, until asked again",
+    "ask": "its faces are not known yet",
+    "wanted": "to be downloaded",
+}
+BATCH = 500     # rows read at once while walking a table
+
+TABLES = """
+CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS assets (
+    id TEXT PRIMARY KEY, run INTEGER NOT NULL, taken TEXT NOT NULL, month TEXT NOT NULL, visibility TEXT NOT NULL,
+    name TEXT NOT NULL, path TEXT NOT NULL, checksum TEXT NOT NULL, content INTEGER NOT NULL, size INTEGER NOT NULL,
+    width INTEGER NOT NULL, height INTEGER NOT NULL, edited TEXT NOT NULL, faces TEXT NOT NULL,
+    outcome TEXT NOT NULL, reason TEXT NOT NULL, sha256 TEXT NOT NULL DEFAULT '', twin TEXT NOT NULL DEFAULT '',
+    tries INTEGER NOT NULL DEFAULT 0
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS assets_outcome ON assets (outcome, taken, id);
+CREATE INDEX IF NOT EXISTS assets_sha256 ON assets (sha256, taken, id);
+CREATE TABLE IF NOT EXISTS photos (
+    sha256 TEXT PRIMARY KEY, sha1 TEXT NOT NULL, checksum TEXT NOT NULL, bytes INTEGER NOT NULL, head TEXT NOT NULL,
+    tail TEXT NOT NULL, source TEXT NOT NULL, path TEXT NOT NULL, folder TEXT NOT NULL,
+    published INTEGER NOT NULL DEFAULT 0
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS photos_path ON photos (LOWER(path));
+CREATE INDEX IF NOT EXISTS photos_checksum ON photos (checksum);
+CREATE INDEX IF NOT EXISTS photos_bytes ON photos (bytes);
+CREATE TABLE IF NOT EXISTS known (
+    path TEXT PRIMARY KEY, sha256 TEXT NOT NULL, checksum TEXT NOT NULL, bytes INTEGER NOT NULL, head TEXT NOT NULL,
+    tail TEXT NOT NULL, stamp INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS known_sha256 ON known (sha256);
+CREATE INDEX IF NOT EXISTS known_checksum ON known (checksum);
+CREATE INDEX IF NOT EXISTS known_bytes ON known (bytes);
+"""
+
+
+@dataclass(frozen=True)
+class Asset:
+    """One asset as a listing gives it."""
+
+    id: str
+    taken: str              # fileCreatedAt
+    month: str              # of localDateTime, as the timeline counts it: "2024-02"
+    visibility: str
+    name: str
+    path: str
+    checksum: str           # base64 of a SHA-1
+    content: bool           # of the bytes; False: of the path
+    size: int               # bytes, 0 unknown
+    width: int              # of the upright original, 0 unknown
+    height: int
+    edited: str             # JSON [width, height] of the edited picture or ""
+    faces: str              # JSON [[x1, y1, x2, y2, person id, person name], ...]
+    outcome: str
+    reason: str = ""
+    sha256: str = ""        # of its bytes, once known
+    twin: str = ""          # what it shares with assets whose bytes may be the same, see immich/workers.py
+    tries: int = 0          # runs that had to leave it for the next
+
+
+@dataclass(frozen=True)
+class Photo:
+    """One staged file. `head` and `tail` are the SHA-256 of its first and last 64 KiB, "" for a preview."""
+
+    sha256: str
+    sha1: str               # base64
+    checksum: str           # the server's content checksum of the asset it stands for, "" unknown
+    bytes: int
+    head: str
+    tail: str
+    source: str
+    path: str               # below `folder`
+    folder: str
+
+
+COLUMNS = tuple(Asset.__dataclass_fields__)[:-3]     # those that a listing writes
+ROW = ", ".join((*COLUMNS, "sha256", "twin", "tries"))
+# A rejected asset stays so while listings go on showing it unchanged; one that came back is asked for again.
+STILL = "outcome = 'rejected' AND run >= excluded.run - 1 AND excluded.outcome IN ('wanted', 'ask') " \
+        "AND excluded.checksum = checksum AND excluded.size = size"
+UPSERT = (
+    f"INSERT INTO assets (run, {', '.join(COLUMNS)}) VALUES (?, {', '.join('?' * len(COLUMNS))}) "
+    "ON CONFLICT (id) DO UPDATE SET run = excluded.run, "
+    "sha256 = CASE WHEN excluded.checksum = checksum AND excluded.size = size THEN sha256 ELSE '' END, "
+    f"reason = CASE WHEN {STILL} THEN reason ELSE excluded.reason END, "
+    f"outcome = CASE WHEN {STILL} THEN outcome ELSE excluded.outcome END, "
+    "faces = CASE WHEN excluded.outcome = 'ask' THEN faces ELSE excluded.faces END, "
+    + ", ".join(f"{name} = excluded.{name}" for name in COLUMNS if name not in ("id", "outcome", "reason", "faces")))
+
+class State:
+    """An open state.db. `run` is the number of the listing that is being made or was made last."""
+
+    def __init__(self, path: Path) -> None:
+        files.private_folder(path.parent)
+        self.path = path
+        self.lock = threading.RLock()
+        try:
+            self.db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+            path.chmod(files.FILE_MODE)
+            self.db.execute("PRAGMA journal_mode = WAL")
+            self.db.execute("PRAGMA synchronous = NORMAL")
+            self.db.execute("PRAGMA busy_timeout = 5000")
+            self.db.executescript(TABLES)
+        except sqlite3.Error as error:
+            if _is_full(error):
+                raise Paused(f"{path.parent}: the disk is full; make room") from None
+            raise Failure(f"{path} cannot be opened ({error}); move it aside to start this user afresh") from None
+        if self.meta("schema", str(SCHEMA)) != str(SCHEMA):
+            raise Failure(f"{path} is of another version of face-sets; move it aside to start this user afresh")
+        self.set_meta("schema", str(SCHEMA))
+        self.run = int(self.meta("run", "0"))
+
+    def close(self) -> None:
+        with self.lock:
+            self.db.close()
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """One transaction; a full disk pauses the run."""
+        with self.lock:
+            try:
+                self.db.execute("BEGIN IMMEDIATE")
+                yield self.db
+                self.db.execute("COMMIT")
+            except BaseException as error:
+                if self.db.in_transaction:
+                    self.db.execute("ROLLBACK")
+                if isinstance(error, sqlite3.Error) and _is_full(error):
+                    raise Paused(f"{self.path.parent}: the disk is full; make room") from None
+                raise
+
+    def all(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+        with self.lock:
+            return self.db.execute(sql, values).fetchall()
+
+    def one(self, sql: str, *values: Any) -> tuple[Any, ...] | None:
+        with self.lock:
+            row: tuple[Any, ...] | None = self.db.execute(sql, values).fetchone()
+            return row
+
+    def meta(self, key: str, default: str = "") -> str:
+        row = self.one("SELECT value FROM meta WHERE key = ?", key)
+        return row[0] if row else default
+
+    def set_meta(self, key: str, value: str) -> None:
+        with self.writing() as db:
+            db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+
+    def start_run(self) -> None:
+        self.run += 1
+        self.set_meta("run", str(self.run))
+
+    def put(self, assets: Iterable[Asset]) -> None:
+        """Add or refresh assets of this run's listing. What is settled stays so while checksum and size do."""
+        with self.writing() as db:
+            db.executemany(UPSERT, ([self.run, *(getattr(asset, name) for name in COLUMNS)] for asset in assets))
+
+    def settle(self, asset_id: str, outcome: str, reason: str = "", sha256: str | None = None) -> None:
+        with self.writing() as db:
+            settle(db, asset_id, outcome, reason, sha256)
+
+    def walk(self, where: str, values: Sequence[Any] = ()) -> Iterator[Asset]:
+        """Assets of this run's listing that match, by date and id; rows may change while we walk."""
+        taken, identity = "", ""
+        while True:
+            rows = self.all(f"SELECT {ROW} FROM assets WHERE run = ? AND ({where}) AND (taken, id) > (?, ?) "
+                            f"ORDER BY taken, id LIMIT {BATCH}", self.run, *values, taken, identity)
+            for row in rows:
+                yield Asset(*row)
+            if len(rows) < BATCH:
+                return
+            taken, identity = rows[-1][COLUMNS.index("taken")], rows[-1][0]
+
+    def counts(self) -> dict[str, int]:
+        return dict(self.all("SELECT outcome, COUNT(*) FROM assets WHERE run = ? GROUP BY outcome", self.run))
+
+
+def settle(db: sqlite3.Connection, asset_id: str, outcome: str, reason: str = "", sha256: str | None = None) -> None:
+    db.execute("UPDATE assets SET outcome = ?, reason = ?, sha256 = COALESCE(?, sha256), tries = tries + ? "
+               "WHERE id = ?", (outcome, reason, sha256, outcome == "error", asset_id))
+
+
+def _is_full(error: sqlite3.Error) -> bool:
+    return error.sqlite_errorcode & 0xff in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
+
+
+def faces_json(faces: Iterable[Any]) -> str:
+    return json.dumps([[*face.box, face.person_id, face.person_name] for face in faces], ensure_ascii=True)

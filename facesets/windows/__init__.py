@@ -1,0 +1,1 @@
+"""The bridge to the other side of a WSL machine."""

@@ -1,0 +1,263 @@
+"""What clustering proposes, on made-up faces of which we know who they are."""
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from threadpoolctl import threadpool_limits
+
+from facesets.cluster import identities, seen
+from facesets.cluster.known import Known, centroid, match
+from facesets.cluster.merging import join, merge
+from facesets.cluster.rules import Rules
+from facesets.common.errors import Failure
+from facesets.formats import cache
+from facesets.formats.proposal import Proposal
+
+D = 64
+RULES = Rules(min_short=40, min_score=0.5)
+MODEL = cache.Model("made_up", "a" * 64, "b" * 64, D, 0.45, 0.55)
+
+
+def unit(rows: np.ndarray) -> np.ndarray:
+    return (rows / np.linalg.norm(rows, axis=-1, keepdims=True)).astype(np.float32)
+
+
+def person(number: int, faces: int, spread: float = 0.5, seed: int = 0) -> np.ndarray:
+    """(faces, D) unit rows around the direction that belongs to `number`."""
+    centre = unit(np.random.default_rng(1000 + number).standard_normal(D))
+    noise = unit(np.random.default_rng(seed * 7919 + number).standard_normal((faces, D)))
+    return unit(centre + spread * noise)
+
+
+def cache_of(rows: np.ndarray, photos: Sequence[int] | None = None, names: Sequence[str] = (),
+             **columns: Sequence[float]) -> cache.Cache:
+    """A cache of good faces, each in a photo of its own unless `photos` says otherwise."""
+    photos = list(range(len(rows))) if photos is None else photos
+    faces = np.zeros(len(rows), cache.FACE)
+    distinct = sorted(set(photos))
+    faces["photo"] = [distinct.index(photo) for photo in photos]
+    place = np.array([sum(photos[i] == photo for i in range(row)) for row, photo in enumerate(photos)]) * 200
+    faces["box"] = np.stack([place, place * 0, place + 100, place * 0 + 100], axis=1)
+    faces["det_score"], faces["face_short"], faces["blur"], faces["quality"] = 0.9, 100, 99, 0.5
+    for name, values in columns.items():
+        faces[name] = values
+    return cache.Cache(MODEL, [cache.Photo(f"/p/{photo}.jpg", f"{photo:064x}", "faces") for photo in distinct], faces,
+                       rows, np.ones(len(rows), np.float32), [cache.Person(name, name) for name in names])
+
+
+def propose(*caches: cache.Cache, known: Sequence[Known] = (), rules: Rules = RULES,
+            seen: frozenset[str] = frozenset()) -> Proposal:
+    return identities.propose(caches, known, rules, run="r", made_by="test", created="now", seen=seen)
+
+
+def keys(proposal: Proposal) -> Counter[str]:
+    """Every face that the proposal names, and how often."""
+    groups = [face for group in (*proposal.facesets, *proposal.thin) for face in group.faces]
+    return Counter(face.face for face in (*groups, *proposal.ambiguous, *proposal.rejected, *proposal.leftover,
+                                          *(face for faces in proposal.extend.values() for face in faces)))
+
+
+def as_known(folder: str, rows: np.ndarray, faces: Sequence[str] = ()) -> Known:
+    return Known(folder, centroid(rows), frozenset(faces))
+
+
+def test_people_become_facesets_largest_first_and_strangers_do_not() -> None:
+    rows = np.concatenate([person(1, 8), person(2, 12), person(3, 4), person(4, 1), person(5, 2)])
+    made = propose(cache_of(rows))
+    assert [len(group.faces) for group in made.facesets] == [12, 8]
+    assert [len(group.faces) for group in made.thin] == [4] and "6 are needed" in made.thin[0].reason
+    assert [face.reason for face in made.leftover].count("seen once") == 1 and len(made.leftover) == 3
+
+
+def test_every_face_is_in_exactly_one_place_and_the_counts_add_up() -> None:
+    rows = np.concatenate([person(1, 9), person(2, 7), person(3, 3), person(4, 1), person(9, 5), person(1, 1)])
+    columns = {"face_short": [100.0] * 24 + [20, 100]}
+    made = propose(cache_of(rows, **columns), known=[as_known("faceset_001", person(9, 5, seed=1))])
+    assert set(keys(made).values()) == {1} and len(keys(made)) == len(rows)
+    parts = ("held", "known", "ambiguous", "rejected", "new", "left_out", "thin", "leftover")
+    assert sum(made.counts[part] for part in parts) == made.counts["faces"] == len(rows)
+
+
+def test_known_faces_go_to_their_faceset_and_those_between_two_people_to_neither() -> None:
+    one, other = person(1, 6), person(2, 6)
+    between = unit(centroid(one) + centroid(other))[None]
+    known = [as_known("faceset_001", one), as_known("faceset_007", other)]
+    made = propose(cache_of(np.concatenate([person(1, 3, seed=5), person(2, 2, seed=5), between])), known=known)
+    assert {folder: len(faces) for folder, faces in made.extend.items()} == {"faceset_001": 3, "faceset_007": 2}
+    assert [face.reason for face in made.ambiguous] in (["faceset_001 or faceset_007"], ["faceset_007 or faceset_001"])
+
+
+def test_a_face_that_somebody_said_is_not_this_person_is_not_known_as_it() -> None:
+    faces = cache_of(person(1, 7, seed=3))
+    key = cache.face_keys(faces)[2]
+    known = replace(as_known("faceset_001", person(1, 6)), not_this=frozenset([key]))
+    made = propose(faces, known=[known])
+    assert len(made.extend["faceset_001"]) == 6 and key not in {face.face for face in made.extend["faceset_001"]}
+
+
+def test_a_photo_adds_one_face_to_a_person_at_most() -> None:
+    rows = person(1, 8)
+    made = propose(cache_of(rows, photos=[0, 0, 1, 2, 3, 4, 5, 6]))
+    assert len(made.facesets[0].faces) == 7
+    assert [face.reason for face in made.leftover] == ["another face of the same photo is nearer"]
+    again = propose(cache_of(rows, photos=[0, 0, 1, 2, 3, 4, 5, 6]), known=[as_known("faceset_001", rows)])
+    assert len(again.extend["faceset_001"]) == 7 and len(again.ambiguous) == 1
+
+
+def test_siblings_who_stand_side_by_side_stay_two_people() -> None:
+    one = person(1, 12, 0.4)
+    sibling = unit(0.65 * unit(np.random.default_rng(1001).standard_normal(D)) + 0.76 * person(2, 12, 0.4))
+    rows, together = np.concatenate([one, sibling]), [*range(12), *range(12)]
+    glued = propose(cache_of(rows))
+    apart = propose(cache_of(rows, photos=together))
+    assert [len(group.faces) for group in glued.facesets] == [24]
+    assert [len(group.faces) for group in apart.facesets] == [12, 12]
+
+
+def test_a_mirror_or_a_collage_does_not_split_a_person() -> None:
+    photos = [*range(20), 0]
+    made = propose(cache_of(person(1, 21), photos=photos))
+    assert [len(group.faces) for group in made.facesets] == [20]
+
+
+def test_gates_reject_with_a_reason_before_clustering() -> None:
+    made = propose(cache_of(person(1, 9), face_short=[39] + [80] * 8, det_score=[0.9, 0.3] + [0.9] * 7,
+                            blur=[99] * 8 + [19]))
+    assert sorted(face.reason for face in made.rejected) == ["blurred", "the detector is not sure of it", "too small"]
+    faces = cache_of(person(1, 8), photos=[0, 0, 1, 2, 3, 4, 5, 6])
+    faces.faces["box"][1] = faces.faces["box"][0] + 5
+    assert [face.reason for face in propose(faces).rejected] == ["the same face, detected twice"]
+
+
+def test_gates_on_clusters_say_why_it_is_no_faceset() -> None:
+    burst = propose(cache_of(person(1, 6), photos=[0, 0, 0, 1, 1, 1]))
+    assert not burst.facesets
+    copies = propose(cache_of(np.repeat(person(1, 3), 4, axis=0)))
+    assert not copies.facesets and "3 faces, 6 are needed" in copies.thin[0].reason
+    assert [face.reason for face in copies.thin[0].faces].count("nearly the same as a better face") == 9
+    loose = propose(cache_of(person(1, 12, 0.8)), rules=replace(RULES, spread=0.1))
+    assert not loose.facesets and "not tight enough" in loose.thin[0].reason
+
+
+def test_the_best_of_nearly_equal_faces_stays_and_the_best_comes_first() -> None:
+    rows = person(1, 8)
+    rows[7] = rows[6]
+    quality = [0.1, 0.2, 0.9, 0.3, 0.4, 0.5, 0.6, 0.7]
+    group = propose(cache_of(rows, quality=quality)).facesets[0]
+    faces = cache.face_keys(cache_of(rows))
+    assert group.faces[0].face == faces[2] and group.faces[-1].face == faces[6] and group.faces[-1].reason
+
+
+def test_the_name_that_most_faces_carry_is_proposed_and_a_conflict_is_shown() -> None:
+    rows = person(1, 8)
+    named = propose(cache_of(rows, names=["Eva"] * 5 + ["Ida"] + [""] * 2)).facesets[0]
+    assert (named.proposed_name, named.names) == ("Eva", {"Eva": 5, "Ida": 1})
+    torn = propose(cache_of(rows, names=["Eva"] * 4 + ["Ida"] * 4)).facesets[0]
+    assert (torn.proposed_name, torn.names) == ("", {"Eva": 4, "Ida": 4})
+    single = propose(cache_of(rows, names=["Eva"] + [""] * 7)).facesets[0]
+    assert single.proposed_name == ""
+
+
+def library(seed: int = 0) -> tuple[np.ndarray, list[int]]:
+    rng = np.random.default_rng(seed)
+    rows = np.concatenate([person(number, int(size), 0.9) for number, size
+                           in enumerate(rng.integers(1, 25, 60))])
+    return rows, rng.integers(0, len(rows) // 2, len(rows)).tolist()
+
+
+def test_any_order_of_rows_and_any_number_of_threads_give_the_same_proposal() -> None:
+    rows, photos = library()
+    first = propose(cache_of(rows, photos))
+    whole = cache_of(rows, photos)
+    assert len(first.facesets) > 20
+    rng = np.random.default_rng(4)
+    for threads in (1, os.cpu_count() or 2):
+        order = rng.permutation(len(rows))
+        shuffled = cache.Cache(MODEL, whole.photos, whole.faces[order], whole.embeddings[order], whole.norms[order])
+        with threadpool_limits(threads):
+            assert replace(propose(shuffled), settings={}) == replace(first, settings={})
+    half = len(rows) // 2
+    parts = [cache.Cache(MODEL, whole.photos, whole.faces[part], whole.embeddings[part], whole.norms[part])
+             for part in (slice(half, None), slice(half), slice(half // 2, half))]  # a face in two caches counts once
+    assert propose(*parts).facesets == first.facesets
+
+
+def test_clustering_again_adds_nothing() -> None:
+    rows, photos = library(1)
+    faces = cache_of(rows, photos)
+    first = propose(faces)
+    vector = dict(zip(cache.face_keys(faces), rows, strict=True))
+    known = [as_known(f"faceset_{number:03d}", np.stack([vector[face.face] for face in group.faces if not face.reason]),
+                      [face.face for face in group.faces]) for number, group in enumerate(first.facesets)]
+    again = propose(faces, known=known, seen=frozenset(vector))
+    assert first.facesets and not again.facesets
+    assert again.counts["held"] == sum(len(group.faces) for group in first.facesets)
+
+
+def test_what_was_seen_counts_while_the_rules_and_the_run_stand(tmp_path) -> None:   # type: ignore[no-untyped-def]
+    path = tmp_path / "clustered.json"
+    made = propose(cache_of(person(1, 8)))
+    seen.remember(path, seen.read(path), made, ["b", "a"], exported=True)
+    memory = seen.read(path)
+    assert memory.faces == {"a", "b"}
+    assert seen.holds(memory, made.settings, ["r"]) and not seen.holds(memory, made.settings, [])
+    assert not seen.holds(memory, {**made.settings, "min_faces": 3}, ["r"])
+    seen.remember(path, memory, replace(made, run="s"), ["c"], exported=False)
+    assert seen.read(path).run == "r" and seen.read(path).faces == {"a", "b", "c"}
+
+
+def test_no_face_and_no_cache() -> None:
+    assert propose(cache_of(np.zeros((0, D), np.float32))).counts["faces"] == 0
+    with pytest.raises(Failure, match="no cache"):
+        propose()
+
+
+def test_caches_of_two_recognisers_are_refused() -> None:
+    other = cache_of(person(1, 2))
+    other.model = replace(MODEL, sha256="c" * 64, name="another")
+    with pytest.raises(Failure, match="cannot be compared"):
+        propose(cache_of(person(1, 2)), other)
+
+
+def test_nearest_and_next_nearest_with_what_is_forbidden() -> None:
+    centroids = unit(np.eye(3))
+    face = unit(np.array([[3.0, 2.0, 1.0]]))
+    found = match(face, centroids)
+    assert (found.nearest[0], found.second[0]) == (0, 1)
+    found = match(face, centroids, {0: [0]})
+    assert (found.nearest[0], found.second[0]) == (1, 2)
+    alone = match(face, centroids[:1], {0: [0]})
+    assert alone.nearest[0] == -1 and not alone.certain(2.0, 0.05)[0] and not alone.torn(2.0, 0.05)[0]
+
+
+def test_two_ages_of_a_person_merge_by_centroid_unless_seen_side_by_side() -> None:
+    young = person(1, 10, 0.9, seed=1)
+    old = person(1, 10, 0.9, seed=2)
+    rows, labels, photos = np.concatenate([young, old]), np.repeat([0, 1], 10), np.arange(20)
+    assert merge(rows, photos, labels, RULES).tolist() == [0] * 20
+    assert merge(rows, np.tile(np.arange(10), 2), labels, RULES).tolist() == labels.tolist()
+
+
+def test_a_leftover_joins_whom_it_clearly_resembles_and_nobody_when_in_doubt() -> None:
+    one, other = person(1, 6), person(2, 6)
+    labels = np.array([0] * 6 + [1] * 6 + [2])
+    mine, between = person(1, 1, 0.9, seed=9), unit(centroid(one) + centroid(other))[None]
+    for face, label in ((mine, 0), (between, 2)):
+        joined = join(np.concatenate([one, other, face]), np.arange(13), labels, RULES)
+        assert joined[-1] == label
+    in_the_picture = join(np.concatenate([one, other, mine]), np.array([*range(12), 0]), labels, RULES)
+    assert in_the_picture[-1] == 2
+
+
+def test_a_cluster_near_somebody_known_is_no_second_faceset_of_that_person() -> None:
+    rows = person(1, 30, 1.2)
+    few = as_known("faceset_001", person(1, 3, 1.2, seed=2))
+    alone = propose(cache_of(rows), rules=replace(RULES, known_distance=0.2), known=[few])
+    assert alone.counts["known"] == 30 and not alone.facesets
+    stranger = replace(few, not_this=frozenset([cache.face_keys(cache_of(rows))[0]]))
+    apart = propose(cache_of(rows), rules=replace(RULES, known_distance=0.2), known=[stranger])
+    assert apart.counts["known"] == 0

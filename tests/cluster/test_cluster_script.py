@@ -1,0 +1,134 @@
+"""cluster_immich.py as the operator runs it."""
+
+import json
+import os
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import cluster_immich
+from facesets.common import files
+from facesets.formats import cache, proposal
+
+MODEL = cache.Model("made_up", "a" * 64, "b" * 64, 32, 0.45, 0.55)
+
+
+def run(checkout: Path, root: Path, *args: str) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("FACESETS_")}
+    return subprocess.run([sys.executable, str(checkout / "cluster_immich.py"), "--data-root", str(root / "work"),
+                           "--library", str(root / "library"), *args], capture_output=True, text=True, timeout=120,
+                          env=environment, check=False)
+
+
+def made_up_cache(path: Path, sizes: tuple[int, ...] = (9, 7, 4, 1), names: tuple[str, ...] = ()) -> None:
+    """`names`: what Immich calls the first faces."""
+    rng = np.random.default_rng(0)
+    who = np.repeat(np.arange(len(sizes)), sizes)
+    centres = np.linalg.qr(rng.standard_normal((32, len(sizes))))[0].T
+    rows = centres[who] + 0.1 * rng.standard_normal((len(who), 32))
+    rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    faces = np.zeros(len(who), cache.FACE)
+    faces["photo"], faces["det_score"], faces["face_short"], faces["blur"] = np.arange(len(who)), 0.9, 120, 99
+    faces["box"] = [0, 0, 120, 120]
+    photos = [cache.Photo(f"/nowhere/{number}.jpg", f"{number:064x}", "faces") for number in range(len(who))]
+    called = names or ("\x1b[2JEva",) * sizes[0]
+    persons = [cache.Person(name, name) for name in (*called, *[""] * (len(who) - len(called)))]
+    cache.write(path, cache.Cache(MODEL, photos, faces, rows, np.ones(len(who), np.float32), persons))
+
+
+def test_a_dry_run_writes_the_proposal_and_touches_no_faceset(checkout: Path, tmp_path: Path) -> None:
+    made_up_cache(tmp_path / "work" / "cache" / "immich_eva.npz")
+    done = run(checkout, tmp_path, "--user", "eva", "--dry-run", "--json")
+    assert done.returncode == 0, done.stderr
+    summary = json.loads(done.stdout)
+    assert (summary["faces"], summary["facesets"], summary["thin_facesets"], summary["leftover"]) == (21, 2, 1, 1)
+    parts = ("held", "known", "ambiguous", "rejected", "new", "left_out", "thin", "leftover")
+    assert sum(summary[part] for part in parts) == summary["faces"]
+    made = proposal.read(tmp_path / "work" / "immich" / "eva" / "refine.json")
+    assert [len(group.faces) for group in made.facesets] == [9, 7]
+    assert not (tmp_path / "library").exists() and "\x1b" not in done.stderr
+    assert not (tmp_path / "work" / "immich" / "eva" / "clustered.json").exists()
+
+
+def test_two_names_for_one_faceset_are_shown_and_none_is_proposed(checkout: Path, tmp_path: Path) -> None:
+    made_up_cache(tmp_path / "work" / "cache" / "immich_eva.npz", names=("Eva",) * 4 + ("Ida",) * 4)
+    done = run(checkout, tmp_path, "--user", "eva", "--dry-run", "--json")
+    assert "one faceset of 9 faces has several names in Immich: Eva (4), Ida (4)" in done.stderr
+    assert json.loads(done.stdout)["name_conflicts"] == [{"faces": 9, "names": {"Eva": 4, "Ida": 4}}]
+    made = proposal.read(tmp_path / "work" / "immich" / "eva" / "refine.json")
+    assert [group.proposed_name for group in made.facesets] == ["", ""]
+
+
+@pytest.mark.parametrize(("args", "status", "message"), [
+    (("--user", "nobody"), 1, "does not exist; run embed_worker.py"),
+    (("--user", "../x"), 64, "no user label"),
+    ((), 64, "--user"),
+    (("--user", "eva", "--min-faces", "many"), 78, "--min-faces"),
+])
+def test_failures_are_one_line_and_a_status(tmp_path: Path, capsys: pytest.CaptureFixture[str], args: tuple[str, ...],
+                                            status: int, message: str) -> None:
+    assert cluster_immich.main(["--data-root", str(tmp_path / "work"), *args]) == status
+    said = capsys.readouterr().err
+    assert message in said and len(said.strip().splitlines()) == 1
+
+
+def test_a_second_run_at_the_same_time_is_refused(checkout: Path, tmp_path: Path) -> None:
+    made_up_cache(tmp_path / "work" / "cache" / "immich_eva.npz")
+    with files.only_one(tmp_path / "work" / "cluster.lock", "the first"):
+        done = run(checkout, tmp_path, "--user", "eva", "--dry-run")
+    assert done.returncode == 2 and "the first" in done.stderr
+
+
+def test_thresholds_come_from_the_flag_then_from_the_model(tmp_path: Path) -> None:
+    made_up_cache(tmp_path / "one.npz")
+    for flag, known in (((), 0.45), (("--known-distance", "0.3"), 0.3)):
+        assert cluster_immich.main(["--user", "eva", "--cache", str(tmp_path / "one.npz"), "--data-root",
+                                    str(tmp_path / "work"), "--library", str(tmp_path / "library"), "--dry-run",
+                                    *flag]) == 0
+        made = proposal.read(tmp_path / "work" / "immich" / "eva" / "refine.json")
+        assert (made.settings["known_distance"], made.settings["cluster_distance"]) == (known, 0.55)
+
+
+def labelled(shared: Path, people: int, each: int) -> list[Path]:
+    folders = sorted(path for path in (shared / "photos" / "people").iterdir()
+                     if path.is_dir() and len(list(path.glob("*.jpg"))) >= each)
+    return [photo for folder in folders[:people] for photo in sorted(folder.glob("*.jpg"))[:each]]
+
+
+def test_real_people_become_facesets_once(shared: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    from facesets.embed import decode, packs
+    from facesets.embed.analyser import Analyser
+    pack = shared / "models" / "insightface_small"
+    analyser = Analyser(packs.open_pack(str(pack), tmp_path), "cpu", (0.55, 0.65))
+    photos, found = [], []
+    for number, path in enumerate(labelled(shared, people=3, each=9)):
+        bgr = decode.read_upright(path)
+        boxes, scores, landmarks = analyser.detect(bgr)
+        embeddings = analyser.embed(bgr, landmarks)
+        photos.append(cache.Photo(str(path), files.sha256_of(path), "faces"))
+        found += [(number, *face) for face in zip(boxes, scores, landmarks, embeddings, strict=True)]
+    faces = np.zeros(len(found), cache.FACE)
+    faces["photo"], faces["box"], faces["det_score"], faces["landmarks"] = (
+        [face[column] for face in found] for column in range(4))
+    faces["face_short"], faces["blur"] = (faces["box"][:, 2:] - faces["box"][:, :2]).min(axis=1), 99
+    raw = np.array([face[4] for face in found], np.float32)
+    norms = np.linalg.norm(raw, axis=1)
+    cache.write(tmp_path / "work" / "cache" / "immich_eva.npz",
+                cache.Cache(analyser.model, photos, faces, raw / norms[:, None], norms))
+    command = ["--user", "eva", "--data-root", str(tmp_path / "work"), "--library", str(tmp_path / "library"),
+               "--model", str(pack), "--provider", "cpu", "--json"]
+    assert cluster_immich.main(command) == 0
+    first = json.loads(capfd.readouterr().out)
+    facesets = sorted((tmp_path / "library").glob("faceset_*"))
+    assert first["facesets"] == 3 and [path.name for path in facesets] == ["faceset_001", "faceset_002", "faceset_003"]
+
+    before = {path: zlib.crc32(path.read_bytes()) for path in (tmp_path / "library").rglob("*.*") if path.is_file()}
+    assert cluster_immich.main(command) == 0
+    again = json.loads(capfd.readouterr().out)
+    assert again["facesets"] == 0 and again["held"] > 20
+    assert {path: zlib.crc32(path.read_bytes()) for path in before} == before
+    assert sorted((tmp_path / "library").glob("faceset_*")) == facesets

@@ -1,0 +1,173 @@
+"""Settings, files, messages, and the two hand-off formats."""
+
+import argparse
+import json
+import os
+import stat
+import subprocess
+import sys
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import config
+from facesets.common import errors, files, terminal
+from facesets.formats import proposal
+from facesets.formats import queue as queues
+
+
+def options(*argv, section=config.Clustering):
+    parser = argparse.ArgumentParser()
+    config.add_flags(parser, section)
+    return parser.parse_args(argv)
+
+
+def test_a_flag_beats_the_environment_which_beats_the_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(config, "HERE", tmp_path)
+    (tmp_path / ".env").write_text("FACESETS_MIN_FACES=7\nFACESETS_MIN_PHOTOS='4'  # a comment\n")
+    (tmp_path / ".env").chmod(0o600)
+    environment = {"FACESETS_MIN_FACES": "8"}
+    assert config.load(config.Clustering, options("--min-faces", "9"), environment).min_faces == 9
+    assert config.load(config.Clustering, options(), environment).min_faces == 8
+    assert config.load(config.Clustering, options(), {}).min_faces == 7
+    assert config.load(config.Clustering, options(), {}).min_photos == 4
+
+
+@pytest.mark.parametrize("text", ["six", "-1", "nan", "1e99", ""])
+def test_a_setting_that_makes_no_sense_is_refused_by_name(text):
+    with pytest.raises(errors.SettingsError, match="--min-faces"):
+        config.load(config.Clustering, options("--min-faces", text), {})
+
+
+def test_a_key_file_that_others_can_read_is_refused(tmp_path):
+    path = tmp_path / "key"
+    path.write_text("secret-key-1\n")
+    path.chmod(0o644)
+    server = config.Server(immich_api_key_file=path)
+    with pytest.raises(errors.SettingsError, match="chmod 600") as refusal:
+        config.api_key(server, {})
+    assert "secret" not in str(refusal.value)
+    path.chmod(0o600)
+    assert config.api_key(server, {}) == "secret-key-1"
+    assert config.api_key(server, {"IMMICH_API_KEY": "other"}) == "other"
+
+
+@pytest.mark.parametrize("key", ["two words", "newline\n", "ümlaut", "\x1b[31m"])
+def test_a_key_that_no_header_can_carry_is_refused_without_showing_it(key):
+    with pytest.raises(errors.SettingsError) as refusal:
+        config.api_key(config.Server(), {"IMMICH_API_KEY": key})
+    assert key not in str(refusal.value)
+
+
+@pytest.mark.parametrize("label", ["", "../peter", "Peter", "a" * 33, "-x", "a b", "é", "con/aux"])
+def test_a_label_that_could_steer_a_path_is_refused(label):
+    with pytest.raises(errors.UsageError):
+        config.user_label(label)
+
+
+def test_config_prints_assignments_that_a_shell_reads_back(checkout, tmp_path):
+    odd = tmp_path / "it's $HOME; here"
+    run = subprocess.run(["bash", "-c", 'eval "$("$0" config.py --shell)"; printf %s "$FACESETS_DATA_ROOT"',
+                          sys.executable], cwd=checkout, capture_output=True, text=True,
+                         env={**os.environ, "FACESETS_DATA_ROOT": str(odd), "IMMICH_API_KEY": "secret-key-1"})
+    assert run.stdout == str(odd)
+    printed = subprocess.run([sys.executable, "config.py", "--shell"], cwd=checkout, capture_output=True, text=True,
+                             env={**os.environ, "IMMICH_API_KEY": "secret-key-1"})
+    assert printed.returncode == 0 and "secret-key-1" not in printed.stdout + printed.stderr
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "deep" / "file.json"
+    files.write_json(path, {"schema": 1, "name": "größe \udcff"})
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600 and stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    before = path.read_bytes()
+    with pytest.raises(RuntimeError), files.replacing(path) as file:
+        file.write(b"half")
+        raise RuntimeError
+    assert path.read_bytes() == before and [item.name for item in path.parent.iterdir()] == ["file.json"]
+    assert files.read_json(path, 1)["name"] == "größe \udcff"
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"\xff\xfe", b'{"schema": 99}', b"[" * 100_000])
+def test_json_that_is_not_ours_fails_in_words(tmp_path, content):
+    path = tmp_path / "queue.json"
+    path.write_bytes(content)
+    with pytest.raises(errors.Failure, match=r"queue\.json.*immich_stage\.py"):
+        queues.read(path)
+
+
+def test_the_second_run_is_refused_by_the_name_of_the_first(tmp_path):
+    lock = tmp_path / "run.lock"
+    held = subprocess.Popen([sys.executable, "-c", "import sys, pathlib; from facesets import files\n"
+                             "with files.only_one(pathlib.Path(sys.argv[1]), 'stage for peter'):\n"
+                             "    print('held', flush=True); sys.stdin.read()", str(lock)],
+                            stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=os.path.dirname(config.__file__))
+    assert held.stdout.readline() == b"held\n"
+    with pytest.raises(errors.Paused, match=f"stage for peter .process {held.pid} "), files.only_one(lock, "another"):
+        pass
+    held.kill()
+    held.wait()
+    with files.only_one(lock, "another"):
+        assert lock.exists()
+
+
+@given(st.text())
+def test_no_foreign_text_can_command_a_terminal(text):
+    shown = terminal.safe(text)
+    assert len(shown) <= terminal.LONGEST
+    assert all(char.isprintable() or unicodedata.category(char) == "Zs" for char in shown)
+
+
+@pytest.mark.parametrize(("error", "status"), [
+    (errors.Failure("x"), 1), (errors.Paused("x"), 2), (errors.UsageError("x"), 64), (errors.NotAllowed("x"), 77),
+    (errors.SettingsError("x"), 78), (KeyboardInterrupt(), 2), (ZeroDivisionError("x"), 1)])
+def test_every_ending_is_one_line_and_a_status(error, status, capsys):
+    @terminal.script
+    def main(argv=None):
+        raise error
+
+    assert main([]) == status
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+entries = st.builds(
+    queues.Entry, asset_id=st.text(), path=st.text(), win_path=st.text(),
+    sha256=st.text("0123456789abcdef", min_size=64, max_size=64),
+    bytes=st.integers(0, 1 << 50), source=st.sampled_from(["original", "preview"]), taken_at=st.text(),
+    aliases=st.lists(st.builds(queues.Alias, st.text(), st.text()), max_size=2).map(tuple),
+    faces=st.lists(st.builds(queues.ImmichFace, st.tuples(*[st.floats(0, 1)] * 4), st.text(), st.text()),
+                   max_size=2).map(tuple))
+
+
+@given(st.builds(queues.Queue, st.text(), st.text(), st.lists(entries, max_size=3).map(tuple)))
+def test_a_queue_reads_back_as_it_was_written(tmp_path_factory, queue):
+    path = tmp_path_factory.mktemp("queue") / "queue.json"
+    queues.write(path, queue)
+    assert queues.read(path) == queue
+
+
+json_values = st.recursive(st.none() | st.booleans() | st.floats() | st.text(max_size=8), lambda inner:
+                           st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3))
+
+
+@given(st.fixed_dictionaries({"schema": st.just(1)}, optional={name: json_values for name in (
+    "user", "server", "entries", "known", "run", "facesets", "thin", "extend", "caches", "rejected", "ambiguous")}))
+def test_a_queue_or_proposal_of_another_shape_fails_in_words(tmp_path_factory, value):
+    path = tmp_path_factory.mktemp("odd") / "file.json"
+    path.write_text(json.dumps(value))
+    for read in (queues.read, proposal.read):
+        try:
+            read(path)
+        except errors.Failure as failure:
+            assert str(path) in str(failure)
+
+
+def test_a_proposal_reads_back_as_it_was_written(tmp_path):
+    made = proposal.Proposal(
+        "20261122-cluster-peter", "cluster_immich.py", "2026-11-22T18:00:00Z", {"name": "buffalo_l"}, ("a.npz",),
+        facesets=(proposal.Group((proposal.Face("ab@1,2,3,4", 0.2),), "Ada", {"Ada": 3}),),
+        extend={"faceset_003": (proposal.Face("cd@1,2,3,4", 0.1),)}, counts={"known": 1})
+    proposal.write(tmp_path / "refine.json", made)
+    assert proposal.read(tmp_path / "refine.json") == made

@@ -1,0 +1,108 @@
+"""Paths there and back between WSL and Windows, and file names from hostile text."""
+
+import os
+import unicodedata
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from facesets.common import paths
+
+UBUNTU = {"distribution": "Ubuntu", "root": "/mnt/"}
+PAIRS = [
+    ("/mnt/x/a/b", "X:\\a\\b"), ("/mnt/c/", "C:\\"), ("/mnt/c", "C:"), ("/mnt/x/Ä Ö/ü.JPG", "X:\\Ä Ö\\ü.JPG"),
+    ("/mnt/x/a/", "X:\\a\\"), ("/home/me/Photos", "\\\\wsl.localhost\\Ubuntu\\home\\me\\Photos"),
+    ("/", "\\\\wsl.localhost\\Ubuntu\\"), ("/mnt/xy/a", "\\\\wsl.localhost\\Ubuntu\\mnt\\xy\\a"),
+    ("//nas/photos/a b", "\\\\nas\\photos\\a b"), ("//nas/photos/", "\\\\nas\\photos\\"),
+]
+
+
+@pytest.mark.parametrize(("ours", "theirs"), PAIRS)
+def test_known_paths_translate_both_ways(ours, theirs):
+    assert paths.wsl_to_win(ours, **UBUNTU) == theirs
+    assert paths.win_to_wsl(theirs, **UBUNTU) == ours
+
+
+@pytest.mark.parametrize(("theirs", "ours"), [
+    ("x:/a/b", "/mnt/x/a/b"), ("\\\\?\\X:\\a", "/mnt/x/a"), ("\\\\?\\UNC\\nas\\photos", "//nas/photos"),
+    ("\\\\wsl$\\ubuntu\\home", "/home"), ("\\\\wsl.localhost\\Debian\\home", ""), ("a\\b", ""), ("X:a", ""), ("", ""),
+    ("1:\\a", "")])
+def test_other_spellings_of_windows_paths_are_understood_or_refused(theirs, ours):
+    assert paths.win_to_wsl(theirs, **UBUNTU) == ours
+
+
+def test_without_a_distribution_a_linux_path_has_no_windows_path():
+    assert paths.wsl_to_win("/home/me", distribution="", root="/mnt/") == ""
+    assert paths.wsl_to_win("photos/a", **UBUNTU) == ""
+
+
+def test_the_mount_root_is_that_of_wsl_conf(tmp_path):
+    conf = tmp_path / "wsl.conf"
+    conf.write_text("[boot]\nsystemd=true\n[automount]\nroot = /drives\n")
+    assert paths.mount_root(str(conf)) == "/drives/"
+    assert paths.wsl_to_win("/drives/c/a", distribution="", root="/drives/") == "C:\\a"
+    (tmp_path / "root.conf").write_text("[automount]\nroot = /\n")
+    assert paths.mount_root(str(tmp_path / "root.conf")) == "/"
+    assert paths.wsl_to_win("/c/a", distribution="Ubuntu", root="/") == "C:\\a"
+    assert paths.mount_root(str(tmp_path / "absent")) == "/mnt/"
+
+
+def test_a_share_that_windows_sees_under_another_letter_translates_by_the_mapping():
+    shares = paths.parse_shares("/mnt/nas=X:, /srv/p=\\\\nas\\photos")
+    for ours, theirs in (("/mnt/nas/a/b", "X:\\a\\b"), ("/srv/p/a", "\\\\nas\\photos\\a"), ("/mnt/nas", "X:\\")):
+        assert paths.wsl_to_win(ours, **UBUNTU, shares=shares) == theirs
+        assert paths.win_to_wsl(theirs, **UBUNTU, shares=shares) == ours
+    assert paths.wsl_to_win("/mnt/nasty/a", **UBUNTU, shares=shares).startswith("\\\\wsl.localhost")
+    with pytest.raises(ValueError, match="/mnt/nas=X:"):
+        paths.parse_shares("X:=/mnt/nas")
+
+
+part = st.text(st.characters(blacklist_characters="/\\\0", blacklist_categories=("Cs",)), min_size=1, max_size=12)
+drive = st.builds(lambda letter, rest, end: "/mnt/" + "/".join([letter, *rest]) + end, st.sampled_from("abcxyz"),
+                  st.lists(part, max_size=4), st.sampled_from(["", "/"]))
+other = st.builds(lambda top, rest, end: "/" + "/".join([top, *rest]) + end, st.sampled_from(["home", "srv", "mntx"]),
+                  st.lists(part, max_size=4), st.sampled_from(["", "/"]))
+share = st.builds(lambda host, rest, end: "//" + "/".join([host, *rest]) + end, st.sampled_from(["nas", "10.0.0.2"]),
+                  st.lists(part, min_size=1, max_size=4), st.sampled_from(["", "/"]))
+
+
+@given(st.one_of(drive, other, share))
+@example("/mnt/c//a")
+def test_every_wsl_path_survives_the_way_to_windows_and_back(path):
+    assert paths.win_to_wsl(paths.wsl_to_win(path, **UBUNTU), **UBUNTU) == path
+
+
+NASTY = ["", ".", "..", "../../etc/passwd", "/etc/passwd", "C:\\Windows\\x.jpg", "a\0b.jpg", "con", "CON.jpg",
+         "lpt1.tar.gz", "com¹.jpg", "nul .jpg",
+         "trailing. ", "trailing...", ".hidden", "x" * 300 + ".jpg",
+         "ü" * 300 + ".jpeg", "a/b\\c.jpg",
+         "x\n\x1b[31m.jpg", "\u202egpj.exe", "a" + "\u0301" * 200 + ".jpg", "IMG\u2028.jpg",
+         "?*<>|\":.jpg", " lead.jpg",
+         "name.verylongsuffixthatisnone", "\ud800.jpg", ".jpg", "...", "-rf.jpg", "~", "%2e%2e%2f.jpg", "CONIN$.png"]
+
+
+nasty = st.sampled_from(NASTY)
+
+
+@given(st.one_of(nasty, st.text(max_size=300), st.builds(lambda a, b: a + b, nasty, st.text())))
+def test_any_name_becomes_one_file_name_that_windows_and_linux_take(text):
+    name = paths.safe_name(text)
+    assert 0 < len(name.encode()) <= paths.LONGEST_NAME + 1
+    assert name == unicodedata.normalize("NFC", name)
+    assert not set(name) & set('<>:"/\\|?*\0') and name.isprintable()
+    assert name.strip(" ") == name and not name.endswith(".")
+    assert name not in (".", "..") and name.split(".")[0].rstrip().lower() not in paths.RESERVED
+    assert paths.safe_name(name) == name
+
+
+@pytest.mark.parametrize("text", NASTY)
+def test_nasty_names_can_be_created_and_stay_in_their_folder(text, tmp_path):
+    file = tmp_path / f"0123456789abcdef_{paths.safe_name(text)}"
+    file.write_bytes(b"x")
+    assert os.listdir(tmp_path) == [file.name]
+
+
+def test_ordinary_names_are_kept():
+    for name in ("IMG_0001.JPG", "Ünïcode name #1 (größe).JPG", "urlaub 2020.tar.gz", "日本.heic"):
+        assert paths.safe_name(name) == name

@@ -1,0 +1,124 @@
+"""Replies of the local server, as 2.7.2 and as 3.1.0, against Immich's own API descriptions."""
+
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import requests
+from PIL import Image
+
+from facesets.fake_immich.server import ImmichServer
+
+VERSIONS = ((2, 7, 2), (3, 1, 0))
+GETS = ("/server/ping", "/server/version", "/server/about", "/server/features", "/server/statistics", "/users/me",
+        "/api-keys/me", "/assets/statistics", "/timeline/buckets", "/timeline/bucket?timeBucket=2020-05-01", "/people",
+        "/people?withHidden=true", "/sync/ack")
+SEARCHES: tuple[dict[str, Any], ...] = ({}, {"withPeople": True}, {"withExif": True, "withPeople": True, "size": 2})
+SYNCED = {"AssetsV1": "SyncAssetV1", "AssetExifsV1": "SyncAssetExifV1", "PeopleV1": "SyncPersonV1",
+          "AssetFacesV1": "SyncAssetFaceV1", "AssetFacesV2": "SyncAssetFaceV2", "AssetsV2": "SyncAssetV2"}
+
+
+@pytest.fixture(scope="module", params=VERSIONS, ids=lambda version: ".".join(map(str, version)))
+def described(request: pytest.FixtureRequest, shared: Path) -> Iterator[tuple[ImmichServer, dict[str, Any]]]:
+    """A server with one asset of every kind, and the description of its version."""
+    name = ".".join(map(str, request.param))
+    document = nullable(json.loads((shared / "immich" / f"openapi-{name}.json").read_text(encoding="utf-8")))
+    with ImmichServer(request.param) as server:
+        every_kind(server)
+        yield server, document
+
+
+def every_kind(server: ImmichServer) -> None:
+    user = server.add_user("peter", admin=True)
+    server.add_key(user)
+    server.sessions["session"] = user
+    anna, nobody = server.add_person(user, "Anna", birth_date="1990-01-02", color="#ff0000"), server.add_person(user)
+    picture = io.BytesIO()
+    Image.new("RGB", (400, 300), (90, 120, 150)).save(picture, "JPEG")
+    taken = "2020-05-06T07:08:09"
+    first = server.add_asset(user, picture.getvalue(), name="a.jpg", taken=taken, local="2020-05-06T09:08:09", faces=[
+        server.face((10, 10, 90, 90), 400, 300, anna), server.face((100, 10, 190, 90), 400, 300, nobody),
+        server.face((200, 10, 290, 90), 400, 300)],
+        exif={"make": "Canon", "city": "Bonn", "latitude": 50.7, "iso": 100})
+    clip = server.add_asset(user, b"film", name="b.mp4", type="VIDEO", visibility="hidden", duration=2500, taken=taken,
+                            width=100, height=50)
+    server.add_asset(user, picture.getvalue() + b"1", taken=taken, live_photo=clip.id, external=True, orientation=6)
+    server.add_asset(user, picture.getvalue() + b"2", taken=taken, visibility="archive", exif=None,
+                     stack=(server.library.new_id(), first.id, 2))
+    server.add_asset(user, b"", taken=taken, offline=True, name="gone.jpg")
+    server.add_asset(user, picture.getvalue() + b"3", taken=taken, edits=(
+        {"action": "crop", "parameters": {"x": 10, "y": 10, "width": 100, "height": 50}},))
+
+
+def nullable(value: Any) -> Any:
+    """OpenAPI 3.0's `nullable` in the words of JSON Schema."""
+    if isinstance(value, list):
+        return [nullable(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    kept = {name: nullable(item) for name, item in value.items() if name != "nullable"}
+    return {"anyOf": [kept, {"type": "null"}]} if value.get("nullable") is True else kept
+
+
+def check(document: dict[str, Any], method: str, path: str, reply: requests.Response) -> None:
+    """`reply` fits what the document says of this route and status."""
+    assert reply.ok, reply.text
+    answers = document["paths"][path][method]["responses"]
+    schema = answers[str(reply.status_code)]["content"]["application/json"]["schema"]
+    jsonschema.validate(reply.json(), {**schema, "components": document["components"]},
+                        cls=jsonschema.Draft202012Validator)
+
+
+@pytest.mark.parametrize("path", GETS)
+def test_a_listing_fits_the_description(path: str, described: tuple[ImmichServer, dict[str, Any]]) -> None:
+    server, document = described
+    headers = {"Authorization": "Bearer session"} if path.startswith("/sync") else key_of(server)
+    reply = requests.get(server.url + "/api" + path, headers=headers, timeout=10)
+    check(document, "get", path.partition("?")[0], reply)
+
+
+@pytest.mark.parametrize("body", SEARCHES, ids=str)
+def test_a_search_fits_the_description(body: dict[str, Any], described: tuple[ImmichServer, dict[str, Any]]) -> None:
+    server, document = described
+    reply = requests.post(server.url + "/api/search/metadata", json=body, headers=key_of(server), timeout=10)
+    assert reply.json()["assets"]["items"]
+    check(document, "post", "/search/metadata", reply)
+    check(document, "post", "/search/statistics",
+          requests.post(server.url + "/api/search/statistics", json={}, headers=key_of(server), timeout=10))
+
+
+def test_every_asset_and_its_faces_fit_the_description(described: tuple[ImmichServer, dict[str, Any]]) -> None:
+    server, document = described
+    assert server.library.assets and server.library.people
+    for identity in server.library.assets:
+        for path, url in (("/assets/{id}", f"/assets/{identity}"), ("/faces", f"/faces?id={identity}")):
+            check(document, "get", path, requests.get(server.url + "/api" + url, headers=key_of(server), timeout=10))
+    for identity in server.library.people:
+        check(document, "get", "/people/{id}",
+              requests.get(f"{server.url}/api/people/{identity}", headers=key_of(server), timeout=10))
+
+
+def test_login_and_sync_stream_fit_the_description(described: tuple[ImmichServer, dict[str, Any]]) -> None:
+    server, document = described
+    login = requests.post(server.url + "/api/auth/login", timeout=10,
+                          json={"email": "peter@example.org", "password": "password"})
+    check(document, "post", "/auth/login", login)
+    for kind, name in SYNCED.items():
+        if name not in document["components"]["schemas"]:
+            continue
+        reply = requests.post(server.url + "/api/sync/stream", json={"types": [kind]}, timeout=10,
+                              headers={"Authorization": f"Bearer {login.json()['accessToken']}"})
+        lines = [json.loads(line) for line in reply.text.splitlines()]
+        assert len(lines) > 1 and lines[-1]["type"] == "SyncCompleteV1"
+        for line in lines[:-1]:
+            jsonschema.validate(line["data"], {"$ref": f"#/components/schemas/{name}",
+                                               "components": document["components"]},
+                                cls=jsonschema.Draft202012Validator)
+
+
+def key_of(server: ImmichServer) -> dict[str, str]:
+    return {"x-api-key": next(iter(server.library.keys))}

@@ -1,0 +1,421 @@
+"""The operations of sort_faces.py on a library of drawn people, as functions and through the command line."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from drawn import MODEL, contents, detect, face_of, library_photos, person, proposal_of
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import sort_faces
+from facesets.common.errors import Failure, UsageError
+from facesets.export import swap
+from facesets.export.run import changing
+from facesets.formats import cache, proposal
+from facesets.library import folder as folders
+from facesets.library import journal
+from facesets.library.members import pick, stack
+from facesets.library.store import Library
+from facesets.operations import consolidate, edit, eras, imports, labelled, upkeep
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory):
+    """Library and cache of three people, eight photos of each and three of all, where sort_faces.py looks for them."""
+    place = tmp_path_factory.mktemp("template")
+    faces = library_photos(place / "photos", [1, 2, 3], 8, together=3)
+    cache.write(place / "here" / "work" / "cache" / "immich_anna.npz", faces)
+    swap.export(Library(place / "here" / "library"), proposal_of(faces), [faces], lambda: detect)
+    return place / "here", faces
+
+
+@pytest.fixture
+def shelf(template, tmp_path):
+    """A copy of the template for one test."""
+    place, faces = template
+    shutil.copytree(place, tmp_path, dirs_exist_ok=True)
+    return Library(tmp_path / "library"), faces
+
+
+def command(library: Library, *words: str) -> int:
+    """sort_faces.py as the operator types it, on this library."""
+    verb, *rest = words
+    place = library.root.parent
+    return sort_faces.main([verb, "--data-root", str(place / "work"), "--library", str(library.root), *rest])
+
+
+def change(library: Library, act):
+    with changing(library, "test") as run:
+        act(run)
+    return run.summary
+
+
+def record(library: Library, folder: str) -> folders.Record:
+    return folders.read_record(library.root / folder / "manifest.json")
+
+
+def opened():
+    return detect
+
+
+def test_a_name_is_kept_by_everything_that_follows(shelf) -> None:
+    library, faces = shelf
+    assert command(library, "name", "faceset_002", "Frau\x1b[31m B.") == 0
+    assert (library.root / "faceset_002" / "NAME.txt").read_text() == "Frau\ufffd[31m B.\n"
+    keys = cache.face_keys(faces)[25:33:3]
+    grown = replace(proposal_of(faces), facesets=(), extend={"faceset_002": tuple(map(proposal.Face, keys))})
+    swap.export(library, grown, [faces], opened, extend=True)
+    assert library.canonical()[1].name == "Frau\ufffd[31m B." and library.manifest().facesets[1].name.startswith("Frau")
+
+
+@pytest.mark.parametrize("text", ["faceset_002", "2", "p002", "P002"])
+def test_a_faceset_is_found_by_folder_number_or_name(shelf, text) -> None:
+    assert edit.find(shelf[0].manifest(), text).folder == "faceset_002"
+
+
+def test_a_name_written_into_the_folder_by_hand_is_the_name(shelf) -> None:
+    library, _ = shelf
+    (library.root / "faceset_003" / "NAME.txt").write_text("Cleo\nfrom the office\n")
+    assert edit.find(library.manifest(), "cleo").folder == "faceset_003"
+    assert command(library, "not-this", "Cleo", "0001.png") == 0
+    assert record(library, "faceset_003").name == "Cleo" == library.manifest().facesets[2].name
+    assert (library.root / "faceset_003" / "NAME.txt").read_text() == "Cleo\nfrom the office\n"
+
+
+def test_a_faceset_that_nobody_has_heard_of_is_a_usage_error(shelf) -> None:
+    library, _ = shelf
+    assert command(library, "name", "faceset_009", "X") == 64
+    assert command(library, "drop", "nobody") == 64
+    with pytest.raises(UsageError, match="2 facesets"):
+        for folder in ("faceset_001", "faceset_002"):
+            change(library, lambda run, folder=folder: edit.name(run, folder, "Twin"))
+        edit.find(library.manifest(), "twin")
+
+
+def test_a_wrong_face_goes_and_stays_away(shelf) -> None:
+    library, faces = shelf
+    wrong = record(library, "faceset_001").faces[1]
+    assert command(library, "not-this", "faceset_001", "0002.png") == 0
+    after = record(library, "faceset_001")
+    assert wrong["face"] not in json.dumps([after.faces, after.left_out]) and after.not_this == [wrong["face"]]
+    assert wrong["face"] not in library.canonical()[0].face_keys
+    assert wrong["face"] in library.canonical()[0].not_this
+    again = replace(proposal_of(faces), facesets=(), extend={"faceset_001": (proposal.Face(wrong["face"]),)})
+    assert swap.export(library, again, [faces], opened, extend=True).facesets == []
+    assert command(library, "cluster") == 0
+    proposed = proposal.read(library.root.parent / "work" / "refine.json").extend["faceset_001"]
+    assert len(proposed) == 3 and wrong["face"] not in {face.face for face in proposed}
+    assert command(library, "not-this", "faceset_001", "no-such-photo.jpg") == 64
+
+
+def test_the_last_wrong_face_takes_the_faceset_aside(shelf) -> None:
+    library, _ = shelf
+    files = [item["file"] for item in record(library, "faceset_003").faces]
+    assert command(library, "not-this", "3", *files) == 0
+    assert [entry.folder for entry in library.manifest().dropped] == ["_dropped/faceset_003"]
+
+
+def test_dropped_people_are_set_aside_with_everything_and_known_to_clustering(shelf) -> None:
+    library, _ = shelf
+    (library.root / "faceset_001" / "notes.txt").write_text("postman")
+    assert command(library, "drop", "1", "faceset_002") == 0
+    assert (library.root / "_dropped" / "faceset_001" / "notes.txt").read_text() == "postman"
+    assert [item.number for item in library.canonical()] == [3]
+    assert [item.number for item in library.dropped()] == [1, 2]
+    assert command(library, "cluster") == 0
+    made = proposal.read(library.root.parent / "work" / "refine.json")
+    assert not made.facesets
+    grown = swap.export(library, made, [shelf[1]], opened, extend=True)
+    assert grown.facesets == ["faceset_003"] and grown.counts["of_dropped_people"] == 6
+    library.undo()
+    assert command(library, "undo") == 0 and len(library.canonical()) == 3
+
+
+def test_several_operations_are_one_run_and_one_undo(shelf) -> None:
+    library, _ = shelf
+    before = contents(library.root)
+
+    def all_of_it(run) -> None:
+        edit.name(run, "faceset_001", "Ada")
+        edit.not_this(run, "Ada", ["0001.png", "0002.png"], swap.Options(), opened)
+        edit.not_this(run, "Ada", ["0001.png"], swap.Options(), opened)
+        consolidate.merge(run, "faceset_002", ["faceset_003"], swap.Options(), opened)
+        edit.drop(run, "faceset_002")
+        edit.name(run, "Ada", "Ada L.")
+    change(library, all_of_it)
+    assert [item.folder for item in library.canonical()] == ["faceset_001"] and library.canonical()[0].name == "Ada L."
+    assert len(record(library, "faceset_001").faces) == 5 and len(record(library, "faceset_001").not_this) == 3
+    assert (library.root / "_merged" / "faceset_003" / "0001.png").exists()
+    assert (library.root / "_dropped" / "faceset_002" / "0001.png").exists()
+    library.undo()
+    assert contents(library.root) == before
+
+
+def test_refine_takes_up_deleted_pictures_and_undo_brings_the_rest_back(shelf) -> None:
+    library, _ = shelf
+    (library.root / "faceset_001" / "0004.png").unlink()
+    before = contents(library.root)
+    assert command(library, "refine") == 0
+    after = record(library, "faceset_001")
+    assert len(after.faces) == 7 and [item["file"] for item in after.faces][-1] == "0007.png"
+    assert command(library, "refine") == 0      # nothing is left to do, so there is no further run
+    assert len(library.manifest().runs) == 2
+    library.undo()
+    assert contents(library.root) == before
+
+
+def test_a_face_in_two_facesets_stays_in_the_nearer_one(shelf) -> None:
+    library, faces = shelf
+    keys = cache.face_keys(faces)[25:28:3]      # of person 2
+    for folder in ("faceset_001", "faceset_002"):
+        def put(run, folder=folder) -> None:
+            old, contents_ = swap.drafts.existing(run.session, folder)
+            both = swap.without_twins(contents_.faces, swap.Index([faces]).pick(keys))
+            swap.finish(run, [swap.drafts.plan(run.session, old, both, swap.Options(outlier_distance=2.0))], opened,
+                        swap.Options())
+        change(library, put)
+    assert all(keys[0] in item.face_keys for item in library.canonical()[:2])
+    summary = change(library, lambda run: upkeep.dedup(run, [], swap.Options(outlier_distance=2.0), opened))
+    assert keys[0] not in library.canonical()[0].face_keys and keys[0] in library.canonical()[1].face_keys
+    assert summary.counts["double_faces"] == 1
+
+
+def test_enrich_learns_names_and_dates_and_writes_missing_files_again(shelf) -> None:
+    library, faces = shelf
+    (library.root / "faceset_002" / "faceset_002_top8.fsz").unlink()
+    richer = replace(faces, persons=[cache.Person("x", "Bea") if 8 <= row < 16 else cache.Person()
+                                     for row in range(len(faces.faces))],
+                     photos=[replace(photo, taken_at="1999-01-01T00:00:00") for photo in faces.photos])
+    cache.write(library.root.parent / "work" / "cache" / "immich_anna.npz", richer)
+    assert command(library, "enrich") == 0
+    after = record(library, "faceset_002")
+    assert after.names == {"Bea": 8} and after.proposed_name == "Bea" and after.eras == {"1999": 8}
+    assert (library.root / "faceset_002" / "faceset_002_top8.fsz").exists()
+    runs = len(library.manifest().runs)
+    assert command(library, "enrich") == 0 and len(library.manifest().runs) == runs
+
+
+def test_consolidate_proposes_and_merges_when_asked(shelf, capsys) -> None:
+    library, _ = shelf
+    assert command(library, "split-eras", "2") == 0      # the eras of the one that is given up go with it
+    half = library_photos(library.root.parent / "more", [1], 7, "bert")
+    other = replace(half, embeddings=np.array([face_of(person(1), 5000 + n) for n in range(7)]),
+                    photos=[replace(photo, sha256=f"{n:064x}") for n, photo in enumerate(half.photos)])
+    swap.export(library, proposal_of(other, "20260103-000000-more"), [other], opened)
+    capsys.readouterr()
+    assert command(library, "consolidate", "--json") == 0
+    found = json.loads(capsys.readouterr().out)["proposed"]
+    assert [pair["facesets"] for pair in found] == [["faceset_001", "faceset_004"]] and not found[0]["against"]
+    assert len(library.canonical()) == 4
+    assert command(library, "consolidate", "--apply") == 0
+    assert [item.number for item in library.canonical()] == [1, 2, 3]
+    assert len(record(library, "faceset_001").faces) == 15
+    assert library.manifest().merged[0].into == "faceset_001"
+
+
+def test_two_names_or_common_photos_speak_against_one_person(shelf) -> None:
+    library, faces = shelf
+    for folder, new in (("faceset_001", "Ada"), ("faceset_002", "Bea")):
+        change(library, lambda run, folder=folder, new=new: edit.name(run, folder, new))
+    found = consolidate.propose(library, 2.0)
+    assert len(found) == 1 and found[0].against.startswith("two names")
+    together = [proposal.Face(key) for key in cache.face_keys(faces)[24:]]
+    grown = replace(proposal_of(faces), facesets=(), extend={
+        f"faceset_00{who + 1}": tuple(together[who::3]) for who in range(3)})
+    swap.export(library, grown, [faces], opened, extend=True)
+    change(library, lambda run: [edit.name(run, f"faceset_00{n}", "Same") for n in (1, 2, 3)] and None)
+    assert "3 photos show both" in consolidate.propose(library, 2.0)[0].against
+
+
+def test_complete_linkage_does_not_chain() -> None:
+    apart = np.array([[0, 0.3, 0.6], [0.3, 0, 0.3], [0.6, 0.3, 0]])
+    assert [len(group) for group in consolidate.complete_linkage(apart, 0.4)] == [2]
+    assert consolidate.complete_linkage(apart, 0.7) == [[0, 1, 2]]
+
+
+def test_eras_become_folders_beside_the_faceset_and_follow_it(shelf) -> None:
+    library, _ = shelf
+    for path in ("faceset_001",):
+        before = {item.name: item.read_bytes() for item in (library.root / path).iterdir()}
+    assert command(library, "split-eras", "1", "--era-years", "1", "--min-faces", "3") == 0
+    manifest = library.manifest()
+    eras_now = [entry.folder for entry in (*manifest.eras, *manifest.thin_eras)]
+    assert len(eras_now) >= 2 and all("faceset_001_20" in folder for folder in eras_now)
+    assert {item.name: item.read_bytes() for item in (library.root / "faceset_001").iterdir()} == before
+    assert len(library.canonical()) == 3
+    for folder in eras_now:
+        years = set(record(library, folder).eras)
+        first, last = folder.rsplit("_", 2)[1:]
+        assert min(years) == first and max(years) == last and int(last) - int(first) <= 2
+    pictures = [path.read_bytes() for folder in eras_now for path in (library.root / folder).glob("*.png")]
+    assert len(pictures) == 8 and set(pictures) == {data for name, data in before.items() if name.endswith(".png")}
+    assert command(library, "name", "1", "Ada") == 0
+    assert all((library.root / folder / "NAME.txt").read_text() == "Ada\n" for folder in eras_now)
+    assert command(library, "drop", "1") == 0
+    assert not library.manifest().eras and (library.root / "_dropped" / "faceset_001").exists()
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(st.integers(1990, 2025), st.integers(1, 2)), min_size=1, max_size=30), st.integers(1, 8))
+def test_an_era_spans_no_more_than_its_anchor_reaches(items: list[tuple[int, int]], apart: int) -> None:
+    rows = np.array([face_of(person(who), number) for number, (_, who) in enumerate(items)])
+    years = np.array([year for year, _ in items])
+    labels = eras.split(rows, years, 0.40, apart)
+    found = [years[labels == era] for era in range(labels.max() + 1)]
+    assert all(len(era) and era.max() - era.min() <= 2 * apart for era in found)
+    assert [era.min() for era in found] == sorted(era.min() for era in found)
+
+
+def test_hand_sorted_folders_become_people_bystanders_are_dropped_and_mixed_folders_shared_out(shelf) -> None:
+    library, _ = shelf
+    hand = library.root.parent / "hand"
+    own = library_photos(hand, [7, 8], 5, "")
+    guest, mixed = library_photos(hand / "x", [9], 1, ""), library_photos(hand / "y", [1, 7, 8, 9], 10, "")
+    whole = hand_sorted([(own, np.arange(10)), (guest, np.arange(1)), (mixed, np.array([9, 19, 29, 39]))], hand)
+    found = imports.propose(whole, hand, library.canonical(), 0.55, 0.45)
+    assert [Path(group.folder).name for group in found.groups] == ["p007", "p008"] and found.mixed == ["mixed"]
+    assert [len(group.faces) for group in found.groups] == [6, 6]       # five of their own, one of the mixed folder
+    assert len(found.extend["faceset_001"]) == 1 and len(found.bystanders) == 2
+    change(library, lambda run: imports.carry_out(run, found, whole, opened, swap.Options()))
+    assert [item.name for item in library.canonical()][3:] == ["p007", "p008"]
+    assert len(record(library, "faceset_001").faces) == 9
+
+
+def hand_sorted(parts, hand: Path) -> cache.Cache:
+    """The folders p007 (with one guest), p008 and mixed, as one cache."""
+    whole = stack(parts)
+    for number, photo in enumerate(whole.photos):
+        if "/x/" in photo.path or "/y/" in photo.path:
+            new = hand / ("p007" if "/x/" in photo.path else "mixed") / f"guest{number}.png"
+            new.parent.mkdir(exist_ok=True)
+            whole.photos[number] = replace(photo, path=str(shutil.copy(photo.path, new)))
+    return whole
+
+
+def test_why_tells_every_stage_of_a_face(shelf, capsys) -> None:
+    library, faces = shelf
+    assert command(library, "not-this", "1", "0001.png") == 0
+    assert command(library, "cluster") == 0
+    capsys.readouterr()
+    assert command(library, "why", faces.photos[0].path) == 0
+    told = capsys.readouterr().out
+    assert ("quality" in told and "picture" in told) or "somebody else" in told
+    assert command(library, "why", "faceset_002/0001.png", "--json") == 0
+    lines = json.loads(capsys.readouterr().out)
+    assert {line["stage"] for line in lines} >= {"embed", "faceset"}
+    assert command(library, "why", "never-seen.jpg") == 64
+
+
+def test_forget_removes_every_trace_and_says_what(shelf, capsys) -> None:
+    library, faces = shelf
+    place = library.root.parent
+    assert command(library, "cluster") == 0 and command(library, "name", "1", "Ada") == 0
+    gone = set(library.canonical()[0].face_keys)
+    vector = library.canonical()[0].centroid
+    capsys.readouterr()
+    assert command(library, "forget", "Ada", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["dry_run"] and len(library.canonical()) == 3
+    assert command(library, "forget", "Ada", "--yes", "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["folders"] == ["faceset_001"] and sum(told["faces"].values()) == 11
+    left = cache.read(place / "work" / "cache" / "immich_anna.npz")
+    assert not gone & set(cache.face_keys(left)) and (1 - left.embeddings @ vector).min() > 0.6
+    assert len(left.photos) == len(faces.photos)        # so nothing is embedded again
+    everything = b"".join(path.read_bytes() for root in (library.root, place / "work") for path in root.rglob("*")
+                          if path.is_file())
+    assert b"Ada" not in everything and not any(key.encode() in everything for key in gone)
+    assert [item.number for item in library.canonical()] == [2, 3] and not journal.history(library.root)
+    assert command(library, "undo") == 1
+
+
+def test_status_is_one_screen_and_says_what_to_run(shelf, capsys) -> None:
+    library, _ = shelf
+    folder = library.root.parent / "work" / "immich" / "anna"
+    folder.mkdir(parents=True)
+    assert command(library, "status") == 0
+    told = capsys.readouterr().out
+    assert "python immich_stage.py --user anna" in told and "3 facesets (0 named), 24 pictures" in told
+    (library.root.parent / "work" / "cache" / "broken.npz").write_bytes(b"no cache")
+    assert command(library, "status", "--json") == 0
+    value = json.loads(capsys.readouterr().out)
+    assert value["library"]["facesets"] == 3 and any("broken" in problem for problem in value["problems"])
+
+
+def test_merge_on_the_command_line(shelf, capsys) -> None:
+    library, _ = shelf
+    place = library.root.parent / "work" / "cache"
+    more = library_photos(library.root.parent / "more", [5], 3, "bert")
+    cache.write(place / "immich_bert.npz", more)
+    words = ("merge", str(place / "immich_anna.npz"), str(place / "immich_bert.npz"), str(place / "nl_full.npz"))
+    assert command(library, *words, "--dry-run") == 0 and not (place / "nl_full.npz").exists()
+    assert command(library, *words) == 0
+    assert len(cache.read(place / "nl_full.npz").photos) == 30
+    capsys.readouterr()
+    assert command(library, *words, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["new"] == 0
+
+
+@pytest.mark.parametrize("words", [
+    ("name", "1", "Ada"), ("drop", "1"), ("not-this", "1", "0001.png"), ("split-eras", "1", "--min-faces", "1"),
+    ("consolidate", "1", "2"), ("refine",), ("dedup",), ("enrich",), ("undo",), ("extend",), ("forget", "1", "--yes")])
+def test_a_dry_run_changes_nothing(shelf, words) -> None:
+    library, _ = shelf
+    (library.root / "faceset_003" / "0002.png").unlink()        # something to do for refine
+    before = contents(library.root)
+    assert command(library, *words, "--dry-run") == 0
+    assert contents(library.root) == before and not (library.root / ".pending").exists()
+
+
+def test_a_second_command_at_the_same_time_is_refused(shelf) -> None:
+    library, _ = shelf
+    with Library(library.root).locked("another"):
+        assert command(library, "drop", "1") == 2
+
+
+def test_looking_is_possible_while_a_run_makes_pictures(shelf) -> None:
+    library, _ = shelf
+    with Library(library.root).change("another") as session:
+        session.change.write("faceset_009/0001.png").write_bytes(b"in the making")
+        assert command(library, "status") == 0 and len(library.canonical()) == 3
+        assert session.change.exists("faceset_009/0001.png")
+
+
+def test_what_a_killed_run_left_is_cleared_by_the_next_command(shelf) -> None:
+    library, _ = shelf
+    before = contents(library.root)
+    (library.root / ".pending" / "000007-export-swap" / "pictures").mkdir(parents=True)
+    (library.root / ".pending" / "000007-export-swap" / "pictures" / "face.png").write_bytes(b"a face")
+    assert command(library, "status") == 0
+    assert not (library.root / ".pending").exists() and contents(library.root) == before
+
+
+def test_a_folder_removed_by_hand_is_no_faceset_any_more(shelf) -> None:
+    library, _ = shelf
+    shutil.rmtree(library.root / "faceset_002")
+    assert [item.number for item in library.canonical()] == [1, 3]
+    assert command(library, "refine") == 0 and command(library, "status") == 0
+    assert command(library, "forget", "2", "--yes") == 1
+
+
+def test_calibrate_labels_a_face_by_its_folder_where_it_is_alone_in_the_photo(tmp_path) -> None:
+    root = tmp_path / "labelled"
+    faces = library_photos(root, [1, 2, 3, 4], 5, together=2)
+    rows, people = labelled.people_of(faces, root)
+    assert list(rows) == list(range(28))
+    assert list(people) == [0] * 5 + [1] * 5 + [2] * 5 + [3] * 5 + [-1] * 8
+    found = labelled.distances(faces, root)
+    assert 0.3 <= found.known_distance <= found.cluster_distance <= 0.9
+    assert MODEL.sha256 in labelled.setting(found, faces.model)
+    with pytest.raises(Failure, match="four people"):
+        labelled.distances(library_photos(tmp_path / "few", [1], 5), tmp_path / "few")
+
+
+def test_picked_rows_of_a_faceset_read_back(shelf) -> None:
+    library, _ = shelf
+    contents_ = folders.read_faces(library.root / "faceset_001" / "faces.npz")
+    assert list(contents_.rank) == list(range(1, 9))
+    assert cache.face_keys(pick(contents_.faces, [3])) == [contents_.keys[3]]

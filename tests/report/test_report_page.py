@@ -1,0 +1,287 @@
+"""The report page as it is written: what it says adds up, hostile text stays text, and nothing may be fetched."""
+
+import base64
+import hashlib
+import importlib.util
+import json
+import os
+import re
+import shlex
+import shutil
+import stat
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import report_library as made_up
+
+import sort_faces
+from facesets.common import files
+from facesets.common.errors import Paused
+from facesets.formats import cache
+from facesets.library import folder as folders
+from facesets.library import store
+from facesets.report import make, runs, sheets
+
+HOSTILE = '</script><script>alert(1)</script><img src=x onerror=alert(2)>"\'{{7*7}}\u202e\u2028&amp;'
+
+
+class Reader(HTMLParser):
+    """Tags with their attributes, text, and the content of script and style."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.tags: list[tuple[str, dict[str, str]]] = []
+        self.raw: list[tuple[str, str]] = []
+        self.text = ""
+        self._open = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, {name: value or "" for name, value in attrs}))
+        self._open = tag
+
+    def handle_endtag(self, tag: str) -> None:
+        self._open = ""
+
+    def handle_data(self, data: str) -> None:
+        if self._open in ("script", "style"):
+            self.raw.append((self._open, data))
+        else:
+            self.text += data
+
+    def attributes(self, name: str) -> list[str]:
+        return [values[name] for _, values in self.tags if name in values]
+
+
+@pytest.fixture(scope="module")
+def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("report")
+    made_up.make_library(root / "lib", 14, faces=(6, 30), size=96)
+    made_up.make_work(root / "work")
+    return root
+
+
+@pytest.fixture
+def library(pristine: Path, tmp_path: Path) -> Path:
+    shutil.copytree(pristine, tmp_path / "copy")
+    return tmp_path / "copy" / "lib"
+
+
+def report(library: Path) -> Reader:
+    made = make.make(library, library.parent / "work", 0.1)
+    return Reader(made.path.read_text(encoding="utf-8"))
+
+
+def data_of(page: Reader) -> dict[str, Any]:
+    value: dict[str, Any] = json.loads(page.raw[1][1])
+    return value
+
+
+def test_the_page_shows_every_faceset_and_every_picture_it_names_is_there(library: Path) -> None:
+    page = report(library)
+    cards = [values["id"] for tag, values in page.tags if tag == "article"]
+    assert cards == [f"faceset_{number:03d}" for number in range(1, 15)]
+    pictures = [values["src"] for tag, values in page.tags if tag == "img"]
+    assert len(pictures) > 30
+    assert all((library / picture).is_file() for picture in pictures)
+    assert all(values.get("loading") == "lazy" and "alt" in values for tag, values in page.tags if tag == "img")
+
+
+def test_nothing_but_our_own_script_and_style_may_run_and_nothing_is_fetched(library: Path) -> None:
+    page = report(library)
+    policy = next(values["content"] for tag, values in page.tags
+                  if tag == "meta" and values.get("http-equiv") == "Content-Security-Policy")
+    rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
+    assert rules["default-src"] == "'none'" and "unsafe" not in policy and "http" not in policy
+    style, data, script = page.raw
+    for directive, (_, text) in (("script-src", script), ("style-src", style)):
+        assert rules[directive] == f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+    assert json.loads(data[1])["sets"]
+    for name in ("src", "href", "action"):
+        assert not [value for value in page.attributes(name) if re.match(r"[a-z]+:|//", value)]
+    assert not page.attributes("style") and not [name for _, values in page.tags for name in values if name[:2] == "on"]
+
+
+def test_hostile_names_are_text_everywhere(library: Path) -> None:
+    rng = np.random.default_rng(4)
+    number = 15
+    manifest = store.read_manifest(library / "manifest.json")
+    entry = made_up.add_faceset(library, number, made_up.around(np.eye(1, 64, dtype=np.float32)[0], 20, 0.2, rng), rng,
+                                name=HOSTILE, names={HOSTILE: 9, HOSTILE + "2": 8}, size=64)
+    other = made_up.add_faceset(library, 16, made_up.around(np.eye(64, dtype=np.float32)[1], 6, 0.2, rng), rng,
+                                name="Paul", names={HOSTILE: 6}, size=64)
+    manifest.facesets += [entry, other]
+    manifest.runs[-1]["verb"] = HOSTILE
+    store.write_manifest(library / "manifest.json", manifest)
+    place = library / "faceset_015" / folders.MANIFEST
+    record = folders.read_record(place)
+    record.users = {HOSTILE: 20}
+    record.left_out[0]["reason"] = HOSTILE
+    folders.write_record(place, record)
+    work = library.parent / "work"
+    whole = cache.read(work / "cache" / "immich_peter.npz")
+    whole.photos.append(cache.Photo(f"/photos/{HOSTILE}.jpg", "ab" * 32, "error", HOSTILE))
+    cache.write(work / "cache" / "immich_peter.npz", whole)
+    page = report(library)
+    assert [tag for tag, _ in page.tags].count("script") == 2
+    assert not [values for _, values in page.tags if "onerror" in values]
+    assert page.text.count("<script>alert(1)</script>") >= 5 and "{{7*7}}" in page.text
+    assert next(item for item in data_of(page)["sets"] if item["n"] == number)["t"] == HOSTILE
+    command = next(text for text in page.attributes("data-copy") if "alert(1)" in text)
+    assert shlex.split(command)[-1] == HOSTILE
+
+
+def test_the_numbers_of_every_stage_add_up(library: Path) -> None:
+    work = runs.read(library.parent / "work")
+    peter = work.users[0]
+    assert {stage.name: stage.total for stage in peter.stages} == {"stage": 169, "embed": 27, "cluster": 24}
+    assert all(stage.adds_up for stage in peter.stages)
+    stage, embed = peter.stages[:2]
+    assert (stage.count("staged"), stage.count("the same bytes as a staged one")) == (27, 2)
+    assert stage.reasons == {"the server went away": 2}
+    assert (embed.left, embed.reasons) == (1, {"is cut short": 1})
+    page = report(library)
+    assert "These do not add up" not in page.text
+
+
+def test_numbers_that_do_not_add_up_are_said(library: Path) -> None:
+    place = library.parent / "work" / "immich" / "peter" / "refine.json"
+    value = files.read_json(place)
+    value["counts"]["leftover"] += 1
+    files.write_json(place, value)
+    assert "These do not add up: 25 are accounted for." in report(library).text
+
+
+def test_a_damaged_faceset_or_cache_is_named_and_the_rest_is_shown(library: Path) -> None:
+    (library / "faceset_003" / folders.MANIFEST).write_text("{", encoding="utf-8")
+    (library.parent / "work" / "cache" / "immich_peter.npz").write_bytes(b"no cache")
+    page = report(library)
+    assert len([tag for tag, _ in page.tags if tag == "article"]) == 13
+    assert "faceset_003: " in page.text and "is not a cache" in page.text
+
+
+def test_a_picture_name_that_leaves_the_faceset_is_refused(library: Path) -> None:
+    place = library / "faceset_002" / folders.MANIFEST
+    value = files.read_json(place)
+    value["faces"][0]["file"] = "../faceset_001/0001.png"
+    files.write_json(place, value)
+    page = report(library)
+    assert "faceset_002: " in page.text and not [src for src in page.attributes("src") if ".." in src]
+
+
+def test_only_the_owner_can_read_the_report_and_its_pictures(library: Path) -> None:
+    report(library)
+    assert stat.S_IMODE((library / "index.html").stat().st_mode) == 0o600
+    assert stat.S_IMODE((library / sheets.FOLDER).stat().st_mode) == 0o700
+    assert {stat.S_IMODE(path.stat().st_mode) for path in (library / sheets.FOLDER).glob("*.webp")} == {0o600}
+
+
+def test_a_second_report_makes_only_the_sheets_that_changed_and_clears_the_old(library: Path) -> None:
+    report(library)
+    before = {path.name: path.stat().st_mtime_ns for path in (library / sheets.FOLDER).glob("*.webp")}
+    (library / "faceset_001" / "0001.png").unlink()
+    page = report(library)
+    after = {path.name: path.stat().st_mtime_ns for path in (library / sheets.FOLDER).glob("*.webp")}
+    assert {name: after[name] for name in before if name in after} == {
+        name: when for name, when in before.items() if name in after}
+    assert all("faceset_001" in name for name in before.keys() ^ after.keys()) and before.keys() != after.keys()
+    assert data_of(page)["sets"][0]["s"] == len(list((library / "faceset_001").glob("*.png")))
+
+
+def test_the_report_is_no_faceset(library: Path) -> None:
+    before = [item.folder for item in store.Library(library).canonical()]
+    report(library)
+    assert [item.folder for item in store.Library(library).canonical()] == before
+
+
+def test_the_command_writes_the_report_and_says_where(library: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["report", "--json", "--library", str(library), "--data-root", str(library.parent / "work")]
+    assert sort_faces.main(arguments) == 0
+    said = capsys.readouterr()
+    assert json.loads(said.out) == {"report": str(library / "index.html"), "facesets": 14, "plots": [], "problems": [],
+                                    "pictures": len(list(library.glob("faceset_*/*.png"))),
+                                    "to_check": json.loads(said.out)["to_check"]}
+    assert str(library / "index.html") in said.err
+
+
+def test_an_empty_library_has_a_report_and_an_absent_one_a_message(tmp_path: Path,
+                                                                   capsys: pytest.CaptureFixture[str]) -> None:
+    files.private_folder(tmp_path / "lib")
+    assert "Nobody yet" in report(tmp_path / "lib").text
+    assert sort_faces.main(["report", "--library", str(tmp_path / "none"), "--data-root", str(tmp_path)]) == 1
+    assert "does not exist" in capsys.readouterr().err
+
+
+def test_every_command_that_the_page_offers_is_one(library: Path) -> None:
+    commands = set(report(library).attributes("data-copy"))
+    assert len(commands) > 5
+    for command in commands:
+        words = shlex.split(command)
+        assert words[:2] == ["python", "sort_faces.py"]
+        sort_faces.parse_args(words[2:])
+
+
+def test_folders_of_ones_own_are_shown_beside_the_users(library: Path) -> None:
+    work = library.parent / "work"
+    shutil.copy(work / "immich" / "peter" / "refine.json", work / "refine.json")
+    shutil.copy(work / "cache" / "immich_peter.npz", work / "cache" / "nl_full.npz")
+    found = runs.read(work).users
+    assert [(user.label, [stage.name for stage in user.stages]) for user in found] == [
+        ("peter", ["stage", "embed", "cluster"]), (runs.OWN, ["embed", "cluster"])]
+    assert "1 is cut short" in report(library).text
+
+
+def test_plots_are_files_or_a_message_that_says_what_is_missing(library: Path,
+                                                                capsys: pytest.CaptureFixture[str]) -> None:
+    plots = library.parent / "plots"
+    status = sort_faces.main(["report", "--library", str(library), "--data-root", str(library.parent / "work"),
+                              "--plots", str(plots)])
+    if importlib.util.find_spec("matplotlib"):
+        assert status == 0 and {path.suffix for path in plots.iterdir()} == {".png", ".svg"}
+        assert (plots / "years.png").read_bytes().startswith(b"\x89PNG")
+    else:
+        assert status == 1 and "pip install matplotlib" in capsys.readouterr().err
+
+
+def test_who_is_dropped_while_the_report_is_made_is_not_in_it(library: Path) -> None:
+    """The drop happens at the worst moment: all was read, nothing is written."""
+    places = ["--library", str(library), "--data-root", str(library.parent / "work")]
+    drops = iter(["faceset_002"])
+
+    def late(context: dict[str, object]) -> str:
+        for folder in drops:
+            assert sort_faces.main(["drop", folder, *places]) == 0
+        return make.render(context)
+    made = make.make(library, library.parent / "work", 0.1, render=late)
+    page = Reader(made.path.read_text(encoding="utf-8"))
+    assert "faceset_002" not in [values.get("id") for _, values in page.tags]
+    assert not list((library / sheets.FOLDER).glob("faceset_002*"))
+
+
+def test_a_library_that_is_at_work_has_its_report_later(library: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with store.Library(library).locked("the test"):
+        assert sort_faces.main(["report", "--library", str(library), "--data-root", str(library.parent / "work")]) == 2
+    assert "the test" in capsys.readouterr().err and not (library / "index.html").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to mount a small disk")
+def test_a_full_disk_pauses_the_report_and_the_same_command_goes_on(library: Path) -> None:
+    small = library / sheets.FOLDER
+    files.private_folder(small)
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k,mode=700", "tmpfs", str(small)], capture_output=True
+                      ).returncode:
+        pytest.skip("no disk can be mounted here")
+    try:
+        with pytest.raises(Paused, match=r"No space left on device; mend that, then run the same command again"):
+            report(library)
+        assert not (library / "index.html").exists()
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
+    (small / ".faceset_001-0.webp.tmp").write_bytes(b"half")
+    page = report(library)
+    assert all((library / picture).is_file() for picture in page.attributes("src"))
+    assert not list(small.glob("*.tmp"))

@@ -1,0 +1,71 @@
+"""`sort_faces.py status`: what is done, what is left, what failed and why, and what to run next."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import report_library as made_up
+
+import sort_faces
+from facesets.common import files, terminal
+from facesets.formats import queue as queues
+from facesets.report import make
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("status")
+    made_up.make_library(root / "lib", 4, faces=(6, 8), size=64)
+    made_up.make_work(root / "work")
+    return root
+
+
+def status(place: Path, capsys: pytest.CaptureFixture[str], *flags: str) -> str:
+    assert sort_faces.main(["status", "--library", str(place / "lib"), "--data-root", str(place / "work"), *flags]) == 0
+    return capsys.readouterr().out
+
+
+def peter(place: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    value: dict[str, Any] = json.loads(status(place, capsys, "--json"))["users"][0]
+    return value
+
+
+def test_what_failed_what_is_left_and_what_to_run_are_said(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    told = status(place, capsys)
+    assert "27 photos of 169 assets, 2 to go" in told and "2 failed: the server went away (2)" in told
+    assert "1 to go" in told and "1 failed: is cut short (1)" in told
+    assert "next           python immich_stage.py --user peter" in told
+    assert len(told.splitlines()) < 24 and all(len(line) < 120 or str(place) in line for line in told.splitlines())
+    found = peter(place, capsys)
+    assert (found["stage"]["left"], found["embed"]["left"]) == (2, 1)
+    assert found["stage"]["failed"] == {"the server went away": 2} and found["embed"]["failed"] == {"is cut short": 1}
+
+
+def test_the_report_is_none_then_there_then_old(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "report: none yet: python sort_faces.py report" in status(place, capsys)
+    make.make(place / "lib", place / "work", 0.1)
+    assert f"report: {place / 'lib'}/index.html" in status(place, capsys)
+    places = ["--library", str(place / "lib"), "--data-root", str(place / "work")]
+    assert sort_faces.main(["name", "1", "Somebody", *places]) == 0
+    capsys.readouterr()
+    assert "report: older than the library" in status(place, capsys)
+
+
+def test_known_faces_wait_for_extend_when_all_else_is_done(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = place / "work" / "immich" / "peter"
+    queue = queues.read(folder / "queue.json")
+    queues.write(folder / "queue.json", queues.Queue("peter", queue.server, queue.entries[:-1]))
+    (folder / "state.db").unlink()
+    refine = files.read_json(folder / "refine.json")
+    refine["counts"]["known"] = 7
+    files.write_json(folder / "refine.json", refine)
+    assert peter(place, capsys)["next"].startswith("python sort_faces.py extend")
+
+
+def test_server_strings_cannot_steer_the_terminal(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    refine = place / "work" / "immich" / "peter" / "refine.json"
+    refine.write_text('{"schema": "\\u001b[2J"}', encoding="utf-8")
+    (place / "work" / "immich" / "a\x1b[31mb").mkdir()
+    told = status(place, capsys)
+    assert "\x1b" not in told and terminal.safe("a\x1b[31mb") in told

@@ -1,0 +1,232 @@
+"""Refusals with words, and secrets and names that stay where they belong."""
+
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+from stage_lab import CHECKOUT, NEEDED, Lab, laboratory
+from test_paths import NASTY
+
+from facesets.common import files
+
+
+def test_missing_permissions_are_listed_by_name(tmp_path):
+    with laboratory(tmp_path, (3, 1, 0)) as lab:
+        lab.key = lab.server.add_key(lab.user, ("asset.read", "user.read"))
+        run = lab.stage()
+        assert run.status == 77
+        assert "asset.download, asset.view, face.read" in run.err
+        assert not lab.server.log.find("/api/search/*")
+
+
+def test_a_key_of_2_x_needs_no_face_read(tmp_path):
+    with laboratory(tmp_path) as lab:
+        lab.key = lab.server.add_key(lab.user, NEEDED[:4])
+        assert lab.stage().status == 0
+
+
+def test_an_admins_key_for_somebody_elses_label_is_refused_and_says_why(tmp_path):
+    with laboratory(tmp_path) as lab:
+        admin = lab.server.add_user("Admin", admin=True)
+        files.write_json(lab.root / "immich" / "users.json", {"peter": lab.user.id})
+        lab.key = lab.server.add_key(admin)
+        run = lab.stage()
+        assert run.status == 77
+        assert admin.email in run.err and lab.user.id in run.err and "admin's photos" in run.err
+        assert not lab.server.log.find("/api/search/*")
+
+
+def test_a_label_stays_with_the_user_of_its_first_run(tmp_path):
+    with laboratory(tmp_path) as lab:
+        assert lab.stage().status == 0
+        lab.key = lab.server.add_key(lab.server.add_user("Other"))
+        run = lab.stage()
+        assert run.status == 77 and "the first run of this label" in run.err
+
+
+def test_an_old_server_is_told_to_be_updated(tmp_path):
+    with laboratory(tmp_path, (1, 144, 1)) as lab:
+        run = lab.stage()
+        assert run.status == 1 and "Immich 1.144.1" in run.err and "2.0" in run.err
+
+
+def test_a_wrong_login_is_refused(tmp_path):
+    with laboratory(tmp_path) as lab:
+        lab.extra |= {"IMMICH_EMAIL": lab.user.email, "IMMICH_PASSWORD": "not the password"}
+        run = lab.stage()
+        assert run.status == 77 and "IMMICH_PASSWORD" in run.err and "not the password" not in run.err
+
+
+@pytest.mark.parametrize(("url", "says"), [
+    ("", "export IMMICH_URL"), ("photos.example.org", "must look like"), ("ftp://x", "must look like"),
+    ("https://user:secret@x", "user name or password"), ("https://x:99999999", "must look like"),
+    ("https://", "must look like")])
+def test_a_url_that_is_none_is_refused(url, says, tmp_path):
+    with laboratory(tmp_path) as lab:
+        lab.extra["IMMICH_URL"] = url
+        run = lab.stage()
+        assert run.status == 78 and says in run.err and "secret" not in run.err
+
+
+@pytest.mark.parametrize("ending", ["/", "/api", "/api/"])
+def test_the_url_may_end_in_api(ending, tmp_path):
+    with laboratory(tmp_path, fill=lambda lab: lab.add(1)) as lab:
+        lab.extra["IMMICH_URL"] = lab.server.url + ending
+        assert lab.stage().status == 0
+
+
+@pytest.mark.parametrize(("flags", "status"), [
+    (["--workers", "0"], 78), (["--workers", "x"], 78), (["--wait-for-server", "soon"], 64), (["--user", "../x"], 64),
+    (["--key", "x"], 64), (["--windows-shares", "X:=/mnt"], 78)])
+def test_a_command_line_that_makes_no_sense_is_refused_in_one_line(flags, status, tmp_path):
+    with laboratory(tmp_path) as lab:
+        run = lab.stage(*flags)
+        assert run.status == status and run.err.count("\n") == 1
+
+
+def test_help_is_the_manual():
+    shown = subprocess.run([sys.executable, CHECKOUT / "immich_stage.py", "--help"], capture_output=True, text=True)
+    assert shown.returncode == 0
+    for word in ("queue.json", "IMMICH_API_KEY_FILE", "--wait-for-server", "Exit    0 done"):
+        assert word in shown.stdout
+
+
+@pytest.mark.parametrize("login", [False, True])
+def test_the_key_and_the_password_are_in_no_file_and_no_output(login, tmp_path):
+    """Through a run with every kind of failure, printed with tracebacks."""
+    with laboratory(tmp_path) as lab:
+        lab.user.password = secret = "Geheimes-Passwort-17"
+        if login:
+            lab.extra |= {"IMMICH_EMAIL": lab.user.email, "IMMICH_PASSWORD": secret, "IMMICH_API_KEY": ""}
+        lab.extra["FACESETS_DEBUG"] = "1"
+        for kind in ("reset", "stop", "html", "wrong_bytes", "redirect", "status"):
+            lab.server.faults.add(kind, "*/original", times=2, location="http://localhost:9/")
+        lab.server.faults.add("status", "*/original", skip=20, status=401)
+        run = lab.finish(lab.start())
+        assert run.status == 77
+        text = run.out + run.err
+        secrets = [lab.key.encode(), secret.encode(), *(token.encode() for token in lab.server.sessions)]
+        assert not any(word.decode() in text for word in secrets)
+        written = [path for path in lab.root.rglob("*") if path.is_file()]
+        assert len(written) > 5
+        assert [path for path in written if any(word in path.read_bytes() for word in secrets)] == []
+        assert bool(lab.server.sessions) is False       # the login is closed
+
+
+def test_the_key_goes_to_no_other_host_even_if_a_redirect_asks_for_it(tmp_path):
+    with laboratory(tmp_path) as lab, laboratory(tmp_path / "other") as thief:
+        target = thief.server.url.replace("127.0.0.1", "localhost")
+        lab.server.faults.add("redirect", "*/original", location=f"{target}/api/assets/x/original")
+        run = lab.stage()
+        assert run.status == 2 and "where the key is not sent" in run.err
+        assert len(thief.server.log) == 0
+
+
+def test_a_redirect_on_the_same_host_is_followed(tmp_path):
+    with laboratory(tmp_path, fill=lambda lab: lab.add(2)) as lab:
+        lab.server.faults.add("redirect", "/api/users/me", times=1, location="/api/users/me?again")
+        assert lab.stage().status == 0
+
+
+def hostile(lab: Lab) -> None:
+    for number, name in enumerate(NASTY):
+        lab.one(name=name.encode("utf-8", "replace").decode(), path=f"/data/{number}", number=1000 + number)
+    for name in ("Photo.JPG", "photo.jpg", "PHOTO.jpg", "Ä.jpg", "A\u0308.jpg"):
+        lab.one(name=name)
+    person = lab.server.add_person(lab.user, "\x1b]0;owned\x07<script>")
+    asset = lab.one(name="person.jpg", faces=0)
+    lab.server.library.add_face(asset, lab.server.face((0, 0, 99, 99), 100, 100, person))
+
+
+def test_names_of_the_server_never_leave_the_photo_folder_nor_collide(tmp_path):
+    with laboratory(tmp_path, fill=hostile) as lab:
+        lab.server.faults.add("status", "*/original", every=9, times=8, status=500)
+        run = lab.stage()
+        assert run.status == 0, run.err
+        names = [path.name for path in lab.photos]
+        assert len(names) == len(NASTY) + 6 == run.summary["staged_count"]
+        assert len({name.casefold() for name in names}) == len(names)
+        assert all(re.fullmatch(r"[0-9a-f]{16}_.+", name) and len(name.encode()) <= 255 for name in names)
+        assert {path for path in tmp_path.rglob("*") if path.is_file()} >= set(lab.photos)
+        assert "\x1b" not in run.err
+        outside = [path for path in tmp_path.rglob("*") if path.is_file() and lab.root not in path.parents]
+        assert outside == []
+        for path in lab.root.rglob("*"):
+            assert path.stat().st_mode & 0o077 == 0, path
+
+
+def test_photos_on_a_share_have_the_path_that_windows_sees(tmp_path):
+    with laboratory(tmp_path, fill=lambda lab: lab.add(2)) as lab:
+        lab.extra |= {"STAGE_DIR": str(tmp_path / "nas"), "FACESETS_WINDOWS_SHARES": f"{tmp_path}/nas=X:"}
+        assert lab.stage().status == 0
+        for entry in lab.entries():
+            assert entry["path"].startswith(f"{tmp_path}/nas/peter/photos/")
+            assert entry["win_path"] == "X:" + entry["path"].removeprefix(f"{tmp_path}/nas").replace("/", "\\")
+
+
+def test_a_login_may_lie_in_a_private_file(tmp_path):
+    with laboratory(tmp_path, fill=lambda lab: lab.add(2)) as lab:
+        path = tmp_path / "login"
+        path.write_text(f"IMMICH_EMAIL={lab.user.email}\nIMMICH_PASSWORD='{lab.user.password}'\n")
+        lab.extra |= {"IMMICH_LOGIN_FILE": str(path), "IMMICH_API_KEY": ""}
+        assert lab.stage().status == 78
+        path.chmod(0o600)
+        assert lab.stage().status == 0
+
+
+def test_the_server_is_left_alone_as_long_as_it_asks(tmp_path):
+    with laboratory(tmp_path, fill=lambda lab: lab.add(6)) as lab:
+        lab.server.faults.add("status", "*/original", times=1, status=429, retry_after=0.7)
+        assert lab.stage("--workers", "1").status == 0
+        refused, next_one = lab.server.log.find("*/original")[:2]
+        assert next_one.began - refused.began >= 0.7
+
+
+def test_a_photo_renamed_in_a_killed_run_is_found_again(tmp_path):
+    with laboratory(tmp_path, fill=lambda lab: lab.add(2)) as lab:
+        lab.stage()
+        before = lab.photos[0]
+        before.rename(before.with_name(before.name[:17] + "other name.jpg"))
+        lab.server.log.clear()
+        assert lab.stage().summary["staged_count"] == 2 and lab.asked()["original"] == 0
+        assert all(path.is_file() for path in (lab.root / entry["path"] for entry in lab.entries()))
+
+
+def test_json_on_stdout_is_one_object_and_nothing_else(tmp_path):
+    with laboratory(tmp_path) as lab:
+        run = lab.finish(lab.start())
+        assert json.loads(run.out)["total_assets_seen"] == 37 and run.out.count("\n") == 1
+
+
+def test_plain_http_to_another_machine_warns(tmp_path):
+    with laboratory(tmp_path) as lab:
+        lab.extra["IMMICH_URL"] = "http://photos.invalid"
+        assert "not encrypted" in lab.stage().err
+
+
+def test_a_rejected_asset_is_asked_for_again_only_when_wanted(tmp_path):
+    def fill(lab: Lab) -> None:
+        lab.add(2)
+        lab.one(name="hopeless.jpg", content=b"no picture at all" * 50, width=400, height=400, side=400)
+    with laboratory(tmp_path, fill=fill) as lab:
+        assert lab.stage().summary["skipped_download_error"] == 1
+        bad = next(asset for asset in lab.server.library.assets.values() if asset.name == "hopeless.jpg")
+        lab.server.faults.add("status", f"*/{bad.id}/thumbnail", status=400)
+        lab.stage()
+        lab.server.log.clear()
+        assert lab.stage().summary["skipped_download_error"] == 1
+        assert lab.asked()["original"] == 0         # given up: it was refused for good
+        lab.stage("--retry-rejected")
+        assert lab.asked()["original"] == 1
+
+
+def test_netrc_is_not_read(tmp_path):
+    """requests would send what it says about the host instead of, or beside, the key."""
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login peter password from-netrc\n")
+    (tmp_path / "netrc").chmod(0o600)
+    with laboratory(tmp_path, fill=lambda lab: lab.add(1)) as lab:
+        lab.extra["NETRC"] = str(tmp_path / "netrc")
+        assert lab.stage().status == 0
+        assert not [request for request in lab.server.log if "authorization" in request.headers]

@@ -1,0 +1,129 @@
+"""Copies that cross: whole or absent, whatever the drive or the other side does."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from stubs.machine import STUBS, Machine
+
+from facesets.common import paths
+from facesets.common.errors import Failure, Paused
+from facesets.windows import copies
+from facesets.windows.follow import Lines
+
+
+@pytest.fixture
+def small_drive(tmp_path: Path) -> Iterator[Path]:
+    drive = tmp_path / "c"
+    drive.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "none", str(drive)], capture_output=True).returncode:
+        pytest.skip("a small drive needs the right to mount")
+    yield drive
+    subprocess.run(["umount", "-l", str(drive)], check=True)
+
+
+def test_a_copy_is_equal_private_and_not_made_twice(tmp_path: Path) -> None:
+    source, target = tmp_path / "a", tmp_path / "folder" / "b"
+    source.write_bytes(os.urandom(3 << 20))
+    assert copies.copy(source, target) and target.read_bytes() == source.read_bytes()
+    assert target.stat().st_mode & 0o077 == 0
+    assert not copies.copy(source, target)
+    source.write_bytes(b"x" * (3 << 20))        # of the same size
+    assert copies.copy(source, target) and target.read_bytes() == source.read_bytes()
+
+
+def test_a_drive_that_fills_up_keeps_the_old_copy_and_the_same_command_goes_on(tmp_path: Path,
+                                                                              small_drive: Path) -> None:
+    source, target = tmp_path / "a", small_drive / "b"
+    source.write_bytes(b"old")
+    copies.copy(source, target)
+    source.write_bytes(os.urandom(5 << 20))
+    with pytest.raises(Paused, match="is full; make room, then run the same command again"):
+        copies.copy(source, target)
+    assert target.read_bytes() == b"old" and [path.name for path in small_drive.iterdir()] == ["b"]
+    subprocess.run(["mount", "-o", "remount,size=20m", str(small_drive)], check=True)
+    assert copies.copy(source, target) and target.read_bytes() == source.read_bytes()
+
+
+def test_a_copy_that_was_killed_is_not_there_and_the_next_one_is_whole(tmp_path: Path) -> None:
+    source, target = tmp_path / "a", tmp_path / "b"
+    source.write_bytes(os.urandom(100 << 20))
+    run = subprocess.Popen([sys.executable, "-c", "import sys; from pathlib import Path; from facesets import copies; "
+                            "copies.copy(Path(sys.argv[1]), Path(sys.argv[2]))", str(source), str(target)],
+                           cwd=STUBS.parent.parent)
+    temporary = target.with_name(".b.tmp")
+    while not (temporary.exists() and temporary.stat().st_size > 1 << 20):
+        assert run.poll() is None
+    run.kill()
+    run.wait()
+    assert not target.exists()
+    assert copies.copy(source, target) and target.read_bytes() == source.read_bytes() and not temporary.exists()
+
+
+def test_a_place_where_nothing_can_be_written_is_said(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"x")
+    (tmp_path / "b").mkdir()
+    with pytest.raises(Paused, match=r"b.*: Is a directory; mend that"):
+        copies.copy(tmp_path / "a", tmp_path / "b")
+    with pytest.raises(Failure, match="so it is no model pack"):
+        copies.carry_pack(tmp_path, tmp_path / "pack")
+
+
+def test_windows_waits_for_a_file_that_a_scanner_has_open(tmp_path: Path) -> None:
+    """The worker's own files.replacing, where nobody replaces what somebody has open."""
+    machine = Machine(tmp_path)
+    machine.set_up_windows()
+    shutil.copytree(machine.checkout / "facesets", machine.mounts / "c" / "facesets")
+    target = machine.mounts / "c" / "faces.npz"
+    target.write_bytes(b"old")
+    code = ("import sys, os; sys.path.insert(0, os.environ['FAKE_WINDOWS'] + '/c'); from pathlib import Path; "
+            "from facesets import files; print('ready', flush=True); "
+            "files.write_bytes(Path(os.environ['FAKE_WINDOWS'] + '/c/faces.npz'), b'new')")
+    with open(target, "rb") as scanner:
+        run = subprocess.Popen([machine.win_venv / "Scripts" / "python.exe", "-c", code], env=machine.environment,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        assert run.stdout is not None and run.stdout.readline() == "ready\n"
+        with pytest.raises(subprocess.TimeoutExpired):
+            run.wait(0.8)
+        assert scanner.read() == b"old"
+    _, errors = run.communicate(timeout=30)
+    assert run.returncode == 0, errors
+    assert target.read_bytes() == b"new"
+
+
+def test_the_worker_part_lacks_nothing(checkout: Path, tmp_path: Path) -> None:
+    with pytest.raises(Failure, match="get the whole checkout again"):
+        copies.worker_part(tmp_path)
+    assert Path("embed_worker.py") in copies.worker_part(checkout)
+
+
+@given(st.lists(st.sampled_from([b"a", "größe".encode(), b"\r\n", b"\n", b"\r", b" 50%"]), max_size=20), st.data())
+def test_lines_are_the_same_however_the_pipe_cuts_them(pieces: list[bytes], data: st.DataObject) -> None:
+    text = b"".join(pieces)
+    whole = Lines()
+    expected = [*whole.feed(text), whole.newest()]
+    cut = data.draw(st.integers(0, len(text)))
+    parts = Lines()
+    assert [*parts.feed(text[:cut]), *parts.feed(text[cut:]), parts.newest()] == expected
+    assert not any("\r" in line or "\n" in line for line in expected)
+
+
+def test_a_log_has_what_a_terminal_would_show_in_the_end() -> None:
+    lines = Lines()
+    assert lines.feed(b"one\r\n 10%\r 90%\r\n 20%\r 30%") == ["one", " 90%"]
+    assert lines.newest() == " 30%"
+    assert lines.feed(b"\r      \rdone\n") == ["done"]
+
+
+def test_paths_translate_as_wslpath_says(tmp_path: Path) -> None:
+    folder = tmp_path / "c" / "größe" / "a b'c & 😀"
+    folder.mkdir(parents=True)
+    run = subprocess.run([sys.executable, STUBS / "wslpath.py", "-w", folder], env={"FAKE_WINDOWS": str(tmp_path)},
+                         capture_output=True, text=True, check=True)
+    assert run.stdout.rstrip("\n") == paths.wsl_to_win(folder, distribution="", root=f"{tmp_path}/")

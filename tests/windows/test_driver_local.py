@@ -1,0 +1,135 @@
+"""finalize_immich.sh without a Windows side: usage, signals, and what the shell scripts look like."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from stubs.machine import Machine
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return Machine(tmp_path, wsl=False)
+
+
+@pytest.mark.parametrize(("arguments", "status", "words"), [
+    ([], 64, "usage:"), (["--no-such"], 64, "unknown option --no-such"), (["a", "b"], 64, "one user at a time"),
+    (["../peter"], 64, "usage:"), (["peter", "--local", "--windows"], 64, "either --local or --windows"),
+    (["peter"], 1, "first: python immich_stage.py --user peter"),
+    (["--setup-windows"], 78, "this is no WSL"),
+])
+def test_what_cannot_be_done_is_said_in_one_line(machine: Machine, arguments: list[str], status: int,
+                                                 words: str) -> None:
+    run = machine.run(*arguments)
+    assert run.returncode == status and words in run.stderr and run.stderr.count("\n") == 1, run.stderr
+
+
+def test_help_is_the_manual(machine: Machine) -> None:
+    run = machine.run("--help")
+    assert run.returncode == 0 and "--setup-windows" in run.stdout and "Exit    0 done" in run.stdout
+
+
+def test_a_setting_that_makes_no_sense_stops_it(machine: Machine) -> None:
+    machine.stage("face")
+    run = machine.run("peter", FACESETS_MIN_FACES="six")
+    assert run.returncode == 78 and "FACESETS_MIN_FACES" in run.stderr, run.stderr
+    machine.queue.write_text("{}")
+    run = machine.run("peter")
+    assert run.returncode == 1 and "run immich_stage.py again" in run.stderr, run.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_and_sigterm_pause_it_and_the_same_command_goes_on(machine: Machine, number: int) -> None:
+    machine.stage("face", "slow", "slow", "slow", "slow", "slow", "slow", "slow", "slow")
+    with machine.started("peter") as run:
+        os.killpg(run.pid, number)      # as a terminal does, and as systemd does
+        assert run.stderr is not None
+        words = run.stderr.read()
+    if number == signal.SIGINT:
+        assert run.returncode == 2 and "go on with: bash finalize_immich.sh peter" in words, words
+    assert "same command goes on" in machine.log() and not machine.cache_path.exists()
+    last = machine.run_to_the_end("peter")
+    assert last.returncode == 0, last.stderr
+    assert machine.worked_on() in (9, 10)       # the photo in flight may be asked for again
+
+
+def test_a_killed_driver_leaves_no_worker_behind(machine: Machine) -> None:
+    machine.stage("face", "slow", *["face"] * 3, *["slow"] * 20)
+    with machine.started("peter") as run:
+        os.kill(run.pid, signal.SIGKILL)        # the driver alone, as the kernel does when memory is short
+        assert run.stderr is not None
+        assert "same command goes on" in run.stderr.read()      # which ends when nobody is left to write
+    assert not machine.cache_path.exists()
+
+
+def test_a_crashed_worker_is_started_again(machine: Machine) -> None:
+    machine.stage("face", "crash", "face")
+    run = machine.run("peter")
+    assert run.returncode == 0, run.stderr
+    assert run.stderr.count("embedding crashed (status 139") == 2
+    assert machine.worked_on() == 3
+
+
+def test_a_killed_worker_is_said(machine: Machine) -> None:
+    machine.stage("face", "kill", "face")
+    run = machine.run("peter")
+    assert run.returncode == 1 and "ended from outside (status 137); go on with" in run.stderr, run.stderr
+    assert machine.run("peter").returncode == 0
+    assert machine.worked_on() == 3
+
+
+def test_a_log_that_grew_large_is_put_aside(machine: Machine) -> None:
+    machine.stage("face")
+    log = machine.queue.with_name("finalize.log")
+    log.write_bytes(b"x" * (5 << 20))
+    assert machine.run("peter").returncode == 0
+    assert machine.worked_on() == 1 and log.stat().st_size < 10_000
+    assert log.with_name("finalize.log.1").stat().st_size == 5 << 20 and log.stat().st_mode & 0o077 == 0
+
+
+def test_a_card_that_this_onnxruntime_cannot_use_is_said(machine: Machine) -> None:
+    machine.stage("face")
+    assert "NVIDIA" not in machine.run("peter", "--dry-run").stderr
+    (machine.bin / "nvidia-smi").write_text("#!/bin/sh\n")
+    (machine.bin / "nvidia-smi").chmod(0o755)
+    offered = subprocess.run([sys.executable, "-c", "import onnxruntime; print(onnxruntime.get_available_providers())"],
+                             capture_output=True, text=True, check=True).stdout
+    assert ("NVIDIA" in machine.run("peter", "--dry-run").stderr) == ("CUDA" not in offered)
+
+
+def test_the_log_gets_the_state_of_a_bar_now_and_then(tmp_path: Path) -> None:
+    code = "import sys, time\nfor n in range(4): print(f'{n}0%', end='\\r', flush=True); time.sleep(0.7)"
+    script = tmp_path / "follow.py"
+    script.write_text("import sys; from pathlib import Path; from facesets.windows.follow import follow; "
+                      "sys.exit(follow("
+                      "[sys.executable, '-c', sys.argv[2]], Path(sys.argv[1]), sys.stderr.buffer, False, 1.0))")
+    run = subprocess.run([sys.executable, script, tmp_path / "log", code], capture_output=True, text=True,
+                         env={"PYTHONPATH": str(Path(__file__).parents[2])})
+    assert run.returncode == 0, run.stderr
+    states = [line for line in (tmp_path / "log").read_text().splitlines() if line.endswith("0%")]
+    assert 2 <= len(states) <= 4 and states[-1] == "30%" and run.stderr.splitlines() == states
+
+
+def test_dry_run_prints_commands_that_a_shell_takes(machine: Machine) -> None:
+    machine.stage("face")
+    run = machine.run("peter", "--dry-run")
+    line = next(line for line in run.stderr.splitlines() if "embed_worker.py" in line)
+    words = subprocess.run(["bash", "-c", f"printf '%s\\n' {line.removeprefix('would run:')}"], capture_output=True,
+                           text=True, check=True).stdout.splitlines()
+    assert str(machine.checkout / "embed_worker.py") in words and str(machine.cache_path) in words
+    assert not machine.cache_path.exists() and machine.log() == ""
+
+
+def test_shell_scripts_are_shellcheck_clean(checkout: Path) -> None:
+    beside = Path(sys.executable).with_name("shellcheck")       # from the test lock
+    program = str(beside) if beside.exists() else shutil.which("shellcheck")
+    assert program, "shellcheck is in tests/requirements.txt: bash tests/run.sh installs it"
+    listed = subprocess.run(["git", "ls-files"], cwd=checkout, capture_output=True, text=True).stdout.splitlines()
+    scripts = [name for name in listed if name.endswith(".sh") or name == ".ci/run"]
+    assert "finalize_immich.sh" in scripts and "tests/run.sh" in scripts
+    found = subprocess.run([program, "--shell=bash", *scripts], cwd=checkout, capture_output=True, text=True)
+    assert found.returncode == 0, found.stdout
