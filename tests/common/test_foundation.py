@@ -100,7 +100,7 @@ def test_json_that_is_not_ours_fails_in_words(tmp_path, content):
 
 def test_the_second_run_is_refused_by_the_name_of_the_first(tmp_path):
     lock = tmp_path / "run.lock"
-    held = subprocess.Popen([sys.executable, "-c", "import sys, pathlib; from facesets import files\n"
+    held = subprocess.Popen([sys.executable, "-c", "import sys, pathlib; from facesets.common import files\n"
                              "with files.only_one(pathlib.Path(sys.argv[1]), 'stage for peter'):\n"
                              "    print('held', flush=True); sys.stdin.read()", str(lock)],
                             stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=os.path.dirname(config.__file__))

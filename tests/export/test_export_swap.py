@@ -250,7 +250,7 @@ import sys
 sys.path[:0] = sys.argv[1:3]
 from pathlib import Path
 from drawn import detect, proposal_of
-from facesets import cache
+from facesets.formats import cache
 from facesets.export import swap
 from facesets.library.store import Library
 faces = cache.read(Path(sys.argv[3]))

@@ -17,7 +17,7 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 WORK = """
 import sys, time
 from pathlib import Path
-from facesets import terminal
+from facesets.common import terminal
 if len(sys.argv) > 1:
     terminal.keep_log(Path(sys.argv[1]), "made up")
 with terminal.progress(40, "downloading", "photos") as bar:

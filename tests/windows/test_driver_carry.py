@@ -54,7 +54,8 @@ def test_a_drive_that_fills_up_keeps_the_old_copy_and_the_same_command_goes_on(t
 def test_a_copy_that_was_killed_is_not_there_and_the_next_one_is_whole(tmp_path: Path) -> None:
     source, target = tmp_path / "a", tmp_path / "b"
     source.write_bytes(os.urandom(100 << 20))
-    run = subprocess.Popen([sys.executable, "-c", "import sys; from pathlib import Path; from facesets import copies; "
+    run = subprocess.Popen([sys.executable, "-c", "import sys; from pathlib import Path; "
+                            "from facesets.windows import copies; "
                             "copies.copy(Path(sys.argv[1]), Path(sys.argv[2]))", str(source), str(target)],
                            cwd=STUBS.parent.parent)
     temporary = target.with_name(".b.tmp")
@@ -83,7 +84,7 @@ def test_windows_waits_for_a_file_that_a_scanner_has_open(tmp_path: Path) -> Non
     target = machine.mounts / "c" / "faces.npz"
     target.write_bytes(b"old")
     code = ("import sys, os; sys.path.insert(0, os.environ['FAKE_WINDOWS'] + '/c'); from pathlib import Path; "
-            "from facesets import files; print('ready', flush=True); "
+            "from facesets.common import files; print('ready', flush=True); "
             "files.write_bytes(Path(os.environ['FAKE_WINDOWS'] + '/c/faces.npz'), b'new')")
     with open(target, "rb") as scanner:
         run = subprocess.Popen([machine.win_venv / "Scripts" / "python.exe", "-c", code], env=machine.environment,
