@@ -29,13 +29,13 @@ sys.path.insert(0, str(CHECKOUT))
 
 import config  # noqa: E402
 from facesets.cluster import calibrate, identities, merging  # noqa: E402
-from facesets.cluster.gates import overlap  # noqa: E402
 from facesets.cluster.known import Known, centroid  # noqa: E402
 from facesets.cluster.linkage import average_linkage  # noqa: E402
 from facesets.cluster.measures import bcubed, pairwise, served  # noqa: E402
 from facesets.cluster.rules import Rules  # noqa: E402
 from facesets.common import files  # noqa: E402
 from facesets.formats import cache  # noqa: E402
+from facesets.formats.boxes import overlap  # noqa: E402
 from facesets.formats.proposal import Proposal  # noqa: E402
 
 PACKS = ("insightface_small", "embed_512", "opencv_zoo")

@@ -10,8 +10,11 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from ..formats.boxes import distinct
+
 SIDE = 640          # det_size; always passed, since InsightFace 2.x otherwise mixes 128 and 640
 STRIDES = (8, 16, 32)
+INCLUSIVE = np.array([0, 0, 1, 1], np.float32)   # a box counts its last pixels, where InsightFace compares two
 Faces = tuple[np.ndarray, np.ndarray, np.ndarray]      # boxes (n, 4), scores (n,), landmarks (n, 5, 2), all float32
 
 
@@ -99,23 +102,8 @@ def in_photo(faces: Faces, place: Frame, overlap: float) -> Faces:
     offset = np.array(place.offset, np.float32)
     boxes = ((boxes - np.tile(offset, 2)) / place.scale).astype(np.float32)
     points = ((points - offset) / place.scale).astype(np.float32)
-    keep = distinct(boxes, overlap)
+    keep = distinct(boxes + INCLUSIVE, overlap)
     return boxes[keep], scores[keep].astype(np.float32), points[keep]
-
-
-def distinct(boxes: np.ndarray, overlap: float) -> list[int]:
-    """Rows of boxes (n, 4), best first, that overlap no better one by more than `overlap`; pixels count inclusive."""
-    left = np.arange(len(boxes))
-    areas = (boxes[:, 2] - boxes[:, 0] + 1) * (boxes[:, 3] - boxes[:, 1] + 1)
-    keep = []
-    while left.size:
-        best, rest = left[0], left[1:]
-        keep.append(int(best))
-        low = np.maximum(boxes[best, :2], boxes[rest, :2])
-        high = np.minimum(boxes[best, 2:], boxes[rest, 2:])
-        common = np.maximum(high - low + 1, 0).prod(axis=1)
-        left = rest[common / (areas[best] + areas[rest] - common) <= overlap]
-    return keep
 
 
 def _best_first(found: list[Faces]) -> Faces:

@@ -5,13 +5,12 @@
 """
 
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from ..common import files
-from ..formats import cache
+from ..formats import boxes, cache
 from ..formats import queue as queues
 from ..formats.cache import Cache, Model, Person
 
@@ -81,20 +80,5 @@ def name_persons(whole: Cache, queue: queues.Queue) -> None:
             whole.persons[row] = Person()
         theirs = np.array([face.box for face in entry.faces]).reshape(-1, 4)
         theirs = theirs * (photo.width, photo.height, photo.width, photo.height)
-        for place, face in pairs(whole.faces["box"][ours], theirs):
+        for place, face in boxes.pairs(whole.faces["box"][ours], theirs, OVERLAP):
             whole.persons[ours[place]] = Person(entry.faces[face].person_id, entry.faces[face].person_name)
-
-
-def pairs(ours: np.ndarray, theirs: np.ndarray, least: float = OVERLAP) -> Sequence[tuple[int, int]]:
-    """Rows (i, j) of boxes ours (n, 4) and theirs (m, 4) that are one face: the best overlap first, each row once."""
-    low = np.maximum(ours[:, None, :2], theirs[None, :, :2])       # (n, m, 2)
-    high = np.minimum(ours[:, None, 2:], theirs[None, :, 2:])
-    common = np.maximum(high - low, 0).prod(axis=2)
-    areas = [np.maximum(boxes[:, 2:] - boxes[:, :2], 0).prod(axis=1) for boxes in (ours, theirs)]
-    share = common / np.maximum(areas[0][:, None] + areas[1][None] - common, 1e-9)      # (n, m)
-    found = []
-    while share.size and share.max() >= least:
-        i, j = np.unravel_index(int(share.argmax()), share.shape)
-        found.append((int(i), int(j)))
-        share[i, :], share[:, j] = 0, 0
-    return found

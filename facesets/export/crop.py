@@ -11,6 +11,8 @@ from typing import Any
 import cv2
 import numpy as np
 
+from ..formats.boxes import overlap
+
 Detect = Callable[[np.ndarray], tuple[Any, ...]]     # photo -> boxes (n, 4), scores (n,), landmarks (n, 5, 2), ...
 
 TIGHTER = (0.7, 0.45, 0.2)  # of the padding, when others cannot be masked
@@ -125,7 +127,7 @@ def _mask(pixels: np.ndarray, other: np.ndarray, target: np.ndarray) -> None:
     spared = pixels[ty1:ty2, tx1:tx2].copy()
     pixels[y1:y2, x1:x2] = pixels[y1:y2, x1:x2].reshape(-1, 3).mean(axis=0)
     ox1, oy1, ox2, oy2 = np.clip(np.round(other), 0, size).astype(int)
-    if overlap(target[None], other)[0] == 0 or min(tx2, ox2) <= max(tx1, ox1) or min(ty2, oy2) <= max(ty1, oy1):
+    if overlap(target, other) == 0 or min(tx2, ox2) <= max(tx1, ox1) or min(ty2, oy2) <= max(ty1, oy1):
         pixels[ty1:ty2, tx1:tx2] = spared       # only the margin touches the wanted face: spare all of it
 
 
@@ -133,16 +135,6 @@ def _kept(before: np.ndarray, after: np.ndarray, target: np.ndarray) -> bool:
     x1, y1, x2, y2 = np.clip(np.round(target), 0, before.shape[0]).astype(int)
     changed = (before[y1:y2, x1:x2] != after[y1:y2, x1:x2]).any(axis=2)
     return bool(changed.size) and float(changed.mean()) <= COVERED
-
-
-def overlap(boxes: np.ndarray, box: np.ndarray) -> np.ndarray:
-    """Intersection over union of boxes (n, 4) with `box` -> (n,)."""
-    if not len(boxes):
-        return np.zeros(0)
-    sides = np.minimum(boxes[:, 2:], box[2:]) - np.maximum(boxes[:, :2], box[:2])
-    common = np.clip(sides, 0, None).prod(axis=1)
-    areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1) + (box[2:] - box[:2]).prod()
-    return np.asarray(common / np.maximum(areas - common, 1e-9))
 
 
 def _light(pixels: np.ndarray, wanted: np.ndarray) -> tuple[float, float]:

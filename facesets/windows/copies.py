@@ -17,8 +17,9 @@ from ..common.errors import Failure, Paused
 # requirements-win.txt only; tests/windows/test_driver_worker_part.py imports them in an empty folder.
 WORKER_PART = ("embed_worker.py", "config.py", "requirements-win.txt", "facesets/__init__.py",
                "facesets/common/__init__.py", "facesets/common/errors.py", "facesets/common/files.py",
-               "facesets/common/terminal.py", "facesets/formats/__init__.py", "facesets/formats/queue.py",
-               "facesets/formats/cache.py", "facesets/formats/quality.py", "facesets/embed/*.py")
+               "facesets/common/terminal.py", "facesets/formats/__init__.py", "facesets/formats/boxes.py",
+               "facesets/formats/cache.py", "facesets/formats/quality.py", "facesets/formats/queue.py",
+               "facesets/embed/*.py")
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from facesets.embed import decode, packs, providers
 from facesets.embed.analyser import Analyser
-from facesets.embed.parts import pairs
+from facesets.formats.boxes import pairs
 
 EVERY = 1 if os.environ.get("FACESETS_ALL_PHOTOS") else 8
 

@@ -9,8 +9,8 @@ import pytest
 
 from facesets.embed import decode, lanes, packs
 from facesets.embed.analyser import Analyser
-from facesets.embed.parts import pairs
 from facesets.formats import queue as queues
+from facesets.formats.boxes import pairs
 
 WHOLE = (queues.ImmichFace((0.0, 0.0, 1.0, 1.0)),)        # what Immich says of a close-up
 

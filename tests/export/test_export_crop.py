@@ -93,9 +93,3 @@ def test_a_face_known_in_the_photo_is_masked_even_if_this_detector_does_not_see_
 def test_light_is_measured_on_the_face(tmp_path) -> None:
     made = picture(tmp_path, [(200, 150, 300, 250)])
     assert 0 < made.light[0] < 1 and abs(made.light[1]) < 0.1
-
-
-def test_overlap_is_intersection_over_union() -> None:
-    boxes = np.array([[0, 0, 10, 10], [5, 0, 15, 10], [20, 20, 30, 30]], float)
-    assert np.allclose(crop.overlap(boxes, np.array([0, 0, 10, 10.0])), [1, 1 / 3, 0])
-    assert crop.overlap(np.zeros((0, 4)), np.zeros(4)).shape == (0,)

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from facesets.common.errors import Failure
-from facesets.embed.parts import Parts, pairs
+from facesets.embed.parts import Parts
 from facesets.formats import cache
 from facesets.formats import queue as queues
 from facesets.formats.cache import FACE, Cache, Model, Person, Photo
@@ -197,10 +197,3 @@ def test_a_temporary_file_that_a_kill_left_is_no_part(tmp_path):
     assert len(again.processed()) == 2
     again.add(made(2, prefix=7))
     assert [path.name for path in again.paths] == ["000001.npz", "000002.npz"]
-
-
-def test_boxes_pair_up_best_first_and_once_each():
-    ours = np.array([[0, 0, 10, 10], [100, 0, 110, 10], [1, 0, 11, 10]], float)
-    theirs = np.array([[1, 0, 11, 10], [300, 0, 310, 10], [0, 0, 9, 10]], float)
-    assert sorted(pairs(ours, theirs)) == [(0, 2), (2, 0)]
-    assert pairs(ours, np.zeros((0, 4))) == []
