@@ -16,6 +16,7 @@ merging. Paths are stored as WSL sees them. The same faces and photos give the s
 import io
 import json
 import os
+import re
 import zipfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -42,6 +43,7 @@ FACE = np.dtype([
     ("quality", "<f4"),             # 0..1, facesets.formats.quality
 ])
 
+FACE_KEY = re.compile(r"[0-9a-f]{64}@-?\d+,-?\d+,-?\d+,-?\d+", re.ASCII)     # what `face_key` makes
 STATUSES = ("faces", "noface", "error")
 
 

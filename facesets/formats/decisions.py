@@ -21,11 +21,12 @@ from typing import Any
 
 from ..common import files, terminal
 from ..common.errors import Failure
+from .cache import FACE_KEY
 
 SCHEMA = 1
 MADE_BY = "Save decisions in the report"
 FOLDER = re.compile(r"faceset_\d{3,9}")
-FACE = re.compile(r"[0-9a-f]{12}|[0-9a-f]{64}@-?\d+,-?\d+,-?\d+,-?\d+")
+FACE = re.compile("[0-9a-f]{12}|" + FACE_KEY.pattern, re.ASCII)
 LONGEST_NAME = 100      # characters; a name is a line of NAME.txt
 
 

@@ -1,6 +1,5 @@
 """What a person says about a faceset: its name, that a face is not in it, that it is not wanted."""
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,7 +16,6 @@ from ..library.members import pick
 from ..library.store import ASIDE, Entry, Manifest
 
 LONGEST_NAME = 100      # characters
-FACE_KEY = re.compile(r"[0-9a-f]{64}@-?\d+,-?\d+,-?\d+,-?\d+")
 
 
 def find(manifest: Manifest, text: str, lists: tuple[str, ...] = ("facesets",)) -> Entry:
@@ -105,7 +103,7 @@ def not_this(run: Run, faceset: str, photos: Sequence[str], options: Options, op
         found = {pictures[photo]} if photo in pictures else {
             key for key, face in zip(keys, contents.faces.faces, strict=True)
             if means(photo, key, contents.faces.photos[face["photo"]])}
-        found = found or ({photo} if FACE_KEY.fullmatch(photo) else set())
+        found = found or ({photo} if cache.FACE_KEY.fullmatch(photo) else set())
         if not found:
             raise UsageError(f"{entry.folder} has no face of {terminal.safe(photo)}")
         wrong |= found
