@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .known import centroid, match
+from ..formats.cache import unit_mean
+from .known import match
 from .measures import bcubed, pairwise
 from .merging import identities
 from .rules import Rules
@@ -142,7 +143,7 @@ def _matcher(rows: np.ndarray, people: np.ndarray, rules: Rules) -> Callable[[fl
             reference[theirs[::2][:REFERENCES]] = True
             known.append(int(name))
     asked = ~reference & (people >= 0)
-    centroids = np.array([centroid(rows[reference & (people == name)]) for name in known], np.float32)
+    centroids = np.array([unit_mean(rows[reference & (people == name)]) for name in known], np.float32)
     found = match(rows[asked], centroids.reshape(-1, rows.shape[1]))
     truth = people[asked]
     right = np.array([*known, -2])[found.nearest] == truth

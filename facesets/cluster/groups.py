@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..formats.cache import unit_mean
 from ..formats.proposal import Face, Group
-from .known import centroid
 from .pool import Pool
 from .rules import Rules
 
@@ -47,9 +47,9 @@ def rounded(distance: float) -> float:
 
 def _middle(rows: np.ndarray, rules: Rules) -> np.ndarray:
     """(D,) centroid of the rows that are not far from it."""
-    middle = centroid(rows)
+    middle = unit_mean(rows)
     near = 1 - rows @ middle <= rules.known_distance
-    return centroid(rows[near]) if near.any() else middle
+    return unit_mean(rows[near]) if near.any() else middle
 
 
 def first_per_photo(photos: np.ndarray, distance: np.ndarray) -> np.ndarray:

@@ -9,10 +9,10 @@ from dataclasses import asdict, replace
 
 import numpy as np
 
-from ..formats.cache import Cache
+from ..formats.cache import Cache, unit_mean
 from ..formats.proposal import Face, Group, Proposal
 from . import gates, groups
-from .known import Known, Match, centroid, match
+from .known import Known, Match, match
 from .merging import identities
 from .pool import Pool, pool
 from .rules import Rules
@@ -118,7 +118,7 @@ def _adopt(faces: Pool, clusters: Sequence[np.ndarray], known: Sequence[Known], 
     large = [members for members in clusters if len(members) > rules.join_faces]
     if not large or not known:
         return np.array(adopted, np.int64)
-    middles = np.stack([centroid(faces.rows[members]) for members in large])
+    middles = np.stack([unit_mean(faces.rows[members]) for members in large])
     found = match(middles, _centroids(known, faces), _forbidden(faces, large, known))
     for at in np.flatnonzero(found.certain(rules.merge_distance, rules.known_margin)).tolist():
         identity = known[found.nearest[at]]

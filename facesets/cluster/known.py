@@ -58,10 +58,3 @@ def match(faces: np.ndarray, centroids: np.ndarray, forbidden: Mapping[int, list
             index[part] = np.where(np.isfinite(value[part]), best, -1)
             apart[rows, best] = np.inf
     return Match(nearest, distance, second, runner_up)
-
-
-def centroid(faces: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
-    """(D,) unit mean of (N, D) unit rows, N > 0."""
-    mean = np.average(faces.astype(np.float64), axis=0, weights=weights)
-    length = np.linalg.norm(mean)
-    return (mean / length if length > 0 else faces[0]).astype(np.float32)

@@ -109,8 +109,8 @@ def average_linkage(rows: np.ndarray, threshold: float, *, photos: np.ndarray | 
         number = np.unique(labels, return_inverse=True)[1]
         link(components(_means(rows, number, weights), how.stop - 2 * slack, kind)[number])
     elif tied and how.penalty == 0 and weights is None and n <= SCIPY:
-        return _numbered(_as_scipy(rows, threshold))
-    return _numbered(labels)
+        return numbered(_as_scipy(rows, threshold))
+    return numbered(labels)
 
 
 def _lengths(rows: np.ndarray) -> np.ndarray:
@@ -204,11 +204,15 @@ def _matrix(clusters: Clusters, how: Linkage) -> dense.Matrix:
     return dense.Matrix(clusters.sums @ clusters.sums.T, clusters.weight, clusters.count, conflicts, how.penalty)
 
 
-def _groups(labels: np.ndarray) -> list[np.ndarray]:
-    """Rows of each label that more than one row has, ascending."""
+def members_of(labels: np.ndarray) -> list[np.ndarray]:
+    """Rows of each label, ascending, in the order of the labels."""
     order = np.argsort(labels, kind="stable")
-    ends = np.flatnonzero(np.diff(labels[order])) + 1
-    return [group for group in np.split(order, ends) if len(group) > 1]
+    return np.split(order, np.flatnonzero(np.diff(labels[order])) + 1)
+
+
+def _groups(labels: np.ndarray) -> list[np.ndarray]:
+    """Rows of each label that more than one row has."""
+    return [group for group in members_of(labels) if len(group) > 1]
 
 
 def _first_of(labels: np.ndarray) -> np.ndarray:
@@ -217,7 +221,7 @@ def _first_of(labels: np.ndarray) -> np.ndarray:
     return first[number]
 
 
-def _numbered(labels: np.ndarray) -> np.ndarray:
+def numbered(labels: np.ndarray) -> np.ndarray:
     """Labels as 0, 1, ... in the order of their first rows."""
     first = _first_of(labels)
     return np.unique(first, return_inverse=True)[1]

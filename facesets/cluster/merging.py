@@ -5,8 +5,9 @@ What each step is worth is measured by benchmarks/identities.py.
 
 import numpy as np
 
-from .known import BLOCK, Match, centroid, match
-from .linkage import average_linkage
+from ..formats.cache import unit_mean
+from .known import BLOCK, Match, match
+from .linkage import average_linkage, members_of, numbered
 from .rules import Rules
 
 BEST_FACES = 4      # faces of an identity that a leftover is compared with: those most like it, of whatever age
@@ -29,8 +30,8 @@ def merge(rows: np.ndarray, photos: np.ndarray, labels: np.ndarray, rules: Rules
         large = np.flatnonzero(np.bincount(labels) > rules.join_faces) if len(labels) else labels
         if len(large) < 2:
             return labels
-        members = _members(labels)
-        centroids = np.stack([centroid(rows[members[label]]) for label in large])
+        members = members_of(labels)
+        centroids = np.stack([unit_mean(rows[members[label]]) for label in large])
         found = match(centroids, centroids)
         itself = found.nearest == np.arange(len(large))     # unless a copy of it comes first
         other = np.where(itself, found.second, found.nearest)
@@ -42,7 +43,7 @@ def merge(rows: np.ndarray, photos: np.ndarray, labels: np.ndarray, rules: Rules
                 renamed[second] = first
         if np.array_equal(renamed, np.arange(len(members))):
             return labels
-        labels = _numbered(renamed[labels])
+        labels = numbered(renamed[labels])
 
 
 def join(rows: np.ndarray, photos: np.ndarray, labels: np.ndarray, rules: Rules) -> np.ndarray:
@@ -54,8 +55,8 @@ def join(rows: np.ndarray, photos: np.ndarray, labels: np.ndarray, rules: Rules)
     large, small = np.flatnonzero(size > rules.join_faces), np.flatnonzero(size <= rules.join_faces)
     if not len(large) or not len(small):
         return labels
-    members = _members(labels)
-    found = _best(np.stack([centroid(rows[members[label]]) for label in small]), rows,
+    members = members_of(labels)
+    found = _best(np.stack([unit_mean(rows[members[label]]) for label in small]), rows,
                   [members[label] for label in large])
     taken = {int(label): set(photos[members[label]].tolist()) for label in large}
     renamed = np.arange(len(members))
@@ -65,12 +66,12 @@ def join(rows: np.ndarray, photos: np.ndarray, labels: np.ndarray, rules: Rules)
         if not theirs & taken[target]:
             renamed[small[which]] = target
             taken[target] |= theirs
-    return _numbered(renamed[labels])
+    return numbered(renamed[labels])
 
 
 def _best(leftovers: np.ndarray, rows: np.ndarray, identities: list[np.ndarray]) -> Match:
     """The two identities whose best faces are most like each leftover (L, D); `identities` are rows of each."""
-    centroids = np.stack([centroid(rows[faces]) for faces in identities])
+    centroids = np.stack([unit_mean(rows[faces]) for faces in identities])
     few = min(CANDIDATES, len(identities))
     nearest = np.concatenate([np.argpartition(-(leftovers[part] @ centroids.T), few - 1, axis=1)[:, :few]
                               for part in _parts(len(leftovers), len(identities))])     # (L, few)
@@ -98,15 +99,3 @@ def _parts(n: int, width: int) -> list[slice]:
 def _strangers(one: np.ndarray, other: np.ndarray, veto: float) -> bool:
     """Whether two identities are seen side by side too often to be one person in a mirror or a collage."""
     return len(np.intersect1d(one, other)) > veto * min(len(one), len(other))
-
-
-def _members(labels: np.ndarray) -> list[np.ndarray]:
-    """Rows of label 0, 1, ..., each ascending."""
-    order = np.argsort(labels, kind="stable")
-    return np.split(order, np.flatnonzero(np.diff(labels[order])) + 1)
-
-
-def _numbered(labels: np.ndarray) -> np.ndarray:
-    """Labels as 0, 1, ... in the order of their first rows."""
-    _, first, number = np.unique(labels, return_index=True, return_inverse=True)
-    return np.unique(first[number], return_inverse=True)[1]

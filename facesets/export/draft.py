@@ -135,7 +135,7 @@ def assemble(session: Session, draft: Draft, made: dict[str, Made | str], option
     rest = [row for row in best_first(members.faces["quality"], np.zeros(len(members.faces))) if row not in pictured]
     rank = np.zeros(len(draft.keys), np.int32)
     rank[:len(draft.pictured)] = np.arange(1, len(draft.pictured) + 1)
-    centroid = folders.unit_mean(members.embeddings[draft.pictured])
+    centroid = cache.unit_mean(members.embeddings[draft.pictured])
     distance = 1 - members.embeddings @ centroid
 
     entries, written = _pictures(session, draft, made, distance)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..library.folder import unit_mean
+from ..formats.cache import unit_mean
 
 # How far apart two pictures are: degrees of head turn, and light, until they count as wholly different.
 YAW_SPAN, PITCH_SPAN, LIGHT_SPAN = 40.0, 30.0, 0.35

@@ -114,6 +114,13 @@ def face_keys(cache: Cache) -> list[str]:
     return [face_key(cache.photos[face["photo"]].sha256, face["box"]) for face in cache.faces]
 
 
+def unit_mean(rows: np.ndarray) -> np.ndarray:
+    """rows (n, D) unit, n > 0 -> (D,) float32 unit: the centroid. Opposite rows, which no person has, give row 0."""
+    mean = rows.mean(axis=0, dtype=np.float64)
+    length = float(np.linalg.norm(mean))
+    return (mean / length if length > 1e-9 else rows[0]).astype(np.float32)
+
+
 def write(path: Path, cache: Cache) -> None:
     """Replace `path` by `cache`, whole or not at all."""
     with files.replacing(path) as file:

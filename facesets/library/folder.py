@@ -155,13 +155,6 @@ def texts(item: dict[str, Any], *names: str) -> None:
             raise TypeError(f"{name} is no text")
 
 
-def unit_mean(rows: np.ndarray) -> np.ndarray:
-    """rows (n, D) unit, n > 0 -> (D,) float32 unit: the centroid. Opposite rows, which no person has, give row 0."""
-    mean = rows.mean(axis=0, dtype=np.float64)
-    length = float(np.linalg.norm(mean))
-    return (mean / length if length > 1e-9 else rows[0]).astype(np.float32)
-
-
 def years_of(photos: Iterable[cache.Photo]) -> dict[str, int]:
     """How many photos of each year, "" for those without a date."""
     return dict(sorted(Counter(photo.taken_at[:4] for photo in photos).items()))

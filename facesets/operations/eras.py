@@ -10,7 +10,8 @@ from ..export import swap
 from ..export.draft import Draft, Options
 from ..export.run import Run
 from ..export.swap import OpenDetector
-from ..library.folder import Contents, Record, unit_mean
+from ..formats.cache import unit_mean
+from ..library.folder import Contents, Record
 from ..library.members import pick
 from .edit import find
 

@@ -21,8 +21,8 @@ from ..export.draft import Options
 from ..export.run import Run
 from ..export.swap import OpenDetector
 from ..formats import cache
+from ..formats.cache import unit_mean
 from ..formats.proposal import Face, Group, Proposal
-from ..library.folder import unit_mean
 from ..library.store import Faceset
 from . import edit
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..common import terminal
 from ..common.errors import Failure
+from ..formats import cache
 from ..formats.decisions import library_id, short_key
 from ..library import folder as folders
 from ..library.store import Entry, Library, Manifest
@@ -167,7 +168,7 @@ def halves(rows: np.ndarray) -> Halves:
     for _ in range(ROUNDS):
         if min(side.sum(), (~side).sum()) < FEWEST_HALF:
             return Halves()
-        one, other = folders.unit_mean(rows[side]), folders.unit_mean(rows[~side])
+        one, other = cache.unit_mean(rows[side]), cache.unit_mean(rows[~side])
         moved = rows @ one > rows @ other
         if (moved == side).all():
             break
@@ -175,7 +176,7 @@ def halves(rows: np.ndarray) -> Halves:
     larger, smaller = sorted((np.flatnonzero(side), np.flatnonzero(~side)), key=len, reverse=True)
     if len(smaller) < FEWEST_HALF:
         return Halves()
-    apart = 1 - folders.unit_mean(rows[larger]) @ folders.unit_mean(rows[smaller])
+    apart = 1 - cache.unit_mean(rows[larger]) @ cache.unit_mean(rows[smaller])
     return Halves(float(apart), tuple(larger.tolist()), tuple(smaller.tolist()))
 
 

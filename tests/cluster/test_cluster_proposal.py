@@ -10,11 +10,12 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from facesets.cluster import identities, seen
-from facesets.cluster.known import Known, centroid, match
+from facesets.cluster.known import Known, match
 from facesets.cluster.merging import join, merge
 from facesets.cluster.rules import Rules
 from facesets.common.errors import Failure
 from facesets.formats import cache
+from facesets.formats.cache import unit_mean
 from facesets.formats.proposal import Proposal
 
 D = 64
@@ -62,7 +63,7 @@ def keys(proposal: Proposal) -> Counter[str]:
 
 
 def as_known(folder: str, rows: np.ndarray, faces: Sequence[str] = ()) -> Known:
-    return Known(folder, centroid(rows), frozenset(faces))
+    return Known(folder, unit_mean(rows), frozenset(faces))
 
 
 def test_people_become_facesets_largest_first_and_strangers_do_not() -> None:
@@ -84,7 +85,7 @@ def test_every_face_is_in_exactly_one_place_and_the_counts_add_up() -> None:
 
 def test_known_faces_go_to_their_faceset_and_those_between_two_people_to_neither() -> None:
     one, other = person(1, 6), person(2, 6)
-    between = unit(centroid(one) + centroid(other))[None]
+    between = unit(unit_mean(one) + unit_mean(other))[None]
     known = [as_known("faceset_001", one), as_known("faceset_007", other)]
     made = propose(cache_of(np.concatenate([person(1, 3, seed=5), person(2, 2, seed=5), between])), known=known)
     assert {folder: len(faces) for folder, faces in made.extend.items()} == {"faceset_001": 3, "faceset_007": 2}
@@ -245,7 +246,7 @@ def test_two_ages_of_a_person_merge_by_centroid_unless_seen_side_by_side() -> No
 def test_a_leftover_joins_whom_it_clearly_resembles_and_nobody_when_in_doubt() -> None:
     one, other = person(1, 6), person(2, 6)
     labels = np.array([0] * 6 + [1] * 6 + [2])
-    mine, between = person(1, 1, 0.9, seed=9), unit(centroid(one) + centroid(other))[None]
+    mine, between = person(1, 1, 0.9, seed=9), unit(unit_mean(one) + unit_mean(other))[None]
     for face, label in ((mine, 0), (between, 2)):
         joined = join(np.concatenate([one, other, face]), np.arange(13), labels, RULES)
         assert joined[-1] == label

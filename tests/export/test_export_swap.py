@@ -54,7 +54,7 @@ def test_every_group_becomes_a_faceset_and_the_manifests_say_so(world) -> None:
             assert folders.files.sha256_of(library.root / folder / name) == digest
     for item in library.canonical():
         mine = [face for face, row in enumerate(faces.faces) if f"p00{item.number}/" in faces.photos[row["photo"]].path]
-        assert np.allclose(item.centroid, folders.unit_mean(faces.embeddings[mine]), atol=1e-5)
+        assert np.allclose(item.centroid, cache.unit_mean(faces.embeddings[mine]), atol=1e-5)
         assert item.embeddings.shape == (8, 512) and len(item.face_keys) == 8
 
 

@@ -81,7 +81,7 @@ def add_faceset(root: Path, number: int, rows: np.ndarray, rng: np.random.Genera
     files.private_folder(root / folder)
     photos = [photo_of(rng, USERS[int(rng.random() < 0.3)]) for _ in range(n)]
     faces = faces_of(rng, rows, photos)
-    centroid = folders.unit_mean(rows)
+    centroid = cache.unit_mean(rows)
     distance = 1 - rows @ centroid
     listed, keys = [], cache.face_keys(faces)
     written = {}
