@@ -19,7 +19,6 @@ import requests
 from ..common import files
 from ..common.paths import safe_name
 from ..immich.client import Client, Transient
-from . import duplicates
 from .state import Asset, Photo
 
 RAW = {".3fr", ".ari", ".arw", ".cap", ".cin", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".fff", ".iiq", ".k25",
@@ -64,26 +63,6 @@ def preview(client: Client, asset: Asset, folder: Path) -> Got:
     return _fetch(client, asset, folder, f"/assets/{asset.id}/thumbnail?size=preview", "preview")
 
 
-def piece(client: Client, asset: Asset, tail: bool) -> bytes:
-    """The first or last 64 KiB of the original, which is longer than that or known to be as long as the server says."""
-    span = f"bytes=-{duplicates.PIECE}" if tail else f"bytes=0-{duplicates.PIECE - 1}"
-    headers = {"Range": span, "Accept-Encoding": "identity"}
-    with client.open("GET", f"/assets/{asset.id}/original", headers=headers) as answer:
-        _is_file(answer)
-        data = bytearray()
-        for chunk in client.chunks(answer):
-            data += chunk
-            if len(data) >= duplicates.PIECE and not tail and answer.status_code == 200:
-                break       # ranges are ignored; the connection goes, but not the whole file through it
-        client.count_bytes(len(data))
-    if answer.status_code == 200 and tail:
-        data = data[-duplicates.PIECE:]
-    wanted = min(duplicates.PIECE, asset.size)
-    if len(data) < wanted:
-        raise Transient(f"{len(data)} bytes came instead of {wanted}")
-    return bytes(data[:duplicates.PIECE])
-
-
 def _fetch(client: Client, asset: Asset, folder: Path, route: str, source: str) -> Got:
     parts = files.private_folder(folder / ".part")
     stem = f"{hashlib.sha256(asset.id.encode()).hexdigest()[:24]}.{source}"
@@ -105,12 +84,11 @@ def _fetch(client: Client, asset: Asset, folder: Path, route: str, source: str) 
     if not body.length:
         part.unlink()
         raise Transient("the server's file is empty")
-    head, tail = duplicates.ends(part) if source == "original" else ("", "")
     sha256 = body.sha256.hexdigest()
     name = asset.name if source == "original" else Path(asset.name).stem + ".preview.jpg"
     place = f"{sha256[:2]}/{sha256[:16]}_{safe_name(name)}"
     checksum = asset.checksum if asset.content else ""
-    return Got(part, Photo(sha256, sha1, checksum, body.length, head, tail, source, place, str(folder)))
+    return Got(part, Photo(sha256, sha1, checksum, body.length, source, place, str(folder)))
 
 
 def _receive(client: Client, route: str, part: Path | None, tag: str, body: _Body, parts: Path, stem: str,

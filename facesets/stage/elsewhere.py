@@ -1,4 +1,8 @@
-"""What others have already: other users' staged photos, and the photos of every cache but our own."""
+"""What others have already: other users' staged photos, and the photos of every cache but our own.
+
+Known means that somebody really has it, now: a cache that is there has its faces (or found none), or its file is there
+and in the queue of its user, so that a cache will have them.
+"""
 
 import base64
 import hashlib
@@ -12,8 +16,8 @@ from pathlib import Path
 from ..common import files
 from ..common.errors import Failure
 from ..formats import cache
-from . import duplicates
 from .state import State
+from .summary import staged_files
 
 
 def gather(state: State, databases: Iterable[Path], caches: Iterable[Path]) -> None:
@@ -21,22 +25,24 @@ def gather(state: State, databases: Iterable[Path], caches: Iterable[Path]) -> N
     with state.writing() as db:
         db.execute("CREATE TEMP TABLE IF NOT EXISTS cached (sha256 TEXT PRIMARY KEY, path TEXT) WITHOUT ROWID")
         db.execute("DELETE FROM cached")
-        db.execute("DELETE FROM known WHERE stamp = 0")
-    for path in databases:
-        _photos_of(state, path)
     for path in caches:
         cache.processed(path)       # says in words when it is no cache
         pairs = photo_paths(path)
         with state.writing() as db:
             db.executemany("INSERT OR IGNORE INTO cached VALUES (?, ?)", pairs)
+    with state.writing() as db:
+        db.execute("DELETE FROM known WHERE stamp = 0 OR sha256 NOT IN (SELECT sha256 FROM cached)")
+    for path in databases:
+        _photos_of(state, path)
 
 
 def photo_paths(path: Path) -> list[tuple[str, str]]:
-    """(SHA-256, path) of every photo of a cache, without reading its embeddings."""
+    """(SHA-256, path) of every photo that a cache has read, without reading its embeddings."""
     try:
         with cache.opened(path) as archive:
             photos = json.loads(archive["photos"].tobytes())
-        return [(str(sha256), str(place)) for sha256, place in zip(photos["sha256"], photos["path"], strict=True)]
+        return [(str(sha256), str(place)) for sha256, place, status in
+                zip(photos["sha256"], photos["path"], photos["status"], strict=True) if status != "error"]
     except Exception as error:      # as in cache.read: each layer below raises its own
         raise Failure(f"{path} is not a cache ({type(error).__name__}: {error!s:.200})") from None
 
@@ -49,8 +55,8 @@ def local_files(state: State) -> None:
     with state.writing() as db:
         db.execute("CREATE TEMP TABLE IF NOT EXISTS wanted_sizes (size INTEGER PRIMARY KEY)")
         db.execute("DELETE FROM wanted_sizes")
-        db.execute("INSERT INTO wanted_sizes SELECT DISTINCT size FROM assets WHERE run = ? AND outcome = 'wanted'",
-                   (state.run,))
+        db.execute("INSERT INTO wanted_sizes SELECT DISTINCT size FROM assets WHERE run = ? AND outcome = 'wanted' "
+                   "AND content", (state.run,))
     for sha256, place in state.all("SELECT sha256, path FROM cached WHERE path != '' "
                                    "AND sha256 NOT IN (SELECT sha256 FROM known WHERE stamp = 0)"):
         try:
@@ -73,30 +79,46 @@ def _remember(state: State, path: Path, sha256: str, status: os.stat_result) -> 
             while chunk := file.read(files.CHUNK):
                 sha1.update(chunk)
                 found.update(chunk)
-        head, tail = duplicates.ends(path)
     except OSError:
         return
     with state.writing() as db:
         db.execute("DELETE FROM known WHERE path = ?", (str(path),))
         if found.hexdigest() == sha256:
-            db.execute("INSERT INTO known VALUES (?, ?, ?, ?, ?, ?, ?)",
-                       (str(path), sha256, base64.b64encode(sha1.digest()).decode(), status.st_size, head, tail,
+            db.execute("INSERT INTO known VALUES (?, ?, ?, ?, ?)",
+                       (str(path), sha256, base64.b64encode(sha1.digest()).decode(), status.st_size,
                         status.st_mtime_ns or 1))
 
 
 def _photos_of(state: State, path: Path) -> None:
-    """Copy what another user has staged; a database that is no state.db is somebody else's and passed over."""
+    """Copy what another user has; a database that is no state.db is somebody else's and passed over."""
     uri = f"file:{urllib.parse.quote(str(path))}?mode=ro"
+    here: dict[str, set[str]] = {}      # folder -> files in it
     try:
         other = sqlite3.connect(uri, uri=True, timeout=5)
         try:
-            rows = other.execute("SELECT folder || '/' || path, sha256, CASE checksum WHEN '' THEN "
-                                 "CASE source WHEN 'original' THEN sha1 ELSE '' END ELSE checksum END, "
-                                 "bytes, head, tail, 0 FROM photos")
+            rows = other.execute(STAGED)
             while batch := rows.fetchmany(5000):
                 with state.writing() as db:
-                    db.executemany("INSERT OR REPLACE INTO known VALUES (?, ?, ?, ?, ?, ?, ?)", batch)
+                    for folder, name, sha256, checksum, size, queued in batch:
+                        if folder not in here:
+                            here[folder] = staged_files(Path(folder))
+                        if (queued and name in here[folder]) or _cached(db, sha256):
+                            db.execute("INSERT OR REPLACE INTO known VALUES (?, ?, ?, ?, 0)",
+                                       (f"{folder}/{name}", sha256, checksum, size))
         finally:
             other.close()
     except sqlite3.Error as error:
         raise Failure(f"{path} cannot be read ({error}); move it aside to stage without it") from None
+
+
+def _cached(db: sqlite3.Connection, sha256: str) -> bool:
+    return bool(db.execute("SELECT 1 FROM cached WHERE sha256 = ?", (sha256,)).fetchone())
+
+
+# A photo is in the queue while an asset of a listing shows it, one that may be going on right now.
+STAGED = """
+SELECT folder, path, sha256,
+    CASE WHEN checksum != '' THEN checksum WHEN source = 'original' THEN sha1 ELSE '' END, bytes,
+    sha256 IN (SELECT sha256 FROM assets WHERE outcome IN ('have', 'wanted', 'ask')
+               AND run >= (SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'listed'))
+FROM photos"""

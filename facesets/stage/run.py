@@ -15,10 +15,9 @@ from ..immich.client import Client, Rejected, Transient
 from ..immich.gate import Gate, Verdict
 from ..immich.listing import VISIBILITIES, Listing, Rules, fields
 from ..immich.preflight import Server
-from . import download, duplicates, elsewhere, summary, workers
+from . import download, elsewhere, summary, workers
 from .state import Asset, Photo, State
 
-PUT_OFF = object()
 FRUITLESS = 20      # assets in a row that fail for the first time: it is not the assets
 
 
@@ -129,16 +128,11 @@ class Stage:
                            (settled, run))
             db.execute("UPDATE assets SET twin = ''  WHERE twin != ''")
             db.execute(EQUAL_CHECKSUMS, (run, run))
-            db.execute("CREATE TEMP TABLE IF NOT EXISTS sizes (size INTEGER PRIMARY KEY, first TEXT)")
-            db.execute("DELETE FROM sizes")
-            db.execute(SHARED_SIZES, (run, duplicates.PIECE))
-            db.execute(KNOWN_SIZES, (duplicates.PIECE,))
-            db.execute(EQUAL_SIZES, (run,))
 
     def _download(self) -> None:
         """Those that may have a twin come after those that have none, and those that failed before come last."""
-        self._each("wanted", "photos", [f"tries {tries} AND {twin}" for tries in ("= 0", "> 0") for twin in (
-            "twin = ''", "twin != '' AND twin NOT LIKE '%?'", "twin LIKE '%?'")], self._photo)
+        self._each("wanted", "photos", [f"tries {tries} AND twin {twin}" for tries in ("= 0", "> 0")
+                                        for twin in ("= ''", "!= ''")], self._photo)
 
     def _each(self, outcome: str, what: str, parts: list[str], work: Callable[[Asset], object]) -> None:
         """Do `work` for every asset of this outcome, one part after the other."""
@@ -189,39 +183,18 @@ class Stage:
         return None
 
     def _photo(self, asset: Asset) -> object:
-        """Ask for one asset and return what is left to do, None if nothing is; or put it back among the jobs."""
+        """Ask for one asset and return what is left to do, None if nothing is."""
         if self._twin_is_known(asset):
             return None
-        if asset.twin.endswith("?") and duplicates.ends_decide(asset.name, asset.size):
-            head = self.client.retrying(lambda: download.piece(self.client, asset, tail=False))
-            self._jobs.put_off(replace(asset, twin=f"{asset.twin[:-1]}:{duplicates.digest(head)}"))
-            return PUT_OFF
         return partial(self._take, asset, self._fetch(asset))
 
     def _twin_is_known(self, asset: Asset) -> bool:
-        """Are its bytes known by now, by checksum or by both ends?"""
-        kind, *rest = asset.twin.split(":")
-        if kind == "checksum":
-            rows = self._found("checksum = ?", asset.checksum)
-        elif kind == "size" and len(rest) == 2:
-            rows = self._found("bytes = ? AND head = ?", asset.size, rest[1])
-            if rows:
-                tail = self.client.retrying(lambda: download.piece(self.client, asset, tail=True))
-                rows = self._found("bytes = ? AND head = ? AND tail = ?", asset.size, rest[1], duplicates.digest(tail))
-        else:
-            rows = None
-        if not rows:
-            return False
-        self.state.settle(asset.id, rows[0], sha256=rows[1])
-        self.tally.saved(asset.size - (2 * duplicates.PIECE if kind == "size" else 0))
-        return True
-
-    def _found(self, where: str, *values: Any) -> tuple[str, str] | None:
-        for table, outcome in (("photos", "have"), ("known", "known")):
-            row = self.state.one(f"SELECT sha256 FROM {table} WHERE {where} LIMIT 1", *values)
-            if row:
-                return outcome, row[0]
-        return None
+        """Was a twin of it staged, by this run?"""
+        row = self.state.one("SELECT sha256 FROM photos WHERE checksum = ? LIMIT 1", asset.twin) if asset.twin else None
+        if row:
+            self.state.settle(asset.id, "have", sha256=row[0])
+            self.tally.saved(asset.size)
+        return row is not None
 
     def _fetch(self, asset: Asset) -> download.Got:
         folder = self.options.photos
@@ -272,18 +245,6 @@ SELECT 'have' FROM photos WHERE sha256 = ? UNION ALL SELECT 'known' FROM known W
 UNION ALL SELECT 'known' FROM cached WHERE sha256 = ? LIMIT 1"""
 
 EQUAL_CHECKSUMS = """
-UPDATE assets SET twin = 'checksum:' || checksum WHERE run = ? AND outcome = 'wanted' AND content AND checksum IN (
+UPDATE assets SET twin = checksum WHERE run = ? AND outcome = 'wanted' AND content AND checksum IN (
     SELECT checksum FROM assets WHERE run = ? AND outcome = 'wanted' AND content
     GROUP BY checksum HAVING COUNT(*) > 1)"""
-SHARED_SIZES = """
-INSERT OR REPLACE INTO sizes SELECT size, MIN((1 - content) || taken || id) FROM assets
-WHERE run = ? AND outcome = 'wanted' AND size > ? GROUP BY size HAVING COUNT(*) > 1 AND SUM(NOT content) > 0"""
-KNOWN_SIZES = """
-INSERT OR REPLACE INTO sizes SELECT bytes, '' FROM (SELECT bytes FROM photos UNION SELECT bytes FROM known)
-WHERE bytes > ? AND bytes IN (SELECT size FROM assets WHERE outcome = 'wanted' AND NOT content)"""
-# Files no larger than a piece are simply downloaded. Of the others the first of a size (an upload, if there is one)
-# holds it; every other file of an external library waits for that and then shows its head.
-EQUAL_SIZES = """
-UPDATE assets SET twin = 'size:' || assets.size || IIF(first = (1 - content) || taken || id, '', '?')
-FROM sizes WHERE sizes.size = assets.size AND run = ? AND outcome = 'wanted' AND twin = ''
-AND (NOT content OR first = (1 - content) || taken || id)"""

@@ -2,7 +2,8 @@
 
     assets    one row an asset that any listing showed; `run` is the last listing that did
     photos    one row a staged file; its SHA-256 is its identity
-    known     one row a file whose bytes others have: another user's photo, or a local file of some cache
+    known     one row a file whose bytes others have: another user's photo, or a local file of some cache; made anew by
+              every run, but for the hashes of local files
     meta      schema, run number, whose library this is
 
 `outcome` of an asset is one of OUTCOMES. Everything is committed when it happens; a kill costs what was in flight.
@@ -48,20 +49,18 @@ CREATE TABLE IF NOT EXISTS assets (
 CREATE INDEX IF NOT EXISTS assets_outcome ON assets (outcome, taken, id);
 CREATE INDEX IF NOT EXISTS assets_sha256 ON assets (sha256, taken, id);
 CREATE TABLE IF NOT EXISTS photos (
-    sha256 TEXT PRIMARY KEY, sha1 TEXT NOT NULL, checksum TEXT NOT NULL, bytes INTEGER NOT NULL, head TEXT NOT NULL,
-    tail TEXT NOT NULL, source TEXT NOT NULL, path TEXT NOT NULL, folder TEXT NOT NULL,
+    sha256 TEXT PRIMARY KEY, sha1 TEXT NOT NULL, checksum TEXT NOT NULL, bytes INTEGER NOT NULL,
+    source TEXT NOT NULL, path TEXT NOT NULL, folder TEXT NOT NULL,
     published INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS photos_path ON photos (LOWER(path));
 CREATE INDEX IF NOT EXISTS photos_checksum ON photos (checksum);
-CREATE INDEX IF NOT EXISTS photos_bytes ON photos (bytes);
 CREATE TABLE IF NOT EXISTS known (
-    path TEXT PRIMARY KEY, sha256 TEXT NOT NULL, checksum TEXT NOT NULL, bytes INTEGER NOT NULL, head TEXT NOT NULL,
-    tail TEXT NOT NULL, stamp INTEGER NOT NULL
+    path TEXT PRIMARY KEY, sha256 TEXT NOT NULL, checksum TEXT NOT NULL, bytes INTEGER NOT NULL,
+    stamp INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS known_sha256 ON known (sha256);
 CREATE INDEX IF NOT EXISTS known_checksum ON known (checksum);
-CREATE INDEX IF NOT EXISTS known_bytes ON known (bytes);
 """
 
 
@@ -85,20 +84,18 @@ class Asset:
     outcome: str
     reason: str = ""
     sha256: str = ""        # of its bytes, once known
-    twin: str = ""          # what it shares with assets whose bytes may be the same, see immich/workers.py
+    twin: str = ""          # the content checksum that it shares with other wanted assets
     tries: int = 0          # runs that had to leave it for the next
 
 
 @dataclass(frozen=True)
 class Photo:
-    """One staged file. `head` and `tail` are the SHA-256 of its first and last 64 KiB, "" for a preview."""
+    """One staged file."""
 
     sha256: str
     sha1: str               # base64
     checksum: str           # the server's content checksum of the asset it stands for, "" unknown
     bytes: int
-    head: str
-    tail: str
     source: str
     path: str               # below `folder`
     folder: str
@@ -132,6 +129,7 @@ class State:
             self.db.execute("PRAGMA synchronous = NORMAL")
             self.db.execute("PRAGMA busy_timeout = 5000")
             self.db.executescript(TABLES)
+            _drop_ends(self.db)
         except sqlite3.Error as error:
             if _is_full(error):
                 raise Paused(f"{path.parent}: the disk is full; make room") from None
@@ -209,6 +207,14 @@ class State:
 def settle(db: sqlite3.Connection, asset_id: str, outcome: str, reason: str = "", sha256: str | None = None) -> None:
     db.execute("UPDATE assets SET outcome = ?, reason = ?, sha256 = COALESCE(?, sha256), tries = tries + ? "
                "WHERE id = ?", (outcome, reason, sha256, outcome == "error", asset_id))
+
+
+def _drop_ends(db: sqlite3.Connection) -> None:
+    """Until November 2026 head and tail of a file were kept, to tell equal files by."""
+    for table in ("photos", "known"):
+        for _, name, *_ in db.execute(f"PRAGMA table_info({table})").fetchall():
+            if name in ("head", "tail"):
+                db.execute(f"ALTER TABLE {table} DROP COLUMN {name}")
 
 
 def _is_full(error: sqlite3.Error) -> bool:

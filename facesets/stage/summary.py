@@ -21,8 +21,7 @@ def check_photos(state: State, folder: Path) -> None:
     count = state.all("SELECT COUNT(*) FROM photos")[0][0]
     if not count:
         return
-    folders = [sub for sub in folder.iterdir() if len(sub.name) == 2] if folder.is_dir() else []
-    here = {f"{sub.name}/{name}" for sub in folders for name in os.listdir(sub)}
+    here = staged_files(folder)
     by_hash = {path[:19]: path for path in here}        # "ab/" and the sixteen digits that begin every name
     missing = [(by_hash.get(path[:19], ""), sha256) for sha256, path in state.all("SELECT sha256, path FROM photos")
                if path not in here]
@@ -36,6 +35,12 @@ def check_photos(state: State, folder: Path) -> None:
         db.execute("UPDATE photos SET folder = ?", (str(folder),))
     if gone:
         terminal.say(f"{len(gone)} staged photos are gone from {folder}; they are fetched again")
+
+
+def staged_files(folder: Path) -> set[str]:
+    """The photos in `folder`, as state.db names them: "ab/name"."""
+    folders = [sub for sub in folder.iterdir() if len(sub.name) == 2] if folder.is_dir() else []
+    return {f"{sub.name}/{name}" for sub in folders for name in os.listdir(sub)}
 
 
 def is_long(state: State) -> bool:

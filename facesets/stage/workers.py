@@ -1,8 +1,7 @@
 """W threads that keep W requests in flight, over jobs that may have to wait for each other.
 
-A job names its `twin`: what it shares with others whose bytes may be the same (a checksum, or size and head of a
-file in an external library). Two of one twin never run at once: after the first, the second's bytes may be known.
-A twin that ends in "?" only waits for those that hold it. Jobs are put off, never waited for, while others can run.
+A job names its `twin`: the checksum that it shares with others. Two of one twin never run at once: after the first, the
+second's bytes are known. Jobs are put off, never waited for, while others can run.
 What needs the disk and no request (sync, rename, record) is done by other threads, so that no request waits for it.
 """
 
@@ -37,7 +36,7 @@ class Jobs:
                 job = self._free()
                 if job is not None:
                     self._running += 1
-                    if job.twin and not job.twin.endswith("?"):
+                    if job.twin:
                         self._busy.add(job.twin)
                     return job
                 if not self._running:
@@ -51,19 +50,14 @@ class Jobs:
             self._busy.discard(job.twin)
             self._changed.notify_all()
 
-    def put_off(self, job: Asset) -> None:
-        """Give `job`, whose twin is known better now, to whoever asks next."""
-        with self._changed:
-            self._put_off.append(job)
-
     def _free(self) -> Asset | None:
         for _ in range(len(self._put_off)):
             job = self._put_off.popleft()
-            if job.twin.rstrip("?") not in self._busy:
+            if job.twin not in self._busy:
                 return job
             self._put_off.append(job)
         for job in self._source:
-            if job.twin.rstrip("?") not in self._busy:
+            if job.twin not in self._busy:
                 return job
             self._put_off.append(job)
         return None
