@@ -143,7 +143,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     seen.promise(memory, before, made, looked_at)
     emitted = swap.export(library, made, caches, opened, swap.Options(**asdict(exporting)),
                           min_faces=settings.min_faces)
-    seen.remember(memory, before, made, looked_at, bool(emitted.facesets))
+    seen.remember(memory, before, made, looked_at.difference(emitted.waiting), bool(emitted.facesets))
     seen.keep_promise(memory, ())
     return summary_of(made, emitted)
 

@@ -63,11 +63,14 @@ def _centroids(known: Sequence[Known], faces: Pool) -> np.ndarray:
 
 def _forbidden(faces: Pool, asked: Sequence[np.ndarray] | np.ndarray, known: Sequence[Known]) -> dict[int, list[int]]:
     """Index into `asked`, faces or clusters of them -> identities that somebody said it is not."""
-    forbidden: dict[int, list[int]] = {}
+    refused: dict[str, set[int]] = {}
     for number, identity in enumerate(known):
-        for at, which in enumerate(asked) if identity.not_this else ():
-            if any(faces.keys[face] in identity.not_this for face in np.atleast_1d(which)):
-                forbidden.setdefault(at, []).append(number)
+        for key in identity.not_this:
+            refused.setdefault(key, set()).add(number)
+    forbidden: dict[int, list[int]] = {}
+    for at, which in enumerate(asked) if refused else ():
+        if numbers := set().union(*(refused.get(faces.keys[face], ()) for face in np.atleast_1d(which))):
+            forbidden[at] = sorted(numbers)
     return forbidden
 
 

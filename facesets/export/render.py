@@ -14,10 +14,12 @@ import cv2
 import numpy as np
 
 from ..common import files, terminal
-from ..common.errors import Failure
+from ..common.errors import Failure, Paused
 from ..embed import decode
 from . import crop
 
+GONE = 0.25         # share of the photos that may be missing because somebody deleted them; of more, the share is away
+MISSING = "the photo is not there"
 PNG_LEVEL = 3       # zlib: level 9 takes eight times as long for 2 % fewer bytes
 
 
@@ -41,7 +43,8 @@ def render(wishes: dict[str, list[Wish]], folder: Path, detect: crop.Detect, siz
            workers: int = 2, read: Callable[[str], np.ndarray] = decode.read_upright) -> dict[str, Made | str]:
     """Make the pictures of `wishes` (path of a photo -> faces in it) in `folder`.
 
-    Returns face key -> the picture, or the reason why there is none. A full disk raises Failure.
+    Returns face key -> the picture, or the reason why there is none. A full disk raises Failure, and photos that cannot
+    be opened raise Paused, but for a few that are plainly deleted: that says nothing about the faces in them.
     """
     files.private_folder(folder)
     results: dict[str, Made | str] = {}
@@ -58,7 +61,19 @@ def render(wishes: dict[str, list[Wish]], folder: Path, detect: crop.Detect, siz
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
+    _pause_where_away([path for path, faces in wishes.items() if results[faces[0].key] == MISSING], list(wishes))
     return results
+
+
+def _pause_where_away(missing: list[str], wanted: list[str]) -> None:
+    """A photo is deleted, not away, where another one beside its folder can still be seen."""
+    if not missing:
+        return
+    seen = {Path(path).parent.parent for path in wanted if path not in set(missing) and os.path.exists(path)}
+    if len(missing) > GONE * len(wanted) or any(os.path.exists(path) or Path(path).parent.parent not in seen
+                                                for path in missing):
+        raise Paused(f"{len(missing)} of {len(wanted)} photos cannot be read, e.g. {terminal.safe(missing[0])}; is "
+                     "the share with the photos mounted? Nothing was changed; mend it and run the same again")
 
 
 def _collect(running: set[Future[dict[str, Made | str]]], results: dict[str, Made | str],
@@ -75,6 +90,8 @@ def _photo(path: str, faces: Iterable[Wish], folder: Path, detect: crop.Detect, 
            read: Callable[[str], np.ndarray]) -> dict[str, Made | str]:
     try:
         photo = read(path)
+    except decode.Vanished:
+        return {wish.key: MISSING for wish in faces}
     except decode.Unreadable as reason:
         return {wish.key: f"the photo {reason}" for wish in faces}
     made: dict[str, Made | str] = {}

@@ -34,6 +34,7 @@ class Summary:
     facesets: list[str] = field(default_factory=list)   # folders made or changed
     counts: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)      # what a person should know, one line each
+    waiting: list[str] = field(default_factory=list)    # face keys of groups that lack photos that cannot be read now
 
     def count(self, what: str, many: int = 1) -> None:
         self.counts[what] = self.counts.get(what, 0) + many

@@ -20,7 +20,7 @@ from ..library.members import Index, without_twins
 from ..library.store import ASIDE, CANONICAL, Library
 from . import draft as drafts
 from . import embeddings
-from .crop import Detect
+from .crop import NEVER, Detect
 from .draft import Draft, Options
 from .render import Made
 from .run import Run, Summary, changing
@@ -100,6 +100,13 @@ def _place(run: Run, draft: Draft, pictures: dict[str, Made | str], options: Opt
     elif not CANONICAL.fullmatch(folder):
         where = "eras"
     elif not grown and len(draft.pictured) < min_faces:
+        reasons = draft.selection.reasons
+        unread = sum(row in reasons and reasons[row] not in NEVER for row in draft.selection.order)
+        if len(draft.pictured) + unread >= min_faces:
+            run.summary.count("left_for_later")
+            run.summary.notes.append(f"1 more would be a faceset if {unread} photos of it could be read; it waits")
+            run.summary.waiting += draft.keys
+            return
         where, draft.record.folder = "masked", f"_masked/{folder}"
         draft.record.reason = (f"{len(draft.pictured)} of {len(draft.selection.order)} faces can be shown alone, "
                                f"{min_faces} are needed")

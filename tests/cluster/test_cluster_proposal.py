@@ -1,6 +1,7 @@
 """What clustering proposes, on made-up faces of which we know who they are."""
 
 import os
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,6 +13,7 @@ from threadpoolctl import threadpool_limits
 from facesets.cluster import identities, seen
 from facesets.cluster.known import Known, match
 from facesets.cluster.merging import join, merge
+from facesets.cluster.pool import pool
 from facesets.cluster.rules import Rules
 from facesets.common.errors import Failure
 from facesets.formats import cache
@@ -98,6 +100,19 @@ def test_a_face_that_somebody_said_is_not_this_person_is_not_known_as_it() -> No
     known = replace(as_known("faceset_001", person(1, 6)), not_this=frozenset([key]))
     made = propose(faces, known=[known])
     assert len(made.extend["faceset_001"]) == 6 and key not in {face.face for face in made.extend["faceset_001"]}
+
+
+def test_what_a_person_said_of_many_costs_no_more_than_what_was_said() -> None:
+    rows = np.repeat(person(1, 1), 20_000, axis=0)
+    faces = cache_of(rows[:2]).faces
+    many = cache.Cache(MODEL, [cache.Photo("/p.jpg", "0" * 64, "faces")], np.repeat(faces[:1], len(rows)), rows,
+                       np.ones(len(rows), np.float32))
+    many.faces["box"][:, 0] = np.arange(len(rows))
+    stranger = person(2, 1)[0]
+    known = [Known(f"faceset_{number:03d}", stranger, not_this=frozenset([f"face {number}"])) for number in range(400)]
+    begun = time.process_time()
+    identities._forbidden(pool([many]), np.arange(len(rows)), known)
+    assert time.process_time() - begun < 2      # faces times facesets took 10
 
 
 def test_a_photo_adds_one_face_to_a_person_at_most() -> None:

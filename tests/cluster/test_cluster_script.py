@@ -105,7 +105,9 @@ def test_real_people_become_facesets_once(shared: Path, tmp_path: Path, capfd: p
     pack = shared / "models" / "insightface_small"
     analyser = Analyser(packs.open_pack(str(pack), tmp_path), "cpu", (0.55, 0.65))
     photos, found = [], []
-    for number, path in enumerate(labelled(shared, people=3, each=9)):
+    share = tmp_path / "share"
+    share.symlink_to(shared)
+    for number, path in enumerate(labelled(share, people=3, each=9)):
         bgr = decode.read_upright(path)
         boxes, scores, landmarks = analyser.detect(bgr)
         embeddings = analyser.embed(bgr, landmarks)
@@ -121,6 +123,11 @@ def test_real_people_become_facesets_once(shared: Path, tmp_path: Path, capfd: p
                 cache.Cache(analyser.model, photos, faces, raw / norms[:, None], norms))
     command = ["--user", "eva", "--data-root", str(tmp_path / "work"), "--library", str(tmp_path / "library"),
                "--model", str(pack), "--provider", "cpu", "--json"]
+    share.rename(tmp_path / "away")
+    assert cluster_immich.main(command) == 2
+    assert "is the share with the photos mounted?" in capfd.readouterr().err
+    assert not (tmp_path / "work" / "immich" / "eva" / "clustered.json").exists()
+    (tmp_path / "away").rename(share)
     assert cluster_immich.main(command) == 0
     first = json.loads(capfd.readouterr().out)
     facesets = sorted((tmp_path / "library").glob("faceset_*"))

@@ -114,6 +114,45 @@ def test_a_photo_that_is_gone_is_a_reason_and_its_face_gets_a_picture_when_it_is
     assert len(records(library)["faceset_001"].faces) == 11
 
 
+@pytest.mark.parametrize("readable", [0, 1 / 3])
+def test_photos_that_cannot_be_read_are_no_verdict_the_run_pauses(world, readable) -> None:
+    library, faces = world
+    moved = [Path(photo.path) for number, photo in enumerate(faces.photos[:24]) if number % 3 >= 3 * readable]
+    for path in moved:
+        path.rename(path.with_suffix(".away"))
+    with pytest.raises(Paused, match=f"{len(moved)} of 24 photos cannot be read.*share"):
+        export(world)
+    assert contents(library.root) == {}
+    for path in moved:
+        path.with_suffix(".away").rename(path)
+    assert export(world).counts == {"new": 3, "pictures": 24}
+
+
+def test_a_share_that_goes_away_in_the_middle_is_noticed_by_the_few_photos_that_were_left(world) -> None:
+    library, faces = world
+    left = [Path(photo.path) for photo in faces.photos[:24]]
+
+    def share_goes_away(bgr: np.ndarray):
+        if detected.pop(0) == 20 and (folder := left[0].parents[1]).exists():
+            folder.rename(folder.with_name("away"))
+        return detect(bgr)
+    detected = list(range(1000))
+    with pytest.raises(Paused, match="share"):
+        swap.export(library, proposal_of(faces), [faces], lambda: share_goes_away, swap.Options(export_workers=1))
+    assert contents(library.root) == {}
+
+
+def test_a_group_short_of_photos_that_are_gone_waits_and_is_not_masked(world) -> None:
+    library, faces = world
+    for photo in faces.photos[:3]:
+        Path(photo.path).unlink()
+    summary = export(world, min_faces=6)
+    keys = cache.face_keys(faces)
+    assert summary.facesets == ["faceset_002", "faceset_003"] and not library.manifest().masked
+    assert sorted(summary.waiting) == sorted(keys[:8])
+    assert "1 more would be" in " ".join(summary.notes) and "001" not in contents(library.root)
+
+
 def together(faces: cache.Cache, who: int) -> list[str]:
     """Keys of one person's faces in the photos of all."""
     keys = cache.face_keys(faces)
