@@ -24,13 +24,22 @@ _kept: IO[bytes] | None = None      # the log of this process, if it keeps one
 FULL = (errno.ENOSPC, errno.EDQUOT)
 DISK = (*FULL, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EISDIR,
         errno.ESTALE, errno.ENODEV, errno.ENXIO, errno.ENOTCONN, errno.EMFILE, errno.ENAMETOOLONG)
-FORBIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})   # Unicode categories that steer or break a line
+FORBIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})     # Unicode categories that steer or break a line
+# of these, what letters and emoji are joined with: Persian names, families, flags
+JOINERS = frozenset({"\u200c", "\u200d", *map(chr, range(0xE0020, 0xE0080))})
+LONGEST_NAME = 100      # characters of a person's name
 
 
 def safe(text: object, longest: int = LONGEST) -> str:
     """`text` without what a terminal would obey: controls, escapes, bidi marks and the like become `\\ufffd`."""
-    clean = "".join("\ufffd" if unicodedata.category(char) in FORBIDDEN else char for char in str(text)[:longest + 1])
+    clean = "".join("\ufffd" if unicodedata.category(char) in FORBIDDEN and char not in JOINERS else char
+                    for char in str(text)[:longest + 1])
     return clean if len(clean) <= longest else clean[:longest - 1] + "…"
+
+
+def name(text: object) -> str:
+    """`text` as the name of a person, whoever gave it: one line, not endless, nothing that steers a terminal."""
+    return safe(" ".join(str(text).split()), LONGEST_NAME)
 
 
 def say(message: str) -> None:

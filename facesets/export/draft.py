@@ -65,8 +65,8 @@ def plan(session: Session, record: Record, members: cache.Cache, options: Option
          refused: Mapping[str, str] = MappingProxyType({})) -> Draft:
     """Choose the faces of a faceset.
 
-    record.faces says which pictures it has, record.not_this which faces are not in it, and `refused` which ones get no
-    picture and why (face key -> reason).
+    record.faces says which pictures it has, the manifest's not_this which faces are not in it, and `refused` which ones
+    get no picture and why (face key -> reason).
     """
     keys = cache.face_keys(members)
     draft = Draft(record, members, keys)
@@ -81,7 +81,7 @@ def plan(session: Session, record: Record, members: cache.Cache, options: Option
             if files.sha256_of(place) != record.files.get(entry["file"]):
                 draft.notes.append(f"{record.folder}/{entry['file']} was changed by hand, so it is kept as it is")
             draft.have[entry["face"]] = (place, entry)
-    refused |= {key: "not this person" for key in record.not_this}
+    refused |= {key: "not this person" for key in session.manifest.not_this.get(record.folder, ())}
     rows = [row for row, key in enumerate(keys) if key not in refused]
     names = [Path(members.photos[photo].path).name for photo in members.faces["photo"]]
     outlier = options.outlier_distance or members.model.known_distance
@@ -150,11 +150,11 @@ def assemble(session: Session, draft: Draft, made: dict[str, Made | str], option
     folders.write_faces(change.write(f"{record.folder}/{folders.FACES}"),
                         Contents(pick(members, [*draft.pictured, *rest]), rank, centroid))
     tools = [folders.FACES, *_tools(session, draft, new)]
-    if folders.NAME not in change.names(record.folder):
-        files.write_bytes(change.write(f"{record.folder}/{folders.NAME}"),
-                          f"{new.name or new.proposed_name}\n".encode("utf-8", "replace"))
+    place = f"{record.folder}/{folders.NAME}"
+    if new.name and new.name != folders.name_on_disk(change.current(place)):
+        folders.write_name(change.write(place), new.name)
         tools.append(folders.NAME)
-    elif folders.NAME in record.files:
+    elif new.name and folders.NAME in record.files:
         written[folders.NAME] = record.files[folders.NAME]
     written |= {name: files.sha256_of(change.current(f"{record.folder}/{name}")) for name in tools}
     for name in set(record.files) - set(written):

@@ -148,7 +148,7 @@ def _refused(group: Group) -> dict[str, str]:
 
 
 def _record(run: Run, group: Group, proposal: Proposal, folder: str) -> Record:
-    name = terminal.safe(group.proposed_name, 100)
+    name = terminal.name(group.proposed_name)
     return Record(folder, name=name if group.folder else "", proposed_name=name, names=dict(group.names),
                   run=run.session.run, created=proposal.created, made_by=proposal.made_by, reason=group.reason)
 

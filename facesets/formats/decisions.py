@@ -3,7 +3,7 @@
     {"schema": 1, "library": ID, "made": ISO 8601, "decisions": [DECISION, ...]}
 
 DECISION    {"do": "not-this", "faceset": FOLDER, "face": FACE, "file": "0007.png" or ""}
-            {"do": "name", "faceset": FOLDER, "name": TEXT}
+            {"do": "name", "faceset": FOLDER, "name": TEXT, "was": the name that the page showed}
             {"do": "merge", "faceset": FOLDER, "into": FOLDER}
             {"do": "drop", "faceset": FOLDER}
 FOLDER      "faceset_012", a canonical one
@@ -27,7 +27,6 @@ SCHEMA = 1
 MADE_BY = "Save decisions in the report"
 FOLDER = re.compile(r"faceset_\d{3,9}")
 FACE = re.compile("[0-9a-f]{12}|" + FACE_KEY.pattern, re.ASCII)
-LONGEST_NAME = 100      # characters; a name is a line of NAME.txt
 
 
 @dataclass
@@ -37,6 +36,7 @@ class Decisions:
     library: str = ""
     not_this: dict[str, list[str]] = field(default_factory=dict)    # folder -> faces that are somebody else
     names: dict[str, str] = field(default_factory=dict)             # folder -> name
+    was: dict[str, str] = field(default_factory=dict)               # folder -> name that it had in the page
     merges: dict[str, str] = field(default_factory=dict)            # folder -> folder that takes its faces
     drops: list[str] = field(default_factory=list)
 
@@ -78,6 +78,8 @@ def _add(found: Decisions, item: dict[str, Any]) -> None:
                 faces.append(face)
         case "name":
             found.names[folder] = name(item["name"])
+            if "was" in item:
+                found.was[folder] = _text(item["was"])
         case "merge":
             found.merges[folder] = _matching(FOLDER, item["into"])
         case "drop":
@@ -89,10 +91,10 @@ def _add(found: Decisions, item: dict[str, Any]) -> None:
 
 def name(text: Any) -> str:
     """A name as a person gives it: one line, not endless, nothing that steers a terminal."""
-    text = " ".join(_text(text).split())
-    if not text or len(text) > LONGEST_NAME or terminal.safe(text) != text:
-        raise ValueError(f"{terminal.safe(text, 40)!r} is no name: 1 to {LONGEST_NAME} characters of one line")
-    return text
+    clean = terminal.name(_text(text))
+    if not clean or clean != " ".join(text.split()):
+        raise ValueError(f"{terminal.safe(text, 40)!r} is no name: 1 to {terminal.LONGEST_NAME} characters of one line")
+    return clean
 
 
 def _check(found: Decisions, path: Path) -> None:

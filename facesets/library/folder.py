@@ -12,8 +12,9 @@ manifest.json
     faces     [{rank, file, face, photo, sha256, asset_id, user, taken_at, box, quality, parts {...}, distance,
                 isolation "alone" | "masked" | "tightened", light [brightness, side light]}]
     left_out  [{face, photo, sha256, quality, distance, reason}]      faces of this person without a picture
-    not_this  [face keys that a person said are somebody else]
     files     {name: SHA-256 of every file that we wrote here, but this one}
+
+NAME.txt    its first line is the name that a person gave; there is none as long as nobody gave one
 """
 
 import re
@@ -26,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from ..common import files
+from ..common import files, terminal
 from ..common.errors import Failure
 from ..formats import cache
 
@@ -71,7 +72,6 @@ class Record:
     top: list[str] = field(default_factory=list)
     faces: list[dict[str, Any]] = field(default_factory=list)
     left_out: list[dict[str, Any]] = field(default_factory=list)
-    not_this: list[str] = field(default_factory=list)
     files: dict[str, str] = field(default_factory=dict)
 
 
@@ -141,8 +141,6 @@ def read_record(path: Path) -> Record:
         for name in (*record.files, *record.top, *(item["file"] for item in record.faces)):
             if not FILE.fullmatch(name):
                 raise ValueError(f"{name!r:.60} is no file of a faceset")
-        if not all(isinstance(key, str) for key in record.not_this):
-            raise TypeError("not_this holds more than text")
     except (LookupError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise Failure(f"{path} is not the manifest of a faceset ({type(error).__name__}: {error!s:.200})") from None
     return record
@@ -160,12 +158,16 @@ def years_of(photos: Iterable[cache.Photo]) -> dict[str, int]:
     return dict(sorted(Counter(photo.taken_at[:4] for photo in photos).items()))
 
 
-def name_on_disk(folder: Path) -> str | None:
-    """The first line of NAME.txt, which a person may have written; None where there is no such file."""
+def write_name(path: Path, name: str) -> None:
+    files.write_bytes(path, f"{name}\n".encode("utf-8", "replace"))
+
+
+def name_on_disk(path: Path) -> str:
+    """The name in the NAME.txt at `path`, which a person may have written; "" where there is none."""
     try:
-        with open(folder / NAME, encoding="utf-8", errors="replace") as file:
-            return file.read(400).strip().split("\n")[0].strip()
-    except FileNotFoundError:
-        return None
+        with open(path, encoding="utf-8-sig", errors="replace") as file:
+            return terminal.name(file.read(400).strip().partition("\n")[0])
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
     except OSError as error:
-        raise Failure(f"{folder / NAME} cannot be read: {error.strerror}") from None
+        raise Failure(f"{path} cannot be read: {error.strerror}") from None

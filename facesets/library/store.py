@@ -12,7 +12,8 @@ ENTRY  {"folder", "number", "name", "proposed_name", "faces" (members), "picture
         [], "users" {label: faces}, "run", "reason", "into" (of a merged one: the faceset that holds its faces now)}
 
 A number is never given twice: `.highest` remembers the highest even when a run is taken back. What a person does by
-hand in the file manager holds: NAME.txt is the name, a folder that is gone is no faceset any more.
+hand in the file manager holds: NAME.txt is the name ("name" says what it was when the manifest was written), a folder
+that is gone is no faceset any more.
 """
 
 import os
@@ -30,10 +31,10 @@ from ..common import files, terminal
 from ..common.errors import Failure, Paused
 from ..formats import cache
 from . import folder as folders
-from . import journal
+from . import journal, older
 from .change import Change
 
-SCHEMA = 1
+SCHEMA = 2
 CANONICAL = re.compile(r"faceset_(\d{3,9})")
 NUMBERED = re.compile(r"faceset_(\d{3,9})(?:_|$)")
 ASIDE = {"thin_eras": "_thin", "masked": "_masked", "merged": "_merged", "dropped": "_dropped"}
@@ -70,8 +71,13 @@ class Manifest:
     not_this: dict[str, list[str]] = field(default_factory=dict)
     forgotten: int = 0
 
+    @property
+    def entries(self) -> list[Entry]:
+        """Everything that has a folder, what is set aside included."""
+        return [item for name in LISTS for item in getattr(self, name)]
+
     def entry(self, folder: str) -> Entry | None:
-        return next((item for name in LISTS for item in getattr(self, name) if item.folder == folder), None)
+        return next((item for item in self.entries if item.folder == folder), None)
 
     def take_out(self, folder: str) -> None:
         for name in LISTS:
@@ -113,8 +119,8 @@ class Library:
         self._settle()
         path = self.root / journal.MANIFEST
         manifest = read_manifest(path) if path.exists() else Manifest()
-        for entry in manifest.facesets:
-            entry.name = self.name_of(entry.folder, entry)
+        for entry in manifest.entries:
+            entry.name = self.name_of(entry)
         return manifest
 
     def canonical(self) -> list[Faceset]:
@@ -130,12 +136,10 @@ class Library:
         return {key: item.folder for item in [*self._facesets("_masked/"), *self.dropped(), *self.canonical()]
                 for key in item.face_keys}
 
-    def name_of(self, folder: str, entry: Entry | None) -> str:
-        """What a person calls a faceset: NAME.txt, which they may have written; a name that we proposed is none yet."""
-        written = folders.name_on_disk(self.root / folder)
-        if entry is None or written is None:
-            return written or (entry.name if entry else "")
-        return "" if written == entry.proposed_name and not entry.name else written
+    def name_of(self, entry: Entry) -> str:
+        """What a person calls a faceset, or called it before they took its folder away."""
+        place = self.root / entry.folder
+        return folders.name_on_disk(place / folders.NAME) if place.is_dir() else entry.name
 
     def centroids(self) -> np.ndarray:
         """(P, D) unit rows in the order of `canonical`."""
@@ -160,6 +164,7 @@ class Library:
             try:
                 for line in journal.recover(self.root):
                     terminal.say(line)
+                older.bring_up(self.root, LISTS, SCHEMA)
                 yield
             finally:
                 self._held = False
@@ -193,24 +198,26 @@ class Library:
             return journal.undo(self.root)
 
     def _settle(self) -> None:
-        """A reader that finds a change cut short ends it first; it is refused only while a run moves things."""
-        if not self._held and journal.unfinished(self.root):
+        """A reader that finds a change cut short ends it first; it is refused only while a run moves things.
+
+        So it does with a library of an earlier version, which is brought up once.
+        """
+        if not self._held and (journal.unfinished(self.root) or older.is_older(self.root)):
             try:
                 with self.locked("a reader"):
                     pass
             except Paused:
-                if journal.in_motion(self.root):
+                if journal.in_motion(self.root) or older.is_older(self.root):
                     raise
 
     def _facesets(self, prefix: str) -> list[Faceset]:
         manifest, found, place = self.manifest(), [], self.root / prefix
-        entries = {entry.folder: entry for name in LISTS for entry in getattr(manifest, name)}
+        names = {entry.folder: entry.name for entry in manifest.entries}
         for name in sorted(os.listdir(place)) if place.is_dir() else []:
             match = CANONICAL.fullmatch(name)
             if match and (place / name / folders.FACES).exists():
-                entry = entries.get(prefix + name)
                 found.append(Faceset(
-                    int(match[1]), prefix + name, entry.name if entry else self.name_of(prefix + name, None),
+                    int(match[1]), prefix + name, names.get(prefix + name, ""),
                     folders.read_member(place / name / folders.FACES, "centroid"), place / name,
                     frozenset(manifest.not_this.get(prefix + name, ()))))
         return sorted(found, key=lambda item: item.number)

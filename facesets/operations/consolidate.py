@@ -14,7 +14,7 @@ from ..export.run import Run
 from ..export.swap import OpenDetector
 from ..library.members import without_twins
 from ..library.store import Faceset, Library
-from .edit import eras_of, find, set_aside
+from .edit import eras_of, find, name, set_aside
 
 SHARED_PHOTOS = 0.1     # share of the smaller one's photos that show both: two people who are often together
 
@@ -71,8 +71,11 @@ def merge(run: Run, into: str, others: list[str], options: Options, open_detecto
     """Put the faces of `others` into the faceset `into`; their folders go to _merged/ as they are."""
     session = run.session
     target = find(session.manifest, into)
+    named = [entry.name for entry in (find(session.manifest, text) for text in others) if entry.name]
+    if named and not target.name:
+        name(run, target.folder, named[0])
     record, contents = drafts.existing(session, target.folder)
-    members = contents.faces
+    members, refused = contents.faces, set(session.manifest.not_this.get(target.folder, ()))
     borrowed: dict[str, tuple[Path, dict[str, Any]]] = {}
     for text in others:
         entry = find(session.manifest, text)
@@ -84,14 +87,13 @@ def merge(run: Run, into: str, others: list[str], options: Options, open_detecto
             run.summary.notes.append(f"{entry.folder} is {apart:.2f} from {target.folder}: hardly the same person; "
                                      "`sort_faces.py undo` takes it back")
         members = without_twins(members, faces.faces)
-        record.not_this = sorted({*record.not_this, *theirs.not_this})
-        record.name = record.name or theirs.name
+        refused |= set(session.manifest.not_this.get(entry.folder, ()))
         for gone in (entry, *eras_of(run, entry)):
             set_aside(run, gone, "merged", f"merged into {target.folder}", target.folder)
         borrowed |= {item["face"]: (session.change.current(f"{entry.folder}/{item['file']}"), item)
                      for item in theirs.faces if session.change.exists(f"{entry.folder}/{item['file']}")}
-    if record.not_this:
-        session.manifest.not_this[target.folder] = record.not_this
+    if refused:
+        session.manifest.not_this[target.folder] = sorted(refused)
     draft = drafts.plan(session, record, members, options)
     draft.have = {**borrowed, **draft.have}
     swap.finish(run, [draft], open_detector, options)

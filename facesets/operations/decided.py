@@ -18,7 +18,11 @@ def carry_out(run: Run, decided: Decisions, options: Options, open_detector: Ope
     """Everything in `decided`, within `run`. Raises Failure for a face or faceset that the library does not know."""
     for folder, name in decided.names.items():
         if (entry := _entry(run, folder)) and entry.name != name:
-            edit.name(run, folder, name)
+            if entry.name == decided.was.get(folder, entry.name):
+                edit.name(run, folder, name)
+            else:
+                run.summary.notes.append(f"{folder} was called {entry.name!r} since the page was made, and stays so; "
+                                         f"else: sort_faces.py name {folder} {name!r}")
     for folder, faces in decided.not_this.items():
         if _entry(run, folder):
             _not_this(run, folder, faces, options, open_detector)

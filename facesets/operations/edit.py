@@ -15,7 +15,6 @@ from ..library import folder as folders
 from ..library.members import pick
 from ..library.store import ASIDE, Entry, Manifest
 
-LONGEST_NAME = 100      # characters
 
 
 def find(manifest: Manifest, text: str, lists: tuple[str, ...] = ("facesets",)) -> Entry:
@@ -43,7 +42,7 @@ def eras_of(run: Run, entry: Entry) -> list[Entry]:
 
 def name(run: Run, faceset: str, new: str) -> None:
     """Give a faceset a name; its era splits get it too."""
-    clean = " ".join(terminal.safe(new, LONGEST_NAME).split())
+    clean = terminal.name(new)
     if not clean:
         raise UsageError("the name is empty")
     entry = find(run.session.manifest, faceset)
@@ -55,7 +54,7 @@ def name(run: Run, faceset: str, new: str) -> None:
 def _write_name(run: Run, entry: Entry, new: str) -> None:
     change = run.session.change
     record = folders.read_record(change.current(f"{entry.folder}/{folders.MANIFEST}"))
-    files.write_bytes(change.write(f"{entry.folder}/{folders.NAME}"), f"{new}\n".encode("utf-8", "replace"))
+    folders.write_name(change.write(f"{entry.folder}/{folders.NAME}"), new)
     record.name = entry.name = new
     record.files[folders.NAME] = files.sha256_of(change.current(f"{entry.folder}/{folders.NAME}"))
     folders.write_record(change.write(f"{entry.folder}/{folders.MANIFEST}"), record)
@@ -108,7 +107,6 @@ def not_this(run: Run, faceset: str, photos: Sequence[str], options: Options, op
             raise UsageError(f"{entry.folder} has no face of {terminal.safe(photo)}")
         wrong |= found
     session.manifest.not_this[entry.folder] = sorted(wrong | set(session.manifest.not_this.get(entry.folder, ())))
-    record.not_this = session.manifest.not_this[entry.folder]
     for same in eras_of(run, entry):
         _leave_era(run, same, wrong, options, open_detector)
     rest = [row for row, key in enumerate(keys) if key not in wrong]

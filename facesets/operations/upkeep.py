@@ -104,7 +104,8 @@ def enrich(run: Run, facesets: Sequence[str], caches: Sequence[cache.Cache], opt
         draft = drafts.plan(run.session, replace(
             record, names=names or record.names,
             proposed_name=proposed_name(names, len(fresh.faces)) or record.proposed_name), fresh, options)
-        missing = [name for name in record.files if not run.session.change.exists(f"{entry.folder}/{name}")]
+        missing = [name for name in record.files if name != folders.NAME    # a name that was deleted is no name
+                   and not run.session.change.exists(f"{entry.folder}/{name}")]
         before = contents.faces
         if (missing or names != record.names or _differs(draft) or fresh.photos != before.photos
                 or not np.array_equal(fresh.faces["quality"], before.faces["quality"])):

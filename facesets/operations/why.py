@@ -8,7 +8,7 @@ from ..common import files
 from ..common.errors import UsageError
 from ..formats import cache, proposal
 from ..library import folder as folders
-from ..library.store import LISTS, Library
+from ..library.store import Library
 
 
 def why(library: Library, photo: str, caches: Sequence[Path], proposals: Sequence[Path]) -> list[dict[str, Any]]:
@@ -86,7 +86,7 @@ def _in_proposal(path: Path, shas: set[str]) -> Iterable[dict[str, Any]]:
 
 def _in_library(library: Library, shas: set[str], wanted: set[str]) -> Iterable[dict[str, Any]]:
     manifest = library.manifest()
-    for entry in (entry for name in LISTS for entry in getattr(manifest, name)):
+    for entry in manifest.entries:
         place = library.root / entry.folder / folders.MANIFEST
         if not place.exists():
             continue
@@ -101,7 +101,7 @@ def _in_library(library: Library, shas: set[str], wanted: set[str]) -> Iterable[
         for item in record.left_out:
             if _is(item, shas, wanted):
                 yield _line(item["face"], item["photo"], "faceset", title, f"no picture: {item['reason']}")
-        for key in record.not_this:
+        for key in manifest.not_this.get(entry.folder, ()):
             if key[:64] in shas:
                 yield _line(key, "", "faceset", title, "a person said that this is somebody else")
 

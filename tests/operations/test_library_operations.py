@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import sort_faces
+from facesets.common import files
 from facesets.common.errors import Failure, UsageError
 from facesets.export import swap
 from facesets.export.run import changing
-from facesets.formats import cache, proposal
+from facesets.formats import cache, decisions, proposal
 from facesets.library import folder as folders
 from facesets.library import journal
 from facesets.library.members import pick, stack
@@ -72,6 +73,72 @@ def test_a_name_is_kept_by_everything_that_follows(shelf) -> None:
     assert library.canonical()[1].name == "Frau\ufffd[31m B." and library.manifest().facesets[1].name.startswith("Frau")
 
 
+def test_a_name_that_is_only_proposed_is_in_no_file_of_a_persons(shelf) -> None:
+    library, _ = shelf
+    assert not list(library.root.glob("*/NAME.txt"))
+    assert [(entry.name, entry.proposed_name) for entry in library.manifest().facesets] == [
+        ("", "p001"), ("", "p002"), ("", "p003")]
+    assert command(library, "name", "1", "Ada") == 0
+    (library.root / "faceset_001" / "NAME.txt").unlink()        # by hand: she has no name any more
+    assert library.canonical()[0].name == "" and command(library, "not-this", "1", "0001.png") == 0
+    assert library.manifest().facesets[0].name == "" and record(library, "faceset_001").name == ""
+
+
+@pytest.mark.parametrize("new", [
+    "\u0646\u200c\u062f\u0627", "\U0001f468\u200d\U0001f469\u200d\U0001f467 Berger", "Zo\u00eb \U0001fae9",
+    "\U0001f3f4\U000e0067\U000e0062\U000e0073\U000e0063\U000e0074\U000e007f Mac"])
+def test_a_name_may_be_joined_as_its_script_and_emoji_are(shelf, new) -> None:
+    library, _ = shelf
+    assert command(library, "name", "1", new) == 0
+    assert (library.root / "faceset_001" / "NAME.txt").read_text() == new + "\n" and library.canonical()[0].name == new
+    assert edit.find(library.manifest(), new).folder == "faceset_001"
+    assert decisions.name(new) == new
+
+
+def test_a_name_typed_in_notepad_is_read_without_its_mark(shelf) -> None:
+    library, _ = shelf
+    (library.root / "faceset_003" / "NAME.txt").write_bytes("\ufeffCleo \x1b[2J\r\n".encode())
+    assert library.canonical()[2].name == "Cleo \ufffd[2J"
+
+
+def test_a_merge_keeps_the_name_that_was_given_and_confirms_no_proposal(shelf) -> None:
+    library, _ = shelf
+    assert command(library, "split-eras", "1", "--era-years", "1", "--min-faces", "3") == 0
+    assert command(library, "name", "2", "Bea") == 0
+    assert command(library, "consolidate", "1", "2") == 0
+    assert [item.name for item in library.canonical()] == ["Bea", ""]
+    eras_now = [*library.manifest().eras, *library.manifest().thin_eras]
+    assert eras_now and all((library.root / entry.folder / "NAME.txt").read_text() == "Bea\n" for entry in eras_now)
+    assert command(library, "undo") == 0 and [item.name for item in library.canonical()] == ["", "Bea", ""]
+
+
+def test_a_proposal_that_changes_names_nobody(shelf) -> None:
+    library, faces = shelf
+    for name in ("Bea", "Cleo"):
+        richer = replace(faces, persons=[cache.Person("x", name) if 8 <= row < 16 else cache.Person()
+                                         for row in range(len(faces.faces))])
+        cache.write(library.root.parent / "work" / "cache" / "immich_anna.npz", richer)
+        assert command(library, "enrich") == 0
+    assert (record(library, "faceset_002").proposed_name, library.canonical()[1].name) == ("Cleo", "")
+
+
+def test_a_library_of_the_version_that_wrote_proposals_into_name_txt_is_brought_up_once(shelf) -> None:
+    library, _ = shelf
+    assert command(library, "name", "1", "Ada") == 0
+    (library.root / "faceset_003" / "NAME.txt").write_text("Cleo\n")
+    proposed = library.root / "faceset_002" / "NAME.txt"
+    proposed.write_text("p002\n")              # as that version did, and remembered it
+    old = record(library, "faceset_002")
+    old.files["NAME.txt"] = files.sha256_of(proposed)
+    folders.write_record(library.root / "faceset_002" / "manifest.json", old)
+    manifest = library.root / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"schema": 2', '"schema": 1', 1))
+    assert [item.name for item in library.canonical()] == ["Ada", "", "Cleo"]
+    assert not proposed.exists() and '"schema": 2' in manifest.read_text()
+    proposed.write_text("p002\n")              # from now on it is a person who wrote it
+    assert [item.name for item in library.canonical()] == ["Ada", "p002", "Cleo"]
+
+
 @pytest.mark.parametrize("text", ["faceset_002", "2", "p002", "P002"])
 def test_a_faceset_is_found_by_folder_number_or_name(shelf, text) -> None:
     assert edit.find(shelf[0].manifest(), text).folder == "faceset_002"
@@ -101,7 +168,8 @@ def test_a_wrong_face_goes_and_stays_away(shelf) -> None:
     wrong = record(library, "faceset_001").faces[1]
     assert command(library, "not-this", "faceset_001", "0002.png") == 0
     after = record(library, "faceset_001")
-    assert wrong["face"] not in json.dumps([after.faces, after.left_out]) and after.not_this == [wrong["face"]]
+    assert wrong["face"] not in json.dumps([after.faces, after.left_out])
+    assert library.manifest().not_this == {"faceset_001": [wrong["face"]]}
     assert wrong["face"] not in library.canonical()[0].face_keys
     assert wrong["face"] in library.canonical()[0].not_this
     again = replace(proposal_of(faces), facesets=(), extend={"faceset_001": (proposal.Face(wrong["face"]),)})
@@ -114,8 +182,8 @@ def test_a_wrong_face_goes_and_stays_away(shelf) -> None:
 
 def test_the_last_wrong_face_takes_the_faceset_aside(shelf) -> None:
     library, _ = shelf
-    files = [item["file"] for item in record(library, "faceset_003").faces]
-    assert command(library, "not-this", "3", *files) == 0
+    pictures = [item["file"] for item in record(library, "faceset_003").faces]
+    assert command(library, "not-this", "3", *pictures) == 0
     assert [entry.folder for entry in library.manifest().dropped] == ["_dropped/faceset_003"]
 
 
@@ -148,7 +216,7 @@ def test_several_operations_are_one_run_and_one_undo(shelf) -> None:
         edit.name(run, "Ada", "Ada L.")
     change(library, all_of_it)
     assert [item.folder for item in library.canonical()] == ["faceset_001"] and library.canonical()[0].name == "Ada L."
-    assert len(record(library, "faceset_001").faces) == 5 and len(record(library, "faceset_001").not_this) == 3
+    assert len(record(library, "faceset_001").faces) == 5 and len(library.manifest().not_this["faceset_001"]) == 3
     assert (library.root / "_merged" / "faceset_003" / "0001.png").exists()
     assert (library.root / "_dropped" / "faceset_002" / "0001.png").exists()
     library.undo()

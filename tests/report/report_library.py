@@ -107,7 +107,9 @@ def add_faceset(root: Path, number: int, rows: np.ndarray, rng: np.random.Genera
     folders.write_record(root / folder / folders.MANIFEST, folders.Record(
         folder, number, name, proposed, names or {}, run, "2026-11-22T18:00:00Z", "test", "", asdict(MODEL),
         [float(value) for value in centroid], float(distance.mean()), years, {u: c for u, c in users.items() if c},
-        [item["file"] for item in listed[:8]], listed, left, [], written))
+        [item["file"] for item in listed[:8]], listed, left, written))
+    if name:
+        folders.write_name(root / folder / folders.NAME, name)
     dated = [int(year) for year in years if year]
     return store.Entry(folder, number, name, proposed, n, n, float(distance.mean()), [min(dated), max(dated)],
                        {u: c for u, c in users.items() if c}, run)

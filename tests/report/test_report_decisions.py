@@ -92,6 +92,17 @@ def test_a_dry_run_changes_nothing(library: Path, capsys: pytest.CaptureFixture[
     assert "faceset_001" in json.loads(capsys.readouterr().out)["facesets"]
 
 
+def test_a_name_typed_by_hand_since_the_page_was_made_stays_and_is_said(library: Path,
+                                                                         capsys: pytest.CaptureFixture[str]) -> None:
+    (library / "faceset_006" / "NAME.txt").write_text("Tante Käthe\n", encoding="utf-8")
+    items = [{"do": "name", "faceset": folder, "name": "Ilse", "was": was}
+             for folder, was in (("faceset_002", ""), ("faceset_006", ""))]
+    assert apply(library, decided(library, *items)) == 0
+    assert (library / "faceset_002" / "NAME.txt").read_text() == "Ilse\n"
+    assert (library / "faceset_006" / "NAME.txt").read_text(encoding="utf-8") == "Tante Käthe\n"
+    assert "faceset_006 was called 'Tante Käthe'" in capsys.readouterr().err
+
+
 def test_chained_merges_end_in_one_faceset(library: Path) -> None:
     assert apply(library, decided(library, {"do": "merge", "faceset": "faceset_001", "into": "faceset_002"},
                                   {"do": "merge", "faceset": "faceset_002", "into": "faceset_003"})) == 0

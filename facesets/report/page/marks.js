@@ -90,7 +90,7 @@ const marks = {
     const now = this.now, list = [];
     for (const [faceset, faces] of Object.entries(now.not).sort())
       for (const [face, file] of Object.entries(faces).sort()) list.push({do: "not-this", faceset, face, file});
-    for (const [faceset, name] of Object.entries(now.name).sort()) list.push({do: "name", faceset, name});
+    for (const [faceset, name] of Object.entries(now.name).sort()) list.push({do: "name", faceset, name, was: SETS.get(faceset).t});
     for (const [faceset, into] of Object.entries(now.merge).sort()) list.push({do: "merge", faceset, into});
     for (const faceset of Object.keys(now.drop).sort()) list.push({do: "drop", faceset});
     return list;
