@@ -16,7 +16,6 @@ from ..library.members import pick
 from ..library.store import ASIDE, Entry, Manifest
 
 
-
 def find(manifest: Manifest, text: str, lists: tuple[str, ...] = ("facesets",)) -> Entry:
     """The faceset that a person means by its folder, its number or its name. Raises UsageError for none or several."""
     entries = [entry for name in lists for entry in getattr(manifest, name)]

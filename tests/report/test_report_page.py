@@ -19,7 +19,7 @@ import pytest
 import report_library as made_up
 
 import sort_faces
-from facesets.common import files
+from facesets.common import files, terminal
 from facesets.common.errors import Paused
 from facesets.formats import cache
 from facesets.library import folder as folders
@@ -130,7 +130,7 @@ def test_hostile_names_are_text_everywhere(library: Path) -> None:
     assert [tag for tag, _ in page.tags].count("script") == 2
     assert not [values for _, values in page.tags if "onerror" in values]
     assert page.text.count("<script>alert(1)</script>") >= 5 and "{{7*7}}" in page.text
-    assert next(item for item in data_of(page)["sets"] if item["n"] == number)["t"] == HOSTILE
+    assert next(item for item in data_of(page)["sets"] if item["n"] == number)["t"] == terminal.name(HOSTILE)
     command = next(text for text in page.attributes("data-copy") if "alert(1)" in text)
     assert shlex.split(command)[-1] == HOSTILE
 
