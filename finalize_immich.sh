@@ -27,23 +27,27 @@ would() {                               # what --dry-run does with a command
 }
 carry() { "$python" -m facesets.windows.carry "$@"; }
 
-find_python() {                         # the newest Python that the locks are made for
+find_python() {                         # the system's Python if the locks are made for it, else the newest that there is
     local name
-    for name in python3.12 python3.11 python3; do
-        if "$name" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null; then
+    for name in python3 python3.14 python3.13 python3.12 python3.11 ~/.local/bin/python3.12; do     # the last is uv's
+        if "$name" -c 'import sys, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null; then
             printf '%s\n' "$name"
             return
         fi
     done
-    fail 78 "Python 3.11 or 3.12 is needed; on Debian or Ubuntu: sudo apt install python3 python3-venv"
+    fail 78 "Python 3.11 to 3.14 with venv is needed: sudo apt install python3 python3-venv;" \
+        "where that is older or newer: uv python install 3.12 (uv: docs.astral.sh/uv), then the same command again"
 }
 
 set_up() {                              # make .venv, once per state of the lock
     local lock=$here/requirements-wsl.txt stamp=$venv/requirements-wsl.txt base
     cmp -s "$lock" "$stamp" && "$python" -c '' 2>/dev/null && return
-    base=$(find_python)
-    say "making the environment .venv with $base (once, about a minute)"
-    "$base" -m venv "$venv" || fail 78 "no virtual environment; on Debian or Ubuntu: sudo apt install python3-venv"
+    if ! "$python" -c '' 2>/dev/null; then
+        [[ $here != *:* ]] || fail 78 "no Python environment works in a path with a colon; move $here"
+        base=$(find_python)
+        say "making the environment .venv with $("$base" --version) (once, about a minute)"
+        "$base" -m venv --clear "$venv" || fail 1 "$venv could not be made, see above; mend that, then the same command again"
+    fi
     "$python" -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r "$lock" \
         || fail 1 "the packages of requirements-wsl.txt did not install; check the network, then the same command again"
     cp "$lock" "$stamp"

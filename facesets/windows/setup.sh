@@ -8,15 +8,15 @@ windows_program() {                     # a program of Windows itself, with or w
 
 find_windows_python() {                 # the command line of cmd.exe that starts a fitting Python there
     local candidate
-    for candidate in 'py -3.12' 'python3.12' 'py -3.11' 'python3.11' 'python'; do
+    for candidate in 'py -3.'{12,13,14,11} python3.{12,13,14,11} python; do
         # shellcheck disable=SC2086     # two words on purpose
-        if "$cmd" /c $candidate -c "import sys,struct;sys.exit(sys.version_info[:2]not in[(3,11),(3,12)]or struct.calcsize('P')!=8)" \
+        if "$cmd" /c $candidate -c "import sys,struct;sys.exit(sys.version_info[1]not in range(11,15)or struct.calcsize('P')!=8)" \
                 >/dev/null 2>&1 </dev/null; then
             printf '%s\n' "$candidate"
             return
         fi
     done
-    fail 78 "Windows has no 64-bit Python 3.12; in a Windows terminal: winget install --exact --id Python.Python.3.12" \
+    fail 78 "Windows has no 64-bit Python 3.11 to 3.14; in a Windows terminal: winget install --exact --id Python.Python.3.12" \
         "--scope user; then the same command again"
 }
 
@@ -37,7 +37,7 @@ set_up_windows() {
         || say "note: other users of this Windows may be able to read $win_home (icacls refused)"
     carry worker "$here" "$win_home/worker"
 
-    if ! "$win_python" -c 'import sys; sys.exit(sys.version_info[:2] not in [(3, 11), (3, 12)])' 2>/dev/null </dev/null; then
+    if ! "$win_python" -c 'import sys; sys.exit(sys.version_info[1] not in range(11, 15))' 2>/dev/null </dev/null; then
         base=$(find_windows_python)
         say "making the Windows environment $WIN_VENV with $base"
         if [[ -f $WIN_VENV/pyvenv.cfg ]]; then      # the rests of one whose Python is gone; models stay

@@ -28,6 +28,48 @@ def test_what_cannot_be_done_is_said_in_one_line(machine: Machine, arguments: li
     assert run.returncode == status and words in run.stderr and run.stderr.count("\n") == 1, run.stderr
 
 
+PYTHONS = ("python3", "python3.14", "python3.13", "python3.12", "python3.11")
+MADE = """#!/bin/sh
+[ "$1" != --version ] || echo Python 3.13.9
+[ "$1" != -m ] || { mkdir -p "$4/bin"; printf '#!/bin/sh\n' >"$4/bin/python"; chmod +x "$4/bin/python"; }
+"""
+
+
+def only_python(machine: Machine, *fitting: str) -> None:
+    """Take the environment away, and let none but these Pythons say that they fit."""
+    shutil.rmtree(machine.checkout / ".venv")
+    for name in PYTHONS:
+        (machine.bin / name).write_text(MADE if name in fitting else "#!/bin/sh\nexit 1\n")
+        (machine.bin / name).chmod(0o755)
+
+
+def test_a_machine_whose_own_python_is_too_old_or_too_new_uses_another(machine: Machine) -> None:
+    only_python(machine, "python3.13")
+    run = machine.run("--setup")
+    assert run.returncode == 0 and "with Python 3.13.9" in run.stderr and "ready:" in run.stderr, run.stderr
+    run = machine.run("--setup")
+    assert "making" not in run.stderr and "ready:" in run.stderr, run.stderr
+
+
+def test_without_a_fitting_python_it_says_how_to_get_one_and_then_goes_on(machine: Machine) -> None:
+    only_python(machine)
+    run = machine.run("--setup")
+    assert run.returncode == 78 and run.stderr.count("\n") == 1, run.stderr
+    assert "Python 3.11 to 3.14" in run.stderr and "uv python install 3.12" in run.stderr
+    uvs = machine.home / ".local" / "bin" / "python3.12"        # where uv puts it, on PATH or not
+    uvs.parent.mkdir(parents=True)
+    uvs.write_text(MADE)
+    uvs.chmod(0o755)
+    assert machine.run("--setup").returncode == 0
+
+
+def test_a_colon_in_the_path_of_the_checkout_is_said_before_an_environment_is_made(machine: Machine) -> None:
+    only_python(machine, "python3")
+    machine.checkout = machine.checkout.rename(machine.folder / "face:sets")
+    run = machine.run("--setup")
+    assert run.returncode == 78 and "colon" in run.stderr and run.stderr.count("\n") == 1, run.stderr
+
+
 def test_help_is_the_manual(machine: Machine) -> None:
     run = machine.run("--help")
     assert run.returncode == 0 and "--setup-windows" in run.stdout and "Exit    0 done" in run.stdout

@@ -46,7 +46,7 @@ def test_without_a_python_it_names_the_line_that_installs_one_and_then_goes_on(m
     run = machine.run("--setup-windows")
     assert run.returncode == 78 and "winget install --exact --id Python.Python.3.12" in run.stderr, run.stderr
     assert not (machine.win_venv / "Scripts").exists()
-    (machine.mounts / "pythons").write_text("python3.12\n")     # that of the Store has no py.exe
+    (machine.mounts / "pythons").write_text("python3.14\n")     # that of the Store has no py.exe
     assert machine.run("--setup-windows").returncode == 0
 
 
