@@ -25,12 +25,13 @@ import cv2
 import numpy as np
 
 CHECKOUT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(CHECKOUT))
+sys.path[:0] = [str(CHECKOUT), str(CHECKOUT / "tests")]
+
+from immich_lab.server import LabServer  # noqa: E402
 
 from facesets.cluster import measures  # noqa: E402
 from facesets.common import files, terminal  # noqa: E402
 from facesets.fake_immich.library_model import User  # noqa: E402
-from facesets.fake_immich.server import ImmichServer  # noqa: E402
 from facesets.formats import cache  # noqa: E402
 from facesets.library.store import Library  # noqa: E402
 
@@ -50,7 +51,7 @@ def labelled_photos(photos: Path, wanted: int) -> dict[Path, dict[str, Any]]:
     return {name: found[name] for name in names}
 
 
-def serve(server: ImmichServer, user: User, photos: dict[Path, dict[str, Any]]) -> None:
+def serve(server: LabServer, user: User, photos: dict[Path, dict[str, Any]]) -> None:
     """Put the photos on the server, one a day, with the labels as faces: named ones belong to a person."""
     people = {}
     for day, (path, label) in enumerate(photos.items()):
@@ -132,7 +133,7 @@ def count_faces(library: Path, model: Path) -> Counter[int]:
 def run(photos: Path, model: Path, wanted: int, root: Path) -> dict[str, Any]:
     """Everything; returns what is printed."""
     chosen = labelled_photos(photos, wanted)
-    with ImmichServer() as server:
+    with LabServer() as server:
         user = server.add_user(USER)
         serve(server, user, chosen)
         key = server.add_key(user)

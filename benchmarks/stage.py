@@ -29,15 +29,15 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT)]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 import requests  # noqa: E402
+from immich_lab.library_bulk import fill  # noqa: E402
+from immich_lab.request_log import Request  # noqa: E402
+from immich_lab.server import LabServer  # noqa: E402
 from PIL import Image  # noqa: E402
 
 from facesets.common import terminal  # noqa: E402
-from facesets.fake_immich.library_bulk import fill  # noqa: E402
-from facesets.fake_immich.request_log import Request  # noqa: E402
-from facesets.fake_immich.server import ImmichServer  # noqa: E402
 from facesets.immich import boxes  # noqa: E402
 
 KEEP_LOG = 100_000      # assets up to which each request is kept, to know how many were in flight
@@ -53,7 +53,7 @@ def photo(number: int, side: int) -> bytes:
 def serve(pipe: Connection, args: argparse.Namespace) -> None:
     """Be the server: answer "clear" and "report" on the pipe until it closes."""
     small, large = [photo(number, 130) for number in range(20)], photo(99, 480)
-    with ImmichServer((2, 7, 2)) as server:
+    with LabServer((2, 7, 2)) as server:
         user = server.add_user("bench")
         key = server.add_key(user)
         copies = min(1000, args.assets // 50)

@@ -7,10 +7,10 @@ import subprocess
 import sys
 
 import pytest
+from immich_lab.server import LabServer
 
 from facesets.demo import sample_library
 from facesets.embed import packs
-from facesets.fake_immich.server import ImmichServer
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +31,8 @@ def operator(tmp_path_factory):
     root = tmp_path_factory.mktemp("operator")
     pack = packs.open_pack("opencv_zoo", root / "models")
     sample_library.build(root / "sample", pack.detector.path, root / "archive")
-    with ImmichServer() as server:
-        key = sample_library.serve(root / "sample", server)
+    with LabServer() as server:
+        key = sample_library.serve(root / "sample", server.library)
         own = {name: value for name, value in os.environ.items() if not name.startswith(("FACESETS_", "IMMICH_"))}
         yield {**own, "IMMICH_URL": server.url, "IMMICH_API_KEY": key, "FACESETS_DATA_ROOT": str(root / "work"),
                "FACESETS_LIBRARY": str(root / "library"), "FACESETS_MODELS_DIR": str(root / "models"),

@@ -49,7 +49,7 @@ def demo(root: Path) -> int:
         sample_library.build(sample, detector, root / "archive")
     before = results(root)
     with _server(root) as server:
-        environment = settings(root, server.url, sample_library.serve(sample, server))
+        environment = settings(root, server.url, sample_library.serve(sample, server.library))
         terminal.say(f"serving {len(server.library.assets)} items at {server.url}")
         for step in steps(root, sample):
             status = run(step, environment)

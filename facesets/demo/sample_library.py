@@ -17,8 +17,7 @@ import cv2
 import numpy as np
 
 from ..common import files
-from ..fake_immich.library_model import PREVIEW_SIDE
-from ..fake_immich.server import ImmichServer
+from ..fake_immich.library_model import PREVIEW_SIDE, Library
 from . import photos, variations
 from .sample_plan import Shot, known, plan
 
@@ -54,24 +53,24 @@ def build(folder: Path, detector: Path, archive: Path) -> None:
     files.write_json(folder / "library.json", {"schema": SCHEMA, "assets": rows})
 
 
-def serve(folder: Path, server: ImmichServer) -> str:
-    """Put the library in `folder` on `server`; the key of its user `demo`."""
+def serve(folder: Path, library: Library) -> str:
+    """Put the library in `folder` on a server's `library`; the key of its user `demo`."""
     described = files.read_json(folder / "library.json", SCHEMA, "the demo")
-    users = {name: server.add_user(name, admin=name == "demo") for name in ("demo", "partner")}
-    server.library.share(users["partner"], users["demo"])
-    people = {identity: server.add_person(users["demo"], name, hidden=hidden)
+    users = {name: library.add_user(name, admin=name == "demo") for name in ("demo", "partner")}
+    library.share(users["partner"], users["demo"])
+    people = {identity: library.add_person(users["demo"], name, hidden=hidden)
               for identity, name, hidden in dict.fromkeys(PERSONS.values())}
     for row in described["assets"]:
         path = row["path"]
-        asset = server.add_asset(users[row["owner"]], folder / row["file"], name=row["name"], taken=row["taken"],
-                                 external=bool(path), path=path or None, **row["asset"])
+        asset = library.add_asset(users[row["owner"]], folder / row["file"], name=row["name"], taken=row["taken"],
+                                  external=bool(path), path=path or None, **row["asset"])
         if row["owner"] == "demo":
             for face in row["faces"]:
                 person = people.get(face["person"])
                 width, height = face["frame"]
-                server.library.add_face(asset, server.face(face["box"], width, height, person, **face["flags"]))
-    return server.add_key(users["demo"], ("asset.read", "asset.download", "asset.view", "user.read", "face.read",
-                                          "asset.statistics"), "demo")
+                library.add_face(asset, library.face(face["box"], width, height, person, **face["flags"]))
+    return library.add_key(users["demo"], ("asset.read", "asset.download", "asset.view", "user.read", "face.read",
+                                           "asset.statistics"), "demo").secret
 
 
 class _Maker:

@@ -157,7 +157,10 @@ def iso(moment: int, end: str = "Z", milliseconds: bool = True) -> str:
 
 
 class Library:
-    """Everything on the server. `lock` guards changes while requests are being answered."""
+    """Everything on the server. `lock` guards changes while requests are being answered.
+
+    mounted      False: no file can be read, as if the disk were gone
+    """
 
     def __init__(self) -> None:
         pillow_heif.register_heif_opener()
@@ -166,7 +169,10 @@ class Library:
         self.keys: dict[str, Key] = {}              # by secret
         self.people: dict[str, Person] = {}
         self.assets: dict[str, Asset] = {}
-        self.deleted: list[tuple[int, str, str, str]] = []      # change, "Asset" | "Person" | "AssetFace", id, owner
+        self.sessions: dict[str, User] = {}         # logins, by token
+        self.thumbnails: dict[tuple[str, int, str], bytes] = {}     # asset, side, format -> what was made of it
+        self.mounted = True
+        self.deleted: list[tuple[int, str, str, str]] = []      # change, "Asset" | "Person", id, owner
         self.changes = 0
         self._ids = 0
 

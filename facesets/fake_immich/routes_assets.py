@@ -30,7 +30,7 @@ def original(call: Call) -> Reply:
     found = _open(call, call.id, "asset.download")
     if found.edits and call.query.get("edited") == "true":
         return _file(call, _small(call, found, PREVIEW_SIDE, "JPEG"), found.name, "image/jpeg", NOW)
-    data = found.read() if call.server.mounted else None
+    data = found.read() if call.library.mounted else None
     if data is None:
         if call.version[0] >= 3:
             raise ApiError(404, "Not found")
@@ -79,17 +79,6 @@ def person_statistics(call: Call) -> Reply:
                                      for one in call.library.assets.values() if not one.trashed)})
 
 
-def person_thumbnail(call: Call) -> Reply:
-    wanted = _person(call)
-    for one in call.library.assets.values():
-        if any(face.person is wanted for face in one.faces):
-            reply = _file(call, _small(call, one, THUMBNAIL_SIDE, "JPEG"), "", "image/jpeg", NOW)
-            reply.headers["Cache-Control"] = "private, no-cache, no-transform"
-            del reply.headers["Content-Disposition"]
-            return reply
-    raise ApiError(404, "Not Found")
-
-
 def _open(call: Call, identity: str, permission: str) -> Asset:
     """The asset, if this user may have it. 2.x says 400 for foreign and unknown ids, 3.x 404 for their files."""
     found = call.library.assets.get(uuid_of(identity))
@@ -112,14 +101,10 @@ def _small(call: Call, found: Asset, side: int, kind: str) -> bytes:
     """The preview or thumbnail, made once; 404 where Immich has none."""
     if not found.thumbnails or found.width is None:
         raise ApiError(404, "Asset media not found")
-    with call.server.thumbnails_lock:
-        made = call.server.thumbnails.get((found.id, side, kind))
+    made = call.library.thumbnails.get((found.id, side, kind)) or thumbnail(found.read() or b"", side, kind)
     if made is None:
-        made = thumbnail(found.read() or b"", side, kind)
-        if made is None:
-            raise ApiError(404, "Asset media not found")
-        with call.server.thumbnails_lock:
-            call.server.thumbnails[found.id, side, kind] = made
+        raise ApiError(404, "Asset media not found")
+    call.library.thumbnails[found.id, side, kind] = made
     return made
 
 

@@ -1,5 +1,6 @@
 """Routes that list: search, statistics, timeline."""
 
+import random
 import unicodedata
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +13,7 @@ from .replies import asset_json, bucket_json, checksum, exif_fields, search_page
 LARGEST_PAGE = 1000
 TYPES = ("IMAGE", "VIDEO", "AUDIO", "OTHER")
 SEEN = frozenset({"timeline", "archive"})       # what timeline and statistics count where no visibility is named
+DRAW = random.Random(0)      # the same assets in every run of a test
 Keep = Callable[[Asset], bool]
 
 
@@ -22,7 +24,7 @@ def metadata(call: Call) -> Reply:
         return _structured(call, body)
     page, size = _integer(body, "page", 1, None), _integer(body, "size", 250, LARGEST_PAGE)
     scope, window, keep = _asked(call, body, page, size)
-    assets, more = call.server.index.page(scope, window, keep)
+    assets, more = call.index.page(scope, window, keep)
     return _items(call, assets, _boolean(body, "withPeople"), scope.with_exif, page + 1 if more else None)
 
 
@@ -30,15 +32,15 @@ def search_statistics(call: Call) -> Reply:
     """POST /search/statistics: the one true total of a search."""
     body = call.body if isinstance(call.body, dict) else {}
     scope, window, keep = _asked(call, body, 1, 1 << 40)
-    return json_reply({"total": len(call.server.index.page(scope, window, keep)[0])})
+    return json_reply({"total": len(call.index.page(scope, window, keep)[0])})
 
 
 def at_random(call: Call) -> Reply:
     """POST /search/random: some assets of a search, others each time."""
     body = call.body if isinstance(call.body, dict) else {}
     scope, window, keep = _asked(call, body, 1, 1 << 40)
-    found = call.server.index.page(scope, window, keep)[0]
-    chosen = call.server.draw.sample(found, min(len(found), _integer(body, "size", 250, LARGEST_PAGE)))
+    found = call.index.page(scope, window, keep)[0]
+    chosen = DRAW.sample(found, min(len(found), _integer(body, "size", 250, LARGEST_PAGE)))
     items = [asset_json(asset, call.version, people=_boolean(body, "withPeople"), exif=scope.with_exif)
              for asset in chosen]
     return text_reply(f"[{','.join(items)}]")
@@ -81,7 +83,7 @@ def _own(call: Call, trashed: str, owners: frozenset[str]) -> list[Asset]:
     _one_of("visibility", visibility, VISIBILITIES)
     if visibility == "locked":
         raise ApiError(401, "Elevated permission is required")
-    return call.server.index.sorted(Scope(owners, frozenset({visibility}) if visibility else SEEN,
+    return call.index.sorted(Scope(owners, frozenset({visibility}) if visibility else SEEN,
                                           trashed=call.query.get(trashed) == "true"))
 
 
@@ -158,7 +160,7 @@ def _structured(call: Call, body: dict[str, Any]) -> Reply:
     def also(asset: Asset) -> bool:
         peopled = any(face.person is not None for face in seen(asset.faces))
         return (keep is None or keep(asset)) and (has_people is None or peopled == has_people)
-    assets, more = call.server.index.page(scope, window, also)
+    assets, more = call.index.page(scope, window, also)
     return _items(call, assets, _boolean(body, "withPeople"), scope.with_exif, page + 1 if more else None)
 
 

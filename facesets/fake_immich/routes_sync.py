@@ -1,17 +1,16 @@
-"""The sync stream: everything that changed since what the session acknowledged, one JSON object a line.
+"""The sync stream: all there is and what was deleted, one JSON object a line; sessions only, API keys get 403.
 
-Sessions only; API keys get 403. An ack is "<entity type>|<change as a UUID>"; POST /sync/ack keeps the latest of each
-type for the session, and the next stream starts after it.
+Immich goes on after what a session acknowledged. Our client never does: it reads the whole stream each time.
 """
 
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from .library_model import NOW, Asset, Face, Person, iso
-from .protocol import ApiError, Call, Reply, json_reply
+from .protocol import ApiError, Call, Reply
 from .replies import checksum, clock, dumps, exif_fields, face_box
-from .routes_account import session_only
 
+STREAMED = "application/jsonlines+json"     # sent without ETag
 REQUESTS = {
     "AlbumsV1": "", "AlbumUsersV1": "", "AlbumToAssetsV1": "", "AlbumAssetsV1": "", "AlbumAssetExifsV1": "",
     "AssetsV1": "AssetV1", "AssetExifsV1": "AssetExifV1", "AssetEditsV1": "", "AssetMetadataV1": "", "AuthUsersV1": "",
@@ -19,67 +18,30 @@ REQUESTS = {
     "PartnerStacksV1": "", "StacksV1": "", "UsersV1": "", "PeopleV1": "PersonV1", "AssetFacesV1": "AssetFaceV1",
     "AssetFacesV2": "AssetFaceV2", "UserMetadataV1": ""}
 REQUESTS_3 = {**REQUESTS, "AssetsV2": "AssetV2"}
-DELETED = {"AssetV1": "Asset", "AssetV2": "Asset", "PersonV1": "Person", "AssetFaceV1": "AssetFace",
-           "AssetFaceV2": "AssetFace"}
 
 
 def stream(call: Call) -> Reply:
-    """POST /sync/stream {"types": [...], "reset": bool}"""
-    session_only(call)
-    body = call.body if isinstance(call.body, dict) else {}
+    """POST /sync/stream {"types": [...]}"""
+    if not call.session:
+        raise ApiError(403, "Sync endpoints cannot be used with API keys")
     known = REQUESTS if call.version[0] < 3 else REQUESTS_3
-    types = body.get("types")
+    types = call.body.get("types") if isinstance(call.body, dict) else None
     if not isinstance(types, list) or not set(types) <= set(known):
         raise ApiError(400, [f"each value in types must be one of the following values: {', '.join(known)}"],
                        kind="application/jsonlines+json; charset=utf-8")
-    acks = call.server.acks.setdefault(call.session, {})
-    if body.get("reset"):
-        acks.clear()
     with call.library.lock:
-        lines = [line for kind in types if known[kind] for line in _entities(call, known[kind], acks)]
+        lines = [line for kind in types if known[kind] for line in _entities(call, known[kind])]
         lines.append(_line("SyncCompleteV1", {}, call.library.changes))
-    return Reply(200, "".join(lines).encode(), "application/jsonlines+json")
+    return Reply(200, "".join(lines).encode(), STREAMED)
 
 
-def acks(call: Call) -> Reply:
-    """GET /sync/ack"""
-    session_only(call)
-    held = call.server.acks.get(call.session, {})
-    return json_reply([{"type": kind, "ack": _ack(kind, change)} for kind, change in held.items()])
-
-
-def set_acks(call: Call) -> Reply:
-    """POST /sync/ack {"acks": ["AssetV1|...", ...]}"""
-    session_only(call)
-    held = call.server.acks.setdefault(call.session, {})
-    for text in (call.body or {}).get("acks", []):
-        kind, bar, mark = str(text).partition("|")
-        try:
-            held[kind] = max(held.get(kind, 0), int(mark[:8], 16))
-        except ValueError:
-            raise ApiError(400, f"Invalid ack: {kind}{bar}") from None
-    return Reply(204)
-
-
-def delete_acks(call: Call) -> Reply:
-    """DELETE /sync/ack: the next stream starts from the beginning."""
-    session_only(call)
-    call.server.acks.pop(call.session, None)
-    return Reply(204)
-
-
-def _entities(call: Call, kind: str, acks: dict[str, int]) -> Iterator[str]:
-    gone = DELETED.get(kind)
-    if gone:
-        name = f"{gone}DeleteV1"
-        field = {"Asset": "assetId", "Person": "personId", "AssetFace": "assetFaceId"}[gone]
-        for change, what, identity, owner in call.library.deleted:
-            if what == gone and owner == call.user.id and change > acks.get(name, 0):
-                yield _line(name, {field: identity}, change)
-    rows = sorted(_rows(call, kind), key=lambda row: row[0])
-    for change, make in rows:
-        if change > acks.get(kind, 0):
-            yield _line(kind, make(), change)
+def _entities(call: Call, kind: str) -> Iterator[str]:
+    gone = kind.removesuffix("V1").removesuffix("V2")
+    for change, what, identity, owner in call.library.deleted:
+        if what == gone and owner == call.user.id:
+            yield _line(f"{gone}DeleteV1", {f"{gone.lower()}Id": identity}, change)
+    for change, make in sorted(_rows(call, kind), key=lambda row: row[0]):
+        yield _line(kind, make(), change)
 
 
 def _rows(call: Call, kind: str) -> Iterator[tuple[int, Callable[[], dict[str, Any]]]]:
@@ -136,8 +98,4 @@ def _face(asset: Asset, face: Face, kind: str) -> dict[str, Any]:
 
 
 def _line(kind: str, data: dict[str, Any], change: int) -> str:
-    return dumps({"type": kind, "data": data, "ack": _ack(kind, change)}) + "\n"
-
-
-def _ack(kind: str, change: int) -> str:
-    return f"{kind}|{change:08x}-0000-7000-8000-{change:012x}"
+    return dumps({"type": kind, "data": data, "ack": f"{kind}|{change:08x}-0000-7000-8000-{change:012x}"}) + "\n"

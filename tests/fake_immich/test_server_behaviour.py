@@ -13,16 +13,16 @@ from typing import Any
 
 import pytest
 import requests
+from immich_lab.library_bulk import fill
+from immich_lab.server import LabServer
 from PIL import Image
 
-from facesets.fake_immich.library_bulk import fill
 from facesets.fake_immich.library_model import User
-from facesets.fake_immich.server import ImmichServer, main
 
 
 @pytest.fixture
-def server() -> Iterator[ImmichServer]:
-    with ImmichServer() as one:
+def server() -> Iterator[LabServer]:
+    with LabServer() as one:
         yield one
 
 
@@ -34,13 +34,13 @@ def jpeg(color: tuple[int, int, int] = (10, 120, 200), size: tuple[int, int] = (
     return out.getvalue()
 
 
-def search(server: ImmichServer, key: str, **body: Any) -> dict[str, Any]:
+def search(server: LabServer, key: str, **body: Any) -> dict[str, Any]:
     reply = requests.post(f"{server.url}/api/search/metadata", json=body, headers={"x-api-key": key}, timeout=10)
     assert reply.status_code == 200, reply.text
     return reply.json()["assets"]
 
 
-def walk(server: ImmichServer, key: str, **body: Any) -> list[str]:
+def walk(server: LabServer, key: str, **body: Any) -> list[str]:
     """Ids of all pages, by offset."""
     ids, page = [], "1"
     while page:
@@ -50,11 +50,11 @@ def walk(server: ImmichServer, key: str, **body: Any) -> list[str]:
     return ids
 
 
-def get(server: ImmichServer, key: str, path: str, **headers: str) -> requests.Response:
+def get(server: LabServer, key: str, path: str, **headers: str) -> requests.Response:
     return requests.get(f"{server.url}/api{path}", headers={"x-api-key": key, **headers}, timeout=10)
 
 
-def scans(server: ImmichServer) -> tuple[User, str]:
+def scans(server: LabServer) -> tuple[User, str]:
     """The recorded library of scans: 2,600 photos, the newest 1,800 of one date."""
     user = server.add_user("peter")
     day = datetime(2012, 1, 1, tzinfo=UTC)
@@ -65,7 +65,7 @@ def scans(server: ImmichServer) -> tuple[User, str]:
 
 
 @pytest.mark.parametrize(("size", "recorded"), [(100, 606), (250, 633), (500, 515), (1000, 515)])
-def test_offset_paging_loses_about_what_postgres_lost(server: ImmichServer, size: int, recorded: int) -> None:
+def test_offset_paging_loses_about_what_postgres_lost(server: LabServer, size: int, recorded: int) -> None:
     _, key = scans(server)
     ids = walk(server, key, size=size, withPeople=True, withExif=True)
     assert len(ids) == 2600
@@ -73,7 +73,7 @@ def test_offset_paging_loses_about_what_postgres_lost(server: ImmichServer, size
     assert ids == walk(server, key, size=size, withPeople=True, withExif=True)
 
 
-def test_the_timeline_lists_everything_that_paging_loses(server: ImmichServer) -> None:
+def test_the_timeline_lists_everything_that_paging_loses(server: LabServer) -> None:
     _, key = scans(server)
     buckets = get(server, key, "/timeline/buckets").json()
     ids = [identity for bucket in buckets
@@ -82,7 +82,7 @@ def test_the_timeline_lists_everything_that_paging_loses(server: ImmichServer) -
     assert get(server, key, "/assets/statistics").json() == {"images": 2600, "videos": 0, "total": 2600}
 
 
-def test_paging_by_date_finds_what_lies_after_it_inclusive(server: ImmichServer) -> None:
+def test_paging_by_date_finds_what_lies_after_it_inclusive(server: LabServer) -> None:
     _, key = scans(server)
     found = search(server, key, order="asc", size=1000, takenAfter="2012-02-03T06:00:00.000Z")
     assert found["items"][0]["fileCreatedAt"] == "2012-02-03T06:00:00.000Z"
@@ -90,13 +90,13 @@ def test_paging_by_date_finds_what_lies_after_it_inclusive(server: ImmichServer)
 
 
 def test_from_3_1_on_nothing_is_lost() -> None:
-    with ImmichServer((3, 1, 0)) as server:
+    with LabServer((3, 1, 0)) as server:
         _, key = scans(server)
         assert len(set(walk(server, key, size=500, withExif=True))) == 2600
 
 
 def test_3_2_asks_for_people_and_does_not_mix_the_old_fields() -> None:
-    with ImmichServer((3, 2, 0)) as server:
+    with LabServer((3, 2, 0)) as server:
         user = server.add_user("peter")
         key, anna = server.add_key(user), server.add_person(user, "Anna")
         shown = server.add_asset(user, jpeg(), faces=[server.face((1, 1, 9, 9), 64, 48, anna)])
@@ -107,7 +107,7 @@ def test_3_2_asks_for_people_and_does_not_mix_the_old_fields() -> None:
         assert mixed.status_code == 400
 
 
-def test_an_asset_without_exif_row_is_hidden_only_by_with_exif(server: ImmichServer) -> None:
+def test_an_asset_without_exif_row_is_hidden_only_by_with_exif(server: LabServer) -> None:
     user = server.add_user("peter")
     key = server.add_key(user)
     server.add_asset(user, jpeg(), exif=None)
@@ -117,7 +117,7 @@ def test_an_asset_without_exif_row_is_hidden_only_by_with_exif(server: ImmichSer
 
 def test_default_visibility_differs_between_versions() -> None:
     for version, seen in (((2, 7, 2), {"timeline"}), ((3, 1, 0), {"timeline", "archive", "hidden"})):
-        with ImmichServer(version) as server:
+        with LabServer(version) as server:
             user = server.add_user("peter")
             for visibility in ("timeline", "archive", "hidden", "locked"):
                 server.add_asset(user, jpeg(), visibility=visibility)
@@ -127,7 +127,7 @@ def test_default_visibility_differs_between_versions() -> None:
 
 def test_boxes_are_in_search_on_2_and_only_behind_faces_on_3() -> None:
     for version in ((2, 7, 2), (3, 1, 0)):
-        with ImmichServer(version) as server:
+        with LabServer(version) as server:
             user = server.add_user("peter")
             key, anna = server.add_key(user), server.add_person(user, "Anna", hidden=True)
             asset = server.add_asset(user, jpeg(), faces=[
@@ -143,7 +143,7 @@ def test_boxes_are_in_search_on_2_and_only_behind_faces_on_3() -> None:
 
 @pytest.mark.parametrize(("version", "missing", "foreign"), [((2, 7, 2), 500, 400), ((3, 1, 0), 404, 404)])
 def test_missing_files_foreign_ids_and_a_lost_disk(version: tuple[int, int, int], missing: int, foreign: int) -> None:
-    with ImmichServer(version) as server:
+    with LabServer(version) as server:
         user, other = server.add_user("peter"), server.add_user("anna")
         key = server.add_key(user)
         there, gone, hers = server.add_asset(user, jpeg()), server.add_asset(user), server.add_asset(other, jpeg())
@@ -152,13 +152,13 @@ def test_missing_files_foreign_ids_and_a_lost_disk(version: tuple[int, int, int]
         assert reply.status_code == missing and "message" in reply.json()
         assert ("image/jpeg" in reply.headers["Content-Type"]) == (version[0] == 2)
         assert get(server, key, f"/assets/{hers.id}/original").status_code == foreign
-        server.mounted = False
+        server.library.mounted = False
         assert get(server, key, f"/assets/{there.id}/original").status_code == missing
         beyond = get(server, key, f"/assets/{there.id}/original", Range="bytes=999999-")
         assert beyond.status_code == missing
 
 
-def test_a_partner_in_the_timeline_brings_foreign_owners_into_search(server: ImmichServer) -> None:
+def test_a_partner_in_the_timeline_brings_foreign_owners_into_search(server: LabServer) -> None:
     user, partner = server.add_user("peter"), server.add_user("anna")
     key = server.add_key(user)
     mine, hers = server.add_asset(user, jpeg()), server.add_asset(partner, jpeg())
@@ -170,7 +170,7 @@ def test_a_partner_in_the_timeline_brings_foreign_owners_into_search(server: Imm
     assert get(server, key, f"/assets/{hers.id}/original").status_code == 200
 
 
-def test_an_external_librarys_checksum_is_that_of_the_path(server: ImmichServer, tmp_path: Path) -> None:
+def test_an_external_librarys_checksum_is_that_of_the_path(server: LabServer, tmp_path: Path) -> None:
     user = server.add_user("peter")
     (tmp_path / "a.jpg").write_bytes(jpeg())
     outside = server.add_asset(user, tmp_path / "a.jpg", external=True, path="/mnt/a.jpg")
@@ -180,7 +180,7 @@ def test_an_external_librarys_checksum_is_that_of_the_path(server: ImmichServer,
     assert item[upload.id] == base64.b64encode(hashlib.sha1(jpeg()).digest()).decode()
 
 
-def test_width_and_height_are_upright_and_the_file_is_not(server: ImmichServer) -> None:
+def test_width_and_height_are_upright_and_the_file_is_not(server: LabServer) -> None:
     user = server.add_user("peter")
     key = server.add_key(user)
     asset = server.add_asset(user, jpeg(size=(64, 48), orientation=6))
@@ -191,7 +191,7 @@ def test_width_and_height_are_upright_and_the_file_is_not(server: ImmichServer) 
     assert Image.open(io.BytesIO(preview.content)).size == (48, 64)
 
 
-def test_assets_come_change_and_go_while_it_runs(server: ImmichServer) -> None:
+def test_assets_come_change_and_go_while_it_runs(server: LabServer) -> None:
     user = server.add_user("peter")
     key = server.add_key(user)
     asset = server.add_asset(user, jpeg(), taken="2020-01-01")
@@ -205,35 +205,33 @@ def test_assets_come_change_and_go_while_it_runs(server: ImmichServer) -> None:
     assert get(server, key, f"/assets/{asset.id}").status_code == 400
 
 
-def test_the_sync_stream_goes_on_after_what_was_acknowledged(server: ImmichServer) -> None:
+def test_the_sync_stream_tells_what_is_there_and_what_was_deleted(server: LabServer) -> None:
     user = server.add_user("peter")
     token = requests.post(f"{server.url}/api/auth/login", timeout=10,
                           json={"email": "peter@example.org", "password": "password"}).json()["accessToken"]
     bearer = {"Authorization": f"Bearer {token}"}
     first, person = server.add_asset(user, jpeg()), server.add_person(user, "Anna")
-    lines = stream(server, bearer)
-    assert [line["type"] for line in lines] == ["AssetV1", "PersonV1", "SyncCompleteV1"]
-    acks = requests.post(f"{server.url}/api/sync/ack", json={"acks": [line["ack"] for line in lines]}, headers=bearer,
-                         timeout=10)
-    assert acks.status_code == 204 and [line["type"] for line in stream(server, bearer)] == ["SyncCompleteV1"]
+    assert [line["type"] for line in stream(server, bearer)] == ["AssetV1", "PersonV1", "SyncCompleteV1"]
     server.library.delete_person(person)
     second = server.add_asset(user, jpeg((1, 1, 1)))
-    assert [line["data"] for line in stream(server, bearer) if line["type"] == "PersonDeleteV1"] == [
-        {"personId": person.id}]
-    assert [line["data"]["id"] for line in stream(server, bearer) if line["type"] == "AssetV1"] == [second.id]
-    assert first.id in {line["data"].get("id") for line in stream(server, bearer, reset=True)}
+    lines = stream(server, bearer)
+    assert [line["data"] for line in lines if line["type"] == "PersonDeleteV1"] == [{"personId": person.id}]
+    assert [line["data"]["id"] for line in lines if line["type"] == "AssetV1"] == [first.id, second.id]
+    key = {"x-api-key": server.add_key(user)}
+    assert requests.post(f"{server.url}/api/sync/stream", json={"types": ["AssetsV1"]}, headers=key,
+                         timeout=10).status_code == 403
 
 
-def stream(server: ImmichServer, headers: dict[str, str], **body: Any) -> list[dict[str, Any]]:
-    reply = requests.post(f"{server.url}/api/sync/stream", json={"types": ["AssetsV1", "PeopleV1"], **body},
-                          headers=headers, timeout=10)
+def stream(server: LabServer, headers: dict[str, str]) -> list[dict[str, Any]]:
+    reply = requests.post(f"{server.url}/api/sync/stream", json={"types": ["AssetsV1", "PeopleV1"]}, headers=headers,
+                          timeout=10)
     return [json.loads(line) for line in reply.text.splitlines()]
 
 
 def test_a_made_up_library_is_the_same_each_time_and_can_be_downloaded() -> None:
     listed = []
     for _ in range(2):
-        with ImmichServer() as server:
+        with LabServer() as server:
             user = server.add_user("peter")
             key = server.add_key(user)
             assets = fill(server.library, user, 500, photos=[jpeg(), jpeg((9, 9, 9))])
@@ -249,7 +247,7 @@ def test_it_speaks_tls(tmp_path: Path) -> None:
     certificate, private = self_signed(tmp_path)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, private)
-    with ImmichServer(tls=context) as server:
+    with LabServer(tls=context) as server:
         reply = requests.get(f"{server.url}/api/server/ping", verify=str(certificate), timeout=10)
         assert server.url.startswith("https://") and reply.json() == {"res": "pong"}
         with pytest.raises(requests.exceptions.SSLError):
@@ -274,7 +272,3 @@ def self_signed(folder: Path) -> tuple[Path, Path]:
     paths[1].write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
                                            serialization.NoEncryption()))
     return paths
-
-
-def test_a_wrong_version_on_the_command_line_is_wrong_usage() -> None:
-    assert main(["--version", "two"]) == 64

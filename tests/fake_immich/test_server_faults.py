@@ -9,20 +9,19 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
+from immich_lab.faults import KINDS
+from immich_lab.server import LabServer
 from PIL import Image
-
-from facesets.fake_immich.faults import KINDS
-from facesets.fake_immich.server import ImmichServer
 
 
 @pytest.fixture
-def server() -> Iterator[ImmichServer]:
-    with ImmichServer() as one:
+def server() -> Iterator[LabServer]:
+    with LabServer() as one:
         yield one
 
 
 @pytest.fixture
-def photo(server: ImmichServer) -> bytes:
+def photo(server: LabServer) -> bytes:
     """The bytes of the one asset of user peter."""
     out = io.BytesIO()
     Image.effect_noise((300, 200), 90).save(out, "JPEG", quality=95)
@@ -32,24 +31,24 @@ def photo(server: ImmichServer) -> bytes:
     return out.getvalue()
 
 
-def url(server: ImmichServer) -> str:
+def url(server: LabServer) -> str:
     return f"{server.url}/api/assets/{next(iter(server.library.assets))}/original"
 
 
-def fetch(server: ImmichServer, **headers: str) -> requests.Response:
+def fetch(server: LabServer, **headers: str) -> requests.Response:
     return requests.get(url(server), headers={**key(server), **headers}, timeout=5, allow_redirects=False)
 
 
-def key(server: ImmichServer) -> dict[str, str]:
+def key(server: LabServer) -> dict[str, str]:
     return {"x-api-key": next(iter(server.library.keys))}
 
 
-def test_a_fault_without_fault_is_the_file(server: ImmichServer, photo: bytes) -> None:
+def test_a_fault_without_fault_is_the_file(server: LabServer, photo: bytes) -> None:
     assert fetch(server).content == photo
 
 
 @pytest.mark.parametrize("kind", ["reset", "stop", "cut", "long"])
-def test_a_broken_reply_is_seen_as_broken(kind: str, server: ImmichServer, photo: bytes) -> None:
+def test_a_broken_reply_is_seen_as_broken(kind: str, server: LabServer, photo: bytes) -> None:
     server.faults.add(kind, "*/original", times=1)
     with pytest.raises(requests.RequestException):
         fetch(server)
@@ -57,7 +56,7 @@ def test_a_broken_reply_is_seen_as_broken(kind: str, server: ImmichServer, photo
     assert [request.fault for request in server.log] == [kind, ""]
 
 
-def test_a_download_can_stop_where_it_is_told(server: ImmichServer, photo: bytes) -> None:
+def test_a_download_can_stop_where_it_is_told(server: LabServer, photo: bytes) -> None:
     server.faults.add("cut", "*/original", at=5000)
     with requests.get(url(server), headers=key(server), stream=True, timeout=5) as reply:
         assert int(reply.headers["Content-Length"]) == len(photo)
@@ -65,7 +64,7 @@ def test_a_download_can_stop_where_it_is_told(server: ImmichServer, photo: bytes
     assert server.log.find("*/original")[0].sent == 5000
 
 
-def test_replies_that_look_well_and_are_not(server: ImmichServer, photo: bytes) -> None:
+def test_replies_that_look_well_and_are_not(server: LabServer, photo: bytes) -> None:
     server.faults.add("wrong_bytes", times=1)
     wrong = fetch(server)
     assert wrong.status_code == 200 and len(wrong.content) == len(photo) and wrong.content != photo
@@ -82,7 +81,7 @@ def test_replies_that_look_well_and_are_not(server: ImmichServer, photo: bytes) 
     assert broken.headers["Content-Type"].startswith("image/")
 
 
-def test_statuses_come_with_retry_after_and_redirects_with_a_place(server: ImmichServer, photo: bytes) -> None:
+def test_statuses_come_with_retry_after_and_redirects_with_a_place(server: LabServer, photo: bytes) -> None:
     server.faults.add("status", status=429, retry_after=7, times=1)
     busy = fetch(server)
     assert (busy.status_code, busy.headers["Retry-After"]) == (429, "7")
@@ -90,14 +89,14 @@ def test_statuses_come_with_retry_after_and_redirects_with_a_place(server: Immic
     assert fetch(server).headers["Location"] == "http://elsewhere.example/"
 
 
-def test_skip_every_and_times_choose_the_requests(server: ImmichServer, photo: bytes) -> None:
+def test_skip_every_and_times_choose_the_requests(server: LabServer, photo: bytes) -> None:
     fault = server.faults.add("status", "*/original", skip=2, every=3, times=2)
     assert [fetch(server).status_code for _ in range(10)] == [200, 200, 503, 200, 200, 503, 200, 200, 200, 200]
     assert requests.get(f"{server.url}/api/server/ping", timeout=5).ok and (fault.seen, fault.done) == (10, 2)
 
 
 @pytest.mark.parametrize(("kind", "options"), [("delay", {}), ("stall", {"at": 10}), ("trickle", {"piece": 30_000})])
-def test_slow_replies_are_slow_and_whole(kind: str, options: dict[str, int], server: ImmichServer,
+def test_slow_replies_are_slow_and_whole(kind: str, options: dict[str, int], server: LabServer,
                                          photo: bytes) -> None:
     server.faults.add(kind, "*/original", seconds=0.15, **options)
     began = time.monotonic()
@@ -105,7 +104,7 @@ def test_slow_replies_are_slow_and_whole(kind: str, options: dict[str, int], ser
     assert time.monotonic() - began >= 0.15
 
 
-def test_the_server_goes_away_and_comes_back_on_the_same_port(server: ImmichServer, photo: bytes) -> None:
+def test_the_server_goes_away_and_comes_back_on_the_same_port(server: LabServer, photo: bytes) -> None:
     session = requests.Session()
     assert session.get(url(server), headers=key(server), timeout=5).ok
     port = server.port
@@ -118,7 +117,7 @@ def test_the_server_goes_away_and_comes_back_on_the_same_port(server: ImmichServ
     assert server.port == port and session.get(url(server), headers=key(server), timeout=5).content == photo
 
 
-def test_a_request_can_take_the_whole_server_down_for_a_while(server: ImmichServer, photo: bytes) -> None:
+def test_a_request_can_take_the_whole_server_down_for_a_while(server: LabServer, photo: bytes) -> None:
     server.faults.add("down", "*/original", skip=1, seconds=0.3, times=1)
     assert fetch(server).ok
     with pytest.raises(requests.ConnectionError):
@@ -135,7 +134,7 @@ def test_a_request_can_take_the_whole_server_down_for_a_while(server: ImmichServ
     pytest.fail("the server did not come back")
 
 
-def test_the_log_knows_who_asked_what_and_how_many_at_once(server: ImmichServer, photo: bytes) -> None:
+def test_the_log_knows_who_asked_what_and_how_many_at_once(server: LabServer, photo: bytes) -> None:
     server.faults.add("delay", "*/original", seconds=0.2)
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda _: fetch(server, Range="bytes=0-9"), range(4)))
@@ -147,7 +146,7 @@ def test_the_log_knows_who_asked_what_and_how_many_at_once(server: ImmichServer,
 
 
 def test_connections_are_kept_alive_and_idle_ones_closed() -> None:
-    with ImmichServer(keep_alive=0.3) as server:
+    with LabServer(keep_alive=0.3) as server:
         session = requests.Session()
         for _ in range(3):
             session.get(f"{server.url}/api/server/ping", timeout=5)
@@ -156,6 +155,6 @@ def test_connections_are_kept_alive_and_idle_ones_closed() -> None:
             assert idle.recv(1) == b""
 
 
-def test_an_unknown_fault_is_refused(server: ImmichServer) -> None:
+def test_an_unknown_fault_is_refused(server: LabServer) -> None:
     with pytest.raises(ValueError, match=KINDS[0]):
         server.faults.add("explode")

@@ -67,7 +67,7 @@ def play(scenario: Scenario, folder: Path) -> Outcome:
 
 def mend(lab: Lab, tls: str) -> None:
     lab.server.faults.clear()
-    lab.server.mounted = True
+    lab.server.library.mounted = True
     lab.extra = {}
     if tls:
         lab.server.down()
@@ -117,7 +117,7 @@ def away_at_first(lab: Lab) -> Run:
 
 
 def unmounted(lab: Lab) -> Run:
-    lab.server.mounted = False
+    lab.server.library.mounted = False
     return lab.stage()
 
 

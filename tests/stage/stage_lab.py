@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from immich_lab.server import LabServer
 from PIL import Image
 
 import immich_stage
 from facesets.fake_immich.library_model import Asset, User
-from facesets.fake_immich.server import ImmichServer
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 NEEDED = ("asset.read", "asset.download", "asset.view", "user.read", "face.read")
@@ -57,7 +57,7 @@ class Lab:
     def __init__(self, folder: Path, version: tuple[int, int, int] = (2, 7, 2), **options: Any) -> None:
         self.folder = folder
         self.root = folder / "work"
-        self.server = ImmichServer(version, **options)
+        self.server = LabServer(version, **options)
         self.user = self.server.add_user("Peter")
         self.key = self.server.add_key(self.user, NEEDED)
         self.numbers = iter(range(1, 10_000))

@@ -185,7 +185,7 @@ def test_raw_files_and_what_no_decoder_reads_come_as_previews(tmp_path):
     def fill(lab: Lab) -> None:
         lab.one(number=1, name="IMG_1.CR2")
         odd = lab.one(number=2, name="odd.jxl", content=b"a format of tomorrow" * 50, width=400, height=400, side=400)
-        lab.server.thumbnails[odd.id, PREVIEW_SIDE, "JPEG"] = photo(2)
+        lab.server.library.thumbnails[odd.id, PREVIEW_SIDE, "JPEG"] = photo(2)
         lab.one(number=3, name="hopeless.jpg", content=b"no picture at all" * 50, width=400, height=400, side=400)
     with laboratory(tmp_path, fill=fill) as lab:
         run = lab.stage()

@@ -6,8 +6,8 @@ import subprocess
 import sys
 
 import pytest
+from nasty import NASTY
 from stage_lab import CHECKOUT, NEEDED, Lab, laboratory
-from test_paths import NASTY
 
 from facesets.common import files
 
@@ -107,12 +107,12 @@ def test_the_key_and_the_password_are_in_no_file_and_no_output(login, tmp_path):
         run = lab.finish(lab.start())
         assert run.status == 77
         text = run.out + run.err
-        secrets = [lab.key.encode(), secret.encode(), *(token.encode() for token in lab.server.sessions)]
+        secrets = [lab.key.encode(), secret.encode(), *(token.encode() for token in lab.server.library.sessions)]
         assert not any(word.decode() in text for word in secrets)
         written = [path for path in lab.root.rglob("*") if path.is_file()]
         assert len(written) > 5
         assert [path for path in written if any(word in path.read_bytes() for word in secrets)] == []
-        assert bool(lab.server.sessions) is False       # the login is closed
+        assert bool(lab.server.library.sessions) is False       # the login is closed
 
 
 def test_the_key_goes_to_no_other_host_even_if_a_redirect_asks_for_it(tmp_path):

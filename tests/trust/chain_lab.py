@@ -17,8 +17,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from immich_lab.server import LabServer
+
 from facesets.embed.parts import Parts
-from facesets.fake_immich.server import ImmichServer
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 USER = "peter"
@@ -36,7 +37,7 @@ class Chain:
 
     def __init__(self, folder: Path, photos: Iterable[tuple[Path, dict[str, Any]]], model: Path) -> None:
         self.folder, self.root, self.library = folder, folder / "work", folder / "library"
-        self.server = ImmichServer()
+        self.server = LabServer()
         user = self.server.add_user("Peter")
         self.server.library.keys[KEY] = self.server.library.keys.pop(self.server.add_key(user))
         people: dict[str, Any] = {}

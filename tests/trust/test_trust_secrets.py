@@ -120,7 +120,7 @@ def test_a_login_leaves_no_password_and_no_token(chain, tmp_path):
     assert status == 0 and not holding(out.encode()) and not watch.found, out
     tokens = {request.headers["authorization"].split()[-1] for request in chain.server.log
               if "authorization" in request.headers}
-    assert len(tokens) == 1 and not chain.server.sessions, "the session is not closed"
+    assert len(tokens) == 1 and not chain.server.library.sessions, "the session is not closed"
     everything = b"".join(path.read_bytes() for path in chain.root.rglob("*") if path.is_file())
     assert not holding(everything) and tokens.pop().encode() not in everything
 

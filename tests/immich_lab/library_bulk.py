@@ -9,7 +9,7 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
-from .library_model import NOW, Asset, Face, Library, User
+from facesets.fake_immich.library_model import NOW, Asset, Face, Library, User
 
 FIRST = 1_072_915_200_000       # 2004-01-01
 CAMERAS: tuple[dict[str, Any], ...] = (

@@ -45,10 +45,6 @@ class Fault:
     seen: int = 0                   # matching requests so far
     done: int = 0                   # of which it hit
 
-    def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise ValueError(f"{self.kind} is no fault; there are {', '.join(KINDS)}")
-
     def cut_at(self, length: int) -> int:
         """How many of `length` bytes are sent."""
         return min(length, int(self.at * length) if self.at < 1 else int(self.at))
@@ -62,6 +58,8 @@ class Faults:
         self._faults: list[Fault] = []
 
     def add(self, kind: str, path: str = "*", **options: object) -> Fault:
+        if kind not in KINDS:
+            raise ValueError(f"{kind} is no fault; there are {', '.join(KINDS)}")
         fault = Fault(kind, path, **options)    # type: ignore[arg-type]
         with self._lock:
             self._faults.append(fault)

@@ -1,0 +1,66 @@
+"""Which route answers a request, and whether its sender may ask."""
+
+import re
+from collections.abc import Callable
+
+from . import routes_account, routes_assets, routes_search, routes_sync
+from .protocol import ApiError, Call, Reply
+
+ID = r"(?P<id>[^/]+)"
+ROUTES: tuple[tuple[str, str, str | None, Callable[[Call], Reply]], ...] = (
+    # method, path below /api, permission ("" any login, None nobody asks), route
+    ("GET", "/server/ping", None, routes_account.ping),
+    ("GET", "/server/version", None, routes_account.version),
+    ("POST", "/auth/login", None, routes_account.login),
+    ("POST", "/auth/logout", "", routes_account.logout),
+    ("GET", "/users/me", "user.read", routes_account.users_me),
+    ("GET", "/api-keys/me", "", routes_account.api_key_me),
+    ("POST", "/search/metadata", "asset.read", routes_search.metadata),
+    ("POST", "/search/random", "asset.read", routes_search.at_random),
+    ("POST", "/search/statistics", "asset.statistics", routes_search.search_statistics),
+    ("GET", "/assets/statistics", "asset.statistics", routes_search.asset_statistics),
+    ("GET", "/timeline/buckets", "asset.read", routes_search.buckets),
+    ("GET", "/timeline/bucket", "asset.read", routes_search.bucket),
+    ("GET", "/faces", "face.read", routes_assets.faces),
+    ("GET", f"/assets/{ID}", "asset.read", routes_assets.asset),
+    ("GET", f"/assets/{ID}/original", "asset.download", routes_assets.original),
+    ("GET", f"/assets/{ID}/thumbnail", "asset.view", routes_assets.thumb),
+    ("GET", "/people", "person.read", routes_assets.people),
+    ("GET", f"/people/{ID}", "person.read", routes_assets.person),
+    ("GET", f"/people/{ID}/statistics", "person.statistics", routes_assets.person_statistics),
+    ("POST", "/sync/stream", "", routes_sync.stream),
+)
+COMPILED = [(method, re.compile("/api" + path), permission, route) for method, path, permission, route in ROUTES]
+
+
+def answer(call: Call) -> Reply:
+    """Find the route, then the user, then the answer: Immich's order."""
+    if not call.path.startswith("/api"):
+        return Reply(200, b"", "text/html; charset=utf-8", {"Cache-Control": "no-store"}, id_header=False)
+    for method, pattern, permission, route in COMPILED:
+        match = pattern.fullmatch(call.path)
+        if match and method == ("GET" if call.method == "HEAD" else call.method):
+            call.id = match.groupdict().get("id", "")
+            if permission is not None:
+                _authenticate(call)
+                if permission and not {"all", permission} & set(call.permissions):
+                    raise ApiError(403, f"Missing required permission: {permission}")
+            return route(call)
+    raise ApiError(404, f"Cannot {call.method} {call.path}")
+
+
+def _authenticate(call: Call) -> None:
+    secret = call.headers.get("x-api-key") or call.query.get("apiKey")
+    scheme, _, token = call.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer" or (not secret and "x-immich-user-token" in call.headers):
+        token = token or call.headers["x-immich-user-token"]
+        if token not in call.library.sessions:
+            raise ApiError(401, "Invalid user token")
+        call.found_user, call.permissions, call.session = call.library.sessions[token], ("all",), token
+    elif secret:
+        key = call.library.keys.get(secret)
+        if key is None:
+            raise ApiError(401, "Invalid API key")
+        call.found_user, call.permissions = key.user, key.permissions
+    else:
+        raise ApiError(401, "Authentication required")
