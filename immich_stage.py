@@ -156,7 +156,7 @@ def stage_user(client: Client, key: bool, state: State, options: Options, args: 
         ended = error
     listed = state.meta("listed") == str(state.run)
     if listed and not options.list_only and not (isinstance(ended, KeyboardInterrupt) and summary.is_long(state)):
-        hand_over(state, options, client.access.url, complete=ended is None)
+        summary.write_queue(state, options.queue, options.user, client.access.url, options.photos, options.to_windows)
     if listed:
         values = figures(stage, client, state, time.monotonic() - started)
         files.write_json(options.queue.with_name("summary.json"), {
@@ -167,13 +167,6 @@ def stage_user(client: Client, key: bool, state: State, options: Options, args: 
     if ended:
         raise ended
     return OK
-
-
-def hand_over(state: State, options: Options, url: str, complete: bool) -> None:
-    summary.settle_names(state, options.photos)
-    summary.write_queue(state, options.queue, options.user, url, options.photos, options.to_windows)
-    if complete:
-        summary.keep_names(state)
 
 
 def figures(stage: Stage, client: Client, state: State, elapsed: float) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Paths as WSL and as Windows see them, and file names made of a stranger's text.
+"""Paths as WSL and as Windows see them.
 
     /mnt/x/a/b                <->  X:\\a\\b             drives; the mount root is that of /etc/wsl.conf
     /home/me                  <->  \\\\wsl.localhost\\Ubuntu\\home\\me     everything else, in a known distribution
@@ -10,15 +10,10 @@ Case and trailing separators are kept.
 import configparser
 import functools
 import os
-import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 
 WSL_HOSTS = ("wsl.localhost", "wsl$")
-RESERVED = {"con", "prn", "aux", "nul", "conin$", "conout$", *(f"{port}{n}" for port in ("com", "lpt")
-                                                              for n in "0123456789¹²³")}
-LONGEST_NAME = 180      # bytes of a safe name; with prefix and suffix it stays below the 255 of every file system
-UNPRINTABLE = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 NO_SHARES: Mapping[str, str] = {}
 
 
@@ -87,30 +82,6 @@ def mount_root(conf: str = "/etc/wsl.conf") -> str:
     except (configparser.Error, OSError, UnicodeDecodeError):
         root = "/mnt/"
     return root.rstrip("/") + "/" if root.startswith("/") else "/mnt/"
-
-
-def safe_name(text: str, longest: int = LONGEST_NAME) -> str:
-    """A file name that every file system takes, from any text: one component, NFC, no trick of any kind.
-
-    What Windows or POSIX forbid becomes `_`: separators, controls, `<>:"|?*`, trailing dots and blanks, device names.
-    The suffix survives where there is one. Names that differ only in case may come out equal but for it: the caller
-    makes them unique.
-    """
-    text = unicodedata.normalize("NFC", text.encode("utf-8", "replace").decode("utf-8"))
-    clean = "".join("_" if char in '<>:"/\\|?*' or unicodedata.category(char) in UNPRINTABLE
-                    else " " if unicodedata.category(char) == "Zs" else char for char in text)
-    stem, suffix = os.path.splitext(clean.strip(" "))
-    if not (1 < len(suffix) <= 10 and suffix[1:].isascii() and suffix[1:].isalnum()):
-        stem, suffix = stem + suffix, ""
-    stem = _cut(stem.strip(" ."), longest - len(suffix)).rstrip(" .")
-    if not stem or stem.split(".")[0].rstrip(" ").lower() in RESERVED:
-        stem = "_" + stem
-    return stem + suffix
-
-
-def _cut(text: str, longest: int) -> str:
-    """The beginning of `text` that has at most `longest` bytes."""
-    return text.encode()[:longest].decode("utf-8", "ignore")
 
 
 def _below(text: str, folder: str, case: bool = True) -> str | None:

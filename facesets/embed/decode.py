@@ -20,12 +20,12 @@ import pillow_heif
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ..common import terminal
+from ..formats.queue import PICTURES
 
 MAX_PIXELS = 200_000_000    # phones make 16320 x 12240; decoded that is 600 MB
 MAX_BYTES = 500_000_000     # no photo; a raw scan or a film
 HUGE_PIXELS = 40_000_000    # one photo larger than this at a time, so that memory does not grow with the lanes
 MAX_SCANS = 200             # of a progressive JPEG; encoders make about ten, a hostile file thousands, hours of work
-FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "HEIF", "AVIF", "TIFF", "BMP", "JPEG2000")  # EPS would run a program
 
 _one_huge = threading.Lock()
 pillow_heif.register_heif_opener()
@@ -86,7 +86,7 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> np.ndarray:
 
 
 def _decode(data: bytes, max_pixels: int) -> np.ndarray:
-    picture = Image.open(io.BytesIO(data), formats=FORMATS)    # the header only
+    picture = Image.open(io.BytesIO(data), formats=tuple(PICTURES))    # the header only
     width, height = picture.size
     if width * height > max_pixels:
         raise Unreadable(f"{width}x{height} pixels, more than {max_pixels // 1_000_000} million")

@@ -3,7 +3,7 @@
     {"schema": 1, "user": "peter", "server": "https://photos.example.org", "entries": [ENTRY, ...], "known": [...]}
 
 ENTRY   one photo on disk, `sha256` is unique in the file
-          asset_id    Immich's id of the asset that was downloaded
+          asset_id    Immich's id of the asset that was downloaded    name    its file name in Immich, a label
           path        as WSL sees it (POSIX)          win_path   as Windows sees it, "" where there is no such path
           sha256, bytes                               source     "original" | "preview" (Immich's upright JPEG)
           taken_at    ISO 8601 or ""                  width, height   of the upright original as Immich says, 0 unknown
@@ -24,6 +24,9 @@ from ..common.errors import Failure
 
 SCHEMA = 1
 MADE_BY = "immich_stage.py"
+# What a staged photo may be: formats that are decoded, by Pillow's names, with their suffixes. EPS would run a program.
+PICTURES = {"JPEG": ".jpg", "PNG": ".png", "GIF": ".gif", "WEBP": ".webp", "HEIF": ".heic", "AVIF": ".avif",
+            "TIFF": ".tif", "BMP": ".bmp", "JPEG2000": ".jp2"}
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,7 @@ class Entry:
     height: int = 0
     aliases: tuple[Alias, ...] = ()
     faces: tuple[ImmichFace, ...] = ()
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -112,7 +116,7 @@ def _entry(item: dict[str, Any]) -> Entry:
     return Entry(**_texts(item, "asset_id", "path", "win_path", "sha256", "source", "taken_at"),
                  bytes=int(item["bytes"]), width=int(item["width"]), height=int(item["height"]),
                  aliases=tuple(Alias(**_texts(alias, "asset_id", "path")) for alias in item["aliases"]),
-                 faces=tuple(_face(face) for face in item["faces"]))
+                 faces=tuple(_face(face) for face in item["faces"]), name=_text(item.get("name", "")))
 
 
 def _face(item: dict[str, Any]) -> ImmichFace:

@@ -1,7 +1,7 @@
 """One photo from the server to the disk: resumed by what the server answers, verified, then named.
 
 A `.part` file carries the ETag of what it is a part of in its own name, so that a killed run leaves nothing to guess:
-206 with the right start appends, 200 starts over. The real name means complete and checked.
+206 with the right start appends, 200 starts over. The real name is the SHA-256 and means complete and checked.
 """
 
 import base64
@@ -10,14 +10,14 @@ import hashlib
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import requests
 
 from ..common import files
-from ..common.paths import safe_name
+from ..formats.queue import PICTURES
 from ..immich.client import Client, Transient
 from .state import Asset, Photo
 
@@ -33,7 +33,7 @@ class Got:
     """A complete, checked file that does not have its real name yet."""
 
     part: Path
-    photo: Photo        # its `path` is where it belongs, below `folder`
+    photo: Photo        # its `path` is "" until `named` has looked at the content
 
 
 @dataclass
@@ -65,7 +65,7 @@ def preview(client: Client, asset: Asset, folder: Path) -> Got:
 
 def _fetch(client: Client, asset: Asset, folder: Path, route: str, source: str) -> Got:
     parts = files.private_folder(folder / ".part")
-    stem = f"{hashlib.sha256(asset.id.encode()).hexdigest()[:24]}.{source}"
+    stem = part_stem(asset.id, source)
     expected = asset.size if source == "original" else 0
     part, tag = _earlier(parts, stem, expected)
     body = _Body(hashlib.sha256(), hashlib.sha1())
@@ -84,11 +84,8 @@ def _fetch(client: Client, asset: Asset, folder: Path, route: str, source: str) 
     if not body.length:
         part.unlink()
         raise Transient("the server's file is empty")
-    sha256 = body.sha256.hexdigest()
-    name = asset.name if source == "original" else Path(asset.name).stem + ".preview.jpg"
-    place = f"{sha256[:2]}/{sha256[:16]}_{safe_name(name)}"
     checksum = asset.checksum if asset.content else ""
-    return Got(part, Photo(sha256, sha1, checksum, body.length, source, place, str(folder)))
+    return Got(part, Photo(body.sha256.hexdigest(), sha1, checksum, body.length, source, "", str(folder)))
 
 
 def _receive(client: Client, route: str, part: Path | None, tag: str, body: _Body, parts: Path, stem: str,
@@ -137,17 +134,25 @@ def keep(got: Got) -> Path:
 
 
 def _earlier(parts: Path, stem: str, expected: int) -> tuple[Path | None, str]:
-    """The part that an earlier attempt left, and the ETag it is of; None if there is none to go on with."""
+    """The part that an earlier attempt left, and the ETag it is of; None if there is none to go on with.
+
+    Where nobody says how long the file is, it may be complete, and bytes past the end would be asked for: a new start.
+    """
     chosen: tuple[Path | None, str] = (None, "")
     # names alone, and no glob: with 64 workers the folder is long and read at every download
     for path in sorted(parts / name for name in os.listdir(parts) if name.startswith(f"{stem}.")):
         tag = _tag_of(path.name, stem)
         size = path.stat().st_size
-        if chosen[0] is None and tag and size and not (expected and size > expected):
+        if chosen[0] is None and tag and 0 < size <= expected:
             chosen = path, tag
         else:
             path.unlink(missing_ok=True)
     return chosen
+
+
+def part_stem(asset_id: str, source: str) -> str:
+    """How the name of every part of this asset begins."""
+    return f"{hashlib.sha256(asset_id.encode()).hexdigest()[:24]}.{source}"
 
 
 def _part_name(stem: str, tag: str) -> str:
@@ -190,25 +195,38 @@ def _read(path: Path) -> Iterator[bytes]:
             yield chunk
 
 
-def readable(path: Path, asset: Asset) -> bool:
-    """Can an image decoder here open it? Only its header is read: a damaged picture is the embed worker's business."""
-    pillow = _pillow()
+def named(got: Got, asset: Asset) -> Got | None:
+    """`got` with its name: its SHA-256, and the suffix that its content asks for. None, and it is gone, if no decoder
+    here opens it; only its header is read: a damaged picture is the embed worker's business.
+    """
+    kind, sides = look(got.part)
+    # a raw file without its suffix opens as the TIFF of its thumbnail
+    if not kind or (kind == "TIFF" and asset.width and max(sides) * 2 <= max(asset.width, asset.height)):
+        got.part.unlink()
+        return None
+    return replace(got, photo=replace(got.photo, path=place(got.photo.sha256, kind)))
+
+
+def place(sha256: str, kind: str) -> str:
+    """Where a photo lies below the folder of photos. MPO is Pillow's name for a JPEG with a second picture."""
+    return f"{sha256[:2]}/{sha256}{'.jpg' if kind == 'MPO' else PICTURES[kind]}"
+
+
+def look(path: Path) -> tuple[str, tuple[int, int]]:
+    """Format, as Pillow calls it, and sides of the picture in `path`; "" if no decoder here opens it."""
     try:
-        with pillow.open(path) as image:
-            # a raw file without its suffix opens as the TIFF of its thumbnail
-            return image.format != "TIFF" or not asset.width or max(image.size) * 2 > max(asset.width, asset.height)
-    except pillow.DecompressionBombError:
-        return True
-    except (OSError, ValueError, SyntaxError):
-        return False
+        with _pillow().open(path, formats=tuple(PICTURES)) as image:
+            return str(image.format), image.size
+    except Exception as error:      # decoders raise anything
+        if isinstance(error, OSError) and error.errno is not None:
+            raise       # the disk, not the picture
+        return "", (0, 0)
 
 
 @functools.cache
 def _pillow() -> Any:
     from PIL import Image  # heavy, and only needed once something is downloaded
-    try:
-        from pillow_heif import register_heif_opener
-        register_heif_opener()
-    except ImportError:
-        pass
+    from pillow_heif import register_heif_opener
+    register_heif_opener()
+    Image.MAX_IMAGE_PIXELS = None       # nothing is decoded here
     return Image

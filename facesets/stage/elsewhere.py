@@ -16,8 +16,8 @@ from pathlib import Path
 from ..common import files
 from ..common.errors import Failure
 from ..formats import cache
+from .photos import staged_files
 from .state import State
-from .summary import staged_files
 
 
 def gather(state: State, databases: Iterable[Path], caches: Iterable[Path]) -> None:

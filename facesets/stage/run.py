@@ -1,12 +1,9 @@
 """One stage run, from an open client to queue.json: list, judge, know, download, hand over."""
 
-import os
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from functools import partial
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from ..common import terminal
 from ..common.errors import Paused
@@ -15,7 +12,7 @@ from ..immich.client import Client, Rejected, Transient
 from ..immich.gate import Gate, Verdict
 from ..immich.listing import VISIBILITIES, Listing, Rules, fields
 from ..immich.preflight import Server
-from . import download, elsewhere, summary, workers
+from . import download, elsewhere, photos, workers
 from .state import Asset, Photo, State
 
 FRUITLESS = 20      # assets in a row that fail for the first time: it is not the assets
@@ -58,17 +55,17 @@ class Stage:
         self.client, self.state, self.server, self.options = client, state, server, options
         self.tally = Tally()
         self._failed = 0        # new assets in a row that could not be read
-        self._locks = [threading.Lock() for _ in range(64)]     # one photo is named by one thread
 
     def run(self) -> None:
         """Everything; whatever ends it early leaves state.db so that the next run goes on."""
-        summary.check_photos(self.state, self.options.photos)
+        photos.check(self.state, self.options.photos)
         elsewhere.gather(self.state, self.options.databases, self.options.caches)
         self._list()
         self._ask_faces()
         self.tally.listing_requests = self.client.counts.requests
         self._know()
         if not self.options.list_only:
+            photos.rename_old(self.state, self.options.photos)
             self._download()
 
     def _list(self) -> None:
@@ -134,42 +131,26 @@ class Stage:
         self._each("wanted", "photos", [f"tries {tries} AND twin {twin}" for tries in ("= 0", "> 0")
                                         for twin in ("= ''", "!= ''")], self._photo)
 
-    def _each(self, outcome: str, what: str, parts: list[str], work: Callable[[Asset], object]) -> None:
+    def _each(self, outcome: str, what: str, parts: list[str], work: Callable[[Asset], None]) -> None:
         """Do `work` for every asset of this outcome, one part after the other."""
-        total = self.state.counts().get(outcome, 0)
-        with terminal.progress(total, what, what) as bar:
-            self._bar = bar
+        assets = (asset for where in parts for asset in self.state.walk(f"outcome = '{outcome}' AND {where}"))
+        with terminal.progress(self.state.counts().get(outcome, 0), what, what) as bar:
 
-            def advance() -> None:
+            def step(asset: Asset) -> None:
+                self._attempt(work, asset, bar)
                 bar.update()
                 bar.show(MB=self.client.counts.bytes >> 20)
+            workers.run(assets, step, 2 * self.options.workers, self.client.stop)
 
-            def finished(finish: workers.Finish, asset: Asset) -> None:
-                self._attempt(lambda _: finish(), asset)
-                advance()
-
-            def step(asset: Asset) -> workers.Finish | None:
-                found = self._attempt(work, asset)
-                if found is None:
-                    advance()
-                return partial(finished, found, asset) if callable(found) else None
-
-            def source() -> Any:
-                for where in parts:
-                    yield from self.state.walk(f"outcome = '{outcome}' AND {where}")
-            self._jobs = workers.Jobs(source())
-            workers.Crew(self._jobs, step, self.options.workers, self.client.stop).run()
-
-    def _attempt(self, work: Callable[[Asset], object], asset: Asset) -> object:
+    def _attempt(self, work: Callable[[Asset], None], asset: Asset, bar: terminal.Bar) -> None:
         """Do `work`, or record why the asset is left or refused."""
         try:
-            result = work(asset)
+            work(asset)
             if not download.needs_preview(asset):
                 self._failed = 0        # previews may lie on a disk that is there when that of the photos is not
-            return result
         except Transient as error:
             self.state.settle(asset.id, "error", str(error))
-            self._bar.count(left_for_later=1)
+            bar.count(left_for_later=1)
             # Damaged files of earlier runs fail again and mean nothing; many new ones in a row do.
             self._failed += asset.tries == 0
             if self._failed >= FRUITLESS:
@@ -177,16 +158,13 @@ class Stage:
                              "is the disk of its photos mounted?") from None
         except Rejected as error:
             self.state.settle(asset.id, "rejected", str(error))
-            self._bar.count(refused=1)
+            bar.count(refused=1)
         except OSError as error:
             raise Paused(f"{self.options.photos}: {error.strerror or error}; make room or mend it") from None
-        return None
 
-    def _photo(self, asset: Asset) -> object:
-        """Ask for one asset and return what is left to do, None if nothing is."""
-        if self._twin_is_known(asset):
-            return None
-        return partial(self._take, asset, self._fetch(asset))
+    def _photo(self, asset: Asset) -> None:
+        if not self._twin_is_known(asset):
+            self._take(asset, self._fetch(asset))
 
     def _twin_is_known(self, asset: Asset) -> bool:
         """Was a twin of it staged, by this run?"""
@@ -199,43 +177,28 @@ class Stage:
     def _fetch(self, asset: Asset) -> download.Got:
         folder = self.options.photos
         if not download.needs_preview(asset):
-            got = self.client.retrying(lambda: download.original(self.client, asset, folder))
-            if download.readable(got.part, asset):
+            got = download.named(self.client.retrying(lambda: download.original(self.client, asset, folder)), asset)
+            if got:
                 return got
-            got.part.unlink()
-        got = self.client.retrying(lambda: download.preview(self.client, asset, folder))
-        if not download.readable(got.part, asset):
-            got.part.unlink()
+        got = download.named(self.client.retrying(lambda: download.preview(self.client, asset, folder)), asset)
+        if not got:
             raise Rejected("neither the file nor the server's preview of it can be decoded")
         return got
 
     def _take(self, asset: Asset, got: download.Got) -> None:
-        """Name the file and record it, or let it go where its bytes are known after all.
-
-        Sixteen digits of a hash can be forged, so a name that is taken gives way to all sixty-four.
-        """
+        """Keep the file and record it, or let it go where its bytes are known after all."""
         photo = got.photo
-        with self._locks[int(photo.sha256[:2], 16) % len(self._locks)]:
-            outcome, = self.state.one(WHERE_ELSE, *(3 * [photo.sha256])) or ("",)
-            if outcome:
-                got.part.unlink()
-            else:
-                if self.state.one("SELECT 1 FROM photos WHERE LOWER(path) = LOWER(?)", photo.path):
-                    photo = replace(photo, path=f"{photo.sha256[:2]}/{photo.sha256}{Path(photo.path).suffix}")
-                self._sweep(download.keep(replace(got, photo=photo)))
-            with self.state.writing() as db:
-                if not outcome:
-                    db.execute(f"INSERT INTO photos ({', '.join(PHOTO)}) VALUES ({', '.join('?' * len(PHOTO))})",
-                               [getattr(photo, name) for name in PHOTO])
-                db.execute("UPDATE assets SET outcome = ?, reason = '', sha256 = ? WHERE id = ?",
-                           (outcome or "have", photo.sha256, asset.id))
-
-    def _sweep(self, kept: Path) -> None:
-        """Remove the same bytes under a twin's name, which a run left that was killed before it recorded them."""
-        for name in os.listdir(kept.parent):
-            if name.startswith(kept.name[:17]) and name != kept.name and not self.state.one(
-                    "SELECT 1 FROM photos WHERE path = ?", f"{kept.parent.name}/{name}"):
-                (kept.parent / name).unlink()
+        outcome, = self.state.one(WHERE_ELSE, *(3 * [photo.sha256])) or ("",)
+        if outcome:
+            got.part.unlink()
+        else:
+            download.keep(got)
+        with self.state.writing() as db:
+            if not outcome:     # two threads may have had the same bytes
+                db.execute(f"INSERT OR IGNORE INTO photos ({', '.join(PHOTO)}) VALUES ({', '.join('?' * len(PHOTO))})",
+                           [getattr(photo, name) for name in PHOTO])
+            db.execute("UPDATE assets SET outcome = ?, reason = '', sha256 = ? WHERE id = ?",
+                       (outcome or "have", photo.sha256, asset.id))
 
 
 PHOTO = tuple(Photo.__dataclass_fields__)

@@ -50,10 +50,8 @@ CREATE INDEX IF NOT EXISTS assets_outcome ON assets (outcome, taken, id);
 CREATE INDEX IF NOT EXISTS assets_sha256 ON assets (sha256, taken, id);
 CREATE TABLE IF NOT EXISTS photos (
     sha256 TEXT PRIMARY KEY, sha1 TEXT NOT NULL, checksum TEXT NOT NULL, bytes INTEGER NOT NULL,
-    source TEXT NOT NULL, path TEXT NOT NULL, folder TEXT NOT NULL,
-    published INTEGER NOT NULL DEFAULT 0
+    source TEXT NOT NULL, path TEXT NOT NULL, folder TEXT NOT NULL
 ) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS photos_path ON photos (LOWER(path));
 CREATE INDEX IF NOT EXISTS photos_checksum ON photos (checksum);
 CREATE TABLE IF NOT EXISTS known (
     path TEXT PRIMARY KEY, sha256 TEXT NOT NULL, checksum TEXT NOT NULL, bytes INTEGER NOT NULL,
@@ -122,18 +120,14 @@ class State:
         files.private_folder(path.parent)
         self.path = path
         self.lock = threading.RLock()
-        try:
+        with self._in_words():
             self.db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
             path.chmod(files.FILE_MODE)
+            self.db.execute("PRAGMA busy_timeout = 5000")
             self.db.execute("PRAGMA journal_mode = WAL")
             self.db.execute("PRAGMA synchronous = NORMAL")
-            self.db.execute("PRAGMA busy_timeout = 5000")
             self.db.executescript(TABLES)
-            _drop_ends(self.db)
-        except sqlite3.Error as error:
-            if _is_full(error):
-                raise Paused(f"{path.parent}: the disk is full; make room") from None
-            raise Failure(f"{path} cannot be opened ({error}); move it aside to start this user afresh") from None
+            _shed(self.db)
         if self.meta("schema", str(SCHEMA)) != str(SCHEMA):
             raise Failure(f"{path} is of another version of face-sets; move it aside to start this user afresh")
         self.set_meta("schema", str(SCHEMA))
@@ -145,27 +139,32 @@ class State:
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
-        """One transaction; a full disk pauses the run."""
-        with self.lock:
+        """One transaction."""
+        with self.lock, self._in_words():
             try:
                 self.db.execute("BEGIN IMMEDIATE")
                 yield self.db
                 self.db.execute("COMMIT")
-            except BaseException as error:
+            except BaseException:
                 if self.db.in_transaction:
                     self.db.execute("ROLLBACK")
-                if isinstance(error, sqlite3.Error) and _is_full(error):
-                    raise Paused(f"{self.path.parent}: the disk is full; make room") from None
                 raise
 
     def all(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
-        with self.lock:
+        with self.lock, self._in_words():
             return self.db.execute(sql, values).fetchall()
 
     def one(self, sql: str, *values: Any) -> tuple[Any, ...] | None:
-        with self.lock:
+        with self.lock, self._in_words():
             row: tuple[Any, ...] | None = self.db.execute(sql, values).fetchone()
             return row
+
+    @contextmanager
+    def _in_words(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise in_words(self.path, error) from None
 
     def meta(self, key: str, default: str = "") -> str:
         row = self.one("SELECT value FROM meta WHERE key = ?", key)
@@ -209,16 +208,29 @@ def settle(db: sqlite3.Connection, asset_id: str, outcome: str, reason: str = ""
                "WHERE id = ?", (outcome, reason, sha256, outcome == "error", asset_id))
 
 
-def _drop_ends(db: sqlite3.Connection) -> None:
-    """Until November 2026 head and tail of a file were kept, to tell equal files by."""
+def _shed(db: sqlite3.Connection) -> None:
+    """What earlier versions kept: both ends of files, to tell equal files by, and what photos are named for good."""
+    db.execute("DROP INDEX IF EXISTS photos_path")
     for table in ("photos", "known"):
         for _, name, *_ in db.execute(f"PRAGMA table_info({table})").fetchall():
-            if name in ("head", "tail"):
+            if name in ("head", "tail", "published"):
                 db.execute(f"ALTER TABLE {table} DROP COLUMN {name}")
 
 
-def _is_full(error: sqlite3.Error) -> bool:
-    return error.sqlite_errorcode & 0xff in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
+def in_words(path: Path, error: sqlite3.Error) -> Exception:
+    """What the operator can do about a database that fails; `error` itself where the mistake is ours."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xff
+    if code == sqlite3.SQLITE_FULL:
+        return Paused(f"{path.parent}: the disk is full; make room")
+    if code == sqlite3.SQLITE_IOERR:
+        return Paused(f"{path}: the disk fails ({error}); see that it is there and has room")
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return Paused(f"{path} is held by another program; end that")
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return Failure(f"{path} is damaged ({error}); move it aside, and the photos of this user are staged afresh")
+    if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH):
+        return Failure(f"{path} cannot be used ({error}); see to its owner and permissions")
+    return error
 
 
 def faces_json(faces: Iterable[Any]) -> str:

@@ -1,12 +1,14 @@
-"""W threads that keep W requests in flight, over jobs that may have to wait for each other.
+"""Threads over jobs that may have to wait for each other.
 
 A job names its `twin`: the checksum that it shares with others. Two of one twin never run at once: after the first, the
 second's bytes are known. Jobs are put off, never waited for, while others can run.
-What needs the disk and no request (sync, rename, record) is done by other threads, so that no request waits for it.
+
+There are twice as many threads as requests may be in flight (the breaker sees to that), so that no request waits while
+others use the disk: sync, rename, record.
 """
 
-import queue
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 
@@ -15,8 +17,6 @@ from ..immich.client import Stopped
 from .state import Asset
 
 QUICK = 1.0         # seconds that a stopping run waits for its threads; they hold nothing that matters
-Finish = Callable[[], None]
-Work = Callable[[Asset], Finish | None]
 
 
 class Jobs:
@@ -63,70 +63,39 @@ class Jobs:
         return None
 
 
-class Crew:
-    """`workers` threads that ask, and as many that finish what was asked for."""
+def run(source: Iterator[Asset], work: Callable[[Asset], None], threads: int, stop: threading.Event) -> None:
+    """Do `work` for all jobs of `source`.
 
-    def __init__(self, jobs: Jobs, work: Work, workers: int, stop: threading.Event) -> None:
-        self._jobs, self._work, self._stop = jobs, work, stop
-        self._failures: list[BaseException] = []
-        self._finishing: queue.Queue[tuple[Asset, Finish] | None] = queue.Queue(4 * workers)
-        self._askers = [threading.Thread(target=self._ask, name=f"stage-{number}", daemon=True)
-                        for number in range(workers)]
-        self._finishers = [threading.Thread(target=self._finish, name=f"finish-{number}", daemon=True)
-                           for number in range(workers)]
+    The first error in any thread, or Ctrl-C, sets `stop`, which ends all of them, and is raised here.
+    """
+    jobs, errors = Jobs(source), list[BaseException]()
 
-    def run(self) -> None:
-        """Do all jobs. The first Failure in any thread, or Ctrl-C, ends all of them and is raised here."""
-        for thread in (*self._askers, *self._finishers):
-            thread.start()
+    def work_off() -> None:
         try:
-            self._join(self._askers)
-            for _ in self._finishers:
-                self._finishing.put(None)
-            self._join(self._finishers)
-        except KeyboardInterrupt:
-            self._stop.set()
-            self._let_go()
-            raise
-        self._let_go()
-        if self._failures:
-            raise next((error for error in self._failures if isinstance(error, Failure)), self._failures[0])
+            while (job := jobs.next(stop)) is not None:
+                try:
+                    work(job)
+                finally:
+                    jobs.done(job)
+        except Stopped:
+            pass
+        except BaseException as error:
+            errors.append(error)
+            stop.set()
 
-    def _join(self, threads: list[threading.Thread]) -> None:
-        for thread in threads:
-            while thread.is_alive() and not self._stop.is_set():
+    crew = [threading.Thread(target=work_off, name=f"stage-{number}", daemon=True) for number in range(threads)]
+    for thread in crew:
+        thread.start()
+    try:
+        for thread in crew:
+            while thread.is_alive() and not stop.is_set():
                 thread.join(0.2)
-
-    def _let_go(self) -> None:
-        for thread in (*self._askers, *self._finishers):
-            thread.join(QUICK / (2 * len(self._askers)))
-
-    def _ask(self) -> None:
-        while (job := self._jobs.next(self._stop)) is not None:
-            finish = None
-            try:
-                finish = self._work(job)
-            except Stopped:
-                return
-            except BaseException as error:
-                self._failed(error)
-                return
-            finally:
-                if finish is None:
-                    self._jobs.done(job)
-            if finish is not None:
-                self._finishing.put((job, finish))
-
-    def _finish(self) -> None:
-        while (item := self._finishing.get()) is not None and not self._stop.is_set():
-            try:
-                item[1]()
-            except BaseException as error:
-                self._failed(error)
-                return
-            finally:
-                self._jobs.done(item[0])
-
-    def _failed(self, error: BaseException) -> None:
-        self._failures.append(error)
-        self._stop.set()
+    except KeyboardInterrupt:
+        stop.set()
+        raise
+    finally:
+        leave = time.monotonic() + QUICK
+        for thread in crew:
+            thread.join(max(0.0, leave - time.monotonic()))
+    if errors:
+        raise next((error for error in errors if isinstance(error, Failure)), errors[0])

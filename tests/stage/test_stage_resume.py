@@ -79,17 +79,41 @@ def test_a_damaged_part_is_thrown_away(longer, tmp_path):
 
 
 def test_a_photo_named_but_not_recorded_by_a_killed_run_leaves_no_second_file(tmp_path):
-    """Killed between the rename and the record, while it had the name of a twin."""
+    """Killed between the rename and the record."""
     with laboratory(tmp_path) as lab:
         calm = lab.undisturbed()
         assert lab.stage().status == 0
         with sqlite3.connect(lab.user_dir / "state.db") as db:
-            sha256, path = db.execute("SELECT sha256, path FROM photos ORDER BY sha256 LIMIT 1").fetchone()
+            sha256, = db.execute("SELECT sha256 FROM photos ORDER BY sha256 LIMIT 1").fetchone()
             db.execute("DELETE FROM photos WHERE sha256 = ?", (sha256,))
             db.execute("UPDATE assets SET outcome = 'wanted', sha256 = '' WHERE sha256 = ?", (sha256,))
-        named = next(photo for photo in lab.photos if str(photo).endswith(path))
-        named.rename(named.with_name(f"{sha256[:16]}_of_a_twin.jpg"))
-        names = len(lab.photos)
+        names = lab.photos
         assert lab.stage().status == 0
-        assert lab.queue() == calm and len(lab.photos) == names
-        assert not named.with_name(f"{sha256[:16]}_of_a_twin.jpg").exists()
+        assert lab.queue() == calm and lab.photos == names
+
+
+def as_named_before(lab: Lab, *, record: bool) -> None:
+    """The photos of a version that named them after their first asset; `record` in state.db too, which it may not."""
+    with sqlite3.connect(lab.user_dir / "state.db") as db:
+        db.execute("ALTER TABLE photos ADD COLUMN published INTEGER NOT NULL DEFAULT 0")
+        for sha256, path, name in db.execute(
+                "SELECT sha256, photos.path, name FROM photos JOIN assets USING (sha256) GROUP BY sha256").fetchall():
+            old = f"{sha256[:2]}/{sha256[:16]}_{name}"
+            (lab.user_dir / "photos" / path).rename(lab.user_dir / "photos" / old)
+            if record:
+                db.execute("UPDATE photos SET path = ? WHERE sha256 = ?", (old, sha256))
+
+
+@pytest.mark.parametrize("record", [True, False])
+def test_photos_of_an_earlier_version_take_their_names_of_today_without_a_request(record, tmp_path):
+    with laboratory(tmp_path) as lab:
+        calm = lab.undisturbed()
+        assert lab.stage().status == 0
+        names = lab.photos
+        as_named_before(lab, record=record)
+        lab.server.log.clear()
+        lab.stage("--dry-run")
+        assert all("_" in path.name for path in lab.photos)     # the queue still names them so
+        assert lab.stage().status == 0
+        assert lab.photos == names and lab.queue() == calm
+        assert lab.asked()["original"] == lab.asked()["preview"] == 0

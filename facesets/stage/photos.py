@@ -1,0 +1,55 @@
+"""The folder of staged photos: each named by its SHA-256, as ab/ab12….jpg, and recorded in state.db."""
+
+import os
+from pathlib import Path
+
+from ..common import terminal
+from ..common.errors import Failure
+from . import download
+from .state import State
+
+OLD = 16        # digits of the SHA-256 in the names that earlier versions gave: ab/<16 digits>_<name on the server>
+
+
+def check(state: State, folder: Path) -> None:
+    """Forget staged files that are gone from `folder`, so that they are fetched again; refuse if all of them are."""
+    rows = state.all("SELECT sha256, path FROM photos")
+    if not rows:
+        return
+    here = staged_files(folder)
+    by_hash = {path[3:].partition(".")[0].partition("_")[0]: path for path in here}
+    moved, gone = [], []
+    for sha256, path in rows:
+        found = path if path in here else by_hash.get(sha256) or by_hash.get(sha256[:OLD])
+        if not found:
+            gone.append((sha256,))
+        elif found != path:
+            moved.append((found, sha256))
+    if len(gone) == len(rows):
+        raise Failure(f"none of the {len(rows)} staged photos is below {folder}; is the share mounted, is STAGE_DIR "
+                      f"right? (to stage all of them again, move {state.path} aside)")
+    with state.writing() as db:
+        db.executemany("UPDATE photos SET path = ? WHERE sha256 = ?", moved)
+        db.executemany("DELETE FROM photos WHERE sha256 = ?", gone)
+        db.execute("UPDATE photos SET folder = ?", (str(folder),))
+    if gone:
+        terminal.say(f"{len(gone)} staged photos are gone from {folder}; they are fetched again")
+
+
+def rename_old(state: State, folder: Path) -> None:
+    """Photos of an earlier version take their names of today. A kill leaves names that `check` finds again."""
+    rows = state.all("SELECT sha256, path FROM photos WHERE SUBSTR(path, 4, 64) != sha256")
+    with terminal.progress(len(rows), "renaming", "photos") as bar:
+        for sha256, path in rows:
+            kind, _ = download.look(folder / path)
+            wanted = download.place(sha256, kind) if kind else f"{sha256[:2]}/{sha256}{Path(path).suffix.lower()}"
+            os.replace(folder / path, folder / wanted)
+            with state.writing() as db:
+                db.execute("UPDATE photos SET path = ? WHERE sha256 = ?", (wanted, sha256))
+            bar.update()
+
+
+def staged_files(folder: Path) -> set[str]:
+    """The photos in `folder`, as state.db names them: "ab/ab12….jpg"."""
+    folders = [sub for sub in folder.iterdir() if len(sub.name) == 2] if folder.is_dir() else []
+    return {f"{sub.name}/{name}" for sub in folders for name in os.listdir(sub)}
