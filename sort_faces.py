@@ -49,7 +49,7 @@ def embedded(job: Job, folders: Sequence[Path], retry_errors: bool = False, into
     from facesets.operations import own
     out, settings = into or job.own_cache, job.embedding
     options = pipeline.Options(settings.lanes, settings.save_photos, retry_errors)
-    with files.only_one(out.with_name(out.name + ".lock"), f"sort_faces.py {job.args.verb}"):
+    with files.only_one(cache.lock_of(out), f"sort_faces.py {job.args.verb}"):
         return pipeline.run(own.queue(folders), out, packs.recogniser_sha256(settings.model),
                             lambda: embed_worker.load(settings), options)
 
@@ -103,7 +103,7 @@ def merge(job: Job) -> int:
     """Fold caches into one, by the SHA-256 of their photos; paths of further copies are kept, other models refused."""
     from facesets.library import members
     into = job.args.target.absolute()
-    with files.only_one(into.with_name(into.name + ".lock"), "sort_faces.py merge"):
+    with files.only_one(cache.lock_of(into), "sort_faces.py merge"):
         whole = cache.read(into) if into.exists() else None
         before = len(whole.photos) if whole else 0
         for path in job.args.caches:
@@ -226,8 +226,10 @@ def undo(job: Job) -> int:
 def forget(job: Job) -> int:
     """Remove every trace of a person: facesets, cache rows, proposals, report, and what could be undone."""
     from facesets.operations import forget as gone
-    done = gone.forget(job.library, job.args.person, job.cache_paths(), job.proposals(), job.args.within,
-                       dry_run=job.dry_run or not job.args.yes)
+    caches = job.cache_paths()
+    places = gone.Places(caches, job.proposals(), sorted(job.paths.data_root.glob("immich/*/clustered*.json")),
+                         [job.paths.data_root / "cluster.lock", *(cache.lock_of(path) for path in caches)])
+    done = gone.forget(job.library, job.args.person, places, job.args.within, job.dry_run or not job.args.yes)
     return job.tell(asdict(done), gone.text(done))
 
 

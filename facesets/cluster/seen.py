@@ -10,7 +10,7 @@ export, and counts if the library knows that run.
 
 import os
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -67,9 +67,21 @@ def holds(seen: Seen, settings: dict[str, Any], runs: Collection[str]) -> bool:
     return seen.settings == settings and (not seen.run or seen.run in runs)
 
 
+def forget(path: Path, faces: Collection[str], dry_run: bool) -> int:
+    """Take `faces` out of the memory in `path`; how many of them it held."""
+    known = read(path)
+    left = known.faces.difference(faces)
+    if len(left) < len(known.faces) and not dry_run:
+        _write(path, replace(known, faces=left))
+    return len(known.faces) - len(left)
+
+
 def remember(path: Path, before: Seen, made: Proposal, faces: Collection[str], exported: bool) -> None:
     """Add `faces`, all that the run of `made` looked at, to the memory."""
     same = before.settings == made.settings
-    files.write_json(path, {
-        "schema": SCHEMA, "run": made.run if exported else before.run if same else "", "settings": made.settings,
-        "faces": sorted({*faces, *(before.faces if same else ())})})
+    _write(path, Seen(made.run if exported else before.run if same else "", made.settings,
+                      frozenset({*faces, *(before.faces if same else ())})))
+
+
+def _write(path: Path, seen: Seen) -> None:
+    files.write_json(path, {"schema": SCHEMA, "run": seen.run, "settings": seen.settings, "faces": sorted(seen.faces)})

@@ -121,6 +121,11 @@ def unit_mean(rows: np.ndarray) -> np.ndarray:
     return (mean / length if length > 1e-9 else rows[0]).astype(np.float32)
 
 
+def lock_of(path: Path) -> Path:
+    """What whoever writes the cache `path` holds, from reading it on."""
+    return path.with_name(path.name + ".lock")
+
+
 def write(path: Path, cache: Cache) -> None:
     """Replace `path` by `cache`, whole or not at all."""
     with files.replacing(path) as file:

@@ -133,8 +133,11 @@ class Library:
 
     def settled(self) -> dict[str, str]:
         """Face key -> folder, of every face that some folder holds: clustering it again would add nothing."""
-        return {key: item.folder for item in [*self._facesets("_masked/"), *self.dropped(), *self.canonical()]
-                for key in item.face_keys}
+        return {key: item.folder for item in self.everybody() for key in item.face_keys}
+
+    def everybody(self) -> list[Faceset]:
+        """Whoever has a faceset, those that a person dropped or that could not be shown included."""
+        return [*self._facesets("_masked/"), *self.dropped(), *self.canonical()]
 
     def name_of(self, entry: Entry) -> str:
         """What a person calls a faceset, or called it before they took its folder away."""

@@ -16,8 +16,16 @@ from ..library.members import pick
 from ..library.store import ASIDE, Entry, Manifest
 
 
-def find(manifest: Manifest, text: str, lists: tuple[str, ...] = ("facesets",)) -> Entry:
+def find(manifest: Manifest, text: str) -> Entry:
     """The faceset that a person means by its folder, its number or its name. Raises UsageError for none or several."""
+    found = matching(manifest, text)
+    if len(found) != 1:
+        raise UsageError(not_one(text, found))
+    return found[0]
+
+
+def matching(manifest: Manifest, text: str, lists: tuple[str, ...] = ("facesets",)) -> list[Entry]:
+    """Those that a person may mean by a folder, a number, a name or, where nobody has that, a proposed name."""
     entries = [entry for name in lists for entry in getattr(manifest, name)]
     wanted = text.strip().rstrip("/")
     found = [entry for entry in entries if entry.folder == wanted]
@@ -26,11 +34,13 @@ def find(manifest: Manifest, text: str, lists: tuple[str, ...] = ("facesets",)) 
         found = [entry for entry in entries if entry.number == int(wanted)]
     found = found or [entry for entry in entries if wanted and wanted.casefold() == entry.name.casefold()]
     found = found or [entry for entry in entries if wanted and wanted.casefold() == entry.proposed_name.casefold()]
-    if len(found) != 1:
-        what = f"{len(found)} facesets are called" if found else "no faceset is called"
-        raise UsageError(f"{what} {terminal.safe(text)!r}; give its folder"
-                         + (f": {', '.join(entry.folder for entry in found[:5])}" if found else ", e.g. faceset_007"))
-    return found[0]
+    return found
+
+
+def not_one(text: str, found: Sequence[Entry]) -> str:
+    what = f"{len(found)} facesets are called" if found else "no faceset is called"
+    return (f"{what} {terminal.safe(text)!r}; give its folder"
+            + (f": {', '.join(entry.folder for entry in found[:5])}" if found else ", e.g. faceset_007"))
 
 
 def eras_of(run: Run, entry: Entry) -> list[Entry]:
@@ -64,7 +74,13 @@ def drop(run: Run, faceset: str, reason: str = "dropped by hand") -> None:
     """Move a faceset and its era splits to _dropped/. Later runs know its faces and do not bring them back."""
     entry = find(run.session.manifest, faceset)
     for same in (entry, *eras_of(run, entry)):
-        set_aside(run, same, "dropped", reason)
+        if run.session.change.exists(same.folder):
+            set_aside(run, same, "dropped", reason)
+        else:
+            run.session.manifest.take_out(same.folder)
+            run.touch(same.folder)
+            run.summary.notes.append(f"{same.folder} was removed by hand; nobody knows its faces, so a later run may "
+                                     "find the person again")
     run.summary.count("dropped")
 
 

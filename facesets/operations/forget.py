@@ -2,68 +2,124 @@
 
 Nothing that could be undone is left: the runs that can be taken back go too, since they hold her pictures. The photos
 themselves are not touched, neither on the server nor in the staging folder; the summary says so.
+
+First every face that is hers is found, and written into `.forgetting.json` of the library: what a kill leaves, the same
+command finishes, though by then part of what she was known by is gone. The library goes last, and that file with it.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
-from ..common.errors import Failure
-from ..export.run import changing
+from ..cluster import seen
+from ..common import files
+from ..common.errors import UsageError
+from ..export.run import Run, changing
 from ..formats import cache, proposal
 from ..formats.proposal import Face, Group, Proposal
 from ..library import folder as folders
 from ..library import journal
-from ..library.store import LISTS, Entry, Library
-from .edit import find
+from ..library.store import LISTS, Entry, Library, Manifest
+from . import edit
 
 REPORT = ("index.html", "_report", "decisions.json")     # what `report` writes at the top of the library
+BEGUN = ".forgetting.json"      # {"keys": [face keys]} of a `forget` that has not ended
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where, besides the library, faces of hers may be. The locks are held while they are removed."""
+
+    caches: Sequence[Path]
+    proposals: Sequence[Path]       # refine.json
+    memories: Sequence[Path]        # clustered.json
+    locks: Sequence[Path]
+
+    @property
+    def parts(self) -> list[Path]:
+        """The caches and the parts of runs that were stopped."""
+        return [found for path in self.caches
+                for found in (path, *sorted(path.with_name(path.name + ".parts").glob("*.npz"))) if found.exists()]
 
 
 @dataclass
 class Forgotten:
     folders: list[str] = field(default_factory=list)
     faces: dict[str, int] = field(default_factory=dict)         # cache -> faces removed from it
-    proposals: dict[str, int] = field(default_factory=dict)     # refine.json -> faces removed from it
+    proposals: dict[str, int] = field(default_factory=dict)     # refine.json, clustered.json -> faces removed from it
     runs: int = 0                                               # that could have been taken back
     report: bool = False
     dry_run: bool = False
+    notes: list[str] = field(default_factory=list)
 
 
-def forget(library: Library, person: str, caches: Sequence[Path], proposals: Sequence[Path], distance: float | None,
-           dry_run: bool) -> Forgotten:
-    """Remove the person of the faceset `person`: its folders, its faces in `caches` and `proposals`, the report.
+def forget(library: Library, person: str, places: Places, distance: float | None, dry_run: bool) -> Forgotten:
+    """Remove a person: the faceset `person`, its eras, all that was merged into it; her faces in `places`; the report.
 
-    A face is hers if a folder of hers holds it, or if it lies within `distance` of the centroid (None: the model's) and
-    in no other faceset. The library goes last, so that a kill leaves it there, and the same command goes on.
+    A face is hers if a folder of hers holds it, or if it lies within `distance` of her centroid (None: the model's),
+    nearer than to anybody else's, and in no other faceset. Raises Paused, with nothing removed, where a run that could
+    bring faces back is at work.
     """
-    manifest = library.manifest()
-    entry = find(manifest, person, LISTS)
-    hers = [other for name in LISTS for other in getattr(manifest, name)
-            if other.folder == entry.folder or (entry.number and other.number == entry.number)
-            or (other.into and other.into == entry.folder)]
+    if dry_run:
+        return _forget(library, library.manifest(), person, places, distance, None)
+    with ExitStack() as held:
+        for lock in places.locks:
+            held.enter_context(files.only_one(lock, "sort_faces.py forget"))
+        with changing(library, "forget") as run:
+            return _forget(library, run.session.manifest, person, places, distance, run)
+
+
+def _forget(library: Library, manifest: Manifest, person: str, places: Places, distance: float | None,
+            run: Run | None) -> Forgotten:
+    hers = person_of(manifest, person)
     keys, centroids = _faces_of(library, hers)
-    if not keys:
-        raise Failure(f"{entry.folder}: its folder is gone, so nobody can tell which faces are hers; "
-                      "remove it from the caches by embedding them again")
-    others = {key for key, folder in library.settled().items() if folder not in {item.folder for item in hers}}
-    done = Forgotten(folders=[item.folder for item in hers], dry_run=dry_run,
-                     runs=len(journal.history(library.root)),
+    done = Forgotten(dry_run=run is None, runs=len(journal.history(library.root)),
                      report=any((library.root / name).exists() for name in REPORT))
-    for path in caches:
-        gone = _from_cache(path, keys, others, centroids, distance, dry_run)
-        if gone:
-            done.faces[str(path)] = len(gone)
-            keys |= gone
-    for path in proposals:
-        count = _from_proposal(path, keys, dry_run)
-        if count:
-            done.proposals[str(path)] = count
-    if not dry_run:
-        _from_library(library, hers, keys)
+    if not centroids:       # she was taken away by hand
+        keys |= {face.face for path in places.proposals for entry in hers
+                 for face in proposal.read(path).extend.get(entry.folder, ())}
+        done.notes.append("her folder was removed by hand, so her faces in the caches cannot be told from others' "
+                          f"({len(keys):,} were found all the same)")
+    keys |= _begun(library)
+    gone = {entry.folder for entry in hers} | _like(library, manifest, keys)
+    keys |= _near(library, gone, places.parts, centroids, distance)
+    done.folders = sorted(gone | _like(library, manifest, keys))
+    if run:
+        files.write_json(library.root / BEGUN, {"keys": sorted(keys)})
+    for path in places.proposals:
+        _count(done.proposals, path, _from_proposal(path, keys, gone, run is None))
+    for path in places.memories:
+        _count(done.proposals, path, seen.forget(path, keys, run is None))
+    for path in places.parts:
+        _count(done.faces, path, _from_cache(path, keys, run is None))
+    if run:
+        _from_library(run, done.folders, keys)
     return done
+
+
+def _count(into: dict[str, int], path: Path, faces: int) -> None:
+    if faces:
+        into[str(path)] = faces
+
+
+def person_of(manifest: Manifest, text: str) -> list[Entry]:
+    """All folders of the person that is meant: with a faceset its eras, what it took in, and what took it in."""
+    found = edit.matching(manifest, text, LISTS)
+    hers = found[:1]
+    while more := [entry for entry in manifest.entries
+                   if entry not in hers and any(_one_person(entry, other) for other in hers)]:
+        hers += more
+    if not found or any(entry not in hers for entry in found):
+        raise UsageError(edit.not_one(text, found))
+    return hers
+
+
+def _one_person(a: Entry, b: Entry) -> bool:
+    homes = (Path(a.folder).name, Path(b.folder).name)      # `into` may have moved since
+    return bool(a.number and a.number == b.number) or a.into == homes[1] or b.into == homes[0]
 
 
 def _faces_of(library: Library, entries: Iterable[Entry]) -> tuple[set[str], list[np.ndarray]]:
@@ -78,27 +134,55 @@ def _faces_of(library: Library, entries: Iterable[Entry]) -> tuple[set[str], lis
     return keys, centroids
 
 
-def _from_cache(path: Path, keys: set[str], others: set[str], centroids: Sequence[np.ndarray], distance: float | None,
-                dry_run: bool) -> set[str]:
-    """Keys of the faces that are removed from the cache; its photos stay, so that none is embedded again."""
+def _begun(library: Library) -> set[str]:
+    path = library.root / BEGUN
+    return set(map(str, files.read_json(path).get("keys", ()))) if path.exists() else set()
+
+
+def _near(library: Library, hers: set[str], paths: Iterable[Path], centroids: Sequence[np.ndarray],
+          distance: float | None) -> set[str]:
+    """Keys of the faces in caches that are hers by likeness."""
+    others = [item.centroid for item in library.everybody() if item.folder not in hers]
+    settled = {key for key, folder in library.settled().items() if folder not in hers}
+    found: set[str] = set()
+    for path in paths:
+        whole = cache.read(path)
+        if not centroids or len(centroids[0]) != whole.model.dimension:
+            continue        # of another recogniser: its faces cannot be compared
+        apart = (1 - whole.embeddings @ np.array(centroids).T).min(axis=1)                      # (N,)
+        strange = (1 - whole.embeddings @ np.array(others).T).min(axis=1) if others else np.inf
+        near = (apart <= (whole.model.known_distance if distance is None else distance)) & (apart < strange)
+        found |= {key for key, is_near in zip(cache.face_keys(whole), near, strict=True) if is_near} - settled
+    return found
+
+
+def _like(library: Library, manifest: Manifest, keys: set[str]) -> set[str]:
+    """Folders without a number of their own that hold mostly her faces: thin groups, copies that somebody made."""
+    found = set()
+    for path in (*library.root.glob(f"[!.]*/{folders.FACES}"), *library.root.glob(f"_*/*/{folders.FACES}")):
+        folder = path.parent.relative_to(library.root).as_posix()
+        entry, held = manifest.entry(folder), folders.read_keys(path)
+        if not (entry and entry.number) and 2 * len(keys.intersection(held)) > len(held):
+            found.add(folder)
+    return found
+
+
+def _from_cache(path: Path, keys: set[str], dry_run: bool) -> int:
+    """Remove faces from a cache; its photos stay, so that none is embedded again."""
     whole = cache.read(path)
-    if any(len(centroid) != whole.model.dimension for centroid in centroids):
-        return set()        # of another recogniser: its faces cannot be compared, and none of the keys is in it
-    limit = whole.model.known_distance if distance is None else distance
-    near = (1 - whole.embeddings @ np.array(centroids).T).min(axis=1) <= limit
-    all_keys = cache.face_keys(whole)
-    gone = np.array([key in keys or (bool(near[row]) and key not in others) for row, key in enumerate(all_keys)], bool)
-    if gone.any() and not dry_run:
-        rows = np.flatnonzero(~gone)
+    stay = np.array([key not in keys for key in cache.face_keys(whole)], bool)
+    if not stay.all() and not dry_run:
+        rows = np.flatnonzero(stay)
         left = set(whole.faces["photo"][rows].tolist())
         photos = [replace(photo, status="noface") if photo.status == "faces" and number not in left else photo
                   for number, photo in enumerate(whole.photos)]
-        cache.write(path, cache.Cache(whole.model, photos, whole.faces[rows], whole.embeddings[rows], whole.norms[rows],
-                                      [whole.persons[row] for row in rows], whole.path_aliases))
-    return {key for key, out in zip(all_keys, gone, strict=True) if out}
+        cache.write(path, replace(whole, photos=photos, faces=whole.faces[rows], embeddings=whole.embeddings[rows],
+                                  norms=whole.norms[rows], persons=[whole.persons[row] for row in rows]))
+    return int((~stay).sum())
 
 
-def _from_proposal(path: Path, keys: set[str], dry_run: bool) -> int:
+def _from_proposal(path: Path, keys: set[str], hers: set[str], dry_run: bool) -> int:
+    """Remove faces from a refine manifest, and what Immich calls the groups that they were in."""
     made = proposal.read(path)
     gone = 0
 
@@ -109,34 +193,36 @@ def _from_proposal(path: Path, keys: set[str], dry_run: bool) -> int:
         gone += len(faces) - len(rest)
         return rest
 
-    def groups(items: Iterable[Group]) -> tuple[Group, ...]:
-        return tuple(replace(group, faces=rest) for group in items if (rest := without(group.faces)))
+    def groups(items: Iterable[Group]) -> Iterator[Group]:
+        for group in items:
+            rest = without(group.faces)
+            if rest:
+                yield group if len(rest) == len(group.faces) else replace(group, faces=rest, proposed_name="", names={})
 
     clean: Proposal = replace(
-        made, facesets=groups(made.facesets), thin=groups(made.thin), ambiguous=without(made.ambiguous),
+        made, facesets=tuple(groups(made.facesets)), thin=tuple(groups(made.thin)), ambiguous=without(made.ambiguous),
         rejected=without(made.rejected), leftover=without(made.leftover),
-        extend={folder: rest for folder, faces in made.extend.items() if (rest := without(faces))})
-    if gone and not dry_run:
+        extend={folder: rest for folder, faces in made.extend.items()
+                if (rest := without(faces)) and folder not in hers})
+    if clean != made and not dry_run:
         proposal.write(path, clean)
     return gone
 
 
-def _from_library(library: Library, hers: Sequence[Entry], keys: set[str]) -> None:
-    """Take the folders out in one change, and with them everything that could bring them back."""
-    with changing(library, "forget") as run:
-        manifest = run.session.manifest
-        for entry in hers:
-            run.session.change.remove(entry.folder)
-            manifest.take_out(entry.folder)
-            manifest.not_this.pop(entry.folder, None)
-            run.touch(entry.folder)
-        for folder, refused in manifest.not_this.items():
-            manifest.not_this[folder] = [key for key in refused if key not in keys]
-        manifest.forgotten += 1
-        for name in REPORT:
-            run.session.change.remove(name)
-        run.session.change.final = True
-
+def _from_library(run: Run, gone: Sequence[str], keys: set[str]) -> None:
+    """Take the folders out, and with them everything that could bring them back."""
+    manifest, change = run.session.manifest, run.session.change
+    for folder in gone:
+        change.remove(folder)
+        manifest.take_out(folder)
+        manifest.not_this.pop(folder, None)
+        run.touch(folder)
+    left = {folder: [key for key in refused if key not in keys] for folder, refused in manifest.not_this.items()}
+    manifest.not_this = {folder: refused for folder, refused in left.items() if refused}
+    manifest.forgotten += 1
+    for name in (*REPORT, BEGUN):
+        change.remove(name)
+    change.final = True
 
 
 def text(done: Forgotten) -> list[str]:
@@ -146,5 +232,6 @@ def text(done: Forgotten) -> list[str]:
     lines += ["the report (make it again: sort_faces.py report)"] if done.report else []
     lines += [f"{done.runs} runs that could have been taken back"] if done.runs else []
     head = "this would go for good; do it with --yes:" if done.dry_run else "gone for good:"
-    return [head, *(f"  {line}" for line in lines),
-            "not touched: the photos themselves, in the staging folder and on the server"]
+    return [head, *(f"  {line}" for line in lines), *done.notes,
+            "not touched: the photos themselves, in the staging folder and on the server, and what Immich says of them "
+            "(queue.json); what was written elsewhere with --kohya, --plots or by hand"]

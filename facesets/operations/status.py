@@ -20,6 +20,7 @@ from ..library import folder as folders
 from ..library import journal
 from ..library.store import CANONICAL, Library
 from ..report import runs
+from . import forget
 
 
 @dataclass
@@ -130,6 +131,8 @@ def _library(library: Library, problems: list[str]) -> dict[str, Any]:
     manifest = library.manifest()
     sets = [entry for entry in manifest.facesets if CANONICAL.fullmatch(entry.folder)]
     gone = [entry.folder for entry in sets if not (library.root / entry.folder / folders.FACES).exists()]
+    if (library.root / forget.BEGUN).exists():
+        problems.append("a `sort_faces.py forget` was cut short; the same command ends it")
     if gone:
         problems.append(f"{len(gone)} facesets are in the manifest and not on disk, e.g. {gone[0]}")
     return {"root": str(library.root), "facesets": len(sets),

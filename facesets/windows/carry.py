@@ -93,11 +93,14 @@ def forth(queue: Path, here: Path, there: Path, shares: dict[str, str]) -> int:
 
 def back(queue: Path, here: Path, there: Path) -> int:
     """Bring the cache home once it is complete, and remove the folder there. Returns the photos of the queue."""
-    if _carried(there / "carried.sha256") != _state(here):
-        raise Paused(f"{here} changed while Windows was at work; the same command starts from it again")
-    done = complete(queue, there / here.name)
-    if (there / here.name).exists():
-        copies.copy(there / here.name, here)
+    from ..formats import cache  # numpy takes longer to import than the other verbs to run
+
+    with files.only_one(cache.lock_of(here), "finalize_immich.sh"):      # nobody forgets a person meanwhile
+        if _carried(there / "carried.sha256") != _state(here):
+            raise Paused(f"{here} changed while Windows was at work; the same command starts from it again")
+        done = complete(queue, there / here.name)
+        if (there / here.name).exists():
+            copies.copy(there / here.name, here)
     _remove(there)
     return done
 

@@ -2,20 +2,16 @@
 
 import os
 import random
-import signal
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from drawn import contents
+from killing import killed
 
 from facesets.common.errors import Failure, Paused
 from facesets.library import journal
 from facesets.library.change import Change
 from facesets.library.store import Library, Manifest, write_manifest
-
-EVENTS = ("os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.link")   # what moves something on disk
 
 
 @pytest.fixture
@@ -55,27 +51,6 @@ def seen(root: Path) -> dict[str, bytes]:
     found = contents(root)
     found.pop("manifest.json", None)
     return found
-
-
-def killed(act: Callable[[], object], at: int) -> bool:
-    """Run `act` in a fork that is killed before its `at`-th event on disk; whether it was killed."""
-    child = os.fork()
-    if child == 0:
-        count = 0
-
-        def strike(event: str, _: object) -> None:
-            nonlocal count
-            if event in EVENTS:
-                count += 1
-                if count == at:
-                    os.kill(os.getpid(), signal.SIGKILL)
-        try:
-            sys.addaudithook(strike)
-            act()
-        finally:
-            os._exit(0)
-    _, status = os.waitpid(child, 0)
-    return os.WIFSIGNALED(status)
 
 
 def test_a_change_is_what_was_asked_for(root: Path) -> None:

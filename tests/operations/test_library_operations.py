@@ -466,7 +466,10 @@ def test_a_folder_removed_by_hand_is_no_faceset_any_more(shelf) -> None:
     shutil.rmtree(library.root / "faceset_002")
     assert [item.number for item in library.canonical()] == [1, 3]
     assert command(library, "refine") == 0 and command(library, "status") == 0
-    assert command(library, "forget", "2", "--yes") == 1
+    assert command(library, "forget", "2", "--yes") == 0
+    assert not library.manifest().entry("faceset_002")
+    shutil.rmtree(library.root / "faceset_003")
+    assert command(library, "drop", "3") == 0 and not library.manifest().entry("faceset_003")
 
 
 def test_calibrate_labels_a_face_by_its_folder_where_it_is_alone_in_the_photo(tmp_path) -> None:

@@ -8,14 +8,31 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from drawn import library_photos
 from hypothesis import given
 from hypothesis import strategies as st
 from stubs.machine import STUBS, Machine
 
-from facesets.common import paths
+from facesets.common import files, paths
 from facesets.common.errors import Failure, Paused
-from facesets.windows import copies
+from facesets.formats import cache
+from facesets.formats import queue as queues
+from facesets.windows import carry, copies
 from facesets.windows.follow import Lines
+
+
+def test_a_cache_comes_home_only_while_nobody_else_writes_it(tmp_path: Path) -> None:
+    """What `forget` does meanwhile would be undone."""
+    faces = library_photos(tmp_path / "photos", [1], 2)
+    queue, here, there = tmp_path / "queue.json", tmp_path / "immich_anna.npz", tmp_path / "c"
+    queues.write(queue, queues.Queue("anna", "http://photos.example.org", tuple(
+        queues.Entry("", photo.path, "C:\\x", photo.sha256, 1) for photo in faces.photos)))
+    cache.write(there / here.name, faces)
+    (there / "carried.sha256").write_text("none")
+    with files.only_one(cache.lock_of(here), "sort_faces.py forget"), pytest.raises(Paused, match="forget"):
+        carry.back(queue, here, there)
+    assert not here.exists() and (there / here.name).exists()
+    assert carry.back(queue, here, there) == 2 and here.exists() and not there.exists()
 
 
 @pytest.fixture

@@ -1,0 +1,161 @@
+"""forget takes everything of one person, nothing of another, and what a kill leaves the same command ends."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from drawn import detect, face_of, library_photos, person, proposal_of
+from killing import killed
+
+import sort_faces
+from facesets.cluster import seen
+from facesets.common import files
+from facesets.export import swap
+from facesets.export.run import changing
+from facesets.formats import cache, proposal
+from facesets.library.store import Library
+from facesets.operations import consolidate, edit
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four people: 1 was merged into 2 and 2 into 3, which has eras; 4 is somebody else. All that clustering leaves."""
+    place = tmp_path_factory.mktemp("template")
+    faces = library_photos(place / "photos", [1, 2, 3, 4], 8, together=3)
+    rows = [person(3) if who < 4 else person(4) for who in (1, 2, 3, 4) for _ in range(8)]
+    faces.embeddings[:32] = [face_of(row, 10_000 + number) for number, row in enumerate(rows)]
+    faces.embeddings[32:] = [face_of(person(4 if number % 4 == 3 else 3), 20_000 + number) for number in range(12)]
+    cache.write(place / "here" / "work" / "cache" / "immich_anna.npz", faces)
+    library = Library(place / "here" / "library")
+    swap.export(library, proposal_of(faces), [faces], lambda: detect)
+    with changing(library, "test") as run:
+        for into, other in (("2", "1"), ("3", "2")):
+            consolidate.merge(run, into, [other], swap.Options(), lambda: detect)
+        edit.name(run, "3", "Anna")
+    assert command(library, "split-eras", "3", "--era-years", "1", "--min-faces", "3") == 0
+    hers = set(library.canonical()[0].face_keys)
+    assert command(library, "not-this", "4", min(hers)) == 0
+    assert command(library, "cluster") == 0
+    work = place / "here" / "work"
+    (work / "immich" / "anna").mkdir(parents=True)
+    shutil.copy(work / "refine.json", work / "immich" / "anna" / "refine.json")
+    made = proposal.read(work / "refine.json")
+    seen.remember(work / "immich" / "anna" / "clustered.json", seen.NOTHING, made, cache.face_keys(faces), False)
+    parts = work / "cache" / "immich_anna.npz.parts"        # and a run that was stopped
+    cache.write(parts / "000001.npz", faces)
+    shutil.copytree(library.root / "faceset_003", library.root / "faceset_009")      # by hand, to be on the safe side
+    return place / "here"
+
+
+@pytest.fixture
+def library(template: Path, tmp_path: Path) -> Library:
+    shutil.copytree(template, tmp_path, dirs_exist_ok=True)
+    return Library(tmp_path / "library")
+
+
+def command(library: Library, *words: str) -> int:
+    verb, *rest = words
+    return sort_faces.main([verb, "--data-root", str(library.root.parent / "work"), "--library", str(library.root),
+                            *rest])
+
+
+def traces(library: Library, keys: set[str], name: str) -> list[str]:
+    """Files below the library and the data root in which she still is."""
+    found = []
+    for root in (library.root, library.root.parent / "work"):
+        for path in sorted(path for path in root.rglob("*") if path.is_file()):
+            data = path.read_bytes()
+            held = set(cache.face_keys(cache.read(path))) if path.suffix == ".npz" else set()
+            if keys & held or name.encode() in data or any(key.encode() in data for key in keys):
+                found.append(str(path))
+    return found
+
+
+def of_person(faces: cache.Cache, who: int) -> set[str]:
+    near = 1 - faces.embeddings @ person(who) < 0.45
+    return {key for key, is_near in zip(cache.face_keys(faces), near, strict=True) if is_near}
+
+
+def whole(library: Library) -> cache.Cache:
+    return cache.read(library.root.parent / "work" / "cache" / "immich_anna.npz")
+
+
+def test_everything_that_was_ever_merged_into_her_goes_and_her_eras_and_copies(library: Library, capsys) -> None:
+    faces = whole(library)
+    hers, others = of_person(faces, 3), of_person(faces, 4)
+    assert len(hers) == 33 and len(others) == 11 and traces(library, hers, "Anna")
+    capsys.readouterr()
+    assert command(library, "forget", "Anna", "--json") == 0        # her eras are called so too: still one person
+    told = json.loads(capsys.readouterr().out)
+    assert {"_merged/faceset_001", "_merged/faceset_002", "faceset_003", "faceset_009"} <= set(told["folders"])
+    assert told["dry_run"] and len(library.canonical()) >= 2
+    assert command(library, "forget", "Anna", "--yes") == 0
+    assert traces(library, hers, "Anna") == []
+    assert set(cache.face_keys(whole(library))) == others and len(whole(library).photos) == len(faces.photos)
+    assert [item.number for item in library.canonical()] == [4] and library.manifest().not_this == {}
+    assert [path.parent.name for path in library.root.rglob("faces.npz")] == ["faceset_004"]
+
+
+@pytest.mark.parametrize("text", ["1", "_merged/faceset_002", "faceset_003"])
+def test_she_is_meant_by_any_folder_that_was_ever_hers(library: Library, text: str) -> None:
+    hers = of_person(whole(library), 3)
+    assert command(library, "forget", text, "--yes") == 0
+    assert traces(library, hers, "Anna") == []
+
+
+def test_two_people_of_one_name_are_not_guessed_at(library: Library) -> None:
+    assert command(library, "name", "4", "Anna") == 0
+    assert command(library, "forget", "Anna", "--yes") == 64 and len(library.canonical()) >= 2
+
+
+def test_who_is_nearer_to_somebody_else_stays(library: Library) -> None:
+    """4 becomes a look-alike of 3: some faces of hers in the cache are near both, and nearer to her."""
+    middle = person(3) + 0.9 * person(5)
+    middle /= np.linalg.norm(middle)
+    more = library_photos(library.root.parent / "more", [5], 12, "anna")
+    more.embeddings[:] = [face_of(middle, 500 + number, 0.3) for number in range(12)]
+    path = library.root.parent / "work" / "cache" / "immich_bert.npz"
+    few = replace(more, photos=more.photos[:8], faces=more.faces[:8], embeddings=more.embeddings[:8],
+                  norms=more.norms[:8], persons=more.persons[:8])
+    cache.write(path, more)
+    swap.export(library, proposal_of(few, "20260103-000000-more"), [few], lambda: detect)
+    hers = np.array([item.centroid for item in library.canonical() if item.folder == "faceset_003"])
+    assert (1 - more.embeddings[8:] @ hers.T).max() < 0.45          # so near that they would have gone
+    assert command(library, "forget", "Anna", "--yes") == 0
+    assert len(cache.read(path).faces) == 12
+
+
+@pytest.mark.parametrize("lock", ["cache/immich_anna.npz.lock", "cluster.lock"])
+def test_a_run_that_could_bring_her_back_is_waited_for(library: Library, lock: str, capsys) -> None:
+    hers = of_person(whole(library), 3)
+    before = traces(library, hers, "Anna")
+    with files.only_one(library.root.parent / "work" / lock, "a long run"):
+        assert command(library, "forget", "Anna", "--yes") == 2
+        assert "a long run" in capsys.readouterr().err
+        assert traces(library, hers, "Anna") == before
+        assert command(library, "forget", "Anna") == 0       # only telling is possible
+    assert command(library, "forget", "Anna", "--yes") == 0 and traces(library, hers, "Anna") == []
+
+
+def test_killed_at_any_step_the_same_command_ends_it(library: Library, tmp_path: Path, capsys) -> None:
+    hers, others = of_person(whole(library), 3), of_person(whole(library), 4)
+    kills, at = 0, 1
+    while True:
+        trial = tmp_path / "trial"
+        shutil.copytree(library.root.parent, trial, ignore=shutil.ignore_patterns("trial"))
+        one = Library(trial / "library")
+        if not killed(lambda one=one: command(one, "forget", "Anna", "--yes"), at):
+            break
+        kills += 1
+        if (one.root / ".forgetting.json").exists():
+            assert command(one, "status") == 0 and "was cut short" in capsys.readouterr().out
+        status = command(one, "forget", "Anna", "--yes")
+        assert traces(one, hers, "Anna") == [], f"killed at step {at}"
+        assert status == 0 or (status == 64 and not one.manifest().entry("faceset_003"))
+        assert set(cache.face_keys(whole(one))) == others
+        shutil.rmtree(trial)
+        at += 7
+    assert kills > 5 and not (one.root / ".undo").exists() and not (one.root / ".forgetting.json").exists()
