@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with files.only_one(args.out.with_name(args.out.name + ".lock"), "embed_worker.py"):
         recogniser = packs.recogniser_sha256(settings.model)
         summary = pipeline.run(queues.read(args.queue), args.out, recogniser, lambda: load(settings), options,
-                               newer(args.queue, args.out), distances(recogniser))
+                               distances(recogniser))
     show(summary, args.out, args.json)
     return PAUSED if summary.paused else OK
 
@@ -76,10 +76,6 @@ def distances(recogniser_sha256: str) -> tuple[float, float]:
     """Where the recogniser's same person ends and where its clusters end, for the cache; buffalo_l's if unknown."""
     thresholds = config.model_thresholds(recogniser_sha256) or config.BUFFALO_L
     return thresholds.known_distance, thresholds.cluster_distance
-
-
-def newer(a: Path, b: Path) -> bool:
-    return not b.exists() or a.stat().st_mtime >= b.stat().st_mtime
 
 
 def show(summary: pipeline.Summary, out: Path, as_json: bool) -> None:

@@ -30,6 +30,7 @@ MAX_SCANS = 200             # of a progressive JPEG; encoders make about ten, a 
 _one_huge = threading.Lock()
 pillow_heif.register_heif_opener()
 Image.MAX_IMAGE_PIXELS = None   # Pillow's own limit is lower than what phones make; ours is looked at first
+warnings.filterwarnings("ignore", module="PIL")     # the same: what matters becomes a reason
 cv2.utils.logging.setLogLevel(0)     # what OpenCV cannot read, Pillow tries, and then the reason is told
 
 
@@ -71,9 +72,7 @@ def read_upright(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
 def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """(H, W, 3) uint8 BGR, upright, of the bytes of a file. Raises Unreadable with the reason."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return _decode(data, max_pixels)
+        return _decode(data, max_pixels)
     except Unreadable:
         raise
     except UnidentifiedImageError:

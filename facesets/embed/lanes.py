@@ -29,11 +29,13 @@ from . import align, decode, pose, providers
 from .analyser import Analyser
 
 SECOND_MARGIN = 0.6     # of the longer side, black around the photo at the second look
-BIG_FACE = 90           # pixels of the shorter side of Immich's box from which a missed face is looked for again
+BIG_FACE = 90           # pixels of the shorter side of Immich's box from which a missed face is looked for again;
+                        # in folders of the operator's own, where no Immich says, always
 KEPT = 512 << 20        # bytes of free memory that stay with the process
 M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8     # of malloc.h
 Mark = Callable[[Entry], AbstractContextManager[object]]
-IN_A_ROW = 12           # photos that cannot be opened one after the other: the share is gone, not the photos
+IN_A_ROW = 12           # photos that cannot be opened one after the other: perhaps the share is gone, not the photos
+PROBES = 24             # other photos, from all over the queue, of which one that can be read tells that it is there
 
 
 @dataclass
@@ -49,12 +51,11 @@ class Outcome:
 
 
 def outcomes(entries: Sequence[Entry], analyser: Analyser, lanes: int = 0, user: str = "",
-             always_again: bool = False, mark: Mark = nullcontext) -> Generator[Outcome, None, None]:
+             mark: Mark = nullcontext, others: Sequence[Entry] = ()) -> Generator[Outcome, None, None]:
     """What became of every entry, in the order they are ready; the lanes end when the iterator is closed.
 
-    `lanes` 0 means as many as pay. `always_again` looks a second time at every photo without a face, as for folders
-    where no Immich says how large a face is. `mark` surrounds the work on a photo. Raises Paused where photos cannot be
-    opened any more.
+    `lanes` 0 means as many as pay. `mark` surrounds the work on a photo. Raises Paused where photos cannot be opened
+    any more, none of `others` either.
     """
     stop = threading.Event()
     lanes = lanes or default_lanes(analyser.provider)
@@ -67,7 +68,7 @@ def outcomes(entries: Sequence[Entry], analyser: Analyser, lanes: int = 0, user:
 
     def work() -> None:
         try:
-            _lane(take, ready.put, analyser, lambda entry: look(entry, analyser, user, always_again), mark)
+            _lane(take, ready.put, analyser, lambda entry: look(entry, analyser, user), mark)
             ready.put(None)
         except BaseException as error:
             ready.put(error)
@@ -78,7 +79,8 @@ def outcomes(entries: Sequence[Entry], analyser: Analyser, lanes: int = 0, user:
     for thread in threads:
         thread.start()
     try:
-        yield from _trusted(_arrivals(ready, lanes))
+        yield from _trusted(_arrivals(ready, lanes), lambda: any(
+            not look(entry, analyser).suspect for entry in others[::len(others) // PROBES + 1]))
     finally:
         stop.set()
         while any(thread.is_alive() for thread in threads):     # lanes may wait for room in `ready`
@@ -135,13 +137,16 @@ def _arrivals(ready: "queue.Queue[Outcome | BaseException | None]", lanes: int) 
             yield item
 
 
-def _trusted(arrivals: Iterator[Outcome]) -> Iterator[Outcome]:
-    """Hold suspect errors back until another photo goes well; where none does, the machine is to blame."""
+def _trusted(arrivals: Iterator[Outcome], works: Callable[[], bool]) -> Iterator[Outcome]:
+    """Hold suspect errors back until another photo goes well; where none `works`, the machine is to blame."""
     held: list[Outcome] = []
     for outcome in arrivals:
         if outcome.suspect:
             held.append(outcome)
-            if len(held) == IN_A_ROW:
+            if len(held) == IN_A_ROW and works():
+                yield from held
+                held.clear()
+            elif len(held) == IN_A_ROW:
                 raise Paused(f"{IN_A_ROW} photos in a row failed, the last because {outcome.photo.path} "
                              f"{outcome.photo.reason}; is the share mounted? Everything before them is saved; "
                              "mend it and run the same command again")
@@ -165,8 +170,11 @@ def _lane(take: Callable[[], Entry | None], give: Callable[[Outcome], None], ana
         if entry is not None:
             with mark(entry):
                 outcome = look_at(entry)
-            waiting.append(outcome)
-            crops.extend(outcome.crops)
+            if len(outcome.faces):
+                waiting.append(outcome)
+                crops.extend(outcome.crops)
+            else:
+                give(outcome)
         count = len(crops) // analyser.batch * analyser.batch if more else len(crops)
         if count:
             vectors.extend(analyser.recognise(np.stack(crops[:count])))
@@ -180,7 +188,7 @@ def _lane(take: Callable[[], Entry | None], give: Callable[[Outcome], None], ana
             give(outcome)
 
 
-def look(entry: Entry, analyser: Analyser, user: str = "", always_again: bool = False) -> Outcome:
+def look(entry: Entry, analyser: Analyser, user: str = "") -> Outcome:
     """Read, decode, detect and align one photo; an error becomes the outcome, not an exception."""
     photo = unread(entry, user)
     try:
@@ -190,7 +198,7 @@ def look(entry: Entry, analyser: Analyser, user: str = "", always_again: bool = 
         bgr = decode.decode(data)
         photo = replace(photo, height=bgr.shape[0], width=bgr.shape[1])
         boxes, scores, landmarks = analyser.detect(bgr)
-        again = not len(boxes) and (always_again or biggest(entry, *bgr.shape[:2]) >= BIG_FACE)
+        again = not len(boxes) and (not entry.asset_id or biggest(entry, *bgr.shape[:2]) >= BIG_FACE)
         if again:
             boxes, scores, landmarks = analyser.detect(bgr, SECOND_MARGIN)
         crops = align.crops(bgr, landmarks)

@@ -4,7 +4,9 @@
 100 and at photo 100,000, and a kill costs what was not yet in a part. The folder goes once its photos are in the cache.
 """
 
+import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -48,13 +50,14 @@ class Parts:
         """Write the cache of all parts and what was in it before, and drop the parts.
 
         Photos come in the order of the queue, after those that are in no queue any more, so a run that was killed gives
-        the same file as one that was not. What Immich says about faces and paths is taken from the queue anew.
+        the same file as one that was not. What the queue says about a photo and its faces holds from now on.
         """
         before = [cache.read(path) for path in (self.out, *self.paths) if path.exists()]
         whole = cache.combined([Cache(model), *before], [entry.sha256 for entry in queue.entries])
-        name_persons(whole, queue)
-        whole.path_aliases.update({alias.path: entry.sha256 for entry in queue.entries for alias in entry.aliases})
-        whole.path_aliases.update({known.path: known.sha256 for known in queue.known})
+        whole.queue = queues.digest(queue)
+        renew_photos(whole, queue)
+        if queue.user:
+            name_persons(whole, queue)
         cache.write(self.out, whole)
         self.drop()
         return whole
@@ -64,6 +67,26 @@ class Parts:
             shutil.rmtree(self.folder)
             files.sync_folder(self.folder.parent)
         self.paths = []
+
+
+def renew_photos(whole: Cache, queue: queues.Queue) -> None:
+    """Take path, date, asset and source of each photo from the queue; where it lay before is an alias if it still does.
+
+    What an own folder does not know, the asset and its user, stays as it was.
+    """
+    entries = {entry.sha256: entry for entry in queue.entries}
+    for place, photo in enumerate(whole.photos):
+        entry = entries.get(photo.sha256)
+        if entry:
+            whole.photos[place] = replace(photo, path=entry.path, source=entry.source,
+                                          taken_at=entry.taken_at or photo.taken_at,
+                                          asset_id=entry.asset_id or photo.asset_id, user=queue.user or photo.user)
+            if photo.path != entry.path and os.path.exists(photo.path):
+                whole.path_aliases[photo.path] = photo.sha256
+    whole.path_aliases.update({alias.path: entry.sha256 for entry in queue.entries for alias in entry.aliases})
+    whole.path_aliases.update({known.path: known.sha256 for known in queue.known})
+    for photo in whole.photos:
+        whole.path_aliases.pop(photo.path, None)
 
 
 def name_persons(whole: Cache, queue: queues.Queue) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..common import terminal
 from ..common.errors import Failure
+from ..formats import cache
 from ..formats import queue as queues
 from .parts import Parts
 from .reading import REASON, Reading
@@ -47,16 +48,14 @@ class Options:
     lanes: int = 0              # threads; 0: as many as pay
     save_photos: int = 64       # photos a part
     retry_errors: bool = False
-    always_again: bool = False  # a second look at every photo without a face, not only where Immich saw a big one
 
 
 def run(queue: queues.Queue, out: Path, recogniser_sha256: str, load: Callable[[], "Analyser"],
-        options: Options = Options(), fresh: bool = True, thresholds: tuple[float, float] | None = None) -> Summary:
+        options: Options = Options(), thresholds: tuple[float, float] | None = None) -> Summary:
     """Embed what the cache `out` has not seen yet. `load` gives the analyser whose recogniser is named.
 
-    `fresh` says that the queue may have changed since the cache was written, so that names and paths are taken from it
-    even where no photo is new; `thresholds`, if given, replace those in the cache. Raises Failure where the cache is of
-    another model.
+    Names and paths of a queue that changed are taken over even where no photo is new; `thresholds`, if given, replace
+    those in the cache. Raises Failure where the cache is of another model.
     """
     started = time.monotonic()
     parts = Parts(out)
@@ -72,18 +71,19 @@ def run(queue: queues.Queue, out: Path, recogniser_sha256: str, load: Callable[[
     if todo or not models:
         analyser = load()
         models = {out: analyser.model}
-        _embed(todo, queue.user, analyser, parts, options, summary)
-    if not summary.paused and (todo or parts.folder.exists() or not out.exists() or fresh):
-        model = next(iter(models.values()))
-        if thresholds:
-            model = replace(model, known_distance=thresholds[0], cluster_distance=thresholds[1])
+        _embed(todo, queue, analyser, parts, options, summary)
+    model = next(iter(models.values()))
+    if thresholds:
+        model = replace(model, known_distance=thresholds[0], cluster_distance=thresholds[1])
+    if not summary.paused and (todo or parts.folder.exists() or not out.exists() or models.get(out) != model
+                               or cache.queue_of(out) != queues.digest(queue)):
         whole = parts.fold(queue, model)
         summary.cache_photos, summary.cache_faces = len(whole.photos), len(whole.faces)
     summary.elapsed = round(time.monotonic() - started, 3)
     return summary
 
 
-def _embed(todo: Sequence[queues.Entry], user: str, analyser: "Analyser", parts: Parts, options: Options,
+def _embed(todo: Sequence[queues.Entry], queue: queues.Queue, analyser: "Analyser", parts: Parts, options: Options,
            summary: Summary) -> None:
     """Photos through the models, a part every so often; Ctrl-C and SIGTERM save what is finished and pause."""
     from . import lanes
@@ -92,7 +92,7 @@ def _embed(todo: Sequence[queues.Entry], user: str, analyser: "Analyser", parts:
     reasons: Counter[str] = Counter()
     bar = terminal.progress(len(todo), "embed", "photos")
     try:
-        with closing(_arriving(todo, user, analyser, Reading(parts.folder / "reading"), options)) as arriving:
+        with closing(_arriving(todo, queue, analyser, Reading(parts.folder / "reading"), options)) as arriving:
             for outcome in arriving:
                 batch.append(outcome)
                 _count(outcome, summary, reasons)
@@ -114,7 +114,7 @@ def _embed(todo: Sequence[queues.Entry], user: str, analyser: "Analyser", parts:
         summary.device_losses = len(analyser.detector.losses) + len(analyser.recogniser.losses)
 
 
-def _arriving(todo: Sequence[queues.Entry], user: str, analyser: "Analyser", reading: Reading,
+def _arriving(todo: Sequence[queues.Entry], queue: queues.Queue, analyser: "Analyser", reading: Reading,
               options: Options) -> Generator["Outcome", None, None]:
     """First the photos that an earlier process may not have survived, one at a time; see reading.py."""
     from . import lanes
@@ -122,10 +122,10 @@ def _arriving(todo: Sequence[queues.Entry], user: str, analyser: "Analyser", rea
     if options.retry_errors:
         suspects, hopeless = hopeless + suspects, []
     for entry in hopeless:
-        yield lanes.Outcome(replace(lanes.unread(entry, user), status="error", reason=REASON))
+        yield lanes.Outcome(replace(lanes.unread(entry, queue.user), status="error", reason=REASON))
     for entries, count in ((suspects, 1), (others, options.lanes)):
         if entries:
-            with closing(lanes.outcomes(entries, analyser, count, user, options.always_again, reading.of)) as arriving:
+            with closing(lanes.outcomes(entries, analyser, count, queue.user, reading.of, queue.entries)) as arriving:
                 yield from arriving
 
 

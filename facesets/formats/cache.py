@@ -7,7 +7,7 @@ Words: N faces, D dimensions, M photos; `box` = (x1, y1, x2, y2) in pixels of th
     norms         (N,)          float32, of the raw embeddings: raw = embeddings * norms[:, None]
     meta          (N,)          FACE below
     processed     (M,)          S64, SHA-256 of every photo that reached an outcome, in the order of `photos`
-    photos, immich, path_aliases, model      uint8: UTF-8 JSON, see `_texts_of`
+    photos, immich, path_aliases, model, queue      uint8: UTF-8 JSON, see `_texts_of`
 
 The SHA-256 of the bytes is the identity of a photo, and `face_keys` that of a face: both survive any reordering and
 merging. Paths are stored as WSL sees them. The same faces and photos give the same bytes.
@@ -92,6 +92,7 @@ class Cache:
     norms: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))  # (N,)
     persons: list[Person] = field(default_factory=list)                         # N
     path_aliases: dict[str, str] = field(default_factory=dict)                  # another path -> SHA-256
+    queue: str = ""             # `queue.digest` of the queue that its paths, dates and names come from, if it is one
 
     def __post_init__(self) -> None:
         if self.embeddings.size == 0:
@@ -149,74 +150,75 @@ def dump(file: IO[bytes], cache: Cache) -> None:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Mapping[str, np.ndarray]]:
-    """The members of an `.npz` of ours by name, each read when it is asked for. Raises whatever is wrong with it.
+def opened(path: Path, what: str = "a cache", made_by: str = "embed_worker.py") -> Iterator[Mapping[str, np.ndarray]]:
+    """The members of an `.npz` of ours by name, each read when it is asked for. Whatever is wrong becomes a Failure.
 
-    Ours are stored as they are; one that is packed, or larger than its file, could fill any memory.
+    Ours are stored as they are; one that is packed, or larger than its file, could fill any memory. Nothing is run.
     """
-    with open(path, "rb") as file:      # opened once: another run may replace it meanwhile
-        with zipfile.ZipFile(file) as archive:
-            listed = archive.infolist()
-        if any(item.compress_type != zipfile.ZIP_STORED for item in listed) \
-                or sum(item.file_size for item in listed) > os.fstat(file.fileno()).st_size:
-            raise ValueError("its members are packed")
-        file.seek(0)
-        with np.load(file, allow_pickle=False) as members:
-            yield members
-
-
-def read(path: Path) -> Cache:
-    """The cache in `path`. Anything else, a pickle or a half file included, raises Failure; nothing is executed."""
     try:
-        with opened(path) as archive:
-            members = dict(archive)
+        with open(path, "rb") as file:      # opened once: another run may replace it meanwhile
+            with zipfile.ZipFile(file) as archive:
+                listed = archive.infolist()
+            if any(item.compress_type != zipfile.ZIP_STORED for item in listed) \
+                    or sum(item.file_size for item in listed) > os.fstat(file.fileno()).st_size:
+                raise ValueError("its members are packed")
+            file.seek(0)
+            with np.load(file, allow_pickle=False) as members:
+                yield members
+    except Failure:
+        raise
     except FileNotFoundError:
-        raise Failure(f"{path} does not exist; run embed_worker.py") from None
+        raise Failure(f"{path} does not exist; run {made_by}") from None
     except OSError as error:
         raise Failure(f"{path} cannot be read: {error.strerror or error}") from None
     except Exception as error:  # zipfile, zlib, struct, numpy and the tokenizer each raise their own
-        raise Failure(f"{path} is not a cache ({type(error).__name__}: {error!s:.200})") from None
-    try:
+        raise Failure(f"{path} is not {what} ({type(error).__name__}: {error!s:.200})") from None
+
+
+def read(path: Path) -> Cache:
+    """The cache in `path`. Anything else raises Failure."""
+    with opened(path) as archive:
+        members = dict(archive)
         if int(members["schema"]) != SCHEMA:
             raise Failure(f"{path} has schema {int(members['schema'])}, this version reads {SCHEMA}; embed again")
         cache = _from_members(members)
         check(cache)
-    except (LookupError, TypeError, ValueError, OverflowError, AttributeError, RecursionError) as error:
-        raise Failure(f"{path} is not a cache of schema {SCHEMA} ({type(error).__name__}: {error!s:.200})") from None
     return cache
 
 
 def processed(path: Path) -> frozenset[str]:
     """SHA-256 of every photo in the cache `path`, without reading the rest of it; empty where there is no cache."""
-    try:
-        with opened(path) as archive:
-            return frozenset(item.decode("ascii") for item in archive["processed"].tolist())
-    except FileNotFoundError:
+    if not path.exists():
         return frozenset()
-    except Exception as error:
-        raise Failure(f"{path} is not a cache ({type(error).__name__}: {error!s:.200})") from None
+    with opened(path) as archive:
+        return frozenset(item.decode("ascii") for item in archive["processed"].tolist())
+
+
+def columns(path: Path, *names: str) -> list[tuple[Any, ...]]:
+    """These fields of every photo of the cache `path`, without reading its faces; none where there is no cache."""
+    if not path.exists():
+        return []
+    with opened(path) as archive:
+        photos = _of_json(archive["photos"])
+        return list(zip(*(photos[name] for name in names), strict=True))
 
 
 def failures(path: Path) -> dict[str, int]:
-    """Why photos of the cache `path` could not be read, and how many, without reading its embeddings."""
-    try:
-        with opened(path) as archive:
-            photos = _of_json(archive["photos"])
-        pairs = zip(photos["status"], photos["reason"], strict=True)
-        return dict(Counter(str(reason) for status, reason in pairs if status == "error").most_common())
-    except FileNotFoundError:
-        return {}
-    except Exception as error:
-        raise Failure(f"{path} is not a cache ({type(error).__name__}: {error!s:.200})") from None
+    """Why photos of the cache `path` could not be read, and how many."""
+    return dict(Counter(str(reason) for status, reason in columns(path, "status", "reason")
+                        if status == "error").most_common())
 
 
 def model_of(path: Path) -> Model:
     """The model of the cache `path`, without reading the rest of it."""
-    try:
-        with opened(path) as archive:
-            return _model(_of_json(archive["model"]))
-    except Exception as error:
-        raise Failure(f"{path} is not a cache ({type(error).__name__}: {error!s:.200})") from None
+    with opened(path) as archive:
+        return _model(_of_json(archive["model"]))
+
+
+def queue_of(path: Path) -> str:
+    """What `queue.digest` said of the queue that was folded into the cache `path` last; "" if nothing is known."""
+    with opened(path) as archive:
+        return str(_of_json(archive["queue"])) if "queue" in archive else ""
 
 
 def combined(caches: Sequence[Cache], order: Sequence[str] = ()) -> Cache:
@@ -282,6 +284,7 @@ def _texts_of(cache: Cache) -> dict[str, Any]:
                    "person_name": [person.name for person in cache.persons]},
         "path_aliases": dict(sorted(cache.path_aliases.items())),
         "model": asdict(cache.model),
+        "queue": cache.queue,
     }
 
 
@@ -317,4 +320,4 @@ def _from_members(members: dict[str, np.ndarray]) -> Cache:
         faces=members["meta"], embeddings=members["embeddings"], norms=members["norms"],
         persons=[Person(str(number), str(name)) for number, name
                  in zip(immich["person_id"], immich["person_name"], strict=True)],
-        path_aliases=aliases)
+        path_aliases=aliases, queue=str(_of_json(members["queue"])) if "queue" in members else "")

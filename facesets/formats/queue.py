@@ -13,6 +13,7 @@ ENTRY   one photo on disk, `sha256` is unique in the file
 known   [{"asset_id", "path", "sha256"}]: assets not staged because some cache has their bytes already
 """
 
+import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
@@ -95,6 +96,11 @@ def write_streamed(path: Path, user: str, server: str, entries: Iterable[Entry],
 
 def _utf8(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass")
+
+
+def digest(queue: Queue) -> str:
+    """Stands for all that the queue says: the same queue, the same text."""
+    return hashlib.sha256(repr(queue).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def read(path: Path) -> Queue:

@@ -20,7 +20,8 @@ NAME.txt    its first line is the name that a person gave; there is none as long
 import re
 import zipfile
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -95,7 +96,8 @@ def read_faces(path: Path) -> Contents:
 
 def read_member(path: Path, name: str) -> np.ndarray:
     """One array of a faces.npz, without reading the others."""
-    array = _members(path, name)[0]
+    with _opened(path) as members:
+        array = members[name]
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "fi" or not np.isfinite(array).all():
         raise Failure(f"{path}: {name} is not made of finite numbers")
     return array
@@ -103,22 +105,13 @@ def read_member(path: Path, name: str) -> np.ndarray:
 
 def read_keys(path: Path) -> list[str]:
     """The keys of all faces of a faces.npz, reading no more of it than that takes."""
-    meta, processed = _members(path, "meta", "processed")
-    try:
-        shas = [item.decode("ascii") for item in processed.tolist()]
-        return [cache.face_key(shas[face["photo"]], face["box"]) for face in meta]
-    except (AttributeError, IndexError, TypeError, ValueError) as error:
-        raise Failure(f"{path} is not the faces.npz of a faceset ({type(error).__name__}: {error!s:.200})") from None
+    with _opened(path) as members:
+        shas = [item.decode("ascii") for item in members["processed"].tolist()]
+        return [cache.face_key(shas[face["photo"]], face["box"]) for face in members["meta"]]
 
 
-def _members(path: Path, *names: str) -> list[np.ndarray]:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return [archive[name] for name in names]
-    except FileNotFoundError:
-        raise Failure(f"{path} does not exist; the folder is no faceset") from None
-    except Exception as error:      # zipfile, zlib, struct, numpy and the tokenizer each raise their own
-        raise Failure(f"{path} is not the faces.npz of a faceset ({type(error).__name__}: {error!s:.200})") from None
+def _opened(path: Path) -> AbstractContextManager[Mapping[str, np.ndarray]]:
+    return cache.opened(path, "the faces.npz of a faceset", MADE_BY)
 
 
 def write_record(path: Path, record: Record) -> None:

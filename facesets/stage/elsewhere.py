@@ -6,7 +6,6 @@ and in the queue of its user, so that a cache will have them.
 
 import base64
 import hashlib
-import json
 import os
 import sqlite3
 import urllib.parse
@@ -26,7 +25,6 @@ def gather(state: State, databases: Iterable[Path], caches: Iterable[Path]) -> N
         db.execute("CREATE TEMP TABLE IF NOT EXISTS cached (sha256 TEXT PRIMARY KEY, path TEXT) WITHOUT ROWID")
         db.execute("DELETE FROM cached")
     for path in caches:
-        cache.processed(path)       # says in words when it is no cache
         pairs = photo_paths(path)
         with state.writing() as db:
             db.executemany("INSERT OR IGNORE INTO cached VALUES (?, ?)", pairs)
@@ -37,14 +35,9 @@ def gather(state: State, databases: Iterable[Path], caches: Iterable[Path]) -> N
 
 
 def photo_paths(path: Path) -> list[tuple[str, str]]:
-    """(SHA-256, path) of every photo that a cache has read, without reading its embeddings."""
-    try:
-        with cache.opened(path) as archive:
-            photos = json.loads(archive["photos"].tobytes())
-        return [(str(sha256), str(place)) for sha256, place, status in
-                zip(photos["sha256"], photos["path"], photos["status"], strict=True) if status != "error"]
-    except Exception as error:      # as in cache.read: each layer below raises its own
-        raise Failure(f"{path} is not a cache ({type(error).__name__}: {error!s:.200})") from None
+    """(SHA-256, path) of every photo that a cache has read."""
+    return [(str(sha256), str(place)) for sha256, place, status in cache.columns(path, "sha256", "path", "status")
+            if status != "error"]
 
 
 def local_files(state: State) -> None:

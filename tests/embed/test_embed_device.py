@@ -78,6 +78,17 @@ def test_faces_and_embeddings_belong_together_whatever_the_batches(pack, offered
         np.testing.assert_array_equal(found[0][path], found[1][path])
 
 
+def test_photos_without_a_face_do_not_wait_for_a_batch_of_others(pack, offered, paths):
+    """One face waits for seven more; what is found in the 29 photos after it is nothing, and that can be saved."""
+    def look(session, number):
+        card.faces = int(sum(call[0] == "detector" for call in card.calls) == 1)
+        return ""
+
+    card = Card(fails=look, seconds={"detector": 0, "recogniser": 0})
+    statuses = [outcome.photo.status for outcome in run(Analyser(pack, "dml", opener=card.open), paths, count=1)]
+    assert statuses == ["noface"] * 29 + ["faces"]
+
+
 def test_a_silent_fall_to_the_cpu_is_an_error(pack, offered):
     with pytest.raises(Failure, match="fell back to CPUExecutionProvider"):
         Analyser(pack, "dml", opener=Card(falls_back=True).open)

@@ -174,16 +174,23 @@ def test_names_and_paths_of_a_newer_queue_are_taken_over_without_a_model(worker,
     assert {person.name for person in before.persons} == {""}
     face, photo = before.faces[0], before.photos[before.faces[0]["photo"]]
     box = tuple(float(side) for side in face["box"] / (photo.width, photo.height, photo.width, photo.height))
+    moved = [path.rename(path.with_name(f"moved-{path.name}")) for path in paths]
+    entries = [replace(item, path=str(new), taken_at="2001-02-03T04:05:06", asset_id="other", source="preview")
+               for item, new in zip(queue.entries, moved, strict=True)]
     entries = [queues.Entry(**{**item.__dict__, "faces": (queues.ImmichFace(box, "id-1", "Ada"),),
                                 "aliases": (queues.Alias("asset-9", "/library/copy.jpg"),)})
-               if item.sha256 == photo.sha256 else item for item in queue.entries]
+               if item.sha256 == photo.sha256 else item for item in entries]
     known = (queues.Known("asset-8", "/library/known.jpg", "0" * 64),)
     queues.write(tmp_path / "queue.json", queues.Queue(queue.user, queue.server, tuple(entries), known))
+    os.utime(tmp_path / "queue.json", (1, 1))       # the clock of the machine that wrote it may be behind
     (tmp_path / "opened.log").unlink()
     assert finish(worker())[0] == 0
     after = cache.read(tmp_path / "out/cache.npz")
     assert [person.name for person in after.persons] == ["Ada"] + [""] * (len(after.persons) - 1)
     assert after.path_aliases == {"/library/copy.jpg": photo.sha256, "/library/known.jpg": "0" * 64}
+    assert [photo.path for photo in after.photos] == list(map(str, moved))
+    assert {(photo.taken_at, photo.asset_id, photo.source) for photo in after.photos} == {
+        ("2001-02-03T04:05:06", "other", "preview")}
     assert ".onnx" not in (tmp_path / "opened.log").read_text()
 
 
@@ -207,18 +214,30 @@ def test_errors_are_listed_and_tried_again_only_when_asked(worker, tmp_path):
 
 
 def test_a_share_that_went_away_pauses_the_run_and_spoils_nothing(worker, tmp_path):
-    paths = people.photos(tmp_path / "photos", 40)
-    queues.write(tmp_path / "queue.json", people.queue(paths))
-    for path in paths[8:]:
-        path.rename(path.with_suffix(".away"))
-    status, _, said = finish(worker())
-    assert status == 2
+    queues.write(tmp_path / "queue.json", people.queue(people.photos(tmp_path / "photos", 120)))
+    process = worker()
+    while not list((tmp_path / "out").glob("*.parts/*.npz")):
+        time.sleep(0.005)
+    (tmp_path / "photos").rename(tmp_path / "away")
+    status, _, said = finish(process)
+    assert status == 2, said
     assert "in a row" in said and "same command" in said
-    for path in paths[8:]:
-        path.with_suffix(".away").rename(path)
+    before = len(saved(tmp_path / "out"))
+    (tmp_path / "away").rename(tmp_path / "photos")
     status, summary, _ = finish(worker())
-    assert (status, summary["errors"]) == (0, 0)
-    assert summary["done_before"] >= 7      # the other lane may have had the eighth in hand
+    assert (status, summary["errors"], summary["done_before"]) == (0, 0, before) and SAVE <= before < 120
+
+
+def test_photos_that_vanished_are_errors_of_their_own_and_do_not_pause_the_others(worker, tmp_path):
+    """A hundred in a row, at the beginning, and nothing but them when they are asked for again."""
+    paths = people.photos(tmp_path / "photos", 105)
+    queues.write(tmp_path / "queue.json", people.queue(paths))
+    for path in paths[:100]:
+        path.unlink()
+    for flags, faces in (((), 4), (("--retry-errors",), 0)):
+        status, summary, said = finish(worker(*flags))
+        assert (status, summary["errors"], summary["with_faces"]) == (0, 100, faces), said
+        assert summary["reasons"] == {"is not there any more": 100}
 
 
 def test_every_kind_of_file_gets_its_outcome_and_the_run_goes_on(worker, tmp_path):

@@ -112,3 +112,9 @@ def test_a_faces_npz_that_is_none_is_refused(good, tmp_path) -> None:
     np.savez(tmp_path / "objects.npz", rank=np.array([{}], object))
     with pytest.raises(Failure):
         folders.read_member(tmp_path / "objects.npz", "rank")
+    np.savez_compressed(tmp_path / "bomb.npz", rank=np.zeros(10_000_000, np.int8), meta=np.zeros(9),
+                        processed=np.zeros(9))
+    assert (tmp_path / "bomb.npz").stat().st_size < 20_000
+    for unpack in (lambda path: folders.read_member(path, "rank"), folders.read_keys, folders.read_faces):
+        with pytest.raises(Failure, match="packed"):
+            unpack(tmp_path / "bomb.npz")
