@@ -61,8 +61,9 @@ def rules_for(settings: config.Clustering, model: cache.Model) -> Rules:
                  min_blur=settings.min_blur)
 
 
-def known_identities(library: Library) -> list[Known]:
-    """Everybody in the library; those a person dropped as well, so that they do not come back."""
+def known_identities(library: Library, model: cache.Model) -> list[Known]:
+    """Whom faces of `model` may be; those a person dropped as well, so that they do not come back."""
+    library.check_model(model)
     return [_known(faceset) for faceset in (*library.canonical(), *library.dropped())]
 
 
@@ -75,7 +76,7 @@ def propose(user: str, sources: Sequence[Path], caches: Sequence[cache.Cache], l
     now, rules = time.gmtime(), rules_for(settings, caches[0].model)
     runs = {str(run.get("run")) for run in library.manifest().runs}
     return identities.propose(
-        caches, known_identities(library), rules,
+        caches, known_identities(library, caches[0].model), rules,
         run=time.strftime("%Y%m%d-%H%M%S", now) + f"-cluster-{user}", made_by="cluster_immich.py",
         created=time.strftime("%Y-%m-%dT%H:%M:%SZ", now), paths=[str(path) for path in sources],
         seen=before.faces if seen.holds(before, asdict(rules), runs) else ())

@@ -26,6 +26,7 @@ import config
 from facesets.common import files, terminal
 from facesets.common.errors import OK, PAUSED, Failure, UsageError
 from facesets.formats import cache, proposal
+from facesets.formats.queue import Queue
 from facesets.operations.job import Job
 
 
@@ -38,19 +39,18 @@ def embed(job: Job) -> int:
         new = len(shas - cache.processed(job.own_cache))
         return job.tell({"photos": len(shas), "new": new}, [f"{len(shas)} photos, {new} of them new"])
     terminal.keep_log(job.paths.data_root / "embed.log", "sort_faces.py embed")
-    summary = embedded(job, job.args.folders, job.args.retry_errors)
+    summary = embedded(job, own.queue(job.args.folders), job.args.retry_errors)
     embed_worker.show(summary, job.own_cache, job.args.json)
     return PAUSED if summary.paused else OK
 
 
-def embedded(job: Job, folders: Sequence[Path], retry_errors: bool = False, into: Path | None = None) -> Any:
+def embedded(job: Job, queue: Queue, retry_errors: bool = False, into: Path | None = None) -> Any:
     import embed_worker
     from facesets.embed import packs, pipeline
-    from facesets.operations import own
     out, settings = into or job.own_cache, job.embedding
     options = pipeline.Options(settings.lanes, settings.save_photos, retry_errors)
     with files.only_one(cache.lock_of(out), f"sort_faces.py {job.args.verb}"):
-        return pipeline.run(own.queue(folders), out, packs.recogniser_sha256(settings.model),
+        return pipeline.run(queue, out, packs.recogniser_sha256(settings.model),
                             lambda: embed_worker.load(settings), options)
 
 
@@ -59,7 +59,8 @@ def proposed(job: Job, caches: Sequence[cache.Cache]) -> proposal.Proposal:
     from facesets.cluster import identities
     now = time.gmtime()
     return identities.propose(
-        caches, cluster_immich.known_identities(job.library), cluster_immich.rules_for(job.clustering, caches[0].model),
+        caches, cluster_immich.known_identities(job.library, caches[0].model),
+        cluster_immich.rules_for(job.clustering, caches[0].model),
         run=time.strftime("%Y%m%d-%H%M%S", now) + f"-{job.args.verb}", made_by=f"sort_faces.py {job.args.verb}",
         created=time.strftime("%Y-%m-%dT%H:%M:%SZ", now), paths=[str(path) for path in job.cache_paths()])
 
@@ -120,11 +121,13 @@ def import_folders(job: Job) -> int:
 
     A dry run finds the faces all the same, since it could not tell otherwise; no faceset is touched.
     """
-    from facesets.operations import imports
-    if embedded(job, [job.args.folder]).paused:
+    from facesets.operations import imports, own
+    queue = own.queue([job.args.folder])
+    if embedded(job, queue).paused:
         return PAUSED
     faces = cache.read(job.own_cache)
-    found = imports.propose(faces, job.args.folder.absolute(), job.library.canonical(),
+    job.library.check_model(faces.model)
+    found = imports.propose(faces, queue, job.args.folder.absolute(), job.library.canonical(),
                             job.clustering.cluster_distance or faces.model.cluster_distance,
                             job.clustering.known_distance or faces.model.known_distance)
     return job.change(lambda run: imports.carry_out(run, found, faces, job.detector(faces.model), job.options))
@@ -250,9 +253,9 @@ def status(job: Job) -> int:
 def calibrate(job: Job) -> int:
     """Find the distances of a model on photos that are sorted into one folder per person."""
     from facesets.cluster.calibrate import as_text
-    from facesets.operations import labelled
+    from facesets.operations import labelled, own
     out = job.paths.data_root / "calibrate" / f"{Path(job.embedding.model).name}.npz"
-    if embedded(job, [job.args.folder], into=out).paused:
+    if embedded(job, own.queue([job.args.folder]), into=out).paused:
         return PAUSED
     faces = cache.read(out)
     found = labelled.distances(faces, job.args.folder.absolute())

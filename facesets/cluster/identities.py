@@ -58,7 +58,7 @@ def _held(faces: Pool, known: Sequence[Known]) -> np.ndarray:
 
 def _centroids(known: Sequence[Known], faces: Pool) -> np.ndarray:
     """(P, D) float32."""
-    return np.array([identity.centroid for identity in known], np.float32).reshape(-1, faces.rows.shape[1])
+    return np.array([identity.centroid for identity in known], np.float32).reshape(len(known), faces.rows.shape[1])
 
 
 def _forbidden(faces: Pool, asked: Sequence[np.ndarray] | np.ndarray, known: Sequence[Known]) -> dict[int, list[int]]:

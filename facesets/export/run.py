@@ -59,7 +59,7 @@ class Run:
         """Put the folder of `record` into a list of the top manifest, in the place of what was there of it."""
         manifest = self.session.manifest
         manifest.take_out(record.folder)
-        years = sorted(int(year) for year in record.eras if year.isdigit())
+        years = sorted(int(year) for year in record.eras if year.isdecimal())
         getattr(manifest, where).append(Entry(
             record.folder, record.number, record.name, record.proposed_name, members, len(record.faces), record.spread,
             [years[0], years[-1]] if years else [], record.users, record.run, record.reason, into))

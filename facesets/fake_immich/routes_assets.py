@@ -154,7 +154,7 @@ def _range(call: Call, length: int, etag: str, modified: int) -> tuple[int, int]
         if not (etag in condition if '"' in condition else since is not None and modified // 1000 <= since):
             return None
     first, dash, last = wanted.removeprefix("bytes=").partition("-")
-    if not wanted.startswith("bytes=") or not dash or not (first + last).isdigit():
+    if not wanted.startswith("bytes=") or not dash or not (first + last).isdecimal():
         return None
     if not first:
         return max(0, length - int(last)), length - 1

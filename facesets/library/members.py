@@ -3,6 +3,7 @@
 The SHA-256 of a photo decides that two photos are one; the paths of the later copies become aliases.
 """
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
@@ -87,7 +88,8 @@ def merge(into: cache.Cache, other: cache.Cache) -> cache.Cache:
     """`into` with the photos of `other` that it has not, by SHA-256, and their faces.
 
     A photo that both have keeps the faces of `into`, gains what only `other` knows of it (date, asset, user, the
-    persons of equal faces), and the other path becomes an alias. One that only `other` could read counts as read.
+    persons of equal faces), and the other path becomes an alias, or the path where the old one is dead. One that only
+    `other` could read counts as read. Of the same asset `other` has the newer names.
     """
     cache.same_model(into.model, other.model, "merge")
     photos = list(into.photos)
@@ -104,8 +106,9 @@ def merge(into: cache.Cache, other: cache.Cache) -> cache.Cache:
             mine = photos[place[photo.sha256]]
             taken[number] = mine.status == "error" and photo.status != "error"
             first, second = (photo, mine) if taken[number] else (mine, photo)
-            photos[place[photo.sha256]] = _filled(first, second)
-            if second.path != first.path:
+            moved_away = not os.path.exists(first.path) and os.path.exists(second.path)
+            photos[place[photo.sha256]] = replace(_filled(first, second), path=(second if moved_away else first).path)
+            if second.path != first.path and not moved_away:
                 aliases[second.path] = photo.sha256
         moved[number] = place[photo.sha256]
     for path, sha256 in other.path_aliases.items():
@@ -125,6 +128,11 @@ def _filled(first: cache.Photo, second: cache.Photo) -> cache.Photo:
 
 
 def _named(into: cache.Cache, other: cache.Cache) -> list[cache.Person]:
-    known = {key: person for key, person in zip(cache.face_keys(other), other.persons, strict=True) if person.id}
-    return [person if person.id else known.get(key, person)
-            for key, person in zip(cache.face_keys(into), into.persons, strict=True)]
+    known = {key: (person, other.photos[number]) for key, person, number
+             in zip(cache.face_keys(other), other.persons, other.faces["photo"], strict=True) if person.id}
+    named = []
+    for key, person, number in zip(cache.face_keys(into), into.persons, into.faces["photo"], strict=True):
+        newer, photo = known.get(key, (person, into.photos[number]))
+        same_asset = (photo.asset_id, photo.user) == (into.photos[number].asset_id, into.photos[number].user)
+        named.append(newer if same_asset or not person.id else person)
+    return named

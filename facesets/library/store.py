@@ -144,6 +144,13 @@ class Library:
         place = self.root / entry.folder
         return folders.name_on_disk(place / folders.NAME) if place.is_dir() else entry.name
 
+    def check_model(self, model: cache.Model) -> None:
+        """Refuse faces of another recogniser than the one this library is made with: they cannot be compared."""
+        ours = self.manifest().model
+        if ours and ours.get("sha256") != model.sha256:
+            raise Failure(f"{self.root}: its facesets were made with {ours.get('name')}, these faces with "
+                          f"{model.name}; embed with the same --model, or use another --library")
+
     def centroids(self) -> np.ndarray:
         """(P, D) unit rows in the order of `canonical`."""
         return np.array([item.centroid for item in self.canonical()], np.float32)
@@ -240,12 +247,9 @@ class Session:
         return self._number
 
     def use_model(self, model: cache.Model) -> None:
-        """Refuse faces of another recogniser than the one this library is made with."""
-        if self.manifest.model is None:
-            self.manifest.model = asdict(model)
-        elif self.manifest.model.get("sha256") != model.sha256:
-            raise Failure(f"{self.library.root}: its facesets were made with {self.manifest.model.get('name')}, these "
-                          f"faces with {model.name}; embed with the same --model, or use another --library")
+        """Let this be the recogniser of the library if it has none yet. Raises Failure for another."""
+        self.library.check_model(model)
+        self.manifest.model = self.manifest.model or asdict(model)
 
     def finish(self) -> None:
         """Write the manifest and commit; a change that touched nothing leaves no run behind."""

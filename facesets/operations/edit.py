@@ -30,7 +30,7 @@ def matching(manifest: Manifest, text: str, lists: tuple[str, ...] = ("facesets"
     wanted = text.strip().rstrip("/")
     found = [entry for entry in entries if entry.folder == wanted]
     found = found or [entry for entry in entries if Path(entry.folder).name == Path(wanted).name]
-    if not found and wanted.isdigit():
+    if not found and wanted.isdecimal():
         found = [entry for entry in entries if entry.number == int(wanted)]
     found = found or [entry for entry in entries if wanted and wanted.casefold() == entry.name.casefold()]
     found = found or [entry for entry in entries if wanted and wanted.casefold() == entry.proposed_name.casefold()]

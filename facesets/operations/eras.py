@@ -88,4 +88,4 @@ def _era(run: Run, whole: Record, contents: Contents, rows: np.ndarray, years: n
 
 
 def _year(taken_at: str) -> int:
-    return int(taken_at[:4]) if taken_at[:4].isdigit() else 0
+    return int(taken_at[:4]) if taken_at[:4].isdecimal() else 0

@@ -23,6 +23,7 @@ from ..export.swap import OpenDetector
 from ..formats import cache
 from ..formats.cache import unit_mean
 from ..formats.proposal import Face, Group, Proposal
+from ..formats.queue import Queue
 from ..library.store import Faceset
 from . import edit
 
@@ -49,10 +50,14 @@ class _Folder:
     centroid: np.ndarray | None = None
 
 
-def propose(faces: cache.Cache, root: Path, known: Sequence[Faceset], rough: float, fine: float) -> Imported:
-    """Who is in the folders right below `root`. `rough` and `fine` are the cos-dists of the two passes."""
+def propose(faces: cache.Cache, queue: Queue, root: Path, known: Sequence[Faceset], rough: float,
+            fine: float) -> Imported:
+    """Who is in the folders right below `root`. `rough` and `fine` are the cos-dists of the two passes.
+
+    `queue` lists what lies in the folders now; the cache may know the same photos by older paths.
+    """
     found = Imported()
-    folders = [_person_of(name, rows, faces, rough, fine) for name, rows in _by_folder(faces, root).items()]
+    folders = [_person_of(name, rows, faces, rough, fine) for name, rows in _by_folder(faces, queue, root).items()]
     people = [folder for folder in folders if folder.centroid is not None]
     found.mixed = sorted(folder.name for folder in folders if folder.centroid is None)
     keys = cache.face_keys(faces)
@@ -87,19 +92,18 @@ def carry_out(run: Run, found: Imported, faces: cache.Cache, open_detector: Open
     run.summary.count("bystanders", len(found.bystanders))
 
 
-def _by_folder(faces: cache.Cache, root: Path) -> dict[str, np.ndarray]:
-    """Name of each folder right below `root` -> rows of the faces of its photos, copies by other paths included."""
-    paths: dict[str, set[str]] = {}
-    for photo in faces.photos:
-        paths.setdefault(photo.sha256, set()).add(photo.path)
-    for path, sha256 in faces.path_aliases.items():
-        paths.setdefault(sha256, set()).add(path)
+def _by_folder(faces: cache.Cache, queue: Queue, root: Path) -> dict[str, np.ndarray]:
+    """Name of each folder right below `root` -> rows of the faces of its photos, whatever path brought them first."""
+    names: dict[str, set[str]] = {}     # SHA-256 -> the folders that it lies in
+    for entry in queue.entries:
+        for path in (entry.path, *(alias.path for alias in entry.aliases)):
+            place = Path(path).relative_to(root).parts
+            names.setdefault(entry.sha256, set()).update(place[:1] if len(place) > 1 else ())
     rows: dict[str, list[int]] = {}
     for row, number in enumerate(faces.faces["photo"]):
-        for path in sorted(paths[faces.photos[number].sha256]):
-            if Path(path).is_relative_to(root) and len(Path(path).relative_to(root).parts) > 1:
-                rows.setdefault(Path(path).relative_to(root).parts[0], []).append(row)
-    return {name: np.array(sorted(set(found)), np.int64) for name, found in sorted(rows.items())}
+        for name in names.get(faces.photos[number].sha256, ()):
+            rows.setdefault(name, []).append(row)
+    return {name: np.array(found, np.int64) for name, found in sorted(rows.items())}
 
 
 def _person_of(name: str, rows: np.ndarray, faces: cache.Cache, rough: float, fine: float) -> _Folder:
@@ -136,8 +140,8 @@ def _route(faces: cache.Cache, keys: list[str], loose: list[tuple[_Folder, int]]
     """Faces of mixed folders go to the nearest identity within `fine`; bystanders go to nobody."""
     centroids = [folder.centroid for folder in people] + [item.centroid for item in known]
     taken = {face.face for members in held.values() for face in members}
-    rows = [row for _, row in loose]
-    nearest = match(faces.embeddings[rows], np.array(centroids, np.float32).reshape(len(centroids), -1))
+    rows = np.array([row for _, row in loose], np.int64)
+    nearest = match(faces.embeddings[rows], np.array(centroids, np.float32).reshape(-1, faces.model.dimension))
     for place, (folder, row) in enumerate(loose):
         key, distance, who = keys[row], float(nearest.distance[place]), int(nearest.nearest[place])
         if key in taken:

@@ -1,6 +1,7 @@
 """A folder of the operator's own as a queue: what `embed DIR` hands to the same pipeline as Immich's photos."""
 
 import os
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -8,12 +9,14 @@ from PIL import Image
 
 from ..common import files, terminal
 from ..common.errors import UsageError
+from ..embed import decode
 from ..formats.queue import Alias, Entry, Queue
 
-# What facesets.embed.decode can read; other files are not photos and are not even listed.
+# What decode can read; other files are not photos and are not even listed.
 PHOTOS = frozenset({".jpg", ".jpeg", ".jpe", ".mpo", ".png", ".gif", ".webp", ".heic", ".heif", ".hif", ".avif", ".tif",
                     ".tiff", ".bmp", ".jp2"})
 EXIF_IFD, TAKEN, DIGITISED, CHANGED = 0x8769, 36867, 36868, 306     # DateTimeOriginal, DateTimeDigitized, DateTime
+DATE = re.compile(r"(\d{4})[:-](\d\d?)[:-](\d\d?)(?: (\d\d:\d\d:\d\d)$)?", re.ASCII)
 
 
 def queue(folders: Iterable[Path]) -> Queue:
@@ -50,14 +53,13 @@ def photos_in(folder: Path) -> Iterator[Path]:
 def taken_at(path: Path) -> str:
     """When the camera says it was taken, ISO 8601, or ""."""
     try:
-        with Image.open(path) as picture:
+        with Image.open(path, formats=decode.FORMATS) as picture:
             exif = picture.getexif()
             inner = exif.get_ifd(EXIF_IFD)
             text = str(inner.get(TAKEN) or inner.get(DIGITISED) or exif.get(CHANGED) or "")
     except Exception:   # Pillow's decoders raise kinds of their own; no date is not a failure
         return ""
-    date, _, clock = text.strip("\0 ").partition(" ")
-    parts = date.replace("-", ":").split(":")
-    if len(parts) != 3 or not all(part.isdigit() for part in parts) or not 1826 < int(parts[0]) < 2200:
+    found = DATE.match(text.strip("\0 "))
+    if not found or not 1826 < int(found[1]) < 2200:
         return ""
-    return f"{int(parts[0]):04d}-{int(parts[1]):02d}-{int(parts[2]):02d}T{clock if len(clock) == 8 else '00:00:00'}"
+    return f"{found[1]}-{int(found[2]):02d}-{int(found[3]):02d}T{found[4] or '00:00:00'}"

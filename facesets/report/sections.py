@@ -120,7 +120,7 @@ def packed(faces: Iterable[shelf.Face], users: dict[str, int]) -> str:
     """Faces as the page's `facesOf` reads them: 12 bytes each, base64."""
     out = bytearray()
     for face in faces:
-        rank = int(face.file.removesuffix(".png")) if face.file.removesuffix(".png").isdigit() else 0
+        rank = int(face.file.removesuffix(".png")) if face.file.removesuffix(".png").isdecimal() else 0
         out += bytes.fromhex(face.key) + min(rank, 65535).to_bytes(2, "big")
         out += bytes([round(255 * min(max(face.quality, 0), 1)), round(127.5 * min(max(face.distance, 0), 2)),
                       face.year - 1900 if 1900 < face.year < 2156 else 0, min(users.get(face.user, 255), 255)])

@@ -136,11 +136,11 @@ def _face(item: dict[str, Any]) -> Face:
         raise ValueError(f"{file!r:.80} is no picture of a faceset")
     taken = str(item["taken_at"])[:4]
     return Face(short_key(str(item["face"])), file, int(item["rank"]), float(item["quality"]), float(item["distance"]),
-                int(taken) if taken.isdigit() else 0, str(item["user"]) or OWN)
+                int(taken) if taken.isdecimal() else 0, str(item["user"]) or OWN)
 
 
 def _years(eras: dict[str, int]) -> dict[int, int]:
-    return {int(year): int(count) for year, count in eras.items() if str(year).isdigit()}
+    return {int(year): int(count) for year, count in eras.items() if str(year).isdecimal()}
 
 
 def without_numbers(reason: str) -> str:

@@ -1,6 +1,8 @@
 """Rows of caches: picked, stacked, merged; photos are one by their SHA-256."""
 
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -60,6 +62,21 @@ def test_merge_into_learns_dates_assets_and_persons(two) -> None:
     learnt = [photo for photo in whole.photos if "/a/" in photo.path and photo.asset_id]
     assert len(learnt) == 4 and all(photo.taken_at and photo.user == "bert" for photo in learnt)
     assert sum(person.name == "Bea" for person in whole.persons) == 8
+
+
+def test_merging_what_was_embedded_again_brings_the_new_path_and_name(two, tmp_path) -> None:
+    a, _ = two
+    into = replace(a, photos=[replace(photo, asset_id=f"asset-{number}") for number, photo in enumerate(a.photos)],
+                   persons=[cache.Person("p1", "Anna")] * len(a.faces))
+    moved = Path(shutil.copy(a.photos[0].path, tmp_path / "moved.png"))
+    gone = replace(into, photos=[replace(into.photos[0], path="/gone/0.png"), *into.photos[1:]])
+    other = replace(into, photos=[replace(into.photos[0], path=str(moved)), *into.photos[1:]],
+                    persons=[cache.Person("p1", "Anne")] * len(a.faces))
+    whole = merge(gone, other)
+    assert whole.photos[0].path == str(moved) and "/gone/0.png" not in whole.path_aliases
+    assert {person.name for person in whole.persons} == {"Anne"}
+    assert merge(into, other).photos[0].path == a.photos[0].path        # both are there: the first stays
+    assert merge(merge(gone, other), other).photos == whole.photos
 
 
 def test_a_photo_that_only_the_other_could_read_counts_as_read(two) -> None:

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 from drawn import MODEL, contents, detect, face_of, library_photos, person, proposal_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 import sort_faces
 from facesets.common import files
@@ -21,7 +24,7 @@ from facesets.library import folder as folders
 from facesets.library import journal
 from facesets.library.members import pick, stack
 from facesets.library.store import Library
-from facesets.operations import consolidate, edit, eras, imports, labelled, upkeep
+from facesets.operations import consolidate, edit, eras, imports, labelled, own, upkeep
 
 
 @pytest.fixture(scope="module")
@@ -341,16 +344,62 @@ def test_an_era_spans_no_more_than_its_anchor_reaches(items: list[tuple[int, int
 def test_hand_sorted_folders_become_people_bystanders_are_dropped_and_mixed_folders_shared_out(shelf) -> None:
     library, _ = shelf
     hand = library.root.parent / "hand"
-    own = library_photos(hand, [7, 8], 5, "")
+    mine = library_photos(hand, [7, 8], 5, "")
     guest, mixed = library_photos(hand / "x", [9], 1, ""), library_photos(hand / "y", [1, 7, 8, 9], 10, "")
-    whole = hand_sorted([(own, np.arange(10)), (guest, np.arange(1)), (mixed, np.array([9, 19, 29, 39]))], hand)
-    found = imports.propose(whole, hand, library.canonical(), 0.55, 0.45)
+    whole = hand_sorted([(mine, np.arange(10)), (guest, np.arange(1)), (mixed, np.array([9, 19, 29, 39]))], hand)
+    shutil.rmtree(hand / "x"), shutil.rmtree(hand / "y")
+    moved = hand.rename(hand.with_name("sorted"))       # the cache knows the photos by the paths of another time
+    found = imports.propose(whole, own.queue([moved]), moved, library.canonical(), 0.55, 0.45)
     assert [Path(group.folder).name for group in found.groups] == ["p007", "p008"] and found.mixed == ["mixed"]
     assert [len(group.faces) for group in found.groups] == [6, 6]       # five of their own, one of the mixed folder
     assert len(found.extend["faceset_001"]) == 1 and len(found.bystanders) == 2
+    moved.rename(hand)
     change(library, lambda run: imports.carry_out(run, found, whole, opened, swap.Options()))
     assert [item.name for item in library.canonical()][3:] == ["p007", "p008"]
     assert len(record(library, "faceset_001").faces) == 9
+
+
+def test_faces_of_another_recogniser_are_not_even_compared(shelf, capsys) -> None:
+    """Here of a quarter of the dimension, so that four centroids would look like one."""
+    library, faces = shelf
+    model = replace(MODEL, sha256="5" * 64, dimension=128)
+    rows = np.ascontiguousarray(faces.embeddings[:, :128])
+    path = library.root.parent / "other.npz"
+    cache.write(path, replace(faces, model=model, embeddings=rows / np.linalg.norm(rows, axis=1, keepdims=True)))
+    for verb in (("cluster",), ("extend",)):
+        assert command(library, *verb, "--cache", str(path)) == 1
+        assert "embed with the same --model" in capsys.readouterr().err
+
+
+def test_folders_without_a_photo_or_a_face_are_nobody(shelf) -> None:
+    library, faces = shelf
+    hand = library.root.parent / "hand"
+    (hand / "empty").mkdir(parents=True)
+    for known in (library.canonical(), []):
+        assert imports.propose(faces, own.queue([hand]), hand, known, 0.55, 0.45) == imports.Imported()
+
+
+def test_a_date_of_digits_that_are_none_is_no_date(tmp_path) -> None:
+    path, exif = tmp_path / "a.jpg", Image.Exif()
+    exif.get_ifd(0x8769)[36867] = "1112:07:14 12:00:00"
+    Image.new("RGB", (8, 8)).save(path, exif=exif)
+    assert own.taken_at(path) == ""     # nobody took photos then
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b"1112:", "²¹¹²:".encode("latin-1")))
+    assert [entry.taken_at for entry in own.queue([tmp_path]).entries] == [""]
+    path.write_bytes(whole.replace(b"1112:07:14 12:00:00", b"2012:07:14 12:00:00"))
+    assert own.taken_at(path) == "2012-07-14T12:00:00"
+    path.write_bytes(whole.replace(b"1112:07:14 12:00:00", "2012:07:14 ¹²:³¹:¹¹".encode("latin-1")))
+    assert own.taken_at(path) == "2012-07-14T00:00:00"
+
+
+def test_a_huge_photo_of_ones_own_is_listed_without_a_warning(tmp_path) -> None:
+    Image.new("1", (12000, 9000)).save(tmp_path / "a.png")
+    script = ("import sys, pathlib; from facesets.operations import own; "
+              "print(own.queue([pathlib.Path(sys.argv[1])]).entries)")
+    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], cwd=Path(sort_faces.__file__).parent,
+                          capture_output=True, text=True, check=False)
+    assert "a.png" in done.stdout and done.stderr == ""
 
 
 def hand_sorted(parts, hand: Path) -> cache.Cache:
