@@ -84,8 +84,13 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> np.ndarray:
                          f"({type(error).__name__})") from None
 
 
+def header(source: Path | io.BytesIO) -> Image.Image:
+    """A picture of which no pixel is decoded yet. Raises whatever Pillow and its plug-ins do."""
+    return Image.open(source, formats=tuple(PICTURES))
+
+
 def _decode(data: bytes, max_pixels: int) -> np.ndarray:
-    picture = Image.open(io.BytesIO(data), formats=tuple(PICTURES))    # the header only
+    picture = header(io.BytesIO(data))
     width, height = picture.size
     if width * height > max_pixels:
         raise Unreadable(f"{width}x{height} pixels, more than {max_pixels // 1_000_000} million")

@@ -5,8 +5,6 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from PIL import Image
-
 from ..common import files, terminal
 from ..common.errors import UsageError
 from ..embed import decode
@@ -53,7 +51,7 @@ def photos_in(folder: Path) -> Iterator[Path]:
 def taken_at(path: Path) -> str:
     """When the camera says it was taken, ISO 8601, or ""."""
     try:
-        with Image.open(path, formats=decode.FORMATS) as picture:
+        with decode.header(path) as picture:
             exif = picture.getexif()
             inner = exif.get_ifd(EXIF_IFD)
             text = str(inner.get(TAKEN) or inner.get(DIGITISED) or exif.get(CHANGED) or "")
