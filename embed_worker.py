@@ -20,6 +20,7 @@ import config
 from facesets.common import files, terminal
 from facesets.common.errors import OK, PAUSED, UsageError
 from facesets.embed import packs, pipeline
+from facesets.formats import cache
 from facesets.formats import queue as queues
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return doctor.report(packs.open_pack(settings.model, settings.models_dir), settings.provider)
     terminal.stop_on_terminate()
     options = pipeline.Options(settings.lanes, settings.save_photos, args.retry_errors)
-    with files.only_one(args.out.with_name(args.out.name + ".lock"), "embed_worker.py"):
+    with files.only_one(cache.lock_of(args.out), "embed_worker.py"):
         recogniser = packs.recogniser_sha256(settings.model)
         summary = pipeline.run(queues.read(args.queue), args.out, recogniser, lambda: load(settings), options,
                                distances(recogniser))
