@@ -24,7 +24,7 @@ from typing import Any
 
 import config
 from facesets.common import files, terminal
-from facesets.common.errors import OK, PAUSED, Failure, UsageError
+from facesets.common.errors import OK, PAUSED, AlreadyDone, Failure, UsageError
 from facesets.formats import cache, proposal
 from facesets.formats.queue import Queue
 from facesets.operations.job import Job
@@ -221,9 +221,9 @@ def undo(job: Job) -> int:
     if job.dry_run:
         runs = [folder.name.partition("-")[2] for folder in journal.history(job.paths.library)][::-1]
         return job.tell({"undo": runs}, [f"would take back {runs[0]}" if runs else "there is no run to take back"])
-    verb, kept = job.library.undo()
-    return job.tell({"undone": verb, "kept": kept},
-                    [f"{verb} is taken back", *(f"yours, kept: {path}" for path in kept)])
+    job.library.undo(lambda verb, kept: job.tell(
+        {"undone": verb, "kept": kept}, [f"{verb} is taken back", *(f"yours, kept: {path}" for path in kept)]))
+    return OK
 
 
 def forget(job: Job) -> int:
@@ -334,8 +334,11 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
     terminal.stop_on_terminate()
-    act = VERBS[args.verb][0]
-    return act(Job(args, lambda section: config.load(getattr(config, section), args)))
+    job = Job(args, lambda section: config.load(getattr(config, section), args))
+    try:
+        return VERBS[args.verb][0](job)
+    except AlreadyDone as done:
+        return job.tell({"done": str(done)}, [str(done)])
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
-"""A kill before the n-th change on disk, in a fork: what it leaves is what SIGKILL leaves."""
+"""A kill before the n-th change on disk, or a refusal of it by the system, in a fork: it leaves what they leave."""
 
+import errno
 import os
 import signal
 import sys
@@ -27,3 +28,46 @@ def killed(act: Callable[[], object], at: int) -> bool:
             os._exit(0)
     _, status = os.waitpid(child, 0)
     return os.WIFSIGNALED(status)
+
+
+def steps(act: Callable[[], object]) -> int:
+    """How many events on disk `act` has."""
+    reader, writer = os.pipe()
+    if (child := os.fork()) == 0:
+        seen: list[int] = []
+        sys.addaudithook(lambda event, _: seen.append(1) if event in EVENTS else None)
+        act()
+        os.write(writer, str(len(seen)).encode())
+        os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as pipe:
+        told = pipe.read()
+    os.waitpid(child, 0)
+    return int(told)
+
+
+def refused(act: Callable[[], object], at: int, onwards: bool = False) -> str:
+    """Run `act` in a fork whose `at`-th event on disk, or all from it on, the system refuses; how it ended."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        count, ended = 0, "done"
+
+        def refuse(event: str, _: object) -> None:
+            nonlocal count
+            if event in EVENTS:
+                count += 1
+                if count == at or (onwards and count > at):
+                    raise OSError(errno.EPERM, "Operation not permitted", event)
+        try:
+            sys.addaudithook(refuse)
+            act()
+        except BaseException as error:
+            ended = f"{type(error).__name__} {error}"
+        os.write(writer, f"{'struck' if count >= at else 'free'} {ended}".encode())
+        os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as pipe:
+        told = pipe.read()
+    os.waitpid(child, 0)
+    return told

@@ -19,6 +19,12 @@ class Paused(Failure):
     status = PAUSED
 
 
+class AlreadyDone(Failure):
+    """The command was cut short and has been carried to its end since: there is nothing left to do."""
+
+    status = OK
+
+
 class UsageError(Failure):
     """The command line does not make sense."""
 

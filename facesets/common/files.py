@@ -9,6 +9,7 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 import socket
 import time
 from collections.abc import Iterator
@@ -120,6 +121,34 @@ def read_json(path: Path, schema: int | None = None, made_by: str = "") -> dict[
     if schema is not None and value.get("schema") != schema:
         raise Failure(f"{path} has schema {value.get('schema')!r:.40}, this version reads {schema}{again}")
     return value
+
+
+def link(source: str | Path, target: str | Path) -> None:
+    """`target` becomes another name of the file `source`, or its copy where the file system has no links."""
+    private_folder(Path(target).parent)
+    Path(target).unlink(missing_ok=True)
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except OSError:
+        shutil.copy2(source, target, follow_symlinks=False)
+
+
+def link_all(source: Path, target: Path) -> None:
+    """`link` for a file, or for a folder with everything in it."""
+    if source.is_dir() and not source.is_symlink():
+        shutil.copymode(source, private_folder(target))
+        for item in source.iterdir():
+            link_all(item, target / item.name)
+    else:
+        link(source, target)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, a link, or a folder with everything in it; it may be gone already."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def sha256_of(path: Path) -> str:

@@ -6,7 +6,6 @@ deleted is not made again, one that was changed stays as it is, a foreign file i
 """
 
 import os
-import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -114,7 +113,7 @@ def picture(session: Session, drafts: Sequence[Draft], options: Options, open_de
             index: Index | None = None) -> dict[str, Made | str]:
     """Make the missing pictures of `drafts`, and settle which rows of each have one."""
     wanted = wishes(drafts, index)
-    made = render(wanted, session.change.folder / "pictures", open_detector(), options.image_size, options.padding,
+    made = render(wanted, session.change.scratch / "pictures", open_detector(), options.image_size, options.padding,
                   options.export_workers) if wanted else {}
     for draft in drafts:
         assert draft.selection
@@ -129,8 +128,8 @@ def picture(session: Session, drafts: Sequence[Draft], options: Options, open_de
 
 
 def assemble(session: Session, draft: Draft, made: dict[str, Made | str], options: Options) -> Record:
-    """Write the folder of a draft with at least one picture into the change; its new manifest."""
-    record, members, change = draft.record, draft.members, session.change
+    """Build the folder of a draft with at least one picture, and put it into the change; its new manifest."""
+    record, members = draft.record, draft.members
     pictured = set(draft.pictured)
     rest = [row for row in best_first(members.faces["quality"], np.zeros(len(members.faces))) if row not in pictured]
     rank = np.zeros(len(draft.keys), np.int32)
@@ -138,7 +137,9 @@ def assemble(session: Session, draft: Draft, made: dict[str, Made | str], option
     centroid = cache.unit_mean(members.embeddings[draft.pictured])
     distance = 1 - members.embeddings @ centroid
 
-    entries, written = _pictures(session, draft, made, distance)
+    built = session.change.fresh()
+    _own_files(session.change.current(record.folder), record, built)
+    entries = _pictures(draft, made, distance, built)
     chosen = varied(members.faces["quality"][draft.pictured], members.faces["yaw"][draft.pictured],
                     members.faces["pitch"][draft.pictured], np.array([item["light"] for item in entries]), options.top)
     new = replace(
@@ -147,68 +148,46 @@ def assemble(session: Session, draft: Draft, made: dict[str, Made | str], option
         eras=folders.years_of(members.photos[members.faces["photo"][row]] for row in draft.pictured),
         users=_users(members), faces=entries, top=sorted(entries[index]["file"] for index in chosen),
         left_out=[_left_out(draft, row, distance) for row in rest])
-    folders.write_faces(change.write(f"{record.folder}/{folders.FACES}"),
-                        Contents(pick(members, [*draft.pictured, *rest]), rank, centroid))
-    tools = [folders.FACES, *_tools(session, draft, new)]
-    place = f"{record.folder}/{folders.NAME}"
-    if new.name and new.name != folders.name_on_disk(change.current(place)):
-        folders.write_name(change.write(place), new.name)
-        tools.append(folders.NAME)
+    folders.write_faces(built / folders.FACES, Contents(pick(members, [*draft.pictured, *rest]), rank, centroid))
+    ours = [*(item["file"] for item in entries), folders.FACES, *_tools(built, draft, new)]
+    digests = {name: files.sha256_of(built / name) for name in ours}
+    if new.name and new.name != folders.name_on_disk(built / folders.NAME):
+        folders.write_name(built / folders.NAME, new.name)
+        digests[folders.NAME] = files.sha256_of(built / folders.NAME)
     elif new.name and folders.NAME in record.files:
-        written[folders.NAME] = record.files[folders.NAME]
-    written |= {name: files.sha256_of(change.current(f"{record.folder}/{name}")) for name in tools}
-    for name in set(record.files) - set(written):
-        change.remove(f"{record.folder}/{name}")
-    new.files = dict(sorted(written.items()))
-    folders.write_record(change.write(f"{record.folder}/{folders.MANIFEST}"), new)
+        digests[folders.NAME] = record.files[folders.NAME]
+    new.files = dict(sorted(digests.items()))
+    folders.write_record(built / folders.MANIFEST, new)
+    session.change.put(built, record.folder)
     return new
 
 
-def _pictures(session: Session, draft: Draft, made: dict[str, Made | str],
-              distance: np.ndarray) -> tuple[list[dict[str, Any]], dict[str, str]]:
-    """Put the pictures under the names of their ranks; the entries of the manifest, and the SHA-256 of each file."""
-    folder, change, members = draft.record.folder, session.change, draft.members
-    foreign = set(change.names(folder)) - set(draft.record.files)
-    _make_room(session, draft)
+def _own_files(folder: Path, record: Record, built: Path) -> None:
+    """What a person put into the folder goes on with it; of ours only the name, in which they may have written."""
+    ours = {folders.MANIFEST, *record.files} - ({folders.NAME} if record.name else set())
+    for item in folder.iterdir() if folder.is_dir() else ():
+        if item.name not in ours:
+            files.link_all(item, built / item.name)
+
+
+def _pictures(draft: Draft, made: dict[str, Made | str], distance: np.ndarray, built: Path) -> list[dict[str, Any]]:
+    """Put the pictures into `built` under the names of their ranks; the entries of the manifest."""
     entries: list[dict[str, Any]] = []
-    written: dict[str, str] = {}
     number = 0
     for row in draft.pictured:
         key, number = draft.keys[row], number + 1
-        while f"{number:04d}.png" in foreign:   # a person's file of that name stays
+        while (built / f"{number:04d}.png").exists():   # a person's file of that name stays
             number += 1
-        name, found, old = f"{number:04d}.png", made.get(key), draft.have.get(key)
+        name, found = f"{number:04d}.png", made.get(key)
         if isinstance(found, Made):
             isolation, light = found.isolation, list(found.light)
-            os.rename(found.path, change.write(f"{folder}/{name}"))
+            os.rename(found.path, built / name)
         else:
-            assert old
-            source, entry = old
+            source, entry = draft.have[key]
             isolation, light = entry["isolation"], entry["light"]
-            if source != change.current(f"{folder}/{name}"):
-                _link(source, change.write(f"{folder}/{name}"))
-        entries.append(_entry(members, row, len(entries) + 1, name, float(distance[row]), isolation, light))
-        written[name] = files.sha256_of(change.current(f"{folder}/{name}"))
-    return entries, written
-
-
-def _make_room(session: Session, draft: Draft) -> None:
-    """Pictures of this folder that an earlier operation of the same change has staged step aside for the new order."""
-    place = session.change.new / draft.record.folder
-    for key, (source, entry) in draft.have.items():
-        if place == source.parent:
-            aside = files.private_folder(session.change.folder / "pictures") / (key.replace("@", "-") + ".png")
-            os.rename(source, aside)
-            draft.have[key] = (aside, entry)
-
-
-def _link(source: Path, target: Path) -> None:
-    """The same picture under another name: a hard link where the file system has them."""
-    target.unlink(missing_ok=True)
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
+            files.link(source, built / name)
+        entries.append(_entry(draft.members, row, len(entries) + 1, name, float(distance[row]), isolation, light))
+    return entries
 
 
 def _entry(members: cache.Cache, row: int, rank: int, name: str, distance: float, isolation: str,
@@ -239,20 +218,17 @@ def _users(members: cache.Cache) -> dict[str, int]:
     return dict(sorted(Counter(members.photos[photo].user for photo in members.faces["photo"]).items()))
 
 
-def _tools(session: Session, draft: Draft, record: Record) -> list[str]:
+def _tools(built: Path, draft: Draft, record: Record) -> list[str]:
     """Write the files of the swap tools; their names."""
-    folder, change = record.folder, session.change
-    base = Path(folder).name
+    base = Path(record.folder).name
     names, top = [], [item for item in record.faces if item["file"] in record.top]
     for which, chosen in (("all", record.faces), ("top8", top)):
         names.append(f"{base}_{which}.fsz")
-        fsz.write(change.write(f"{folder}/{names[-1]}"),
-                  [(item["file"], change.current(f"{folder}/{item['file']}")) for item in chosen],
+        fsz.write(built / names[-1], [(item["file"], built / item["file"]) for item in chosen],
                   {"faceset": base, "name": record.name or record.proposed_name,
                    "faces": [{"file": item["file"], "quality": item["quality"]} for item in chosen]})
     if embeddings.usable(draft.members.model):
         raw = draft.members.raw[draft.pictured]
-        embeddings.reactor(change.write(f"{folder}/{base}.safetensors"), draft.members.faces[draft.pictured[0]],
-                           raw.mean(axis=0))
         names.append(f"{base}.safetensors")
+        embeddings.reactor(built / names[-1], draft.members.faces[draft.pictured[0]], raw.mean(axis=0))
     return names

@@ -7,7 +7,7 @@ Operations take the session and plain values, so that several can be one run.
 
 import errno
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -18,7 +18,7 @@ from ..common.errors import Failure, Paused
 from ..formats import cache
 from ..library import folder as folders
 from ..library.folder import Record
-from ..library.store import Entry, Library, Session
+from ..library.store import Entry, Library, Session, new_run
 from . import embeddings
 
 FOLDER_AT_END = re.compile(r"(faceset_\d{3,9})\)?$")
@@ -68,16 +68,16 @@ class Run:
 
 
 @contextmanager
-def changing(library: Library, verb: str, run: str = "", dry_run: bool = False) -> Iterator[Run]:
+def changing(library: Library, verb: str, run: str = "", dry_run: bool = False, command: str = "",
+             tell: Callable[[Summary], object] = lambda summary: None) -> Iterator[Run]:
     """A run of operations, committed when the block ends well. A full disk ends it as Paused, nothing changed."""
+    summary = Summary(run or new_run(verb), verb, dry_run)
     try:
-        with library.change(verb, run, dry_run) as session:
-            summary = Summary(session.run, verb, dry_run)
+        with library.change(verb, summary.run, dry_run, command, lambda: tell(summary)) as session:
             yield Run(session, summary)
             session.counts = summary.counts
             if session.touched and not dry_run:
                 _visomaster(session)
-            session.change.clear("pictures")
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise Paused(f"the disk of {library.root} is full; nothing was changed; make room and run the same command "

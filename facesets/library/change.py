@@ -1,8 +1,9 @@
 """One change of the library while it is being made: what it will look like, before anything has moved.
 
-An operation says what it wants in paths relative to the library (`faceset_003/0001.png`): `write` a file, `remove` or
-`move` something, and asks with `current` where the bytes of a path lie now, so that a later operation of the same
-change sees what an earlier one did. `commit` turns it into the renames of `journal`.
+An operation says what it wants in paths relative to the library (`faceset_003/NAME.txt`): `write` a file, `remove` or
+`move` something, `put` a folder that it built; and asks with `current` where the bytes of a path lie now, so that a
+later operation of the same change sees what an earlier one did. The first touch of a faceset copies its folder, with
+everything in it, by links that cost no space; `commit` swaps it for the old one (see `journal`).
 """
 
 import os
@@ -11,78 +12,86 @@ from pathlib import Path
 from typing import Any
 
 from ..common import files
-from . import journal
+from ..common.errors import Failure
+from . import handwork, journal
 
 
 class Change:
-    def __init__(self, root: Path, identity: str, verb: str) -> None:
-        self.root, self.verb = root, verb
+    def __init__(self, root: Path, identity: str, verb: str, command: str = "") -> None:
+        self.root, self.verb, self.command = root, verb, command
         self.final = False      # cannot be taken back
         self.folder = root / journal.PENDING / identity
-        self.new = self.folder / "new"
-        self._moves: dict[str, str] = {}        # path now -> path on disk, of what was moved whole
-        self._gone: set[str] = set()            # paths on disk that are taken away
+        self.new, self.scratch = self.folder / "new", self.folder / "scratch"
+        self._made_of: dict[str, str] = {}              # unit in new/ -> the unit on disk that it was made of, or ""
+        self._gone: set[str] = set()                    # units on disk that are taken away
+        self._seen: dict[str, dict[str, int]] = {}      # unit in new/ -> files that it was made of -> their inodes
         files.private_folder(self.new)
 
     def current(self, path: str) -> Path:
         """Where the file or folder that will be at `path` is to be read now; it need not exist."""
-        staged = self.new / path
-        if staged.is_file():
-            return staged
-        on_disk = self._on_disk(path)
-        if on_disk is not None and not self._is_gone(on_disk):
-            return self.root / on_disk
-        return staged
+        unit = journal.unit_of(path)
+        return (self.new if unit in self._made_of or unit in self._gone else self.root) / path
 
     def exists(self, path: str) -> bool:
         return self.current(path).exists()
 
-    def names(self, folder: str) -> list[str]:
-        """Names of the files that `folder` will hold, sorted."""
-        found = {item.name for item in (self.new / folder).glob("*") if item.is_file()}
-        on_disk = self._on_disk(folder)
-        if on_disk is not None and not self._is_gone(on_disk) and (self.root / on_disk).is_dir():
-            found |= {item.name for item in (self.root / on_disk).iterdir()
-                      if item.is_file() and not self._is_gone(f"{on_disk}/{item.name}")}
-        return sorted(found)
-
     def write(self, path: str) -> Path:
-        """The place where the new bytes of `path` are to be written."""
-        files.private_folder((self.new / path).parent)
-        return self.new / path
+        """The place where the new bytes of `path` are to be written; nothing is there yet."""
+        place = self._opened(path)
+        files.private_folder(place.parent)
+        place.unlink(missing_ok=True)       # the file on disk is the same one
+        return place
 
     def write_json(self, path: str, value: Any) -> None:
         files.write_json(self.write(path), value)
 
     def remove(self, path: str) -> None:
         """Take the file or folder `path` away."""
-        staged, on_disk = self.new / path, self._on_disk(path)
-        if staged.is_dir():
-            shutil.rmtree(staged)
-        else:
-            staged.unlink(missing_ok=True)
-        if on_disk is not None and (self.root / on_disk).exists() and not self._is_gone(on_disk):
-            self._gone.add(on_disk)
+        unit = journal.unit_of(path)
+        if unit != path:
+            files.remove(self._opened(path))
+        elif unit in self._made_of:
+            files.remove(self.new / unit)
+            self._gone |= {self._made_of.pop(unit)} - {""}
+        elif self._on_disk(unit):
+            self._gone.add(unit)
 
     def move(self, path: str, target: str) -> None:
         """Move the folder `path` as a whole, with everything a person put into it."""
-        on_disk = self._on_disk(path)
-        if on_disk is not None and (self.root / on_disk).exists():
-            self._moves.pop(path, None)
-            self._moves[target] = on_disk
-        if (self.new / path).exists():
-            os.rename(self.new / path, self.write(target))
+        self._on_disk(target)       # may be refused
+        self._opened(path)
+        files.private_folder((self.new / target).parent)
+        os.rename(self.new / path, self.new / target)
+        origin = self._made_of.pop(path)
+        self._made_of[target], self._seen[target] = origin, self._seen.pop(path)
+        self._gone |= {origin} - {""}
 
-    def clear(self, scratch: str) -> None:
-        """Remove a folder of things made on the way, which is no part of the change."""
-        shutil.rmtree(self.folder / scratch, ignore_errors=True)
+    def fresh(self) -> Path:
+        """An empty folder to build something in; what is not `put` into the library is thrown away."""
+        number = len(list(files.private_folder(self.scratch).iterdir()))
+        return files.private_folder(self.scratch / str(number))
+
+    def put(self, built: Path, folder: str) -> None:
+        """The folder `built` becomes `folder`, in the place of what is there."""
+        if (before := self.current(folder)).is_dir():
+            shutil.copymode(before, built)
+        if folder in self._made_of:
+            shutil.rmtree(self.new / folder)
+        else:
+            self._begin(folder)
+        files.private_folder((self.new / folder).parent)
+        os.rename(built, self.new / folder)
 
     def commit(self) -> None:
         """Make it happen. Nothing at all happens where nothing was asked for."""
-        if self._moves or self._gone or any(self.new.iterdir()):
-            journal.begin(self.root, self.folder, self._plan())
-        else:
+        if not self._made_of and not self._gone:
             self.abandon()
+            return
+        shutil.rmtree(self.scratch, ignore_errors=True)
+        for unit, origin in self._made_of.items():
+            if origin:
+                handwork.take(self.root / origin, self._seen[unit], self.new / unit)
+        journal.begin(self.root, self.folder, self.plan())
 
     def abandon(self) -> None:
         """Forget the wishes; the library was never touched."""
@@ -91,66 +100,39 @@ class Change:
         if parent.is_dir() and not any(parent.iterdir()):
             parent.rmdir()
 
-    def _plan(self) -> journal.Plan:
-        plan = journal.Plan(self.verb, had_manifest=(self.root / journal.MANIFEST).exists(), final=self.final)
-        slots: dict[str, str] = {}
-        staged = list(self._staged(self.new, ""))
-        replaced = [self._on_disk(path) for path in staged]
-        taken = {path for path in replaced if path and (self.root / path).is_file() and not self._is_gone(path)}
-        wanted = taken | self._gone | set(self._moves.values())
-        for number, path in enumerate(sorted(wanted, key=lambda item: (-item.count("/"), item))):    # inner ones first
-            slots[path] = f"old/{number:06d}"
-            plan.takes.append((path, slots[path]))
-        for target, path in sorted(self._moves.items()):
-            plan.puts.append((slots[path], target))
-        plan.puts += [(f"new/{path}", path) for path in staged]
-        plan.files = {item.relative_to(self.new).as_posix(): files.sha256_of(item)
-                      for item in sorted(self.new.rglob("*")) if item.is_file()}
-        plan.folders = self._missing_folders([path for _, path in plan.puts])
-        files.private_folder(self.folder / "old")
-        if plan.had_manifest:
-            shutil.copy2(self.root / journal.MANIFEST, self.folder / "old" / journal.MANIFEST)
-        return plan
+    def plan(self) -> journal.Plan:
+        digests = {}
+        for unit, origin in self._made_of.items():
+            for name in sorted(handwork.names(self.new / unit)):
+                now = self.new / unit / name
+                left_alone = origin and handwork.same(now, self.root / origin / name)
+                digests[handwork.path_of(unit, name)] = "" if left_alone else files.sha256_of(now)
+        taken = self._gone | {unit for unit, origin in self._made_of.items() if unit == origin}
+        return journal.Plan(self.verb, self.command, sorted(taken), dict(sorted(self._made_of.items())), digests,
+                            self.final)
 
-    def _staged(self, folder: Path, prefix: str) -> list[str]:
-        """Paths to put: a folder that is new to the library as one, else the files in it; never the manifest itself."""
-        found = []
-        for item in sorted(folder.iterdir()):
-            path = prefix + item.name
-            if item.is_dir() and (path in journal.ASIDE or self._becomes_folder(path)):
-                found += self._staged(item, path + "/")
-            elif path != journal.MANIFEST:
-                found.append(path)
-        return found
+    def _opened(self, path: str) -> Path:
+        """`path` in the unit as it will be, which is copied now if this is the first touch."""
+        unit = journal.unit_of(path)
+        if unit not in self._made_of:
+            self._begin(unit)
+            if self._made_of[unit]:
+                files.link_all(self.root / unit, self.new / unit)
+        return self.new / path
 
-    def _becomes_folder(self, path: str) -> bool:
-        on_disk = self._on_disk(path)
-        return on_disk is not None and (self.root / on_disk).is_dir() and not self._is_gone(on_disk)
+    def _begin(self, unit: str) -> None:
+        there = self._on_disk(unit)
+        self._made_of[unit] = unit if there else ""
+        self._seen[unit] = handwork.inodes(self.root / unit) if there else {}
 
-    def _missing_folders(self, paths: list[str]) -> list[str]:
-        missing: list[str] = []
-        for path in paths:
-            for parent in reversed(Path(path).parents[:-1]):
-                name = parent.as_posix()
-                if name not in missing and not (self.root / name).exists() and self._on_disk(name) == name:
-                    missing.append(name)
-        return missing
-
-    def _on_disk(self, path: str) -> str | None:
-        """Where `path` lies on disk as long as nothing has been renamed; None if it was moved away."""
-        inside = path
-        while inside:
-            if inside in self._moves:
-                return self._moves[inside] + path[len(inside):]
-            inside = inside.rpartition("/")[0]
-        return None if _within(path, set(self._moves.values())) else path
-
-    def _is_gone(self, on_disk: str) -> bool:
-        return _within(on_disk, self._gone)
-
-
-def _within(path: str, places: set[str]) -> bool:
-    """Whether `path` is one of `places` or lies inside one."""
-    while path and path not in places:
-        path = path.rpartition("/")[0]
-    return bool(path)
+    def _on_disk(self, unit: str) -> bool:
+        """Whether the unit is on disk and not taken away. Raises Failure where it could not be swapped."""
+        place = self.root / unit
+        there = unit not in self._gone and os.path.lexists(place)
+        for item in (place.parent, place):
+            if place.is_symlink() or (item.exists() and item.stat().st_dev != self.root.stat().st_dev):
+                raise Failure(f"{item} is a link or lies on another disk, so it cannot be changed together with the "
+                              "rest; move it into the library, or the whole library there; nothing was changed")
+        if there and place.is_dir() and not os.access(place, os.W_OK | os.X_OK):
+            raise Failure(f"{place} may not be written; chmod u+rwx it, or run this as its owner; nothing was changed")
+        return there

@@ -19,7 +19,7 @@ that is gone is no faceset any more.
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from ..common import files, terminal
-from ..common.errors import Failure, Paused
+from ..common.errors import AlreadyDone, Failure, Paused
 from ..formats import cache
 from . import folder as folders
 from . import journal, older
@@ -180,15 +180,18 @@ class Library:
                 self._held = False
 
     @contextmanager
-    def change(self, verb: str, run: str = "", dry_run: bool = False) -> Iterator["Session"]:
+    def change(self, verb: str, run: str = "", dry_run: bool = False, command: str = "",
+               tell: Callable[[], object] = lambda: None) -> Iterator["Session"]:
         """One change, all or nothing: committed when the block ends well, without a trace when it does not.
 
-        A dry run makes everything and throws it away.
+        A dry run makes everything and throws it away. `command` is the same for a repeat of the same command: where
+        that is done, but was stopped before `tell` could say so, the repeat is AlreadyDone. An OSError says that
+        nothing was changed.
         """
         with self.locked(f"sort_faces.py {verb}"):
-            before = journal.history(self.root)
-            count = int(before[-1].name[:6]) + 1 if before else 1
-            change = Change(self.root, f"{count:06d}-{verb}", verb)
+            if not dry_run:
+                self._heard(verb, command)
+            change = Change(self.root, journal.next_id(self.root, verb), verb, command)
             session = Session(self, change, self.manifest(), run or new_run(verb))
             try:
                 yield session
@@ -196,16 +199,26 @@ class Library:
                     session.change.abandon()
                 else:
                     session.finish()
+                tell()
+                if not dry_run:
+                    journal.acknowledge(self.root)
             except BaseException:
                 if not (session.change.folder / "phase").exists():
                     session.change.abandon()
                 raise
 
-    def undo(self) -> tuple[str, list[str]]:
-        """Take back the last run; its verb, and where files of a person's own were kept."""
+    def undo(self, tell: Callable[[str, list[str]], object] = lambda verb, kept: None) -> None:
+        """Take back the last run; `tell` takes its verb, and where files of a person's own were kept."""
         with self.locked("sort_faces.py undo"):
+            self._heard("undo", "undo")
             files.write_bytes(self.root / ".highest", b"%d\n" % self.highest())    # the older manifest will not know
-            return journal.undo(self.root)
+            tell(*journal.undo(self.root))
+            journal.acknowledge(self.root)
+
+    def _heard(self, verb: str, command: str) -> None:
+        """Close what was done before; AlreadyDone if it is what `command` asks for."""
+        if command in journal.acknowledge(self.root):
+            raise AlreadyDone(f"{verb} was cut short, and carried to its end since; nothing else was changed now")
 
     def _settle(self) -> None:
         """A reader that finds a change cut short ends it first; it is refused only while a run moves things.

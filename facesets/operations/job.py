@@ -1,6 +1,7 @@
 """One command of sort_faces.py: its command line, its settings, and how it tells what it did."""
 
 import argparse
+import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -24,6 +25,12 @@ class Job:
         self.paths = load("Paths")
         self.library = Library(self.paths.library)
         self.dry_run: bool = getattr(args, "dry_run", False)
+
+    @property
+    def command(self) -> str:
+        """Tells a repeat of this command; a digest, since a name in it must not outlast the person."""
+        words = sorted((name, str(value)) for name, value in vars(self.args).items() if name != "json")
+        return hashlib.sha256(repr(words).encode("utf-8", "surrogatepass")).hexdigest()
 
     @cached_property
     def clustering(self) -> Any:
@@ -108,7 +115,7 @@ class Job:
     def change(self, *acts: Act) -> int:
         """Operations as one run of the library."""
         from ..export.run import changing
-        with changing(self.library, self.args.verb, dry_run=self.dry_run) as run:
+        with changing(self.library, self.args.verb, "", self.dry_run, self.command, self.show) as run:
             for act in acts:
                 act(run)
-        return self.show(run.summary)
+        return OK

@@ -69,10 +69,10 @@ def test_a_journal_that_leads_outside_is_refused_before_anything_moves(tmp_path)
     folder = tmp_path / "library" / ".pending" / "000001-evil"
     folder.mkdir(parents=True)
     (tmp_path / "precious").write_text("mine")
-    plan = {"schema": 1, "verb": "evil", "takes": [["../precious", "old/0"]], "puts": [], "files": {}, "folders": [],
-            "had_manifest": False, "final": False}
+    plan = {"schema": journal.SCHEMA, "verb": "evil", "command": "", "takes": ["../precious"], "puts": {}, "files": {},
+            "final": False}
     (folder / "plan.json").write_text(json.dumps(plan))
-    (folder / "phase").write_text("taking")
+    (folder / "phase").write_text("doing")
     with pytest.raises(Failure, match="leads out of the library"):
         journal.recover(tmp_path / "library")
     assert (tmp_path / "precious").read_text() == "mine"

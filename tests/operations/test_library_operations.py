@@ -12,6 +12,7 @@ import pytest
 from drawn import MODEL, contents, detect, face_of, library_photos, person, proposal_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from killing import killed, steps
 from PIL import Image
 
 import sort_faces
@@ -508,6 +509,38 @@ def test_what_a_killed_run_left_is_cleared_by_the_next_command(shelf) -> None:
     (library.root / ".pending" / "000007-export-swap" / "pictures" / "face.png").write_bytes(b"a face")
     assert command(library, "status") == 0
     assert not (library.root / ".pending").exists() and contents(library.root) == before
+
+
+@pytest.mark.parametrize("words", [("not-this", "1", "0003.png"), ("undo",), ("drop", "1")])
+def test_a_command_that_was_killed_and_is_typed_again_acts_once(shelf, tmp_path, capfd, words) -> None:
+    """Killed at a few steps up to the last; where it was told nothing, typed again, as a stop says."""
+    library, _ = shelf
+    for number in ("1", "2"):
+        assert command(library, "not-this", number, "0001.png") == 0
+
+    def copy(name: object) -> Library:
+        place = tmp_path.parent / f"{tmp_path.name}-{name}"
+        shutil.copytree(library.root.parent, place)
+        return Library(place / "library")
+
+    def seen(trial: Library) -> tuple[object, ...]:
+        pictures = {name: data for name, data in contents(trial.root).items() if name != "manifest.json"}
+        return pictures, [run["verb"] for run in trial.manifest().runs], len(journal.history(trial.root))
+    whole, counted, outcomes = copy("whole"), copy("counted"), set()
+    count = steps(lambda: command(counted, *words))
+    assert command(whole, *words) == 0
+    for at in (*range(max(1, count - 40), count, 5), count):
+        trial = copy(at)
+        capfd.readouterr()
+        assert killed(lambda trial=trial: command(trial, *words), at)
+        said = capfd.readouterr().err
+        told = any(word in said for word in ("changed: ", "is taken back"))
+        outcomes.add(told)
+        assert told or command(trial, *words) == 0
+        with trial.locked("the next command"):
+            journal.acknowledge(trial.root)
+        assert seen(trial) == seen(whole), f"killed at step {at} of {count}"
+    assert outcomes == {True, False}
 
 
 def test_a_folder_removed_by_hand_is_no_faceset_any_more(shelf) -> None:

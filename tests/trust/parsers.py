@@ -98,7 +98,7 @@ def _decisions(path: Path) -> None:
 
 
 def _plan(path: Path) -> None:
-    plan = journal.Plan("export", [("a", "old/1")], [("new/b", "b")], {"b": SHA}, ["c"])
+    plan = journal.Plan("export", "", ["a"], {"b": "a"}, {"b": SHA})
     files.write_json(path, {"schema": journal.SCHEMA, **dataclasses.asdict(plan)})
 
 
