@@ -129,7 +129,7 @@ class Change:
         """Whether the unit is on disk and not taken away. Raises Failure where it could not be swapped."""
         place = self.root / unit
         there = unit not in self._gone and os.path.lexists(place)
-        for item in (place.parent, place):
+        for item in (place, place.parent):
             if place.is_symlink() or (item.exists() and item.stat().st_dev != self.root.stat().st_dev):
                 raise Failure(f"{item} is a link or lies on another disk, so it cannot be changed together with the "
                               "rest; move it into the library, or the whole library there; nothing was changed")
