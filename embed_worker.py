@@ -2,7 +2,7 @@
 
 Reads   queue.json and its photos     Writes  the cache, e.g. immich_peter.npz (and its .parts while at work)
 Run     python embed_worker.py --queue work/immich/peter/queue.json --out work/cache/immich_peter.npz
-        python embed_worker.py --doctor     versions, providers, models, and the device against the CPU
+        python embed_worker.py --doctor     versions, providers, models; ours against InsightFace, device against CPU
 Runs anywhere; on Windows it opens the win_path of each photo, elsewhere the path. The same command goes on after a
 stop or a kill. Photos that could not be read are listed by reason, and tried again with --retry-errors.
 Exit    0 done · 1 failed · 2 paused, run the same command again · 64 usage · 78 settings

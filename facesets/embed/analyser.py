@@ -45,7 +45,7 @@ class Analyser:
                     raise error if isinstance(error, Failure) else Failure(
                         f"{name} cannot run {pack.name}: {str(error).splitlines()[0]}") from None
                 say(f"{name} does not start ({str(error).splitlines()[0]}); trying the next provider")
-        self._kind = detect.Yunet() if "cls_8" in detector.outputs else detect.Scrfd()
+        self.kind = detect.Yunet() if "cls_8" in detector.outputs else detect.Scrfd()
         self._mean, self._divisor = (0.0, 1.0) if recogniser.normalises else (127.5, 127.5)
         dimension = self.recognise(np.zeros((1, align.SIDE, align.SIDE, 3), np.uint8)).shape[1]
         self.model = cache.Model(pack.name, pack.recogniser.sha256, pack.detector.sha256, dimension, *thresholds)
@@ -61,11 +61,11 @@ class Analyser:
         """
         place = detect.frame(bgr, margin)
         outputs = self.detector.run(self.blob(place.square))
-        return detect.in_photo(self._kind.faces(outputs), place, self._kind.overlap)
+        return detect.in_photo(self.kind.faces(outputs), place, self.kind.overlap)
 
     def blob(self, square: np.ndarray) -> np.ndarray:
         """(1, 3, 640, 640) float32, the detector's input, of a square photo (640, 640, 3)."""
-        return self._kind.blob(square)
+        return self.kind.blob(square)
 
     def embed(self, bgr: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
         """(n, D) float32 raw embeddings of the faces at landmarks (n, 5, 2) of a photo (H, W, 3)."""

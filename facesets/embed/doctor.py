@@ -1,9 +1,13 @@
-"""`embed_worker.py --doctor`: what is installed, which models, and whether the device gives the CPU's numbers."""
+"""`embed_worker.py --doctor`: what is installed, which models, and two proofs of the numbers on this machine: ours are
+those of InsightFace's own `FaceAnalysis`, and the device gives those of the CPU."""
 
+import contextlib
 import importlib.metadata
 import importlib.util
 import platform
+import sys
 import time
+import warnings
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -12,12 +16,15 @@ import numpy as np
 
 from ..common import terminal
 from ..common.errors import FAILED, OK, Failure
-from . import decode, providers
+from ..formats.boxes import pairs
+from . import decode, detect, providers
 from .analyser import Analyser
 from .packs import Pack
 
 PACKAGES = ("onnxruntime", "onnxruntime-directml", "onnxruntime-gpu", "onnxruntime-openvino", "insightface",
             "opencv-python-headless", "opencv-python", "numpy", "pillow", "pillow-heif")
+EQUAL = 0.9999      # cosine of an embedding to InsightFace's own, from the same file on the same CPU
+EQUAL_BOX = 0.5     # pixels
 SAME = 0.999        # cosine of a device's embedding to the CPU's; DirectML gave 1.0000, half precision 0.9995
 ROUNDS = 10         # timed calls; the first, which compiles the kernels, is not among them
 
@@ -44,7 +51,41 @@ def report(pack: Pack, wanted: str, out: Callable[[str], None] = print) -> int:
         out(f"FAILED      {failure}")
         return FAILED
     out(f"at work     {device.provider}, proven by the session")
-    return _compare(device, cpu, _samples(), out)
+    photos = _samples()
+    proven = _compare_with_insightface(pack, cpu, photos, out)
+    return max(proven, _compare(device, cpu, photos, out))
+
+
+def _compare_with_insightface(pack: Pack, cpu: Analyser, photos: dict[str, np.ndarray],
+                              out: Callable[[str], None]) -> int:
+    """How near boxes and embeddings are to those of its `FaceAnalysis`, with the models of the pack."""
+    if not photos or not isinstance(cpu.kind, detect.Scrfd):
+        out(f"insightface {'does not know these models' if photos else 'is not installed: nothing to compare with'}")
+        return OK
+    from insightface.app import FaceAnalysis
+    apart, worst, faces = 0.0, 1.0, 0
+    with contextlib.redirect_stdout(sys.stderr), warnings.catch_warnings():     # it prints, and scikit-image warns
+        warnings.simplefilter("ignore")
+        theirs = FaceAnalysis(str(pack.detector.path.parent.absolute()), allowed_modules=["detection", "recognition"],
+                              providers=["CPUExecutionProvider"])
+        theirs.prepare(0, det_size=(detect.SIDE, detect.SIDE))
+        found = {name: theirs.get(bgr) for name, bgr in photos.items()}
+    for name, bgr in photos.items():
+        boxes, _, landmarks = cpu.detect(bgr)
+        matched = pairs(boxes, np.array([face.bbox for face in found[name]]).reshape(-1, 4), 0.5)
+        if not len(matched) == len(boxes) == len(found[name]):
+            out(f"{name}: {len(boxes)} faces here, {len(found[name])} by InsightFace")
+            worst = 0.0
+        ours = unit(cpu.embed(bgr, landmarks))
+        for mine, its in matched:
+            apart = max(apart, float(np.abs(boxes[mine] - found[name][its].bbox).max()))
+            worst = min(worst, float(ours[mine] @ found[name][its].normed_embedding))
+        faces += len(matched)
+    out(f"insightface {faces} faces of its FaceAnalysis: boxes {apart:.3f} px apart at worst, cosine {worst:.6f}")
+    if worst < EQUAL or apart > EQUAL_BOX:
+        out("FAILED      our numbers are not InsightFace's here: reinstall the packages of the lock")
+        return FAILED
+    return OK
 
 
 def _compare(device: Analyser, cpu: Analyser, photos: dict[str, np.ndarray], out: Callable[[str], None]) -> int:

@@ -332,5 +332,16 @@ def test_doctor_says_what_works_here(checkout, models_dir):
                            "--models-dir", str(models_dir), "--provider", "cpu"], capture_output=True, text=True,
                           timeout=60)
     assert done.returncode == 0, done.stderr
-    for words in ("onnxruntime ", "providers ", "sha256 fb143eea", "terms ", "proven", "ms a face"):
+    for words in ("onnxruntime ", "providers ", "sha256 fb143eea", "terms ", "proven", "ms a face",
+                  "insightface does not know these models"):
         assert words in done.stdout
+
+
+def test_doctor_proves_our_numbers_against_insightfaces_own(checkout, shared):
+    done = subprocess.run([sys.executable, str(checkout / "embed_worker.py"), "--doctor", "--provider", "cpu",
+                           "--model", str(shared / "models/insightface_small")], capture_output=True, text=True,
+                          timeout=300)
+    assert done.returncode == 0, done.stdout
+    found = re.search(r"insightface (\d+) faces of its FaceAnalysis: boxes (\S+) px apart at worst, cosine (\S+)\n",
+                      done.stdout)
+    assert found and int(found[1]) >= 6 and float(found[2]) <= 0.5 and float(found[3]) >= 0.9999
