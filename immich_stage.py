@@ -177,15 +177,15 @@ def figures(stage: Stage, client: Client, state: State, elapsed: float) -> dict[
         "bytes_downloaded": client.counts.bytes, "bytes_saved": tally.bytes_saved, "elapsed": round(elapsed, 3),
         "faces_by": tally.faces_by, "gate_held": bool(gate and gate.held), "gate_by": gate.by if gate else "",
         "gate_fetched": gate.fetched if gate else 0, "gate_missing": gate.missing if gate else [],
-        "gate_extra": gate.extra if gate else [],
+        "gate_extra": gate.extra if gate else [], "gate_differ": gate.differ if gate else [],
     }
 
 
 def report(values: dict[str, Any], state: State, args: argparse.Namespace) -> None:
     terminal.say(summary.text(values))
-    for name in ("gate_missing", "gate_extra"):
-        for asset_id in values[name][:20]:
-            terminal.say(f"  {name}: {terminal.safe(asset_id, 64)}")
+    for name in ("gate_differ", "gate_missing", "gate_extra"):
+        for what in values[name][:20]:
+            terminal.say(f"  {name}: {terminal.safe(what, 80)}")
     for name, outcome, reason in summary.errors(state):
         terminal.say(f"  {outcome}: {terminal.safe(name, 80)}: {terminal.safe(reason, 200)}")
     counts = state.counts()

@@ -63,11 +63,12 @@ def buckets(call: Call) -> Reply:
 
 
 def bucket(call: Call) -> Reply:
-    """GET /timeline/bucket: the assets of one month, as columns."""
+    """GET /timeline/bucket: the assets of one month that have an exif row, as columns."""
     month = call.query.get("timeBucket", "")
     if not month:
         raise ApiError(400, ["timeBucket must be a string"])
-    return json_reply(bucket_json(months(_timeline(call)).get(month[:7] + "-01", []), call.version))
+    shown = [asset for asset in months(_timeline(call)).get(month[:7] + "-01", []) if asset.exif is not None]
+    return json_reply(bucket_json(shown, call.version))
 
 
 def _timeline(call: Call) -> list[Asset]:

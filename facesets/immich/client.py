@@ -13,7 +13,6 @@ import http.client
 import json
 import os
 import random
-import sqlite3
 import threading
 import time
 import urllib.parse
@@ -36,8 +35,7 @@ MOST_JSON = 256 << 20   # bytes of one JSON reply; a page of 1,000 assets has 2 
 SLOWEST = 1024          # bytes a second, averaged over `read_timeout`; a body slower than that is stalled
 LONGEST_WAIT = 300.0    # seconds that Retry-After may ask for
 LONGEST_PAUSE = 30.0    # seconds between two attempts
-WRONG_SHAPE = (LookupError, TypeError, ValueError, AttributeError, OverflowError,      # what reading a reply raises
-               sqlite3.ProgrammingError, sqlite3.InterfaceError)                       # that is not like Immich's
+WRONG_SHAPE = (LookupError, TypeError, ValueError, AttributeError, OverflowError)      # what reading a reply raises
 LATER = {404, 407, 408, 421, 425, 429}   # 404 too: on 3.x a dropped mount answers 404 for everything
 
 T = TypeVar("T")

@@ -2,17 +2,18 @@
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..common import terminal
 from ..common.errors import Paused
-from ..immich import faces
 from ..immich.client import Client, Rejected, Transient
 from ..immich.gate import Gate, Verdict
-from ..immich.listing import VISIBILITIES, Listing, Rules, fields
+from ..immich.listing import VISIBILITIES, Listing, fields
 from ..immich.preflight import Server
-from . import download, elsewhere, photos, workers
+from . import download, elsewhere, faces, photos, workers
+from .judge import Kept, Rules
 from .state import Asset, Photo, State
 
 FRUITLESS = 20      # assets in a row that fail for the first time: it is not the assets
@@ -70,25 +71,31 @@ class Stage:
 
     def _list(self) -> None:
         options = self.options
-        rules = Rules(self.server.owner, options.min_face_px, options.exclude, self.server.boxes_in_search,
-                      self.server.total_order)
+        rules = Rules(self.server.owner, options.min_face_px, options.exclude, self.server.boxes_in_search)
         self.state.start_run()
-        with terminal.progress(None, "listing", "assets") as bar:
-            listing = Listing(self.client, self.state, rules, bar.update)
-            wanted = {"withExif": True, "withPeople": rules.boxes_in_search}
+        kept, listing = Kept(self.state, rules), Listing(self.client, self.server.total_order)
+        with terminal.progress(None, "listing", "assets") as bar, ThreadPoolExecutor(1, "keep") as other:
             for visibility in VISIBILITIES:
-                listing.walk({**fields(visibility), **wanted})
-            self.tally.gate = Gate(self.client, listing, self.server).check()
+                keeping: Future[None] | None = None     # a page is kept while the server thinks about the next one
+                for items in listing.walk({**fields(visibility), "withExif": True, "withPeople": True}):
+                    if keeping:
+                        keeping.result()
+                    keeping = other.submit(kept.keep, items)
+                    bar.update(len(items))
+                if keeping:
+                    keeping.result()
+            self.tally.gate = Gate(self.client, listing, self.server, kept).check()
         if options.retry_rejected:
             with self.state.writing() as db:
                 db.execute("UPDATE assets SET outcome = ? WHERE run = ? AND outcome = 'rejected'",
                            ("wanted" if rules.boxes_in_search else "ask", self.state.run))
-        for outcome in ("ask", "wanted"):
-            self._staged_before(outcome)
+        if self.server.permissions is not None:     # a login's stream tells all faces, those of staged photos too
+            self._staged_before("ask", "AND id NOT IN (SELECT id FROM temp.refaced)")
+        self._staged_before("wanted")
         self.state.set_meta("listed", str(self.state.run))
 
     def _ask_faces(self) -> None:
-        """3.x: faces of the assets that we have no photo of yet."""
+        """3.x: faces of the assets that we have no photo of yet, or that show other people than before."""
         if self.server.boxes_in_search:
             self.tally.faces_by = "search"
         elif self.server.permissions is None:
@@ -98,17 +105,16 @@ class Stage:
             self.tally.faces_by = "one request an asset"
             parts = ["tries = 0", "tries > 0"]
             if self.server.version >= (3, 2, 0):
-                faces.peopled(self.client, self.state, VISIBILITIES)
-                parts = [f"tries = 0 AND id {place} (SELECT id FROM peopled)" for place in ("IN", "NOT IN")] + parts[1:]
+                parts = [*faces.peopled_first(self.client, self.state, VISIBILITIES), parts[1]]
             self._each("ask", "faces", parts, lambda asset: faces.from_asset(self.client, self.state, asset,
                                                                              self.options.min_face_px))
 
-    def _staged_before(self, outcome: str) -> None:
+    def _staged_before(self, outcome: str, where: str = "") -> None:
         """What was staged or found elsewhere by an earlier run, and did not change, stays so."""
         with self.state.writing() as db:
             for table, settled in (("photos", "have"), ("known", "known"), ("temp.cached", "known")):
                 db.execute(f"UPDATE assets SET outcome = ?, reason = '' WHERE run = ? AND outcome = ? AND sha256 != '' "
-                           f"AND sha256 IN (SELECT sha256 FROM {table})", (settled, self.state.run, outcome))
+                           f"AND sha256 IN (SELECT sha256 FROM {table}) {where}", (settled, self.state.run, outcome))
 
     def _know(self) -> None:
         """Settle what the server's checksums tell without a request, and find the twins among the rest."""

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from facesets.immich import boxes
-from facesets.immich.listing import Rules, row
+from facesets.stage.judge import Rules, row
 
 
 def reply(shared, number):

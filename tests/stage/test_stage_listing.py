@@ -6,8 +6,8 @@ import math
 import pytest
 from stage_lab import Lab, laboratory
 
-from facesets.immich.listing import Rules, _regex
 from facesets.report import runs
+from facesets.stage.judge import Rules, _regex
 
 NEEDED = ("asset.read", "asset.download", "asset.view", "user.read")
 ONE_DATE = "2020-06-01T12:00:00"
@@ -148,6 +148,30 @@ def test_a_second_run_asks_only_for_what_is_new_and_sees_faces_found_since(tmp_p
         assert run.summary["staged_count"] == 7
 
 
+@pytest.mark.parametrize("version", [(2, 7, 2), (3, 1, 0), (3, 2, 0)])
+@pytest.mark.parametrize("login", [True, False])
+def test_names_and_people_given_since_the_first_run_reach_the_queue(version, login, tmp_path):
+    with laboratory(tmp_path, version, lambda lab: lab.add(4)) as lab:
+        if login:
+            lab.extra |= {"IMMICH_EMAIL": lab.user.email, "IMMICH_PASSWORD": lab.user.password, "IMMICH_API_KEY": ""}
+        library = lab.server.library
+        anna, bert = (lab.server.add_person(lab.user, name) for name in ("", "Bert"))
+        first, second, third, _ = library.assets.values()
+        first.faces[0].person = second.faces[0].person = anna
+        assert lab.stage().summary["staged_count"] == 4
+        anna.name = "Anna"                              # a name is given
+        second.faces[0].person = bert                   # a face moves to somebody else
+        library.add_face(third, lab.server.face((0, 0, 50, 50), 100, 100, bert))    # a new face
+        for _ in range(2):
+            lab.server.log.clear()
+            assert lab.stage().summary["staged_count"] == 4
+            names = {entry["asset_id"]: sorted(face["person_name"] for face in entry["faces"])
+                     for entry in lab.entries()}
+            assert [names[one.id] for one in library.assets.values()] == [["Anna"], ["Bert"], ["", "Bert"], [""]]
+            assert not lab.server.log.find("*/original")
+        assert not lab.server.log.find("/api/faces")    # what did not change is not asked for again
+
+
 def test_assets_that_come_and_go_during_the_run_are_counted_as_the_server_does_in_the_end(tmp_path):
     def fill(lab: Lab) -> None:
         bulk(lab, 2500)
@@ -169,16 +193,46 @@ def test_assets_that_come_and_go_during_the_run_are_counted_as_the_server_does_i
         assert seen(lab) == set(library.assets)
 
 
-def test_many_assets_without_an_exif_row_are_fetched_by_their_month(tmp_path):
+@pytest.mark.parametrize("version", [(2, 7, 2), (3, 1, 0)])
+@pytest.mark.parametrize("permissions", [(*NEEDED, "face.read", "asset.statistics"), (*NEEDED, "face.read")])
+def test_many_assets_without_an_exif_row_are_fetched_by_their_month(permissions, version, tmp_path):
+    """`withExif` and /timeline/bucket hide them, /timeline/buckets and /assets/statistics count them."""
     def fill(lab: Lab) -> None:
+        lab.key = lab.server.add_key(lab.user, permissions)
         bulk(lab, 30, taken="2021-12-31T23:30:00", local="2022-01-01T00:30:00", exif=None)
         bulk(lab, 30, taken="2022-01-15T00:00:00", exif=None, visibility="archive")
         bulk(lab, 50)
-    with laboratory(tmp_path, fill=fill) as lab:
+        bulk(lab, 3, taken="2022-01-15T00:00:00", type="VIDEO")
+    with laboratory(tmp_path, version, fill) as lab:
+        for asset in lab.server.library.assets.values():
+            asset.thumbnails = False        # so that 3.x asks for no faces
         run = lab.stage("--dry-run")
         assert run.summary["gate_held"] and run.summary["gate_fetched"] == 60
-        assert seen(lab) == set(lab.server.library.assets)
+        assert seen(lab) == {one.id for one in lab.server.library.assets.values() if one.type == "IMAGE"}
+        assert run.summary["requests_before_downloads"] <= 1 + 24
+
+
+def test_months_in_number_whose_assets_have_no_exif_rows_are_listed_at_once(tmp_path):
+    def fill(lab: Lab) -> None:
+        for month in range(40):
+            bulk(lab, 2, taken=f"{2000 + month // 12}-{month % 12 + 1:02}-15T00:00:00", exif=None)
+    with laboratory(tmp_path, fill=fill) as lab:
+        run = lab.stage("--dry-run")
+        assert run.summary["gate_held"] and run.summary["gate_fetched"] == 80
         assert run.summary["requests_before_downloads"] <= 1 + 20
+
+
+def test_the_gate_has_not_held_while_the_server_counts_what_it_does_not_show(tmp_path):
+    with laboratory(tmp_path, fill=lambda lab: lab.add(3)) as lab:
+        lost = next(iter(lab.server.library.assets.values()))
+        lost.exif = None
+        index, sorted_ = lab.server.index, lab.server.index.sorted
+        index.page = lambda scope, window, keep=None: (
+            [asset for asset in sorted_(scope) if asset is not lost and (keep is None or keep(asset))], False)
+        run = lab.stage()
+        assert run.status == 0 and run.summary["gate_held"] is False and run.summary["gate_missing"] == []
+        month = "timeline 2021-02: the server counts 1 images, here are 0"
+        assert run.summary["gate_differ"] == [month] and month in run.err
 
 
 def test_what_the_gate_cannot_fetch_is_named(tmp_path):

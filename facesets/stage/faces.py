@@ -1,0 +1,63 @@
+"""3.x: the faces that the listing did not tell, by one stream or by one request an asset, and what they make of it."""
+
+import json
+from typing import Any
+
+from ..immich import faces
+from ..immich.client import Client
+from .judge import judge, text
+from .state import Asset, State
+
+
+def from_stream(client: Client, state: State, least: float) -> None:
+    """Judge every asset whose faces are not known yet by one stream, which needs a login."""
+    with state.writing() as db:
+        for table in ("stream_faces", "stream_people"):
+            db.execute(f"DROP TABLE IF EXISTS {table}")
+        db.execute("CREATE TEMP TABLE stream_faces (face TEXT PRIMARY KEY, asset TEXT, person TEXT, row TEXT) "
+                   "WITHOUT ROWID")
+        db.execute("CREATE INDEX temp.stream_by_asset ON stream_faces (asset)")
+        db.execute("CREATE TEMP TABLE stream_people (id TEXT PRIMARY KEY, name TEXT) WITHOUT ROWID")
+    faces.stream(client, lambda rows: _store(state, rows))
+    for asset in state.walk("outcome = 'ask'"):
+        found = [{**json.loads(face), "person": {"id": person, "name": name or ""} if person else None}
+                 for face, person, name in state.all(
+                     "SELECT row, person, name FROM stream_faces LEFT JOIN stream_people ON id = person "
+                     "WHERE asset = ?", asset.id)]
+        _settle(state, asset, *judge(found, (asset.width, asset.height), least))
+
+
+def peopled_first(client: Client, state: State, visibilities: tuple[str, ...]) -> list[str]:
+    """3.2: the conditions under which to ask, one after the other: first those that show somebody whom Immich knows.
+
+    The others are asked about too, because a face that nobody is assigned to makes no people.
+    """
+    with state.writing() as db:
+        db.execute("CREATE TEMP TABLE IF NOT EXISTS peopled (id TEXT PRIMARY KEY) WITHOUT ROWID")
+    for visibility in visibilities:
+        for ids in faces.peopled(client, visibility):
+            with state.writing() as db:
+                db.executemany("INSERT OR IGNORE INTO peopled VALUES (?)", ((one,) for one in ids))
+    return [f"tries = 0 AND id {place} (SELECT id FROM peopled)" for place in ("IN", "NOT IN")]
+
+
+def from_asset(client: Client, state: State, asset: Asset, least: float) -> None:
+    """Judge one asset by GET /faces. Raises Transient and Rejected."""
+    found = faces.of_asset(client, asset.id)
+    edited = json.loads(asset.edited) if asset.edited else None      # the boxes are moved into the edited picture
+    _settle(state, asset, *judge(found, tuple(edited) if edited else (asset.width, asset.height), least,
+                                 placed=not edited))
+
+
+def _store(state: State, rows: list[tuple[str, dict[str, Any]]]) -> None:
+    with state.writing() as db:
+        db.executemany("INSERT OR REPLACE INTO stream_people VALUES (?, ?)", (
+            (row["id"], text(row, "name")) for kind, row in rows if kind == "PersonV1"))
+        db.executemany("INSERT OR REPLACE INTO stream_faces VALUES (?, ?, ?, ?)", (
+            (row["id"], row["assetId"], text(row, "personId"), json.dumps(row))
+            for kind, row in rows if kind == "AssetFaceV2"))
+
+
+def _settle(state: State, asset: Asset, outcome: str, found: str) -> None:
+    with state.writing() as db:
+        db.execute("UPDATE assets SET outcome = ?, faces = ? WHERE id = ?", (outcome, found, asset.id))

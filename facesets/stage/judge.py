@@ -1,0 +1,138 @@
+"""What becomes of an asset: the rules, and the rows of state.db that they make of what a search shows."""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from ..common.errors import Failure
+from ..immich import boxes
+from ..immich.client import understanding
+from ..immich.listing import Item
+from .duplicates import is_content_checksum
+from .state import Asset, State, faces_json
+
+LARGEST = 1 << 50               # bytes of a file; what is said to be larger has no size
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What makes an asset wanted."""
+
+    owner: str
+    min_face_px: float
+    exclude: tuple[str, ...]
+    boxes_in_search: bool       # False (3.x): faces are asked for afterwards
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "excluded", re.compile("|".join(map(_regex, self.exclude)) or r"(?!)").fullmatch)
+
+    excluded: Callable[[str], Any] = None   # type: ignore[assignment]
+
+
+class Kept:
+    """What this run has listed so far."""
+
+    def __init__(self, state: State, rules: Rules) -> None:
+        self.state, self.rules = state, rules
+        with state.writing() as db:
+            db.execute("CREATE TEMP TABLE IF NOT EXISTS refaced (id TEXT PRIMARY KEY) WITHOUT ROWID")
+            db.execute("DELETE FROM refaced")
+
+    def keep(self, items: Iterable[Item]) -> None:
+        items = list(items)
+        with understanding("the search"):
+            rows = [row(item, self.rules) for item in items]
+            people = {} if self.rules.boxes_in_search else {item["id"]: _people(item) for item in items}
+        self.state.put(rows)
+        if people:
+            self._rename(people)
+
+    def gone(self, asset_id: str) -> None:
+        """The server does not have it any more."""
+        with self.state.writing() as db:
+            db.execute("UPDATE assets SET run = run - 1 WHERE id = ?", (asset_id,))
+
+    def months(self, visibility: str) -> Counter[str]:
+        rows = self.state.all(f"SELECT month, COUNT(*) {OURS} GROUP BY month", self.state.run, visibility)
+        return Counter(dict(rows))
+
+    def ids(self, visibility: str, month: str = "") -> set[str]:
+        rows = self.state.all(f"SELECT id {OURS} AND ? IN (month, '')", self.state.run, visibility, month)
+        return {one for one, in rows}
+
+    def _rename(self, people: dict[str, dict[str, str]]) -> None:
+        """3.x: a search names the people of an asset, without boxes. Names given since are taken over; an asset that
+        shows others than before is `refaced`: its faces are asked for again.
+        """
+        chosen = ", ".join("?" * len(people))
+        staged = self.state.all(f"SELECT id, faces FROM assets WHERE id IN ({chosen}) "
+                                "AND sha256 IN (SELECT sha256 FROM photos)", *people)
+        with self.state.writing() as db:
+            for asset_id, text in staged:
+                faces, now = json.loads(text), people[asset_id]
+                if {face[4] for face in faces if face[4]} != set(now):
+                    db.execute("INSERT OR IGNORE INTO refaced VALUES (?)", (asset_id,))
+                elif any(face[5] != now.get(face[4], "") for face in faces):
+                    named = json.dumps([[*face[:5], now.get(face[4], "")] for face in faces])
+                    db.execute("UPDATE assets SET faces = ? WHERE id = ?", (named, asset_id))
+
+
+OURS = "FROM assets WHERE run = ? AND visibility = ? AND outcome != 'foreign'"
+
+
+def row(item: Item, rules: Rules) -> Asset:
+    """One search item as a row of state.db, with its outcome as far as the item tells."""
+    exif = item.get("exifInfo") or {}
+    width, height = boxes.upright_size(item)
+    edited = boxes.edited_size(item)
+    path, checksum = text(item, "originalPath"), text(item, "checksum")
+    size = exif.get("fileSizeInByte")
+    outcome, reason, faces = "ask", "", "[]"
+    found = boxes.faces_of(item)
+    if item["ownerId"] != rules.owner:
+        outcome = "foreign"
+    elif rules.excluded(path):
+        outcome = "excluded"
+    elif item.get("isOffline"):
+        outcome, reason = "error", "the server says that its file is offline"
+    elif rules.boxes_in_search:
+        if found is None:
+            raise Failure("the search gives no face boxes although this server should; is it really Immich 2.x?")
+        outcome, faces = judge(found, (width, height), rules.min_face_px)
+    elif not item.get("thumbhash"):
+        outcome = "none"        # Immich looks for faces in the preview, which it has not made yet
+    elif width and min(width, height) < rules.min_face_px:
+        outcome = "small"
+    return Asset(item["id"], item["fileCreatedAt"], text(item, "localDateTime")[:7], text(item, "visibility"),
+                 text(item, "originalFileName"), path, checksum,
+                 is_content_checksum(checksum, path, item.get("libraryId")),
+                 size if isinstance(size, int) and 0 < size < LARGEST else 0, width, height,
+                 f"[{edited[0]}, {edited[1]}]" if all(edited) else "", faces, outcome, reason)
+
+
+def judge(found: Iterable[Item], size: boxes.Size, least: float, placed: bool = True) -> tuple[str, str]:
+    """Outcome by faces, and the boxes as state.db keeps them; `size` and `placed` as in boxes.measure."""
+    found = list(found)
+    if not found:
+        return "none", "[]"
+    largest, kept = boxes.measure(found, size, placed)
+    return ("wanted" if largest >= least else "small"), faces_json(kept)
+
+
+def text(item: Item, name: str) -> str:
+    """A text as the server gives it, "" where there is none; lone surrogates cannot be stored."""
+    return str(item.get(name) or "").encode("utf-8", "replace").decode("utf-8")
+
+
+def _people(item: Item) -> dict[str, str]:
+    """Names of the people whom a search of 3.x shows in an asset, by their ids."""
+    return {text(person, "id"): text(person, "name") for person in item.get("people") or ()}
+
+
+def _regex(glob: str) -> str:
+    """`**/` any folders or none, `**` anything, `*` and `?` within a folder."""
+    signs = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+    return "".join(signs.get(part, re.escape(part)) for part in re.split(r"(\*\*/|\*\*|\*|\?)", glob))
