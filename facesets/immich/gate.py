@@ -6,17 +6,18 @@ differ, the months that differ are listed again, with exif and without; what is 
 longer has goes. Then the counts are compared again: what still differs is reported.
 """
 
+import urllib.parse
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from ..common.errors import Paused
 from .client import Client, Rejected, Transient, understanding
-from .listing import VISIBILITIES, Listing, fields
+from .listing import TRIES, VISIBILITIES, Listing, fields
 from .preflight import Server
 
 FEW = 12        # months that are listed again one by one; more by listing everything
+Months = dict[str, tuple[int, int]]     # those of which the server counts other than we have: its images, ours
 
 
 class Kept(Protocol):
@@ -53,11 +54,13 @@ class Gate:
     def check(self) -> Verdict:
         if not self._counted():
             for visibility in VISIBILITIES:
+                months = self._differ(visibility)
                 for mend in (self._list_again, self._fetch_listed):
-                    if months := self._differ(visibility):
+                    if months:
                         mend(visibility, months)
+                        months = self._differ(visibility)
                 self.verdict.differ += [f"{visibility} {month}: the server counts {theirs} images, here are {ours}"
-                                        for month, (theirs, ours) in self._differ(visibility).items()]
+                                        for month, (theirs, ours) in months.items()]
         self.verdict.held = not (self.verdict.differ or self.verdict.missing or self.verdict.extra)
         return self.verdict
 
@@ -69,8 +72,7 @@ class Gate:
         query = {"visibility": visibility} if visibility else {}
         return bool(self._get("/assets/statistics", **query).get("images") == ours)
 
-    def _differ(self, visibility: str) -> dict[str, tuple[int, int]]:
-        """The months of which the server counts other than we have: its images and ours."""
+    def _differ(self, visibility: str) -> Months:
         if self._counted(visibility):
             return {}
         rows = self._get("/timeline/buckets", visibility=visibility)
@@ -83,7 +85,7 @@ class Gate:
         return {month: (theirs[month], ours[month]) for month in sorted(theirs.keys() | ours.keys())
                 if theirs[month] != ours[month]}
 
-    def _list_again(self, visibility: str, months: Iterable[str]) -> None:
+    def _list_again(self, visibility: str, months: Months) -> None:
         """Keep what the listing missed, and let go of what is gone since."""
         scope, shown = {**fields(visibility), "withPeople": True}, set[str]()
         spans = [_span(month) for month in months]
@@ -101,7 +103,7 @@ class Gate:
                 else:
                     self.kept.gone(asset_id)
 
-    def _fetch_listed(self, visibility: str, months: Iterable[str]) -> None:
+    def _fetch_listed(self, visibility: str, months: Months) -> None:
         """Assets of one date and time of change escape a search, but not the timeline, which lists all with exif."""
         for month in months:
             columns = self._get("/timeline/bucket", timeBucket=f"{month}-01", visibility=visibility)
@@ -115,7 +117,7 @@ class Gate:
                     self._keep([found])
                 else:
                     self.verdict.missing.append(asset_id)
-            theirs, ours = self._differ(visibility).get(month, (0, 0))
+            theirs, ours = months[month]
             self.verdict.extra += sorted(have - listed) if ours > theirs else []
 
     def _keep(self, items: list[Any]) -> None:
@@ -124,7 +126,7 @@ class Gate:
 
     def _get(self, path: str, **query: str) -> Any:
         try:
-            return self.client.get(path, **query)
+            return self.client.json("GET", f"{path}?{urllib.parse.urlencode(query)}", attempts=TRIES)
         except (Transient, Rejected) as error:
             raise Paused(f"{self.client.access.url}{path} fails: {error}") from None
 

@@ -76,7 +76,7 @@ def test_the_pairs_are_real(chain_done):
     """Two stages at once: one does it, the other is told who does."""
     chain, stage = chain_done, command_lines(chain_done)["stage"]
     chain.clear()
-    chain.server.faults.add("delay", "*/original", seconds=0.1)
+    chain.server.faults.add("delay", "*/original", seconds=3)      # the second takes its time to start
     try:
         first = chain.start(stage)
         while not chain.server.log.find("*/original"):
