@@ -24,7 +24,7 @@ from typing import Any
 
 import config
 from facesets.common import files, terminal
-from facesets.common.errors import OK, PAUSED, AlreadyDone, Failure, UsageError
+from facesets.common.errors import FAILED, OK, PAUSED, AlreadyDone, Failure, UsageError
 from facesets.formats import cache, proposal
 from facesets.formats.queue import Queue
 from facesets.operations.job import Job
@@ -233,7 +233,7 @@ def forget(job: Job) -> int:
     places = gone.Places(caches, job.proposals(), sorted(job.paths.data_root.glob("immich/*/clustered*.json")),
                          [job.paths.data_root / "cluster.lock", *(cache.lock_of(path) for path in caches)])
     done = gone.forget(job.library, job.args.person, places, job.args.within, job.dry_run or not job.args.yes)
-    return job.tell(asdict(done), gone.text(done))
+    return job.tell(asdict(done), gone.text(done)) or (FAILED if done.in_doubt else OK)
 
 
 def why(job: Job) -> int:

@@ -17,7 +17,7 @@ from ..formats import cache
 from ..formats.proposal import Group, Proposal
 from ..library.folder import Record
 from ..library.members import Index, without_twins
-from ..library.store import ASIDE, CANONICAL, Library
+from ..library.store import ASIDE, CANONICAL, Faceset, Library
 from . import draft as drafts
 from . import embeddings
 from .crop import NEVER, Detect
@@ -61,8 +61,8 @@ def carry_out(run: Run, proposal: Proposal, caches: Sequence[cache.Cache], open_
         raise Failure("no cache to take the faces from; run embed_worker.py first")
     index, model = Index(caches), caches[0].model
     run.session.use_model(model)
-    settled = run.session.library.settled()
-    new = [_new_draft(run, group, index, settled, proposal, options, min_faces) for group in proposal.facesets]
+    settled, since = run.session.library.settled(), _since(run, proposal)
+    new = [_new_draft(run, group, index, settled, since, proposal, options, min_faces) for group in proposal.facesets]
     thin = [_thin_draft(run, group, index, settled, proposal, options) for group in proposal.thin] if candidates else []
     grown = [_grown_draft(run, folder, [face.face for face in faces], index, settled, options)
              for folder, faces in sorted(proposal.extend.items())] if extend else []
@@ -124,14 +124,37 @@ def _place(run: Run, draft: Draft, pictures: dict[str, Made | str], options: Opt
     run.summary.count("pictures" if more >= 0 else "pictures_removed", abs(more))
 
 
-def _new_draft(run: Run, group: Group, index: Index, settled: dict[str, str], proposal: Proposal, options: Options,
-               min_faces: int) -> Draft | None:
+def _since(run: Run, proposal: Proposal) -> list[Faceset]:
+    """Facesets that came after the proposal was made, so that it does not know them."""
+    manifest = run.session.manifest
+    runs = {item["run"] for item in manifest.runs if str(item.get("at", "")) > proposal.created} - {proposal.run}
+    later = {entry.folder for entry in manifest.entries if entry.run in runs}
+    return [item for item in run.session.library.everybody() if item.folder in later]
+
+
+def _come_since(members: cache.Cache, since: Sequence[Faceset]) -> str:
+    """The folder of a later faceset that most of the faces are known as; "" for none."""
+    for item in since:
+        near = 1 - members.embeddings @ item.centroid <= members.model.known_distance
+        if 2 * int(near.sum()) > len(near):
+            return item.folder
+    return ""
+
+
+def _new_draft(run: Run, group: Group, index: Index, settled: dict[str, str], since: Sequence[Faceset],
+               proposal: Proposal, options: Options, min_faces: int) -> Draft | None:
     keys = [face.face for face in group.faces if face.face not in settled]
     if not keys:
         run.summary.count("already_there")
         return None
+    members = index.pick(keys)
+    if folder := _come_since(members, since):
+        run.summary.count("left_for_later")
+        run.summary.notes.append(f"{len(keys)} faces are of {folder}, which came after the proposal was made: cluster "
+                                 "again, then sort_faces.py extend")
+        return None
     record = _record(run, group, proposal, "")
-    draft = drafts.plan(run.session, record, index.pick(keys), options, _refused(group))
+    draft = drafts.plan(run.session, record, members, options, _refused(group))
     assert draft.selection
     if len(draft.selection.order) < min_faces:
         run.summary.count("left_for_later")

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..cluster import seen
 from ..common import files
-from ..common.errors import UsageError
+from ..common.errors import Failure, UsageError
 from ..export.run import Run, changing
 from ..formats import cache, proposal
 from ..formats.proposal import Face, Group, Proposal
@@ -53,7 +53,7 @@ class Forgotten:
     runs: int = 0                                               # that could have been taken back
     report: bool = False
     dry_run: bool = False
-    notes: list[str] = field(default_factory=list)
+    in_doubt: bool = False      # nobody can tell whether all of her faces were found
 
 
 def forget(library: Library, person: str, places: Places, distance: float | None, dry_run: bool) -> Forgotten:
@@ -69,7 +69,11 @@ def forget(library: Library, person: str, places: Places, distance: float | None
         for lock in places.locks:
             held.enter_context(files.only_one(lock, "sort_faces.py forget"))
         with changing(library, "forget") as run:
-            return _forget(library, run.session.manifest, person, places, distance, run)
+            try:
+                return _forget(library, run.session.manifest, person, places, distance, run)
+            except OSError as error:        # of which `changing` would say that nothing was changed
+                raise Failure(f"{error.filename or library.root}: {error.strerror or error}; a part of the person is "
+                              "gone already, mend that and run the same command again") from None
 
 
 def _forget(library: Library, manifest: Manifest, person: str, places: Places, distance: float | None,
@@ -81,8 +85,7 @@ def _forget(library: Library, manifest: Manifest, person: str, places: Places, d
     if not centroids:       # she was taken away by hand
         keys |= {face.face for path in places.proposals for entry in hers
                  for face in proposal.read(path).extend.get(entry.folder, ())}
-        done.notes.append("her folder was removed by hand, so her faces in the caches cannot be told from others' "
-                          f"({len(keys):,} were found all the same)")
+        done.in_doubt = True
     keys |= _begun(library)
     gone = {entry.folder for entry in hers} | _like(library, manifest, keys)
     keys |= _near(library, gone, places.parts, centroids, distance)
@@ -232,6 +235,8 @@ def text(done: Forgotten) -> list[str]:
     lines += ["the report (make it again: sort_faces.py report)"] if done.report else []
     lines += [f"{done.runs} runs that could have been taken back"] if done.runs else []
     head = "this would go for good; do it with --yes:" if done.dry_run else "gone for good:"
-    return [head, *(f"  {line}" for line in lines), *done.notes,
+    doubt = ["her folder was removed by hand, so nobody can tell which other faces in the caches are hers; to be sure, "
+             "remove the caches and embed again"] if done.in_doubt else []
+    return [head, *(f"  {line}" for line in lines), *doubt,
             "not touched: the photos themselves, in the staging folder and on the server, and what Immich says of them "
             "(queue.json); what was written elsewhere with --kohya, --plots or by hand"]

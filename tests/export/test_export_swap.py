@@ -17,7 +17,7 @@ from drawn import contents, detect, library_photos, proposal_of
 from facesets.common.errors import Failure, Paused
 from facesets.export import render, swap
 from facesets.formats import cache
-from facesets.formats.proposal import Face
+from facesets.formats.proposal import Face, Group
 from facesets.library import folder as folders
 from facesets.library.store import Library
 
@@ -163,6 +163,20 @@ def grow(world, folder: str, keys: list[str]):
     known = replace(proposal_of(world[1], "20260102-000000-grow"), facesets=(),
                     extend={folder: tuple(Face(key) for key in keys)})
     return export(world, proposal=known, extend=True)
+
+
+def test_a_proposal_made_before_somebody_got_a_faceset_does_not_split_them_in_two(world) -> None:
+    """Two users' refine.json, both made before the first of them was exported."""
+    library, faces = world
+    keys = cache.face_keys(faces)
+    half = [replace(proposal_of(faces, f"20260101-00000{first}-half"), created="2026-01-01T00:00:00Z",
+                    facesets=(Group(tuple(map(Face, keys[first:8:2]))),)) for first in (0, 1)]
+    assert export(world, proposal=half[0], min_faces=4).counts["new"] == 1
+    late = export(world, proposal=half[1], min_faces=4)
+    assert len(library.canonical()) == 1 and late.counts["left_for_later"] == 1
+    assert any("4 faces are of faceset_001" in note for note in late.notes)
+    again = replace(half[1], created="2999-01-01T00:00:00Z")       # who knows the faceset means it
+    assert export(world, proposal=again, min_faces=4).counts["new"] == 1
 
 
 def test_extend_appends_and_keeps_number_name_and_old_pictures(world) -> None:
