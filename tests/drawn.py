@@ -89,13 +89,13 @@ def _cache(photos: list[cache.Photo], rows: list[tuple[int, Box, np.ndarray, int
 
 
 def proposal_of(faces: cache.Cache, run: str = "20260101-000000-test") -> Proposal:
-    """Everybody in the cache as a group of a proposal, by the folder of the photo; nobody of "together"."""
+    """Everybody in the cache as a group of a proposal, by the folder of the photo; nobody of "together". It knows all."""
     groups: dict[str, list[Face]] = {}
     for key, row in zip(cache.face_keys(faces), faces.faces, strict=True):
         who = Path(faces.photos[row["photo"]].path).parent.name
         if who != "together":
             groups.setdefault(who, []).append(Face(key))
-    return Proposal(run, "test", "2026-01-01T00:00:00Z", {}, (), facesets=tuple(
+    return Proposal(run, "test", "2099-01-01T00:00:00Z", {}, (), facesets=tuple(
         Group(tuple(members), proposed_name=who) for who, members in sorted(groups.items())))
 
 

@@ -175,7 +175,7 @@ def test_a_proposal_made_before_somebody_got_a_faceset_does_not_split_them_in_tw
     late = export(world, proposal=half[1], min_faces=4)
     assert len(library.canonical()) == 1 and late.counts["left_for_later"] == 1
     assert any("4 faces are of faceset_001" in note for note in late.notes)
-    again = replace(half[1], created="2999-01-01T00:00:00Z")       # who knows the faceset means it
+    again = replace(half[1], created="2099-01-01T00:00:00Z")       # who knows the faceset means it
     assert export(world, proposal=again, min_faces=4).counts["new"] == 1
 
 
