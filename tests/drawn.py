@@ -89,7 +89,7 @@ def _cache(photos: list[cache.Photo], rows: list[tuple[int, Box, np.ndarray, int
 
 
 def proposal_of(faces: cache.Cache, run: str = "20260101-000000-test") -> Proposal:
-    """Everybody in the cache as a group of a proposal, by the folder of the photo; nobody of "together". It knows all."""
+    """Everybody in the cache by the folder of the photo, nobody of "together"; made when the library was as it is."""
     groups: dict[str, list[Face]] = {}
     for key, row in zip(cache.face_keys(faces), faces.faces, strict=True):
         who = Path(faces.photos[row["photo"]].path).parent.name
