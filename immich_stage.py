@@ -31,7 +31,7 @@ from facesets.common import files, paths, terminal
 from facesets.common.errors import OK, Failure, Paused, SettingsError
 from facesets.immich import preflight
 from facesets.immich.breaker import Breaker
-from facesets.immich.client import Access, Client, Transient
+from facesets.immich.client import Access, Client, Rejected, Transient
 from facesets.stage import summary
 from facesets.stage.run import Options, Stage
 from facesets.stage.state import State
@@ -126,6 +126,9 @@ def connected(server: config.Server, staging: config.Staging, args: argparse.Nam
     made = client(("Authorization", f"Bearer {token}"))
     try:
         yield made, False
+    except BaseException:
+        stop.set()
+        raise
     finally:
         preflight.logout(made)
 
@@ -134,7 +137,7 @@ def probe(client: Client, route: str) -> str:
     """Why the server cannot be asked, "" if it can."""
     try:
         client.json_once("GET", route)
-    except Transient as error:
+    except (Transient, Rejected) as error:
         return "" if str(error).startswith("429") else str(error)       # who asks us to slow down is there
     return ""
 

@@ -34,6 +34,8 @@ def private_folder(path: Path) -> Path:
     missing = []
     folder = Path(path)
     while not folder.exists():
+        if folder.is_symlink():
+            raise Failure(f"{folder} links to {os.readlink(folder)}, which is not there; is a disk not mounted?")
         missing.append(folder)
         folder = folder.parent
     for folder in reversed(missing):

@@ -87,7 +87,7 @@ class Counts:
 
 
 class Client:
-    """One server, many threads: each thread has its own session, so its own kept-alive connection."""
+    """One server, many threads: each request has a session, so a kept-alive connection, to itself while it lasts."""
 
     def __init__(self, access: Access, breaker: Breaker, stop: threading.Event) -> None:
         self.access = access
@@ -95,7 +95,7 @@ class Client:
         self.stop = stop
         self.counts = Counts()
         self._lock = threading.Lock()
-        self._local = threading.local()
+        self._idle: list[tuple[requests.Session, float]] = []       # and when each was used last
         self._origin = _origin(access.url)
 
     def get(self, path: str, **query: str) -> Any:
@@ -146,12 +146,25 @@ class Client:
         if self.stop.wait(seconds):
             raise Stopped
 
+    @contextmanager
     def open(self, method: str, path: str, body: Mapping[str, Any] | None = None,
-             headers: Mapping[str, str] | None = None) -> requests.Response:
+             headers: Mapping[str, str] | None = None) -> Iterator[requests.Response]:
         """One attempt: a response of status 2xx whose body is not read yet, or one of the failures above."""
-        url = self.access.url + "/api" + path
-        for _ in range(4):      # redirects on the same host
-            response = self._send(method, url, body, headers or {})
+        session = self._lend()
+        try:
+            with self._follow(session, method, self.access.url + "/api" + path, body, headers or {}) as response:
+                if response.status_code // 100 != 2:
+                    raise self._failure(response)
+                yield response
+        finally:
+            with self._lock:
+                self._idle.append((session, time.monotonic()))
+
+    def _follow(self, session: requests.Session, method: str, url: str, body: Mapping[str, Any] | None,
+                headers: Mapping[str, str]) -> requests.Response:
+        """The answer, after redirects on the same host."""
+        for _ in range(4):
+            response = self._send(session, method, url, body, headers)
             if response.status_code not in (301, 302, 303, 307, 308):
                 break
             response.close()
@@ -164,9 +177,6 @@ class Client:
                 host = terminal.safe(urllib.parse.urlsplit(target).netloc, 80)
                 raise Transient(f"it redirects to {host or 'nowhere'}, where the key is not sent")
             url = target
-        if response.status_code // 100 != 2:
-            with response:
-                raise self._failure(response)
         return response
 
     def chunks(self, response: requests.Response, most: int | None = None) -> Iterator[bytes]:
@@ -196,9 +206,8 @@ class Client:
         with self._lock:
             self.counts.bytes += number
 
-    def _send(self, method: str, url: str, body: Mapping[str, Any] | None,
+    def _send(self, session: requests.Session, method: str, url: str, body: Mapping[str, Any] | None,
               headers: Mapping[str, str]) -> requests.Response:
-        session = self._session()
         with self._lock:
             self.counts.requests += 1
         try:
@@ -210,26 +219,27 @@ class Client:
         except (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError) as error:
             raise Transient(_words(error)) from None
 
-    def _session(self) -> requests.Session:
-        """This thread's session; a connection that idled too long is closed rather than tried."""
-        now = time.monotonic()
-        session: requests.Session | None = getattr(self._local, "session", None)
+    def _lend(self) -> requests.Session:
+        """The session that was used last and is free; a connection that idled too long is closed rather than tried."""
+        with self._lock:
+            session, used = self._idle.pop() if self._idle else (None, 0.0)
         if session is None:
-            session = requests.Session()
-            session.mount("https://", requests.adapters.HTTPAdapter(pool_connections=1, pool_maxsize=1))
-            session.mount("http://", requests.adapters.HTTPAdapter(pool_connections=1, pool_maxsize=1))
-            # The environment is read once: requests would do it again at every request, and would
-            # add what ~/.netrc says.
-            session.trust_env = False
-            session.proxies = dict(requests.utils.get_environ_proxies(self.access.url))
-            ca_file = self.access.ca_file or os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
-            session.verify = str(ca_file) if ca_file else True
-            session.get_redirect_target = _no_redirect      # type: ignore[assignment]
-            session.headers.update({"User-Agent": "face-sets", self.access.header[0]: self.access.header[1]})
-            self._local.session = session
-        elif now - self._local.used > IDLE:
+            return self._session()
+        if time.monotonic() - used > IDLE:
             session.close()
-        self._local.used = now
+        return session
+
+    def _session(self) -> requests.Session:
+        session = requests.Session()
+        session.mount("https://", requests.adapters.HTTPAdapter(pool_connections=1, pool_maxsize=1))
+        session.mount("http://", requests.adapters.HTTPAdapter(pool_connections=1, pool_maxsize=1))
+        # The environment is read once: requests would do it again at every request, and would add what ~/.netrc says.
+        session.trust_env = False
+        session.proxies = dict(requests.utils.get_environ_proxies(self.access.url))
+        ca_file = self.access.ca_file or os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
+        session.verify = str(ca_file) if ca_file else True
+        session.get_redirect_target = _no_redirect      # type: ignore[assignment]
+        session.headers.update({"User-Agent": "face-sets", self.access.header[0]: self.access.header[1]})
         return session
 
     def _failure(self, response: requests.Response) -> Exception:

@@ -1,6 +1,8 @@
 """Before anything else: is this an Immich that we can read, and whose library does the key open?"""
 
+import contextlib
 import json
+import threading
 import urllib.parse
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -114,10 +116,13 @@ def login(client: Client, email: str, password: str) -> str:
 
 
 def logout(client: Client) -> None:
-    try:
-        client.json_once("POST", "/auth/logout", {})
-    except (Transient, Rejected, Failure, Stopped):
-        pass    # the session ends by itself
+    """Close the session; if the server is silent it ends by itself, and who stops the run does not wait for that."""
+    def ask() -> None:
+        with contextlib.suppress(Transient, Rejected, Failure, Stopped):
+            client.json_once("POST", "/auth/logout", {})
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(0.5 if client.stop.is_set() else client.access.read_timeout)
 
 
 def _version(reply: Any) -> tuple[int, int, int]:

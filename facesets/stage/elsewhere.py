@@ -16,7 +16,7 @@ from ..common import files
 from ..common.errors import Failure
 from ..formats import cache
 from .photos import staged_files
-from .state import State
+from .state import State, in_words
 
 
 def gather(state: State, databases: Iterable[Path], caches: Iterable[Path]) -> None:
@@ -101,7 +101,8 @@ def _photos_of(state: State, path: Path) -> None:
         finally:
             other.close()
     except sqlite3.Error as error:
-        raise Failure(f"{path} cannot be read ({error}); move it aside to stage without it") from None
+        if "no such " not in str(error):     # another run is making its tables just now, or it is no state.db of ours
+            raise in_words(path, error) from None
 
 
 def _cached(db: sqlite3.Connection, sha256: str) -> bool:
