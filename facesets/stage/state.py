@@ -101,17 +101,19 @@ class Photo:
 
 COLUMNS = tuple(Asset.__dataclass_fields__)[:-3]     # those that a listing writes
 ROW = ", ".join((*COLUMNS, "sha256", "twin", "tries"))
-# A rejected asset stays so while listings go on showing it unchanged; one that came back is asked for again.
-STILL = "outcome = 'rejected' AND run >= excluded.run - 1 AND excluded.outcome IN ('wanted', 'ask') " \
-        "AND excluded.checksum = checksum AND excluded.size = size"
-UPSERT = (
-    f"INSERT INTO assets (run, {', '.join(COLUMNS)}) VALUES (?, {', '.join('?' * len(COLUMNS))}) "
-    "ON CONFLICT (id) DO UPDATE SET run = excluded.run, "
-    "sha256 = CASE WHEN excluded.checksum = checksum AND excluded.size = size THEN sha256 ELSE '' END, "
-    f"reason = CASE WHEN {STILL} THEN reason ELSE excluded.reason END, "
-    f"outcome = CASE WHEN {STILL} THEN outcome ELSE excluded.outcome END, "
-    "faces = CASE WHEN excluded.outcome = 'ask' THEN faces ELSE excluded.faces END, "
-    + ", ".join(f"{name} = excluded.{name}" for name in COLUMNS if name not in ("id", "outcome", "reason", "faces")))
+SAME = "excluded.checksum = checksum AND excluded.size = size"
+# A rejected asset stays so while it is unchanged and the last complete listing, or a later one, showed it.
+STILL = f"outcome = 'rejected' AND run >= :listed AND excluded.outcome IN ('wanted', 'ask') AND {SAME}"
+UPSERT = f"""
+INSERT INTO assets (run, {', '.join(COLUMNS)}) VALUES (:run, {', '.join(f':{name}' for name in COLUMNS)})
+ON CONFLICT (id) DO UPDATE SET
+    run = excluded.run,
+    sha256 = IIF({SAME}, sha256, ''),
+    outcome = IIF({STILL}, outcome, excluded.outcome),
+    reason = IIF({STILL}, reason, excluded.reason),
+    faces = IIF(excluded.outcome = 'ask', faces, excluded.faces),
+    {', '.join(f'{name} = excluded.{name}' for name in COLUMNS if name not in ('id', 'outcome', 'reason', 'faces'))}"""
+
 
 class State:
     """An open state.db. `run` is the number of the listing that is being made or was made last."""
@@ -120,6 +122,7 @@ class State:
         files.private_folder(path.parent)
         self.path = path
         self.lock = threading.RLock()
+        self._ended: Exception | None = None    # what made the first writer fail: the others need not try
         with self._in_words():
             self.db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
             path.chmod(files.FILE_MODE)
@@ -141,6 +144,8 @@ class State:
     def writing(self) -> Iterator[sqlite3.Connection]:
         """One transaction."""
         with self.lock, self._in_words():
+            if self._ended:
+                raise self._ended
             try:
                 self.db.execute("BEGIN IMMEDIATE")
                 yield self.db
@@ -164,7 +169,10 @@ class State:
         try:
             yield
         except sqlite3.Error as error:
-            raise in_words(self.path, error) from None
+            told = in_words(self.path, error)
+            if isinstance(told, Paused):
+                self._ended = told
+            raise told from None
 
     def meta(self, key: str, default: str = "") -> str:
         row = self.one("SELECT value FROM meta WHERE key = ?", key)
@@ -180,8 +188,9 @@ class State:
 
     def put(self, assets: Iterable[Asset]) -> None:
         """Add or refresh assets of this run's listing. What is settled stays so while checksum and size do."""
+        runs = {"run": self.run, "listed": int(self.meta("listed", "0"))}
         with self.writing() as db:
-            db.executemany(UPSERT, ([self.run, *(getattr(asset, name) for name in COLUMNS)] for asset in assets))
+            db.executemany(UPSERT, ({**vars(asset), **runs} for asset in assets))
 
     def settle(self, asset_id: str, outcome: str, reason: str = "", sha256: str | None = None) -> None:
         with self.writing() as db:

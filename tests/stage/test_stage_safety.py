@@ -2,8 +2,11 @@
 
 import json
 import re
+import signal
+import sqlite3
 import subprocess
 import sys
+import time
 
 import pytest
 from nasty import NASTY
@@ -220,3 +223,78 @@ def test_netrc_is_not_read(tmp_path):
         lab.extra["NETRC"] = str(tmp_path / "netrc")
         assert lab.stage().status == 0
         assert not [request for request in lab.server.log if "authorization" in request.headers]
+
+
+def test_a_silent_server_does_not_keep_a_login_that_is_stopped(tmp_path):
+    """The session is closed if the server answers soon; else it ends by itself."""
+    with laboratory(tmp_path) as lab:
+        lab.extra |= {"IMMICH_EMAIL": lab.user.email, "IMMICH_PASSWORD": lab.user.password, "IMMICH_API_KEY": "",
+                      "FACESETS_READ_TIMEOUT": "60"}
+        lab.server.faults.add("delay", "*", seconds=60, skip=12)
+        process = lab.start()
+        lab.wait_for("*", 13)
+        began = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        assert lab.finish(process).status == 2
+        assert time.monotonic() - began < 10
+
+
+def test_a_400_to_the_probe_says_nothing_about_the_photos(tmp_path):
+    """A proxy that answers so for everything."""
+    with laboratory(tmp_path) as lab:
+        calm = lab.undisturbed()
+        lab.server.faults.add("status", "*/original", status=500)
+        lab.server.faults.add("status", "/api/users/me", status=400, skip=1)
+        run = lab.stage()
+        assert run.status == 2 and "the server is away (400" in run.err, run.err
+        assert "rejected" not in run.err and "refused" not in run.err
+        lab.server.faults.clear()
+        assert lab.stage().status == 0
+        assert lab.queue() == calm
+
+
+def test_a_photo_that_takes_long_costs_no_new_connection(tmp_path):
+    """Immich closes a connection that idles for five seconds; one that is at work does not idle."""
+    with laboratory(tmp_path, fill=lambda lab: lab.add(4)) as lab:
+        lab.extra["FACESETS_READ_TIMEOUT"] = "60"
+        lab.server.faults.add("delay", "*/original", seconds=4.5, times=1)
+        assert lab.stage("--workers", "1").status == 0
+        assert lab.server.log.connections == 1
+
+
+def test_a_data_root_that_links_to_nothing_is_said_to(tmp_path):
+    with laboratory(tmp_path) as lab:
+        lab.root.symlink_to(tmp_path / "not mounted")
+        run = lab.stage()
+        assert run.status == 1 and "which is not there; is a disk not mounted?" in run.err
+        assert "bug" not in run.err
+
+
+@pytest.mark.parametrize("tables", [(), ("meta",), ("meta", "assets", "photos")])
+def test_another_users_first_run_at_the_same_time_is_no_obstacle(tables, tmp_path):
+    """Its database is being made just now."""
+    with laboratory(tmp_path) as lab:
+        other = files.private_folder(lab.root / "immich" / "maria") / "state.db"
+        with sqlite3.connect(other) as db:
+            for name in tables:
+                db.execute(f"CREATE TABLE {name} (key TEXT)")
+        db.close()
+        assert lab.stage().status == 0
+
+
+def test_a_listing_that_was_cut_off_does_not_make_rejected_assets_be_asked_for_again(tmp_path):
+    def fill(lab: Lab) -> None:
+        lab.add(2)
+        lab.one(name="hopeless.jpg", content=b"no picture at all" * 50, width=400, height=400, side=400)
+    with laboratory(tmp_path, fill=fill) as lab:
+        bad = next(asset for asset in lab.server.library.assets.values() if asset.name == "hopeless.jpg")
+        lab.server.faults.add("status", f"*/{bad.id}/thumbnail", status=400)
+        assert lab.stage().status == 0
+        for _ in range(2):
+            lab.server.faults.add("status", "/api/search/metadata", status=500)
+            assert lab.stage().status == 2
+            lab.server.faults.clear()
+        lab.server.log.clear()
+        run = lab.stage()
+        assert run.status == 0 and run.summary["skipped_download_error"] == 1
+        assert lab.asked()["original"] == 0

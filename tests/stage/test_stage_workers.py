@@ -22,7 +22,7 @@ def test_a_database_that_somebody_holds_pauses_the_run_although_photos_pour_in(t
     with laboratory(tmp_path, fill=lambda lab: lab.add(60)) as lab:
         calm = lab.undisturbed()
         lab.server.faults.add("delay", "*/original", seconds=0.05)
-        process = lab.start("--workers", "1")
+        process = lab.start()
         lab.wait_for("*/original", 1)
         other = sqlite3.connect(lab.user_dir / "state.db", timeout=20, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")

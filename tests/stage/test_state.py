@@ -5,6 +5,7 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import replace
 
 import pytest
@@ -45,6 +46,8 @@ def test_bytes_once_known_are_remembered_until_checksum_or_size_change(db):
 def test_a_rejected_asset_stays_rejected_while_it_is_listed_unchanged(db):
     db.put([ASSET])
     db.settle("a", "rejected", "400 no")
+    db.set_meta("listed", str(db.run))
+    db.start_run()          # cut off before it came to this asset
     db.start_run()
     db.put([ASSET])
     assert outcome(db) == ("rejected", "", "400 no")
@@ -52,8 +55,9 @@ def test_a_rejected_asset_stays_rejected_while_it_is_listed_unchanged(db):
     assert outcome(db)[0] == "wanted"
     db.settle("a", "rejected", "400 no")
     db.start_run()
-    db.start_run()          # away for one listing: in the trash, say
-    db.put([ASSET])
+    db.set_meta("listed", str(db.run))      # complete without it: it was in the trash, say
+    db.start_run()
+    db.put([replace(ASSET, checksum="other")])
     assert outcome(db)[0] == "wanted"
 
 
@@ -102,8 +106,48 @@ def test_a_killed_writer_leaves_whole_transactions(tmp_path):
 @pytest.mark.parametrize("content", [b"no database at all, but long enough to be one" * 30, b"SQLite format 3\0broken"])
 def test_a_file_that_is_no_database_is_refused_in_words(content, tmp_path):
     (tmp_path / "state.db").write_bytes(content)
-    with pytest.raises(Failure, match="move it aside"):
+    with pytest.raises(Failure, match=r"is damaged .* move it aside"):
         state.State(tmp_path / "state.db")
+
+
+def test_a_database_that_was_damaged_since_is_said_to_be(db):
+    db.put([replace(ASSET, id=str(number), name="n" * 500) for number in range(2000)])
+    db.close()
+    data = bytearray(db.path.read_bytes())
+    data[3 * 4096:] = bytes([7]) * (len(data) - 3 * 4096)
+    db.path.write_bytes(data)
+    with pytest.raises(Failure, match=r"is damaged .* move it aside"):
+        again = state.State(db.path)
+        again.all("SELECT name, reason FROM assets ORDER BY path")
+
+
+def test_a_database_that_somebody_holds_is_said_to_be_held_and_is_waited_for_once(db):
+    other = sqlite3.connect(db.path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    began = time.monotonic()
+    said = []
+
+    def write() -> None:
+        try:
+            db.set_meta("a", "b")
+        except Paused as error:
+            said.append(str(error))
+    threads = [threading.Thread(target=write) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(said) == 20 and all("held by another program" in words for words in said)
+    assert time.monotonic() - began < 60        # one after the other they would wait 100 s
+    other.close()
+
+
+def test_a_failing_disk_is_not_called_full(db):
+    for code, words in ((sqlite3.SQLITE_IOERR_FSYNC, "the disk fails"), (sqlite3.SQLITE_FULL, "the disk is full"),
+                        (sqlite3.SQLITE_READONLY_DBMOVED, "cannot be used")):
+        error = sqlite3.OperationalError("disk I/O error")
+        error.sqlite_errorcode = code
+        assert words in str(state.in_words(db.path, error))
 
 
 def test_a_later_schema_is_refused(db):
