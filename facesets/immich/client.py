@@ -126,15 +126,14 @@ class Client:
             successes = self.breaker.successes
             try:
                 value = call()
-            except Transient as error:
-                failure = error
-            else:
                 self.breaker.succeeded()
                 return value
+            except Transient as error:
+                failure = error
+                self.breaker.failed(str(failure), failure.retry_after)
+                away = attempt % self.access.attempts == 0 and self.breaker.suspect(successes)
             finally:
                 self.breaker.leave()
-            self.breaker.failed(str(failure), failure.retry_after)
-            away = attempt % self.access.attempts == 0 and self.breaker.suspect(successes)
             if away or self.breaker.absences != absences:       # it is not this request's fault
                 attempt, absences = 0, self.breaker.absences
             elif attempt >= attempts:

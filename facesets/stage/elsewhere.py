@@ -13,7 +13,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ..common import files
-from ..common.errors import Failure
 from ..formats import cache
 from .photos import staged_files
 from .state import State, in_words
