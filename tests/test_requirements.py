@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from busy import LIMIT
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -53,7 +54,7 @@ def test_a_lock_installs_from_wheels_and_lacks_nothing_that_its_packages_ask_for
          "--python-platform", machine, "--python-version", python, "--require-hashes", "--only-binary", ":all:",
          "--override", without, *(part for lock in MACHINES[machine] for part in ("-r", lock))],
         cwd=checkout, env={**os.environ, "MACOSX_DEPLOYMENT_TARGET": "14.0"}, capture_output=True, text=True,
-        timeout=120)
+        timeout=LIMIT)
     if run.returncode and OFFLINE.search(run.stderr):
         pytest.skip("the package index cannot be reached")
     assert run.returncode == 0, run.stderr[-2000:]

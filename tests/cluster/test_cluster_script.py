@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from busy import LIMIT
 
 import cluster_immich
 from facesets.common import files
@@ -20,7 +21,7 @@ MODEL = cache.Model("made_up", "a" * 64, "b" * 64, 32, 0.45, 0.55)
 def run(checkout: Path, root: Path, *args: str) -> subprocess.CompletedProcess[str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("FACESETS_")}
     return subprocess.run([sys.executable, str(checkout / "cluster_immich.py"), "--data-root", str(root / "work"),
-                           "--library", str(root / "library"), *args], capture_output=True, text=True, timeout=120,
+                           "--library", str(root / "library"), *args], capture_output=True, text=True, timeout=LIMIT,
                           env=environment, check=False)
 
 

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import pillow_heif
 import pytest
+from busy import LIMIT
 from PIL import Image, ImageOps
 
 from facesets.common import files
@@ -41,7 +42,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory, checkout: Path) -> tuple[Path
 
 def run_demo(root: Path, checkout: Path) -> str:
     done = subprocess.run([sys.executable, "-m", "facesets.demo.run", "--root", str(root)], cwd=checkout, text=True,
-                          capture_output=True, timeout=300, check=False)
+                          capture_output=True, timeout=LIMIT, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
 

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import people
 import pytest
+from busy import LIMIT, wait_until
 from corpus import make
 from PIL import Image
 
@@ -48,7 +49,7 @@ def worker(checkout, models_dir, tmp_path):
 
 
 def finish(process: subprocess.Popen) -> tuple[int, dict, str]:
-    stdout, stderr = process.communicate(timeout=120)
+    stdout, stderr = process.communicate(timeout=LIMIT)
     assert "Traceback" not in stderr, stderr
     return process.returncode, json.loads(stdout) if stdout else {}, stderr
 
@@ -97,8 +98,8 @@ def test_a_kill_costs_at_most_one_batch_and_what_is_in_the_lanes(worker, tmp_pat
     paths = people.photos(tmp_path / "photos", 60)
     queues.write(tmp_path / "queue.json", people.queue(paths))
     process = worker()
-    while times_opened(tmp_path / "opened.log", paths) < 20 if (tmp_path / "opened.log").exists() else True:
-        time.sleep(0.005)
+    log = tmp_path / "opened.log"
+    wait_until(lambda: log.exists() and times_opened(log, paths) >= 20, "twenty photos are opened")
     process.kill()
     process.communicate()
     opened, kept = times_opened(tmp_path / "opened.log", paths), len(saved(tmp_path / "out"))
@@ -113,8 +114,7 @@ def test_a_stopped_run_saves_says_so_and_goes_on(worker, tmp_path, number):
     paths = people.photos(tmp_path / "photos", 80)
     queues.write(tmp_path / "queue.json", people.queue(paths))
     process = worker()
-    while not list((tmp_path / "out").glob("*.parts/*.npz")):
-        time.sleep(0.005)
+    wait_until(lambda: list((tmp_path / "out").glob("*.parts/*.npz")), "a part is saved")
     process.send_signal(number)
     status, summary, said = finish(process)
     assert (status, summary["paused"]) == (2, True)
@@ -139,7 +139,7 @@ def test_a_photo_that_ends_the_program_is_met_three_times_and_then_is_an_error(w
     for run in range(3):
         (tmp_path / "opened.log").unlink()
         process = worker()
-        process.communicate(timeout=60)
+        process.communicate(timeout=LIMIT)
         assert process.returncode == -signal.SIGSEGV
         assert not run or times_opened(tmp_path / "opened.log", paths) <= 3     # those of the lanes, one by one
     status, summary, said = finish(worker())
@@ -276,9 +276,10 @@ def test_another_model_is_refused_in_words(worker, tmp_path, checkout):
 def test_two_runs_at_once_are_refused(worker, tmp_path):
     queues.write(tmp_path / "queue.json", people.queue(people.photos(tmp_path / "photos", 60)))
     first = worker()
-    while not list((tmp_path / "out").glob("*.parts/*.npz")):
-        time.sleep(0.005)
+    wait_until(lambda: list((tmp_path / "out").glob("*.parts/*.npz")), "a part is saved")
+    first.send_signal(signal.SIGSTOP)       # or it might be done first
     status, _, said = finish(worker())
+    first.send_signal(signal.SIGCONT)
     assert status == 2
     assert "embed_worker.py" in said and "process" in said
     assert finish(first)[0] == 0
@@ -321,7 +322,7 @@ def test_what_the_cache_holds_of_a_face(worker, tmp_path):
 ])
 def test_what_is_wrong_is_said_in_one_line(checkout, models_dir, tmp_path, flags, status, words):
     done = subprocess.run([sys.executable, str(checkout / "embed_worker.py"), "--models-dir", str(models_dir), *flags],
-                          capture_output=True, text=True, cwd=tmp_path, timeout=60)
+                          capture_output=True, text=True, cwd=tmp_path, timeout=LIMIT)
     assert done.returncode == status, done.stderr
     assert words in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
@@ -330,7 +331,7 @@ def test_what_is_wrong_is_said_in_one_line(checkout, models_dir, tmp_path, flags
 def test_doctor_says_what_works_here(checkout, models_dir):
     done = subprocess.run([sys.executable, str(checkout / "embed_worker.py"), "--doctor", "--model", "opencv_zoo",
                            "--models-dir", str(models_dir), "--provider", "cpu"], capture_output=True, text=True,
-                          timeout=60)
+                          timeout=LIMIT)
     assert done.returncode == 0, done.stderr
     for words in ("onnxruntime ", "providers ", "sha256 fb143eea", "terms ", "proven", "ms a face",
                   "insightface does not know these models"):

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import requests
+from busy import LIMIT
 from immich_lab.library_bulk import fill
 from immich_lab.server import LabServer
 from PIL import Image
@@ -35,7 +36,7 @@ def jpeg(color: tuple[int, int, int] = (10, 120, 200), size: tuple[int, int] = (
 
 
 def search(server: LabServer, key: str, **body: Any) -> dict[str, Any]:
-    reply = requests.post(f"{server.url}/api/search/metadata", json=body, headers={"x-api-key": key}, timeout=10)
+    reply = requests.post(f"{server.url}/api/search/metadata", json=body, headers={"x-api-key": key}, timeout=LIMIT)
     assert reply.status_code == 200, reply.text
     return reply.json()["assets"]
 
@@ -51,7 +52,7 @@ def walk(server: LabServer, key: str, **body: Any) -> list[str]:
 
 
 def get(server: LabServer, key: str, path: str, **headers: str) -> requests.Response:
-    return requests.get(f"{server.url}/api{path}", headers={"x-api-key": key, **headers}, timeout=10)
+    return requests.get(f"{server.url}/api{path}", headers={"x-api-key": key, **headers}, timeout=LIMIT)
 
 
 def scans(server: LabServer) -> tuple[User, str]:
@@ -102,7 +103,7 @@ def test_3_2_asks_for_people_and_does_not_mix_the_old_fields() -> None:
         shown = server.add_asset(user, jpeg(), faces=[server.face((1, 1, 9, 9), 64, 48, anna)])
         server.add_asset(user, jpeg((1, 2, 3)))
         assert [item["id"] for item in search(server, key, filter={"hasPeople": True})["items"]] == [shown.id]
-        mixed = requests.post(f"{server.url}/api/search/metadata", headers={"x-api-key": key}, timeout=10,
+        mixed = requests.post(f"{server.url}/api/search/metadata", headers={"x-api-key": key}, timeout=LIMIT,
                               json={"filter": {"hasPeople": True}, "type": "IMAGE"})
         assert mixed.status_code == 400
 
@@ -207,7 +208,7 @@ def test_assets_come_change_and_go_while_it_runs(server: LabServer) -> None:
 
 def test_the_sync_stream_tells_what_is_there_and_what_was_deleted(server: LabServer) -> None:
     user = server.add_user("peter")
-    token = requests.post(f"{server.url}/api/auth/login", timeout=10,
+    token = requests.post(f"{server.url}/api/auth/login", timeout=LIMIT,
                           json={"email": "peter@example.org", "password": "password"}).json()["accessToken"]
     bearer = {"Authorization": f"Bearer {token}"}
     first, person = server.add_asset(user, jpeg()), server.add_person(user, "Anna")
@@ -219,12 +220,12 @@ def test_the_sync_stream_tells_what_is_there_and_what_was_deleted(server: LabSer
     assert [line["data"]["id"] for line in lines if line["type"] == "AssetV1"] == [first.id, second.id]
     key = {"x-api-key": server.add_key(user)}
     assert requests.post(f"{server.url}/api/sync/stream", json={"types": ["AssetsV1"]}, headers=key,
-                         timeout=10).status_code == 403
+                         timeout=LIMIT).status_code == 403
 
 
 def stream(server: LabServer, headers: dict[str, str]) -> list[dict[str, Any]]:
     reply = requests.post(f"{server.url}/api/sync/stream", json={"types": ["AssetsV1", "PeopleV1"]}, headers=headers,
-                          timeout=10)
+                          timeout=LIMIT)
     return [json.loads(line) for line in reply.text.splitlines()]
 
 
@@ -248,10 +249,10 @@ def test_it_speaks_tls(tmp_path: Path) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, private)
     with LabServer(tls=context) as server:
-        reply = requests.get(f"{server.url}/api/server/ping", verify=str(certificate), timeout=10)
+        reply = requests.get(f"{server.url}/api/server/ping", verify=str(certificate), timeout=LIMIT)
         assert server.url.startswith("https://") and reply.json() == {"res": "pong"}
         with pytest.raises(requests.exceptions.SSLError):
-            requests.get(f"{server.url}/api/server/ping", timeout=10)
+            requests.get(f"{server.url}/api/server/ping", timeout=LIMIT)
 
 
 def self_signed(folder: Path) -> tuple[Path, Path]:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import requests
+from busy import LIMIT
 from immich_lab.server import LabServer
 
 from facesets.fake_immich.library_model import Asset, Face, Key, Person, User, milliseconds
@@ -194,7 +195,7 @@ def send(server: LabServer, request: dict[str, Any]) -> requests.Response:
                for name, value in request["headers"]}
     url = re.sub(r"<key (\w+)>", r"\1", re.sub(r"^http://[^/]+", server.url, request["url"]))
     broken = request.get("json") is None and "content-type" in map(str.lower, headers)     # recording 86
-    return requests.request(request["method"], url, headers=headers, allow_redirects=False, timeout=10,
+    return requests.request(request["method"], url, headers=headers, allow_redirects=False, timeout=LIMIT,
                             data=b'{"size": ' if broken else None, json=request.get("json"))
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import jsonschema
 import pytest
 import requests
+from busy import LIMIT
 from immich_lab.server import LabServer
 from PIL import Image
 
@@ -74,18 +75,18 @@ def check(document: dict[str, Any], method: str, path: str, reply: requests.Resp
 @pytest.mark.parametrize("path", GETS)
 def test_a_listing_fits_the_description(path: str, described: tuple[LabServer, dict[str, Any]]) -> None:
     server, document = described
-    reply = requests.get(server.url + "/api" + path, headers=key_of(server), timeout=10)
+    reply = requests.get(server.url + "/api" + path, headers=key_of(server), timeout=LIMIT)
     check(document, "get", path.partition("?")[0], reply)
 
 
 @pytest.mark.parametrize("body", SEARCHES, ids=str)
 def test_a_search_fits_the_description(body: dict[str, Any], described: tuple[LabServer, dict[str, Any]]) -> None:
     server, document = described
-    reply = requests.post(server.url + "/api/search/metadata", json=body, headers=key_of(server), timeout=10)
+    reply = requests.post(server.url + "/api/search/metadata", json=body, headers=key_of(server), timeout=LIMIT)
     assert reply.json()["assets"]["items"]
     check(document, "post", "/search/metadata", reply)
     check(document, "post", "/search/statistics",
-          requests.post(server.url + "/api/search/statistics", json={}, headers=key_of(server), timeout=10))
+          requests.post(server.url + "/api/search/statistics", json={}, headers=key_of(server), timeout=LIMIT))
 
 
 def test_every_asset_and_its_faces_fit_the_description(described: tuple[LabServer, dict[str, Any]]) -> None:
@@ -93,21 +94,21 @@ def test_every_asset_and_its_faces_fit_the_description(described: tuple[LabServe
     assert server.library.assets and server.library.people
     for identity in server.library.assets:
         for path, url in (("/assets/{id}", f"/assets/{identity}"), ("/faces", f"/faces?id={identity}")):
-            check(document, "get", path, requests.get(server.url + "/api" + url, headers=key_of(server), timeout=10))
+            check(document, "get", path, requests.get(server.url + "/api" + url, headers=key_of(server), timeout=LIMIT))
     for identity in server.library.people:
         check(document, "get", "/people/{id}",
-              requests.get(f"{server.url}/api/people/{identity}", headers=key_of(server), timeout=10))
+              requests.get(f"{server.url}/api/people/{identity}", headers=key_of(server), timeout=LIMIT))
 
 
 def test_login_and_sync_stream_fit_the_description(described: tuple[LabServer, dict[str, Any]]) -> None:
     server, document = described
-    login = requests.post(server.url + "/api/auth/login", timeout=10,
+    login = requests.post(server.url + "/api/auth/login", timeout=LIMIT,
                           json={"email": "peter@example.org", "password": "password"})
     check(document, "post", "/auth/login", login)
     for kind, name in SYNCED.items():
         if name not in document["components"]["schemas"]:
             continue
-        reply = requests.post(server.url + "/api/sync/stream", json={"types": [kind]}, timeout=10,
+        reply = requests.post(server.url + "/api/sync/stream", json={"types": [kind]}, timeout=LIMIT,
                               headers={"Authorization": f"Bearer {login.json()['accessToken']}"})
         lines = [json.loads(line) for line in reply.text.splitlines()]
         assert len(lines) > 1 and lines[-1]["type"] == "SyncCompleteV1"

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import report_library as made_up
+from busy import LIMIT
 
 import sort_faces
 from facesets.library import store
@@ -61,6 +62,7 @@ def own_page(browser: Any, library: Path) -> Iterator[Any]:
 
 def opened(browser: Any, library: Path) -> Iterator[Any]:
     context = browser.new_context(viewport={"width": 1280, "height": 900}, accept_downloads=True)
+    context.set_default_timeout(1000 * LIMIT)
     page, wrong = context.new_page(), []
 
     def note(request: Any) -> None:
@@ -217,10 +219,10 @@ def test_axe_finds_nothing_serious_in_any_view(browser: Any, pristine: Path, wid
     package = pytest.importorskip("axe_playwright_python", reason="axe, of the test lock, is not installed")
     axe = (Path(package.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, bypass_csp=True)
+    context.set_default_timeout(1000 * LIMIT)
     page = context.new_page()
     page.goto((pristine / "lib" / "index.html").as_uri())
     page.evaluate(axe)
-    page.set_default_timeout(8000)
     found = []
     largest = page.evaluate("DATA.sets.reduce((one, other) => other.s > one.s ? other : one).f")
     steps = {**{view: f"nav a[data-view={view}]" for view in ("charts", "runs", "left-out", "check", "facesets")},

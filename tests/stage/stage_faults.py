@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from busy import LIMIT, slowness
 from stage_lab import Lab, Run, laboratory, small_library
 from stage_tls import authority, context
 
@@ -107,13 +108,25 @@ def away(lab: Lab) -> Run:
 
 
 def away_for_a_while(lab: Lab) -> Run:
-    lab.server.faults.add("down", "*/original", skip=4, times=1, seconds=0.5)
-    return lab.stage("--wait-for-server", "30s")
+    lab.server.faults.add("down", "*/original", skip=4, times=1)
+    return back_once_it_waits(lab)
 
 
 def away_at_first(lab: Lab) -> Run:
-    lab.server.down(1.0)
-    return lab.stage("--wait-for-server", "30s")
+    lab.server.down()
+    return back_once_it_waits(lab)
+
+
+def back_once_it_waits(lab: Lab) -> Run:
+    """A run that says that it waits for the server, which then comes back."""
+    process = lab.start("--wait-for-server", f"{LIMIT:.0f}s")
+    assert process.stderr and process.stdout
+    said = ""
+    while "waiting up to" not in said and (line := process.stderr.readline()):
+        said += line
+    lab.server.up()
+    said += process.stderr.read()
+    return Run(process.wait(LIMIT), process.stdout.read(), said)
 
 
 def unmounted(lab: Lab) -> Run:
@@ -124,17 +137,22 @@ def unmounted(lab: Lab) -> Run:
 def signalled(number: int, path: str = "*/original", skip: int = 6) -> Callable[[Lab], Run]:
     """Send a signal once the server was asked `skip` times for `path`, while the answers come slowly."""
     def disturb(lab: Lab) -> Run:
+        lab.server.faults.add("stall", path, seconds=2 * LIMIT, skip=skip + 1)
         lab.server.faults.add("delay", path, seconds=0.05)
-        lab.server.faults.add("stall", path, seconds=30, skip=skip + 1)
         process = lab.start()
         lab.wait_for(path, skip)
-        began = time.monotonic()
+        slow, began = slowness(), time.monotonic()
         process.send_signal(number)
         run = lab.finish(process)
         if number != signal.SIGKILL:
-            assert time.monotonic() - began < 2
+            assert time.monotonic() - began < 2 * max(slow, slowness())
         return run
     return disturb
+
+
+def stalled(lab: Lab) -> Run:
+    lab.extra["FACESETS_READ_TIMEOUT"] = "2"
+    return with_fault("stall", times=2, seconds=LIMIT)(lab)
 
 
 def full_disk(lab: Lab) -> Run:
@@ -142,10 +160,12 @@ def full_disk(lab: Lab) -> Run:
 
 
 def two_at_once(lab: Lab) -> Run:
-    lab.server.faults.add("delay", "*/original", seconds=0.1)
+    lab.server.faults.add("delay", "*/original", seconds=0.1)       # it has not ended when it is stopped
     first = lab.start()
     lab.wait_for("*/original", 1)
+    first.send_signal(signal.SIGSTOP)
     second = lab.stage()
+    first.send_signal(signal.SIGCONT)
     assert lab.finish(first).status == DONE
     return second
 
@@ -219,8 +239,8 @@ SCENARIOS = (
     Scenario("ends early under the full length", with_fault("cut", times=3), DONE, left=0),
     Scenario("length promises too much", with_fault("long", times=3), DONE, left=0),
     Scenario("length promises too little", with_fault("short", times=3), DONE, left=0),
-    Scenario("stalls in the middle", with_fault("stall", times=2, seconds=2), DONE, left=0),
-    Scenario("trickles", with_fault("trickle", times=2, piece=10, seconds=0.1), DONE, left=0),
+    Scenario("stalls in the middle", stalled, DONE, left=0),
+    Scenario("trickles", with_fault("trickle", times=2, piece=200, seconds=0.1), DONE, left=0),
     Scenario("wrong bytes, twice", with_fault("wrong_bytes", times=2), DONE, left=0, fill=uploads),
     Scenario("every 3rd download has wrong bytes", with_fault("wrong_bytes", every=3), DONE, fill=uploads),
     Scenario("stops halfway, then ignores Range",

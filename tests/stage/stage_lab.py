@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from busy import LIMIT, wait_until
 from immich_lab.server import LabServer
 from PIL import Image
 
@@ -24,8 +25,7 @@ from facesets.fake_immich.library_model import Asset, User
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 NEEDED = ("asset.read", "asset.download", "asset.view", "user.read", "face.read")
-FAST = {"FACESETS_RETRY_PAUSE": "0.005", "FACESETS_READ_TIMEOUT": "0.6", "FACESETS_CONNECT_TIMEOUT": "2",
-        "FACESETS_WORKERS": "4"}
+FAST = {"FACESETS_RETRY_PAUSE": "0.005", "FACESETS_WORKERS": "4"}
 
 
 @functools.cache
@@ -99,8 +99,8 @@ class Lab:
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             preexec_fn=None if limit is None else lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
 
-    def finish(self, process: "subprocess.Popen[str]", seconds: float = 30) -> Run:
-        out, err = process.communicate(timeout=seconds)
+    def finish(self, process: "subprocess.Popen[str]") -> Run:
+        out, err = process.communicate(timeout=LIMIT)
         return Run(process.returncode, out, err)
 
     @property
@@ -142,13 +142,9 @@ class Lab:
         names = {"metadata": "search", "original": "original", "thumbnail": "preview", "faces": "faces"}
         return Counter(names.get(request.path.rsplit("/", 1)[-1], "other") for request in self.server.log)
 
-    def wait_for(self, path: str, count: int, seconds: float = 20) -> None:
+    def wait_for(self, path: str, count: int) -> None:
         """Until the server was asked `count` times for `path` (a glob)."""
-        import time
-        end = time.monotonic() + seconds
-        while len(self.server.log.find(path)) < count:
-            assert time.monotonic() < end, f"only {len(self.server.log.find(path))} requests for {path}"
-            time.sleep(0.005)
+        wait_until(lambda: len(self.server.log.find(path)) >= count, f"{count} requests for {path}")
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ import signal
 import sqlite3
 
 import pytest
+from busy import LIMIT
 from stage_lab import Lab, laboratory, photo
 
 SIDE = 700      # about half a megabyte
@@ -11,7 +12,7 @@ SIDE = 700      # about half a megabyte
 
 def broken_off(lab: Lab) -> int:
     """Stop a run in the middle of its one photo; how many bytes are on disk."""
-    lab.server.faults.add("stall", "*/original", at=0.5, seconds=30, times=1)
+    lab.server.faults.add("stall", "*/original", at=0.5, seconds=LIMIT, times=1)
     process = lab.start()
     lab.wait_for("*/original", 1)
     while not lab.parts or lab.parts[0].stat().st_size < len(photo(1, SIDE)) // 2:

@@ -42,10 +42,10 @@ def outcome(entry: queues.Entry, parts: Path) -> str:
     if word == "sigint" and not (parts / "interrupted").exists():
         signal.signal(signal.SIGINT, lambda *_: os._exit(0xC000013A & 0xFF))
         files.write_bytes(parts / "interrupted", b"")
-        time.sleep(30)
+        time.sleep(300)
     if word == "hold":
         files.write_bytes(parts / "holding", b"")
-        deadline = time.monotonic() + 120       # a test that failed leaves nobody behind
+        deadline = time.monotonic() + 300       # a test that failed leaves nobody behind
         while not (parts / "release").exists() and time.monotonic() < deadline:
             time.sleep(0.05)
     time.sleep(0.5 if word == "slow" else 0.0)

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from busy import LIMIT
+
 from facesets.formats import cache
 from facesets.formats import queue as queues
 
@@ -85,11 +87,11 @@ class Machine:
     def run(self, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
         """The driver as the operator runs it."""
         return subprocess.run(self.command(*arguments), env={**self.environment, **environment}, capture_output=True,
-                              text=True, timeout=120, cwd=self.home, stdin=subprocess.DEVNULL)
+                              text=True, timeout=LIMIT, cwd=self.home, stdin=subprocess.DEVNULL)
 
     def run_to_the_end(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         """The same command until it is not paused, as the operator is told: a worker of a killed run may be ending."""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + LIMIT
         while (run := self.run(*arguments)).returncode == 2 and time.monotonic() < deadline:
             time.sleep(0.2)
         return run

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from busy import LIMIT
 from immich_lab.server import LabServer
 
 from facesets.embed.parts import Parts
@@ -86,7 +87,7 @@ class Chain:
     def run(self, command: list[str], **environment: str) -> tuple[int, str]:
         """Status and all output."""
         process = self.start(command, **environment)
-        out = process.communicate(timeout=300)[0]
+        out = process.communicate(timeout=LIMIT)[0]
         return process.returncode, out
 
     def clear(self) -> None:
@@ -160,9 +161,9 @@ def kill(process: int) -> bool:
     return True
 
 
-def wait_until_gone(session: int, seconds: float = 30) -> list[int]:
-    """Wait for the orphans of a killed command; those that outlive `seconds`."""
-    end = time.monotonic() + seconds
+def wait_until_gone(session: int) -> list[int]:
+    """Wait for the orphans of a killed command; those that outlive the wait."""
+    end = time.monotonic() + LIMIT
     while (left := session_members(session)) and time.monotonic() < end:
         time.sleep(0.05)
     return left

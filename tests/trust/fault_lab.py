@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from busy import LIMIT
 from chain_lab import USER, Chain
 
 SCRIPTS = ("immich_stage", "embed_worker", "cluster_immich")
@@ -38,7 +39,7 @@ class Faulty:
     def close(self) -> None:
         assert self.process.stdin
         self.process.stdin.close()
-        self.process.wait(10)
+        self.process.wait(LIMIT)
 
 
 class Before:

@@ -19,16 +19,21 @@ import struct
 import threading
 import time
 
+from busy import LIMIT
+
 PLAIN = ("refuse", "drop", "truncate", "swallow", "delay", "trickle", "cut")
 UNDER_TLS = (*PLAIN, "flip", "duplicate", "reorder")
 HARM = (0.05, 0.2, 0.5, 1.0)        # shares of connections that are harmed; one is chosen per plan
-LONGEST = 0.5                       # seconds of a delay; the client of these tests waits 0.3
 
 
 class FaultProxy:
-    """`with FaultProxy(port, seed, tls) as proxy:` listens on 127.0.0.1:`proxy.port`, passes on to `port`."""
+    """`with FaultProxy(port, seed, tls, patience) as proxy:` listens on 127.0.0.1:`proxy.port`, passes on to `port`.
 
-    def __init__(self, target: int, seed: str, tls: bool) -> None:
+    patience     seconds that the client waits; a delay takes up to half as much again
+    """
+
+    def __init__(self, target: int, seed: str, tls: bool, patience: float) -> None:
+        self.patience = patience
         self.target, self.seed, self.kinds = target, seed, UNDER_TLS if tls else PLAIN
         self.share = random.Random(seed).choice(HARM)
         self.harmed: list[str] = []
@@ -64,7 +69,7 @@ class FaultProxy:
                 _end(client, reset=True)
                 continue
             try:
-                server = socket.create_connection(("127.0.0.1", self.target), 5)
+                server = socket.create_connection(("127.0.0.1", self.target), LIMIT)
             except OSError:
                 _end(client, reset=True)
                 continue
@@ -104,11 +109,11 @@ class FaultProxy:
             return None
         if kind == "swallow":
             target.sendall(head)
-            self._closing.wait(5)
+            self._closing.wait(10 * self.patience)
             return None
         if kind == "delay":
             target.sendall(head)
-            self._closing.wait(draw.uniform(0, LONGEST))
+            self._closing.wait(draw.uniform(0, 1.5 * self.patience))
             return tail
         if kind == "trickle":
             target.sendall(head)

@@ -8,6 +8,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 import pytest
+from busy import LIMIT
 from chain_lab import ROUNDS, SAVE_PHOTOS, SEED, WORKERS, Chain, descendants, kill, wait_until_gone
 
 KILLS = ROUNDS or 10
@@ -52,7 +53,7 @@ def killed(chain: Chain, command: list[str], name: str, seconds: float, draw: ra
             story.victims[what] += 1
         if draw.random() < 0.5:     # the operator repeats at once, or after all has ended
             assert not wait_until_gone(process.pid), "an orphan goes on for ever"
-        out = process.communicate(timeout=60)[0] if victim != process.pid else ""
+        out = process.communicate(timeout=LIMIT)[0] if victim != process.pid else ""
         assert "Traceback" not in out, out
         assert chain.embedded() >= saved, "photos that were saved are saved no more"
         return True
@@ -62,7 +63,7 @@ def killed(chain: Chain, command: list[str], name: str, seconds: float, draw: ra
 
 def to_the_end(chain: Chain, command: list[str], story: Story) -> str:
     """The same command until it is done; at most the orphans of a kill may hold it up."""
-    end = time.monotonic() + 120
+    end = time.monotonic() + LIMIT
     while True:
         status, out = chain.run(command)
         story.runs += 1

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 import pytest
+from busy import slowness
 from chain_lab import ROUNDS, SEED
 from fault_proxy import FaultProxy
 from stage_lab import Lab
@@ -14,7 +15,7 @@ from stage_tls import authority, context
 from facesets.common.errors import OK, PAUSED
 
 PLANS = 5 * ROUNDS or 20
-IMPATIENT = {"FACESETS_READ_TIMEOUT": "0.3", "FACESETS_CONNECT_TIMEOUT": "0.5", "FACESETS_RETRY_PAUSE": "0.002"}
+PATIENCE = 0.3      # seconds that the client waits for a byte, on a machine of its own
 
 
 @pytest.fixture(scope="module", params=["http", "https"])
@@ -35,9 +36,11 @@ def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 def through(lab: Lab, seed: str) -> tuple[int, FaultProxy, bytes, str]:
     """One run through a line that the seed spoils: status, the line, the queue, what was said."""
     before = dict(lab.extra)
-    with FaultProxy(lab.server.port, seed, lab.server.tls is not None) as line:
+    patience = PATIENCE * slowness()
+    with FaultProxy(lab.server.port, seed, lab.server.tls is not None, patience) as line:
         url = f"{lab.server.url.rpartition(':')[0]}:{line.port}"
-        lab.extra |= {"IMMICH_URL": url, **IMPATIENT}
+        lab.extra |= {"IMMICH_URL": url, "FACESETS_READ_TIMEOUT": f"{patience:.2f}", "FACESETS_RETRY_PAUSE": "0.002",
+                      "FACESETS_CONNECT_TIMEOUT": f"{2 * patience:.2f}"}
         try:
             run = lab.stage()
         finally:

@@ -2,11 +2,13 @@
 
 import itertools
 import json
+import signal
 import subprocess
 import sys
 import time
 
 import pytest
+from busy import LIMIT, wait_until
 from chain_lab import CHECKOUT, ROUNDS, USER, Chain
 
 COMMANDS = ("stage", "driver", "embed", "cluster", "status", "name", "undo", "extend", "merge", "report", "forget")
@@ -53,13 +55,13 @@ def test_two_at_once_end_right_or_are_refused(chain_done, pair):
         running.append(chain.start(lines[name]))
         time.sleep(0.02)
     for name, process in zip(pair, running, strict=True):
-        out = process.communicate(timeout=120)[0]
+        out = process.communicate(timeout=LIMIT)[0]
         assert "Traceback" not in out and "(a bug" not in out, (name, out)
         assert process.returncode in (DONE, PAUSED) or said_why(name, out), (name, process.returncode, out)
         if process.returncode == PAUSED:
             assert "at work here" in out, (name, out)
     for name in ("stage", "driver"):        # the operator's own commands mend whatever was undone or forgotten
-        end = time.monotonic() + 30
+        end = time.monotonic() + LIMIT
         while (ended := chain.run(lines[name]))[0] == PAUSED and time.monotonic() < end:
             time.sleep(0.1)
         assert ended[0] == DONE, ended
@@ -79,11 +81,12 @@ def test_the_pairs_are_real(chain_done):
     chain.server.faults.add("delay", "*/original", seconds=3)      # the second takes its time to start
     try:
         first = chain.start(stage)
-        while not chain.server.log.find("*/original"):
-            time.sleep(0.01)
+        wait_until(lambda: chain.server.log.find("*/original"), "a download")
+        first.send_signal(signal.SIGSTOP)       # or it might be done first
         status, out = chain.run(stage)
+        first.send_signal(signal.SIGCONT)
         assert status == PAUSED and f"immich_stage.py --user {USER} (process {first.pid}" in out, out
-        assert first.wait(60) == DONE
+        assert first.wait(LIMIT) == DONE
     finally:
         chain.server.faults.clear()
     assert isinstance(first, subprocess.Popen)

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from busy import LIMIT
 from chain_lab import CHECKOUT, KEY, ROUNDS, Chain, session_members
 
 PASSWORD = "TRUSTpasswordMARKED-7351"
@@ -49,7 +50,7 @@ def watched(chain: Chain, command: list[str], **environment: str) -> tuple[int, 
     process = chain.start(command, **environment)
     watch = Watch(process.pid)
     watch.start()
-    out = process.communicate(timeout=300)[0]
+    out = process.communicate(timeout=LIMIT)[0]
     watch.stop.set()
     watch.join()
     return process.returncode, out, watch
@@ -133,7 +134,7 @@ def test_the_memory_of_the_worker_and_of_clustering_never_had_the_key(chain, tmp
     assert chain.run(chain.commands()["stage"])[0] == 0
     process = chain.start(chain.commands()["driver"])
     core = None
-    end = time.monotonic() + 60
+    end = time.monotonic() + LIMIT
     while core is None and time.monotonic() < end:
         for member in session_members(process.pid):
             try:
@@ -144,7 +145,7 @@ def test_the_memory_of_the_worker_and_of_clustering_never_had_the_key(chain, tmp
                 subprocess.run(["gcore", "-o", str(tmp_path / "core"), str(member)], capture_output=True, check=False)
                 core = next(tmp_path.glob("core.*"), None)
         time.sleep(0.05)
-    process.communicate(timeout=120)
+    process.communicate(timeout=LIMIT)
     if core is None:
         pytest.skip("gcore may not look into processes here")
     found = holding(core.read_bytes())

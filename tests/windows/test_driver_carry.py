@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from busy import LIMIT
 from drawn import library_photos
 from hypothesis import given
 from hypothesis import strategies as st
@@ -110,7 +111,7 @@ def test_windows_waits_for_a_file_that_a_scanner_has_open(tmp_path: Path) -> Non
         with pytest.raises(subprocess.TimeoutExpired):
             run.wait(0.8)
         assert scanner.read() == b"old"
-    _, errors = run.communicate(timeout=30)
+    _, errors = run.communicate(timeout=LIMIT)
     assert run.returncode == 0, errors
     assert target.read_bytes() == b"new"
 
