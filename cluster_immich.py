@@ -155,10 +155,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     terminal.stop_on_terminate()
     root = config.load(config.Paths, args).data_root
     with files.only_one(root / "cluster.lock", f"cluster_immich.py --user {args.user}"):
+        terminal.keep_log(config.load(config.Paths, args).user_dir(args.user) / "cluster.log",
+                          f"cluster_immich.py --user {args.user}")
         summary = run(args)
     show(summary)
     if args.json:
-        print(json.dumps(summary, ensure_ascii=False))
+        terminal.answer(json.dumps(summary, ensure_ascii=False))
     return 0
 
 

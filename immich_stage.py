@@ -14,7 +14,6 @@ Exit    0 done · 1 failed · 2 paused, run the same command again · 64 usage �
 
 import argparse
 import contextlib
-import errno
 import json
 import re
 import shlex
@@ -36,8 +35,6 @@ from facesets.stage import summary
 from facesets.stage.run import Options, Stage
 from facesets.stage.state import State
 
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
 
 @terminal.script
 def main(argv: Sequence[str] | None = None) -> int:
@@ -52,10 +49,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             with connected(server, staging, args) as (client, key):
                 return stage_user(client, key, state, options_of(args, where, staging), args)
-        except OSError as error:
-            if error.errno not in NO_ROOM:
-                raise
-            raise Paused(f"{user_dir}: {error.strerror}; make room, then run {command(argv)}") from None
         except Paused as error:
             raise Paused(f"{error}; everything is saved, to go on: {command(argv)}") from None
         finally:
@@ -72,6 +65,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
                         help="wait so long (90s, 30m, 2h) for a server that is away, instead of exiting (default 0)")
     config.add_flags(parser, config.Paths, only=("data_root", "stage_dir"))
     config.add_flags(parser, config.Server, config.Staging)
+    config.add_flags(parser, config.Windows, only=("windows_shares",))
     args = parser.parse_args(argv)
     config.user_label(args.user)
     return args
@@ -88,10 +82,7 @@ def options_of(args: argparse.Namespace, where: config.Paths, staging: config.St
     if staging.workers < 1 or staging.workers > 64:
         raise SettingsError(f"--workers is {staging.workers}; 1 to 64 make sense")
     own = where.user_dir(args.user) / "state.db"
-    try:
-        shares = paths.parse_shares(staging.windows_shares)
-    except ValueError as error:
-        raise SettingsError(f"FACESETS_WINDOWS_SHARES: {error}") from None
+    shares = paths.parse_shares(config.load(config.Windows, args).windows_shares)
     return Options(
         user=args.user, photos=where.photos(args.user), queue=where.queue(args.user),
         databases=tuple(sorted(path for path in own.parent.parent.glob("*/state.db") if path != own)),
@@ -197,7 +188,7 @@ def report(values: dict[str, Any], state: State, args: argparse.Namespace) -> No
     if refused := counts.get("rejected", 0):
         terminal.say(f"refused by the server: {refused}; given up, --retry-rejected asks for them again")
     if args.json:
-        print(json.dumps(values))
+        terminal.answer(json.dumps(values))
 
 
 def command(argv: Sequence[str] | None) -> str:

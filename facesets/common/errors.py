@@ -4,6 +4,14 @@ Every message says what is wrong and what to do about it; no message holds a key
 the exit statuses of DESIGN: 1 failed · 2 paused, run the same command again · 64 usage · 77 not allowed · 78 settings.
 """
 
+import errno
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)    # no room: on the disk, in the quota, on a FAT for more than 4 GB
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+DISK = (*FULL, *NO_LOCKS, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EISDIR,
+        errno.EEXIST, errno.ELOOP, errno.ESTALE, errno.ENODEV, errno.ENXIO, errno.ENOTCONN, errno.EMFILE,
+        errno.ENAMETOOLONG)     # what a disk does, and no bug of ours
+
 OK, FAILED, PAUSED, USAGE, NOT_ALLOWED, BAD_SETTINGS = 0, 1, 2, 64, 77, 78
 
 
@@ -41,3 +49,14 @@ class SettingsError(Failure):
     """A setting is missing or makes no sense."""
 
     status = BAD_SETTINGS
+
+
+def of_disk(error: OSError, place: object = "the disk") -> Failure:
+    """What a disk did, in words: Paused where there is no room left. `place` where the error names no file."""
+    place = error.filename or place
+    if error.errno in FULL:
+        return Paused(f"{place}: the disk is full; make room, then run the same command again")
+    if error.errno in NO_LOCKS:
+        return SettingsError(f"{place}: this file system keeps no locks, as some network shares do not; set "
+                             "FACESETS_DATA_ROOT to a folder on a local disk")
+    return Failure(f"{place}: {error.strerror or error}; mend that, then run the same command again")

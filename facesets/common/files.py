@@ -19,7 +19,7 @@ from typing import IO, Any
 
 import filelock
 
-from .errors import Failure, Paused
+from .errors import Failure, Paused, of_disk
 
 FILE_MODE = 0o600       # faces are biometric data: the owner's eyes only
 FOLDER_MODE = 0o700
@@ -38,8 +38,12 @@ def private_folder(path: Path) -> Path:
             raise Failure(f"{folder} links to {os.readlink(folder)}, which is not there; is a disk not mounted?")
         missing.append(folder)
         folder = folder.parent
-    for folder in reversed(missing):
-        folder.mkdir(mode=FOLDER_MODE, exist_ok=True)
+    try:
+        for folder in reversed(missing):
+            folder.mkdir(mode=FOLDER_MODE, exist_ok=True)
+    except FileExistsError:
+        raise Failure(f"{folder} is a link to what is absent; mount or make that, then run the same command "
+                      "again") from None
     if not Path(path).is_dir():
         raise Failure(f"{path} is in the way: a folder is needed there; move the file aside")
     return Path(path)
@@ -176,6 +180,8 @@ def only_one(path: Path, what: str) -> Iterator[None]:
         except OSError:
             who = "another run"
         raise Paused(f"{who} is at work here; wait until it ends, then run the same command again") from None
+    except OSError as error:
+        raise of_disk(error, path) from None
     try:
         started = time.strftime("%Y-%m-%d %H:%M:%S")
         write_bytes(holder, f"{what} (process {os.getpid()} on {socket.gethostname()}, since {started})\n".encode())

@@ -1,8 +1,8 @@
-"""Paths as WSL and as Windows see them.
+"""Paths of WSL as Windows sees them.
 
-    /mnt/x/a/b                <->  X:\\a\\b             drives; the mount root is that of /etc/wsl.conf
-    /home/me                  <->  \\\\wsl.localhost\\Ubuntu\\home\\me     everything else, in a known distribution
-    //server/share/a          <->  \\\\server\\share\\a
+    /mnt/x/a/b          ->  X:\\a\\b             drives; the mount root is that of /etc/wsl.conf
+    /home/me            ->  \\\\wsl.localhost\\Ubuntu\\home\\me     everything else, in a known distribution
+    //server/share/a    ->  \\\\server\\share\\a
 A `shares` mapping covers what no rule can know: {"/mnt/nas": "X:"} for a share that both sides mount for themselves.
 Case and trailing separators are kept.
 """
@@ -13,7 +13,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-WSL_HOSTS = ("wsl.localhost", "wsl$")
+from .errors import SettingsError
+
 NO_SHARES: Mapping[str, str] = {}
 
 
@@ -40,35 +41,11 @@ def wsl_to_win(path: str | Path, *, distribution: str | None = None, root: str |
     return ""
 
 
-def win_to_wsl(path: str, *, distribution: str | None = None, root: str | None = None,
-               shares: Mapping[str, str] = NO_SHARES) -> str:
-    """`path` as WSL sees it, "" where it cannot (relative, or of another distribution)."""
-    root = mount_root() if root is None else root
-    distribution = os.environ.get("WSL_DISTRO_NAME", "") if distribution is None else distribution
-    text = path.removeprefix("\\\\?\\")
-    if text[:4].lower() == "unc\\":
-        text = "\\\\" + text[4:]
-    text = text.replace("\\", "/")
-    for ours, theirs in sorted(shares.items(), key=lambda pair: -len(pair[1])):
-        rest = _below(text, theirs.replace("\\", "/").rstrip("/"), case=False)
-        if rest is not None:
-            return ours.rstrip("/") + ("" if rest == "/" and ours else rest)
-    if text.startswith("//"):
-        host, _, rest = text[2:].partition("/")
-        if host.lower() not in WSL_HOSTS:
-            return text
-        name, slash, rest = rest.partition("/")
-        return slash + rest if not distribution or name.lower() == distribution.lower() else ""
-    if len(text) >= 2 and text[1] == ":" and text[0].isascii() and text[0].isalpha() and text[2:3] in ("", "/"):
-        return root + text[0].lower() + text[2:]
-    return ""
-
-
 def parse_shares(text: str) -> dict[str, str]:
-    """"/mnt/nas=X:,/mnt/other=Y:\\\\photos" -> {"/mnt/nas": "X:", ...}. Raises ValueError."""
+    """"/mnt/nas=X:,/mnt/other=Y:\\\\photos" -> {"/mnt/nas": "X:", ...}."""
     pairs = [part.strip().partition("=") for part in text.split(",") if part.strip()]
     if any(not ours.startswith("/") or not theirs for ours, _, theirs in pairs):
-        raise ValueError("a share is written /mnt/nas=X:")
+        raise SettingsError(f"FACESETS_WINDOWS_SHARES is {text!r}; a share is written /mnt/nas=X:")
     return {ours: theirs for ours, _, theirs in pairs}
 
 
@@ -84,12 +61,11 @@ def mount_root(conf: str = "/etc/wsl.conf") -> str:
     return root.rstrip("/") + "/" if root.startswith("/") else "/mnt/"
 
 
-def _below(text: str, folder: str, case: bool = True) -> str | None:
+def _below(text: str, folder: str) -> str | None:
     """What follows `folder` in `text`, "" or from the slash on; None if `text` does not lie in it."""
     folder = folder.rstrip("/")
-    begins = text.startswith(folder) if case else text.lower().startswith(folder.lower())
     rest = text[len(folder):]
-    return rest if begins and (not rest or rest.startswith("/")) else None
+    return rest if text.startswith(folder) and (not rest or rest.startswith("/")) else None
 
 
 def _back(text: str) -> str:

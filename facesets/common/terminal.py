@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import errno
 import functools
 import os
 import signal
@@ -19,11 +18,9 @@ from tqdm import tqdm
 
 from . import errors, files
 
-LONGEST = 300   # characters of one foreign string on a terminal; more is noise
+LONGEST = 300       # characters of one foreign string on a terminal; more is noise
+TELL_EVERY = 60.0   # seconds between two states of a bar in the log
 _kept: IO[bytes] | None = None      # the log of this process, if it keeps one
-FULL = (errno.ENOSPC, errno.EDQUOT)
-DISK = (*FULL, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EISDIR,
-        errno.ESTALE, errno.ENODEV, errno.ENXIO, errno.ENOTCONN, errno.EMFILE, errno.ENAMETOOLONG)
 FORBIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})     # Unicode categories that steer or break a line
 # of these, what letters and emoji are joined with: Persian names, families, flags
 JOINERS = frozenset({"\u200c", "\u200d", *map(chr, range(0xE0020, 0xE0080))})
@@ -42,10 +39,47 @@ def name(text: object) -> str:
     return safe(" ".join(str(text).split()), LONGEST_NAME)
 
 
+class Screen:
+    """stderr. Where nobody reads it any more, what is said is lost, and the work goes on."""
+
+    def write(self, text: str) -> None:
+        try:
+            sys.stderr.write(text)
+        except OSError:
+            _goes_nowhere(sys.stderr)
+
+    def flush(self) -> None:
+        try:
+            sys.stderr.flush()
+        except OSError:
+            _goes_nowhere(sys.stderr)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(sys.stderr, name)
+
+
+SCREEN = Screen()
+
+
+def _goes_nowhere(stream: IO[str]) -> None:
+    """What `stream` still holds would otherwise fail again when Python ends, with a status of its own."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
 def say(message: str) -> None:
     """One line for the person, on stderr, so that stdout stays for results; and in the log, if there is one."""
-    tqdm.write(message, file=sys.stderr)
+    tqdm.write(message, file=SCREEN)
     _log(message)
+
+
+def answer(text: str) -> None:
+    """A result, on stdout. A reader who has seen enough, as `| head`, is no failure, and the status is the work's."""
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        _goes_nowhere(sys.stdout)
+        if not isinstance(error, BrokenPipeError):
+            raise
 
 
 def keep_log(path: Path, command: str) -> None:
@@ -64,15 +98,19 @@ def _log(message: str) -> None:
 
 
 class Bar(tqdm):
-    """A progress bar that counts more than steps, and tells the log how it ended."""
+    """A progress bar that counts more than steps, and tells the log how far it is and how it ended."""
 
     def __init__(self, what: str, unit: str, total: int | None, **options: Any) -> None:
         self.what, self.unit_name, self.wanted = what, unit, total
         self.steps, self.counters, self.began = 0, Counter[str](), time.monotonic()
+        self.told = self.began
         super().__init__(total=total, desc=what, unit=f" {unit}", **options)
 
     def update(self, n: float | None = 1) -> bool | None:
         self.steps += int(n or 0)
+        if time.monotonic() - self.told > TELL_EVERY:
+            self.told = time.monotonic()
+            self._tell()
         return super().update(n)
 
     def count(self, **more: int) -> None:
@@ -89,13 +127,16 @@ class Bar(tqdm):
 
     def close(self) -> None:
         if self.began and self.steps:
-            of = f" of {self.wanted:,}" if self.wanted and self.wanted != self.steps else ""
-            seconds = time.monotonic() - self.began
-            counted = f"; {self._counted()}" if self.counters else ""
-            _log(f"{self.what}: {self.steps:,}{of} {self.unit_name} in {seconds:.0f} s "
-                 f"({self.steps / max(seconds, 1e-9):.1f}/s){counted}")
+            self._tell()
         self.began = 0.0
         super().close()
+
+    def _tell(self) -> None:
+        of = f" of {self.wanted:,}" if self.wanted and self.wanted != self.steps else ""
+        seconds = time.monotonic() - self.began
+        counted = f"; {self._counted()}" if self.counters else ""
+        _log(f"{self.what}: {self.steps:,}{of} {self.unit_name} in {seconds:.0f} s "
+             f"({self.steps / max(seconds, 1e-9):.1f}/s){counted}")
 
     def _counted(self) -> str:
         now = list(self.counters.items())       # other threads count meanwhile
@@ -105,7 +146,7 @@ class Bar(tqdm):
 def progress(total: int | None, what: str, unit: str) -> Bar:
     """A bar with rate and ETA on stderr; none where stderr is no terminal, unless FACESETS_PROGRESS asks for it."""
     hidden = False if os.environ.get("FACESETS_PROGRESS") else None     # windows.follow reads it through a pipe
-    return Bar(what, unit, total, file=sys.stderr, disable=hidden, dynamic_ncols=True, smoothing=0.05, mininterval=0.2)
+    return Bar(what, unit, total, file=SCREEN, disable=hidden, dynamic_ncols=True, smoothing=0.05, mininterval=0.2)
 
 
 class Parser(argparse.ArgumentParser):
@@ -128,43 +169,45 @@ def script(main: Callable[..., int]) -> Callable[..., int]:
 
     @functools.wraps(main)
     def wrapped(argv: Sequence[str] | None = None) -> int:
+        _open_streams()
         try:
             return main(argv)
         except errors.Failure as failure:
-            return _end(name, str(failure), failure.status)
+            return _end(name, failure)
         except KeyboardInterrupt:
-            return _end(name, "stopped; everything is saved, the same command goes on", errors.PAUSED)
-        except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return errors.OK
+            return _end(name, errors.Paused("stopped; everything is saved, the same command goes on"))
         except Exception as error:
-            if isinstance(error, OSError) and error.errno in DISK:
-                return _end(name, *_of_the_disk(error))
+            if isinstance(error, OSError) and error.errno in errors.DISK:
+                return _end(name, errors.of_disk(error))
             if os.environ.get("FACESETS_DEBUG"):
-                traceback.print_exc()
+                traceback.print_exc(file=SCREEN)
             place = traceback.extract_tb(error.__traceback__)[-1]
             where = f"{Path(place.filename).name}:{place.lineno}"
-            return _end(name, f"unexpected {type(error).__name__} at {where}: {error} "
-                              "(a bug: FACESETS_DEBUG=1 shows more)", errors.FAILED)
+            return _end(name, errors.Failure(f"unexpected {type(error).__name__} at {where}: {error} "
+                                             "(a bug: FACESETS_DEBUG=1 shows more)"))
 
     return wrapped
 
 
-def _of_the_disk(error: OSError) -> tuple[str, int]:
-    """Message and status for a disk that is full, gone, read-only or not ours: no bug, and nothing is lost."""
-    where = error.filename or "the disk"
-    if error.errno in FULL:
-        return f"{where}: the disk is full; make room, then run the same command again", errors.PAUSED
-    return f"{where}: {error.strerror}; mend that, then run the same command again", errors.FAILED
+def _end(name: str, failure: errors.Failure) -> int:
+    say(f"{name}: {safe(failure, 2000)}")
+    return failure.status
 
 
-def _end(name: str, message: str, status: int) -> int:
-    say(f"{name}: {safe(message, 2000)}")
-    return status
+def _open_streams() -> None:
+    """What the caller closed (2>&-) goes nowhere, and no file of ours takes its number."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)      # takes the lowest number that is free, which is this one
+    sys.stdout, sys.stderr = sys.stdout or os.fdopen(1, "w"), sys.stderr or os.fdopen(2, "w")
 
 
 def stop_on_terminate() -> None:
-    """Let SIGTERM end a run as Ctrl-C does."""
+    """Let SIGTERM, and the end of the terminal unless `nohup` says otherwise, end a run as Ctrl-C does."""
     def interrupt(*_: object) -> NoReturn:
         raise KeyboardInterrupt
     signal.signal(signal.SIGTERM, interrupt)
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:
+        signal.signal(signal.SIGHUP, interrupt)

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import os
 import re
 import shutil
 import subprocess
@@ -57,9 +58,9 @@ def open_pack(name: str, models_dir: Path) -> Pack:
     Raises SettingsError for an unknown name, Failure for files that are not what they should be or cannot be had.
     """
     if name not in KNOWN:
-        return _folder_pack(Path(name).expanduser())
+        return _folder_pack(Path(os.path.expanduser(name)))
     folder = models_dir / name
-    insightface_own = Path("~/.insightface/models").expanduser() / name     # InsightFace may have fetched it before
+    insightface_own = Path(os.path.expanduser("~/.insightface/models"), name)   # it may have fetched it before
     if not folder.is_dir() and name == "buffalo_l" and insightface_own.is_dir():
         folder = insightface_own
     if not folder.is_dir():

@@ -94,14 +94,15 @@ class Job:
     def tell(self, result: Any, lines: Sequence[str]) -> int:
         """The result as JSON on stdout, or as lines on stderr."""
         if self.args.json:
-            print(json.dumps(result, ensure_ascii=False))
+            terminal.answer(json.dumps(result, ensure_ascii=False))
         for line in lines:
             terminal.say(terminal.safe(line))
         return OK
 
     def answer(self, result: Any, lines: Sequence[str]) -> int:
         """What was asked for, on stdout in either form."""
-        print(json.dumps(result, ensure_ascii=False) if self.args.json else "\n".join(map(terminal.safe, lines)))
+        as_lines = "\n".join(map(terminal.safe, lines))
+        terminal.answer(json.dumps(result, ensure_ascii=False) if self.args.json else as_lines)
         return OK
 
     def show(self, summary: Any) -> int:

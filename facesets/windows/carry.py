@@ -26,7 +26,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..common import files, paths, terminal
-from ..common.errors import Failure, Paused, SettingsError
+from ..common.errors import Failure, Paused, SettingsError, of_disk
 from ..formats import queue as queues
 from . import copies
 
@@ -52,6 +52,8 @@ def lock(descriptor: int, who: str) -> None:
             holder = ""
         raise Paused(f"{holder or 'another run'} is at work here, or the worker that it started; wait until it ends, "
                      "then run the same command again") from None
+    except OSError as error:
+        raise of_disk(error, "finalize.lock") from None
     os.ftruncate(descriptor, 0)
     os.write(descriptor, f"{who} (process {os.getppid()} on {socket.gethostname()}, since "
                          f"{time.strftime('%Y-%m-%d %H:%M:%S')})\n".encode())
@@ -191,10 +193,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if len(args.operands) != (3 if args.verb in ("forth", "back") else 2):
         parser.error(f"{args.verb}: wrong number of operands")
-    try:
-        shares = paths.parse_shares(args.shares)
-    except ValueError as error:
-        raise SettingsError(f"FACESETS_WINDOWS_SHARES: {error}") from None
+    shares = paths.parse_shares(args.shares)
     if args.verb == "lock":
         lock(int(args.operands[0]), args.operands[1])
         return 0

@@ -3,7 +3,6 @@
 A copy is hashed while it is read, read back and compared before it takes its name.
 """
 
-import errno
 import hashlib
 import os
 from collections.abc import Iterator
@@ -11,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..common import files
-from ..common.errors import Failure, Paused
+from ..common.errors import Failure, Paused, of_disk
 
 # The worker part: what embed_worker.py imports, and nothing else. These may import each other and the packages of
 # requirements-win.txt only; tests/windows/test_driver_worker_part.py imports them in an empty folder.
@@ -20,7 +19,6 @@ WORKER_PART = ("embed_worker.py", "config.py", "requirements-win.txt", "facesets
                "facesets/common/terminal.py", "facesets/formats/__init__.py", "facesets/formats/boxes.py",
                "facesets/formats/cache.py", "facesets/formats/quality.py", "facesets/formats/queue.py",
                "facesets/embed/*.py")
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def worker_part(checkout: Path) -> list[Path]:
@@ -94,7 +92,4 @@ def in_words(target: Path) -> Iterator[None]:
         raise Paused(f"{error.filename or target} is held open by a Windows program, or is not ours to write; close "
                      "what uses it, then run the same command again") from None
     except OSError as error:
-        if error.errno in FULL:
-            raise Paused(f"{target.parent} is full; make room, then run the same command again") from None
-        raise Paused(f"{error.filename or target}: {error.strerror or error}; mend that, then run the same command "
-                     "again") from None
+        raise Paused(str(of_disk(error, target))) from None

@@ -1,10 +1,11 @@
-"""Paths there and back between WSL and Windows."""
+"""Paths of WSL as Windows sees them."""
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from facesets.common import paths
+from facesets.common.errors import SettingsError
 
 UBUNTU = {"distribution": "Ubuntu", "root": "/mnt/"}
 PAIRS = [
@@ -16,17 +17,8 @@ PAIRS = [
 
 
 @pytest.mark.parametrize(("ours", "theirs"), PAIRS)
-def test_known_paths_translate_both_ways(ours, theirs):
+def test_known_paths_are_translated(ours, theirs):
     assert paths.wsl_to_win(ours, **UBUNTU) == theirs
-    assert paths.win_to_wsl(theirs, **UBUNTU) == ours
-
-
-@pytest.mark.parametrize(("theirs", "ours"), [
-    ("x:/a/b", "/mnt/x/a/b"), ("\\\\?\\X:\\a", "/mnt/x/a"), ("\\\\?\\UNC\\nas\\photos", "//nas/photos"),
-    ("\\\\wsl$\\ubuntu\\home", "/home"), ("\\\\wsl.localhost\\Debian\\home", ""), ("a\\b", ""), ("X:a", ""), ("", ""),
-    ("1:\\a", "")])
-def test_other_spellings_of_windows_paths_are_understood_or_refused(theirs, ours):
-    assert paths.win_to_wsl(theirs, **UBUNTU) == ours
 
 
 def test_without_a_distribution_a_linux_path_has_no_windows_path():
@@ -49,9 +41,8 @@ def test_a_share_that_windows_sees_under_another_letter_translates_by_the_mappin
     shares = paths.parse_shares("/mnt/nas=X:, /srv/p=\\\\nas\\photos")
     for ours, theirs in (("/mnt/nas/a/b", "X:\\a\\b"), ("/srv/p/a", "\\\\nas\\photos\\a"), ("/mnt/nas", "X:\\")):
         assert paths.wsl_to_win(ours, **UBUNTU, shares=shares) == theirs
-        assert paths.win_to_wsl(theirs, **UBUNTU, shares=shares) == ours
     assert paths.wsl_to_win("/mnt/nasty/a", **UBUNTU, shares=shares).startswith("\\\\wsl.localhost")
-    with pytest.raises(ValueError, match="/mnt/nas=X:"):
+    with pytest.raises(SettingsError, match="/mnt/nas=X:"):
         paths.parse_shares("X:=/mnt/nas")
 
 
@@ -66,5 +57,8 @@ share = st.builds(lambda host, rest, end: "//" + "/".join([host, *rest]) + end, 
 
 @given(st.one_of(drive, other, share))
 @example("/mnt/c//a")
-def test_every_wsl_path_survives_the_way_to_windows_and_back(path):
-    assert paths.win_to_wsl(paths.wsl_to_win(path, **UBUNTU), **UBUNTU) == path
+def test_windows_finds_every_path_of_wsl(path):
+    theirs = paths.wsl_to_win(path, **UBUNTU).replace("\\", "/")
+    if theirs[1] == ":":
+        theirs = f"/mnt/{theirs[0].lower()}{theirs[2:]}"
+    assert theirs.removeprefix("//wsl.localhost/Ubuntu") == path
