@@ -1,23 +1,30 @@
 """Every setting of face-sets, with its unit and its reason; flag over environment over `.env` over default.
 
-Run     python config.py             lists them and where each value comes from
+Run     python config.py             lists them with their values and reasons
         python config.py --shell     the same as shell assignments, for finalize_immich.sh (never the key)
-        python config.py --flags embedding   one section as flags, a word a line, but for paths: Windows has its own
+        python config.py --worker-flags   those of embed_worker.py, a word a line, but for paths: Windows has its own
 A setting `known_distance` is the flag --known-distance, the environment variable FACESETS_KNOWN_DISTANCE and a line
-FACESETS_KNOWN_DISTANCE=0.45 in `.env` beside this file (IMMICH_URL, STAGE_DIR and the like have no prefix).
+FACESETS_KNOWN_DISTANCE=0.45 in `.env` beside this file (IMMICH_URL, STAGE_DIR and the like have no prefix). `.env` is
+read by python-dotenv, as it is written: a # begins a comment only after a blank, and backslashes are themselves but in
+double quotes. FACESETS_ENV_FILE names another file.
 Only scripts read this module; the package gets plain values.
 Exit    0 done · 64 usage · 78 a setting makes no sense
 """
 
 import argparse
+import io
+import itertools
 import os
+import re
 import shlex
 import stat
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
+
+from dotenv.parser import parse_stream
 
 from facesets.common import terminal
 from facesets.common.errors import SettingsError, UsageError
@@ -25,13 +32,17 @@ from facesets.common.errors import SettingsError, UsageError
 HERE = Path(__file__).resolve().parent
 
 
-def setting(default: Any, why: str, prefix: str = "FACESETS_") -> Any:
-    return field(default=default, metadata={"why": why, "prefix": prefix})
+def setting(default: Any, why: str, prefix: str = "FACESETS_", least: float = 0) -> Any:
+    return field(default=default, metadata={"why": why, "prefix": prefix, "least": least})
 
 
 def variable(item: Field[Any]) -> str:
     """The environment variable of a setting."""
     return item.metadata["prefix"] + item.name.upper()
+
+
+def flag(item: Field[Any]) -> str:
+    return "--" + item.name.replace("_", "-")
 
 
 @dataclass(frozen=True)
@@ -55,10 +66,6 @@ class Paths:
         return self.data_root / "cache" / f"immich_{user}.npz"
 
     @property
-    def users(self) -> Path:
-        return self.data_root / "immich" / "users.json"
-
-    @property
     def caches(self) -> Path:
         return self.data_root / "cache"
 
@@ -71,18 +78,19 @@ class Server:
     immich_api_key_file: Path | None = setting(None, "file of mode 0600 that holds the key alone", "")
     immich_login_file: Path | None = setting(None, "file of mode 0600: IMMICH_EMAIL=... and IMMICH_PASSWORD=...", "")
     ca_file: Path | None = setting(None, "PEM file of your own certificate authority; TLS is always verified")
-    connect_timeout: float = setting(10.0, "seconds to reach the server; a home server in the same country needs < 1")
-    read_timeout: float = setting(60.0, "seconds of silence before an answer counts as lost; a sleeping disk needs 20")
+    connect_timeout: float = setting(10.0, "seconds to reach the server; a home server in the same country needs < 1",
+                                     least=0.1)
+    read_timeout: float = setting(60.0, "seconds of silence before an answer counts as lost; a sleeping disk needs 20",
+                                  least=0.1)
     retry_pause: float = setting(0.5, "seconds before a failed request is repeated; doubles each time, up to 30")
 
 
 @dataclass(frozen=True)
 class Staging:
-    workers: int = setting(8, "downloads at once; more than 8 gained nothing against one spinning disk")
+    workers: int = setting(8, "downloads at once; more than 8 gained nothing against one spinning disk", least=1)
     min_face_px: int = setting(90, "shorter side of a face in original pixels; below 112 it is upscaled")
     exclude: tuple[str, ...] = setting(("**/thumbs/**", "**/@eaDir/**", "**/.thumbnails/**"),
                                        "globs of server paths that are no photos, comma-separated")
-    windows_shares: str = setting("", "where Windows sees what WSL mounts itself, e.g. /mnt/nas=X:,/mnt/other=Y:")
 
 
 @dataclass(frozen=True)
@@ -91,7 +99,7 @@ class Embedding:
     provider: str = setting("auto", "auto, dml, cuda, coreml, openvino or cpu")
     models_dir: Path = setting(HERE / "work" / "models", "folder that model packs are fetched into")
     lanes: int = setting(0, "photos at once; 0: one a core on the CPU, two more than cores on a device")
-    save_photos: int = setting(64, "photos a part of the cache, so what a kill can cost")
+    save_photos: int = setting(64, "photos a part of the cache, so what a kill can cost", least=1)
 
 
 @dataclass(frozen=True)
@@ -99,8 +107,8 @@ class Clustering:
     known_distance: float | None = setting(None, "cos-dist to a centroid that counts as the same person; none: MODELS")
     cluster_distance: float | None = setting(None, "cos-dist where average linkage stops; looser than known_distance, "
                                                    "since there is no centroid yet; none: MODELS")
-    min_faces: int = setting(6, "faces a faceset needs; fewer give a swap tool nothing to average")
-    min_photos: int = setting(3, "photos they must come from; one burst is no identity")
+    min_faces: int = setting(6, "faces a faceset needs; fewer give a swap tool nothing to average", least=1)
+    min_photos: int = setting(3, "photos they must come from; one burst is no identity", least=1)
     known_margin: float = setting(0.05, "cos-dist by which the next identity must be farther; nearer is ambiguous")
     merge_closer: float = setting(0.15, "cos-dist by which two centroids must be nearer than cluster_distance to be "
                                         "one person")
@@ -134,7 +142,7 @@ class Thresholds:
 
 BUFFALO_L = Thresholds(0.45, 0.55, "DESIGN.md: one home library, 19,480 faces, buffalo_l")
 
-# SHA-256 of the recogniser's file -> its distances. A pack that is not here gets those of buffalo_l, and is told so.
+# SHA-256 of the recogniser's file -> its distances. A pack that is not here gets those of buffalo_l, and that is said.
 MODELS: dict[str, Thresholds] = {
     "4c06341c33c2ca1f86781dab0e829f88ad5b64be9fba56e56bc9ebdefc619e43": BUFFALO_L,
     # From facesets.cluster.calibrate on 1,128 labelled photos of 134 people; benchmarks/identities.py prints what half
@@ -151,13 +159,13 @@ MODELS: dict[str, Thresholds] = {
 
 @dataclass(frozen=True)
 class Exporting:
-    image_size: int = setting(512, "side of an exported PNG in pixels; what the swap tools train at")
+    image_size: int = setting(512, "side of an exported PNG in pixels; what the swap tools train at", least=64)
     padding: float = setting(0.5, "part of the face box added on every side; tools detect again and need context")
     outlier_distance: float | None = setting(None, "cos-dist to the centroid beyond which a face gets no picture; "
                                                    "none: the model's known_distance")
     duplicate_similarity: float = setting(0.95, "cosine from which two faces are one moment; the better one is kept")
     top: int = setting(8, "pictures in _top8.fsz; roop-unleashed's maker advises no more")
-    export_workers: int = setting(2, "photos decoded at once; each may take 600 MB")
+    export_workers: int = setting(2, "photos decoded at once; each may take 600 MB", least=1)
 
 
 @dataclass(frozen=True)
@@ -181,10 +189,12 @@ class Windows:
     """The other side of a WSL machine. docs/windows.md has the whole story."""
 
     win_venv: Path = setting(Path("/mnt/c/face_embed_venv"), "the Windows worker's environment, as WSL sees it", "")
+    windows_shares: str = setting("", "where Windows sees what WSL mounts itself, e.g. /mnt/nas=X:,/mnt/other=Y:")
 
 
 Section = TypeVar("Section")
 SECTIONS: tuple[type, ...] = (Paths, Server, Staging, Embedding, Clustering, Exporting, Shelf, Reporting, Windows)
+STEPS: tuple[type, ...] = (Paths, Embedding, Clustering, Exporting, Reporting, Windows)     # finalize_immich.sh's flags
 
 
 def add_flags(parser: argparse.ArgumentParser, *sections: type, only: Sequence[str] = ()) -> None:
@@ -194,30 +204,26 @@ def add_flags(parser: argparse.ArgumentParser, *sections: type, only: Sequence[s
         for item in fields(section):
             if not only or item.name in only:
                 value = "none" if item.default is None else _written(item.default)
-                group.add_argument("--" + item.name.replace("_", "-"), metavar="X",
+                group.add_argument(flag(item), metavar="X",
                                    help=f"{item.metadata['why']} (default {value})".replace("%", "%%"))
 
 
 def load(section: type[Section], args: argparse.Namespace | None = None,
-         environment: Mapping[str, str] | None = None) -> Section:
+         environment: Mapping[str, str] = os.environ) -> Section:
     """The settings of one section, each from the first of: flag, environment, `.env`, default."""
-    environment = os.environ if environment is None else environment
-    written = dotenv(HERE / ".env")
+    written = own_file(environment)
     values: dict[str, Any] = {}
     for item in fields(section):    # type: ignore[arg-type]
-        flag = getattr(args, item.name, None)
-        name = variable(item)
-        text = flag if flag is not None else environment.get(name) or written.get(name)
+        given, name = getattr(args, item.name, None), variable(item)
+        text = environment.get(name) or written.get(name) if given is None else given
         if text is not None:
-            source = f"--{item.name.replace('_', '-')}" if flag is not None else name
-            values[item.name] = _parse(text, item.type, source)
+            values[item.name] = _value(text, item, name if given is None else flag(item))
     return section(**values)
 
 
-def api_key(server: Server, environment: Mapping[str, str] | None = None) -> str:
+def api_key(server: Server, environment: Mapping[str, str] = os.environ) -> str:
     """The key, from IMMICH_API_KEY or from the file that IMMICH_API_KEY_FILE names. It is never printed."""
-    environment = os.environ if environment is None else environment
-    key = environment.get("IMMICH_API_KEY") or dotenv(HERE / ".env").get("IMMICH_API_KEY", "")
+    key = environment.get("IMMICH_API_KEY") or own_file(environment).get("IMMICH_API_KEY", "")
     if not key and server.immich_api_key_file:
         key = _private_text(server.immich_api_key_file).strip()
     if not key:
@@ -227,51 +233,39 @@ def api_key(server: Server, environment: Mapping[str, str] | None = None) -> str
     return key
 
 
-def login(server: Server, environment: Mapping[str, str] | None = None) -> tuple[str, str] | None:
+def login(server: Server, environment: Mapping[str, str] = os.environ) -> tuple[str, str] | None:
     """E-mail and password for a login instead of a key, None where neither is given. They are never printed."""
-    environment = os.environ if environment is None else environment
-    written = dotenv(server.immich_login_file) if server.immich_login_file else {}
     if server.immich_login_file and not server.immich_login_file.exists():
         raise SettingsError(f"IMMICH_LOGIN_FILE: {server.immich_login_file} does not exist")
-    names = ("IMMICH_EMAIL", "IMMICH_PASSWORD")
-    sources = (environment, written, dotenv(HERE / ".env"))
-    email, password = (next((source[name] for source in sources if source.get(name)), "") for name in names)
+    written = dotenv(server.immich_login_file) if server.immich_login_file else {}
+    given = {**own_file(environment), **written, **{name: value for name, value in environment.items() if value}}
+    email, password = given.get("IMMICH_EMAIL", ""), given.get("IMMICH_PASSWORD", "")
     if bool(email) != bool(password):
         raise SettingsError("a login needs both IMMICH_EMAIL and IMMICH_PASSWORD")
     return (email, password) if email else None
 
 
-def model_thresholds(recogniser_sha256: str) -> Thresholds | None:
-    return MODELS.get(recogniser_sha256)
-
-
 def user_label(text: str) -> str:
     """A label names folders and files, so it is kept to what every file system and shell takes."""
-    if not (text and len(text) <= 32 and text.isascii() and text[0].isalnum()
-            and all(char.islower() or char.isdigit() or char in "-_" for char in text)):
+    if not re.fullmatch("[a-z0-9][a-z0-9_-]{0,31}", text):
         raise UsageError(f"{terminal.safe(text)!r} is no user label: 1 to 32 of a-z, 0-9, - and _, "
                          "a letter or digit first")
     return text
 
 
+def own_file(environment: Mapping[str, str]) -> dict[str, str]:
+    return dotenv(Path(environment.get("FACESETS_ENV_FILE") or HERE / ".env"))
+
+
 def dotenv(path: Path) -> dict[str, str]:
-    """NAME=value lines of `path`, quoted as a shell would; empty where there is no such file."""
+    """The NAME=value lines of `path`, empty where there is no such file."""
     if not path.exists():
         return {}
-    values = {}
-    for number, line in enumerate(_private_text(path).splitlines(), 1):
-        try:
-            words = shlex.split(line, comments=True)
-        except ValueError as error:
-            raise SettingsError(f"{path}:{number}: {error}") from None
-        words = words[1:] if words[:1] == ["export"] else words
-        if not words:
-            continue
-        name, equals, value = words[0].partition("=")
-        if not equals or not name.isidentifier() or len(words) > 1:
-            raise SettingsError(f"{path}:{number}: not of the form NAME=value")
-        values[name] = value
-    return values
+    lines = list(parse_stream(io.StringIO(_private_text(path))))
+    for line in lines:
+        if line.error or (line.key and line.value is None):
+            raise SettingsError(f"{path}:{line.original.line}: not of the form NAME=value")
+    return {line.key: line.value for line in lines if line.key and line.value is not None}
 
 
 def _private_text(path: Path) -> str:
@@ -280,30 +274,29 @@ def _private_text(path: Path) -> str:
         if mode & 0o077 and os.name == "posix":
             raise SettingsError(f"{path} can be read by others (mode {mode:04o}); "
                                 f"run: chmod 600 {shlex.quote(str(path))}")
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path} cannot be read: {error}") from None
+        return path.read_text(encoding="utf-8-sig")     # Windows' editors put a mark in front
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise SettingsError(f"{path} is no UTF-8 text; save it as UTF-8") from None
 
 
-def _parse(text: str, kind: Any, source: str) -> Any:
+def _value(text: str, item: Field[Any], source: str) -> Any:
+    """`text` as what the setting is, or SettingsError naming where it was written."""
+    kind, *_ = get_args(item.type) or (item.type,)      # float of `float | None`
     try:
-        if kind in (int, int | None):
-            value: Any = int(text)
-        elif kind in (float, float | None):
-            value = float(text)
-        elif kind in (Path, Path | None):
+        if kind is Path:
             return Path(text).expanduser().absolute()
-        elif kind == tuple[str, ...]:
-            return tuple(part.strip() for part in text.split(",") if part.strip())
-        elif kind is bool:
-            return {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}[text.lower()]
-        else:
-            return text
-    except (ValueError, KeyError):
-        raise SettingsError(f"{source} is {terminal.safe(text)!r}, "
-                            f"which is no {getattr(kind, '__name__', kind)}") from None
-    if not 0 <= value < 1e9:    # also refuses nan
-        raise SettingsError(f"{source} is {value}, which is out of range")
+        if kind is str:
+            return tuple(filter(None, map(str.strip, text.split(",")))) if item.type == tuple[str, ...] else text
+        value = kind(text)
+    except ValueError:
+        raise SettingsError(f"{source} is {terminal.safe(text)!r}, which is no {kind.__name__}") from None
+    except RuntimeError:
+        raise SettingsError(f"{source} is {terminal.safe(text)!r}, but nobody's home is known here; write it "
+                            "without ~") from None
+    if not item.metadata["least"] <= value < 1e9:    # also refuses nan
+        raise SettingsError(f"{source} is {value}, which is out of range: {item.metadata['least']} or more")
     return value
 
 
@@ -311,35 +304,33 @@ def _written(value: Any) -> str:
     return ",".join(value) if isinstance(value, tuple) else str(value)
 
 
-def _print_flags(section: type[Any]) -> None:
-    values = load(section)
-    for item in fields(section):
-        value = getattr(values, item.name)
-        if value is not None and not isinstance(value, Path):
-            print(f"--{item.name.replace('_', '-')}\n{_written(value)}")
+def every(args: argparse.Namespace) -> Iterator[tuple[str, Field[Any], str]]:
+    """Each setting with the name of its section and what it is, as it would be written."""
+    for section in SECTIONS:
+        values: Any = load(section, args)
+        for item in fields(section):
+            value = getattr(values, item.name)
+            yield section.__name__.lower(), item, "" if value is None else _written(value)
 
 
 @terminal.script
 def main(argv: Sequence[str] | None = None) -> int:
     parser = terminal.Parser(__doc__, prog="config.py")
     parser.add_argument("--shell", action="store_true", help="print shell assignments")
-    parser.add_argument("--flags", choices=[section.__name__.lower() for section in SECTIONS],
-                        help="print one section as flags")
+    parser.add_argument("--worker-flags", action="store_true", help="print what the worker on Windows is told")
+    add_flags(parser, *STEPS)
     args = parser.parse_args(argv)
-    if args.flags:
-        _print_flags(next(section for section in SECTIONS if section.__name__.lower() == args.flags))
-        return 0
-    for section in SECTIONS:
-        values: Any = load(section)
-        if not args.shell:
-            print(f"\n{section.__name__.lower()}")
-        for item in fields(section):
-            value = getattr(values, item.name)
-            text = "" if value is None else _written(value)
-            if args.shell:
-                print(f"{variable(item)}={shlex.quote(text)}")
-            else:
-                print(f"  {variable(item)}={text:<24} {item.metadata['why']}")
+    if args.shell:
+        lines = [f"{variable(item)}={shlex.quote(text)}" for _, item, text in every(args)]
+    elif args.worker_flags:
+        lines = [word for section, item, text in every(args) if section == "embedding" and item.type is not Path
+                 for word in (flag(item), text)]
+    else:
+        lines = []
+        for section, items in itertools.groupby(every(args), key=lambda found: found[0]):
+            lines += ["", section]
+            lines += [f"  {variable(item)}={text:<24} {item.metadata['why']}" for _, item, text in items]
+    terminal.answer("\n".join(lines))
     return 0
 
 

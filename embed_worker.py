@@ -1,6 +1,6 @@
 """Find and embed the faces of every photo in a queue.
 
-Reads   queue.json and its photos     Writes  the cache, e.g. immich_peter.npz (and its .parts while at work)
+Reads   queue.json and its photos     Writes  the cache, e.g. immich_peter.npz (and its .parts while at work); embed.log
 Run     python embed_worker.py --queue work/immich/peter/queue.json --out work/cache/immich_peter.npz
         python embed_worker.py --doctor     versions, providers, models; ours against InsightFace, device against CPU
 Runs anywhere; on Windows it opens the win_path of each photo, elsewhere the path. The same command goes on after a
@@ -38,6 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     terminal.stop_on_terminate()
     options = pipeline.Options(settings.lanes, settings.save_photos, args.retry_errors)
     with files.only_one(cache.lock_of(args.out), "embed_worker.py"):
+        terminal.keep_log(args.queue.with_name("embed.log"), f"embed_worker.py --queue {args.queue} --out {args.out}")
         recogniser = packs.recogniser_sha256(settings.model)
         summary = pipeline.run(queues.read(args.queue), args.out, recogniser, lambda: load(settings), options,
                                distances(recogniser))
@@ -65,7 +66,7 @@ def load(settings: config.Embedding) -> "Analyser":
     from facesets.embed.analyser import Analyser
     providers.check(settings.provider)      # before anything is fetched
     pack = packs.open_pack(settings.model, settings.models_dir)
-    if config.model_thresholds(pack.recogniser.sha256) is None:
+    if pack.recogniser.sha256 not in config.MODELS:
         terminal.say(f"no distances are known for the recogniser of {pack.name}: those of buffalo_l are recorded, see "
                      "MODELS in config.py")
     analyser = Analyser(pack, settings.provider, distances(pack.recogniser.sha256), say=terminal.say)
@@ -75,7 +76,7 @@ def load(settings: config.Embedding) -> "Analyser":
 
 def distances(recogniser_sha256: str) -> tuple[float, float]:
     """Where the recogniser's same person ends and where its clusters end, for the cache; buffalo_l's if unknown."""
-    thresholds = config.model_thresholds(recogniser_sha256) or config.BUFFALO_L
+    thresholds = config.MODELS.get(recogniser_sha256, config.BUFFALO_L)
     return thresholds.known_distance, thresholds.cluster_distance
 
 
@@ -92,7 +93,7 @@ def show(summary: pipeline.Summary, out: Path, as_json: bool) -> None:
     else:
         terminal.say(f"{out} is complete")
     if as_json:
-        print(json.dumps(asdict(summary), ensure_ascii=False))
+        terminal.answer(json.dumps(asdict(summary), ensure_ascii=False))
 
 
 if __name__ == "__main__":

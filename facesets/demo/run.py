@@ -77,7 +77,8 @@ def settings(root: Path, url: str, key: str) -> dict[str, str]:
     own = {name: value for name, value in os.environ.items()
            if not name.startswith(("FACESETS_", "IMMICH_")) or name == "FACESETS_DEBUG"}
     return {**own, "IMMICH_URL": url, "IMMICH_API_KEY": key, "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1",
-            "FACESETS_DATA_ROOT": str(root), "FACESETS_LIBRARY": str(root / "facesets_swap_ready"),
+            "FACESETS_ENV_FILE": str(root / ".env"), "FACESETS_DATA_ROOT": str(root),
+            "FACESETS_LIBRARY": str(root / "facesets_swap_ready"),
             "STAGE_DIR": str(root / "stage"), "FACESETS_MODEL": MODEL, "FACESETS_MODELS_DIR": str(root / "models"),
             "FACESETS_PROVIDER": "cpu"}
 
@@ -109,11 +110,11 @@ def tell(root: Path, before: Mapping[str, str], seconds: float) -> None:
     library = root / "facesets_swap_ready"
     for folder in sorted(library.glob("faceset_*")):
         name = next((file.read_text(encoding="utf-8").strip() for file in folder.glob("NAME.txt")), "")
-        print(f"{folder}  {len(list(folder.glob('[0-9]*.png')))} faces  {terminal.safe(name)}")
+        terminal.answer(f"{folder}  {len(list(folder.glob('[0-9]*.png')))} faces  {terminal.safe(name)}")
     for path in (library / "index.html", library / "manifest.json"):
         if path.is_file():
-            print(path)
-    print(f"{CREDITS}  whose photographs these are")
+            terminal.answer(str(path))
+    terminal.answer(f"{CREDITS}  whose photographs these are")
 
 
 def _server(root: Path) -> ImmichServer:

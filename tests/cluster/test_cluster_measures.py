@@ -80,10 +80,9 @@ def test_no_person_is_in_both_halves_and_neither_half_is_empty() -> None:
 def test_a_pack_that_we_name_has_distances_of_its_own_and_they_are_those_of_its_recogniser(
         shared: Path, tmp_path: Path, name: str) -> None:
     recogniser = packs.open_pack(str(shared / "models" / name), tmp_path).recogniser
-    found = config.model_thresholds(recogniser.sha256)
+    found = config.MODELS.get(recogniser.sha256)
     assert found and name in found.source and found != config.BUFFALO_L
     assert 0.3 <= found.known_distance <= found.cluster_distance <= 0.9
-    assert config.model_thresholds("0" * 64) is None
 
 
 def test_too_few_people_are_refused() -> None:

@@ -1,6 +1,5 @@
-"""Settings, files, messages, and the two hand-off formats."""
+"""Files, messages, and the two hand-off formats."""
 
-import argparse
 import json
 import os
 import stat
@@ -16,66 +15,6 @@ import config
 from facesets.common import errors, files, terminal
 from facesets.formats import proposal
 from facesets.formats import queue as queues
-
-
-def options(*argv, section=config.Clustering):
-    parser = argparse.ArgumentParser()
-    config.add_flags(parser, section)
-    return parser.parse_args(argv)
-
-
-def test_a_flag_beats_the_environment_which_beats_the_file(tmp_path, monkeypatch):
-    monkeypatch.setattr(config, "HERE", tmp_path)
-    (tmp_path / ".env").write_text("FACESETS_MIN_FACES=7\nFACESETS_MIN_PHOTOS='4'  # a comment\n")
-    (tmp_path / ".env").chmod(0o600)
-    environment = {"FACESETS_MIN_FACES": "8"}
-    assert config.load(config.Clustering, options("--min-faces", "9"), environment).min_faces == 9
-    assert config.load(config.Clustering, options(), environment).min_faces == 8
-    assert config.load(config.Clustering, options(), {}).min_faces == 7
-    assert config.load(config.Clustering, options(), {}).min_photos == 4
-
-
-@pytest.mark.parametrize("text", ["six", "-1", "nan", "1e99", ""])
-def test_a_setting_that_makes_no_sense_is_refused_by_name(text):
-    with pytest.raises(errors.SettingsError, match="--min-faces"):
-        config.load(config.Clustering, options("--min-faces", text), {})
-
-
-def test_a_key_file_that_others_can_read_is_refused(tmp_path):
-    path = tmp_path / "key"
-    path.write_text("secret-key-1\n")
-    path.chmod(0o644)
-    server = config.Server(immich_api_key_file=path)
-    with pytest.raises(errors.SettingsError, match="chmod 600") as refusal:
-        config.api_key(server, {})
-    assert "secret" not in str(refusal.value)
-    path.chmod(0o600)
-    assert config.api_key(server, {}) == "secret-key-1"
-    assert config.api_key(server, {"IMMICH_API_KEY": "other"}) == "other"
-
-
-@pytest.mark.parametrize("key", ["two words", "newline\n", "ümlaut", "\x1b[31m"])
-def test_a_key_that_no_header_can_carry_is_refused_without_showing_it(key):
-    with pytest.raises(errors.SettingsError) as refusal:
-        config.api_key(config.Server(), {"IMMICH_API_KEY": key})
-    assert key not in str(refusal.value)
-
-
-@pytest.mark.parametrize("label", ["", "../peter", "Peter", "a" * 33, "-x", "a b", "é", "con/aux"])
-def test_a_label_that_could_steer_a_path_is_refused(label):
-    with pytest.raises(errors.UsageError):
-        config.user_label(label)
-
-
-def test_config_prints_assignments_that_a_shell_reads_back(checkout, tmp_path):
-    odd = tmp_path / "it's $HOME; here"
-    run = subprocess.run(["bash", "-c", 'eval "$("$0" config.py --shell)"; printf %s "$FACESETS_DATA_ROOT"',
-                          sys.executable], cwd=checkout, capture_output=True, text=True,
-                         env={**os.environ, "FACESETS_DATA_ROOT": str(odd), "IMMICH_API_KEY": "secret-key-1"})
-    assert run.stdout == str(odd)
-    printed = subprocess.run([sys.executable, "config.py", "--shell"], cwd=checkout, capture_output=True, text=True,
-                             env={**os.environ, "IMMICH_API_KEY": "secret-key-1"})
-    assert printed.returncode == 0 and "secret-key-1" not in printed.stdout + printed.stderr
 
 
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):

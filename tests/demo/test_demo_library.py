@@ -24,6 +24,7 @@ import pytest
 from busy import LIMIT
 from PIL import Image, ImageOps
 
+import config
 from facesets.common import files
 from facesets.common.errors import Failure
 from facesets.demo import photos, sample_plan, variations
@@ -143,7 +144,10 @@ def test_the_steps_get_nothing_of_the_operators_settings(monkeypatch: pytest.Mon
     monkeypatch.setenv("IMMICH_API_KEY", "the operator's")
     monkeypatch.setenv("FACESETS_MIN_FACES", "99")
     monkeypatch.setenv("STAGE_DIR", "/mnt/x")
+    monkeypatch.setattr(config, "HERE", tmp_path / "checkout")
+    files.write_bytes(tmp_path / "checkout" / ".env", b"FACESETS_MIN_FACES=98\n")
     got = settings(tmp_path, "http://127.0.0.1:1", "demo key")
+    assert config.load(config.Clustering, None, got).min_faces == config.Clustering().min_faces
     assert got["IMMICH_API_KEY"] == "demo key" and "FACESETS_MIN_FACES" not in got
     assert all(got[name].startswith(str(tmp_path)) for name in ("STAGE_DIR", "FACESETS_DATA_ROOT", "FACESETS_LIBRARY"))
 
