@@ -9,6 +9,7 @@
 #   --local     embed in this environment, with the best provider that its onnxruntime offers
 #   --windows   embed on the Windows side of this WSL machine; without either it finds out, and says why
 #   --dry-run   check everything, and say what would be run
+#   --model X   and every other setting of the steps (python config.py --help lists them), over environment and .env
 # Whatever stops it, the same command goes on. docs/windows.md and docs/linux.md say more.
 # Exit    0 done · 1 failed · 2 paused, run the same command again · 64 usage · 77 key refused · 78 settings
 set -euo pipefail
@@ -53,10 +54,12 @@ set_up() {                              # make .venv, once per state of the lock
     cp "$lock" "$stamp"
 }
 
-settings() {                            # FACESETS_..., WIN_VENV and what follows from them; never the key
+settings() {                            # the flags; sets FACESETS_... and WIN_VENV, also for the steps; never the key
     local assignments
-    assignments=$("$python" "$here/config.py" --shell)
+    assignments=$("$python" "$here/config.py" --shell "$@")
+    set -a
     eval "$assignments"
+    set +a
     win_python=$WIN_VENV/Scripts/python.exe
     win_home=$WIN_VENV/face-sets
 }
@@ -70,13 +73,13 @@ windows_path() {                        # wslpath wants a path that exists, so t
 
 carry_model() {                         # dry-run prefix; sets windows_flags, what the worker there is told
     local run=$1 model=$FACESETS_MODEL pack
-    for pack in "$model" "$FACESETS_DATA_ROOT/models/$model" "$HOME/.insightface/models/$model"; do
+    for pack in "$model" "$FACESETS_DATA_ROOT/models/$model" ~/.insightface/models/"$model"; do
         [[ -d $pack ]] || continue
         $run carry pack "$pack" "$win_home/models/$(basename -- "$pack")"
         [[ $pack != "$model" ]] || model=$(windows_path face-sets models "$(basename -- "$pack")")
         break
     done                                # a named pack that is not here is fetched there
-    mapfile -t windows_flags <<<"$(FACESETS_MODEL=$model "$python" "$here/config.py" --flags embedding)"
+    mapfile -t windows_flags <<<"$(FACESETS_MODEL=$model "$python" "$here/config.py" --worker-flags)"
     windows_flags+=(--models-dir "$(windows_path face-sets models)")
 }
 
@@ -96,7 +99,7 @@ choose_side() {                         # what was asked for; sets side and why
 ended() {                               # a step's name and status: what to do now, and our own status
     case $2 in
         2) fail 2 "$1 paused, everything is saved; go on with: $again" ;;
-        1 | 64 | 77 | 78) fail "$2" "$1 failed with status $2 (see above, or $log); mend that, then go on with: $again" ;;
+        1 | 64 | 77 | 78) fail "$2" "$1 failed with status $2 (see above, or the logs beside $queue); mend that, then go on with: $again" ;;
         *) fail 1 "$1 was ended from outside (status $2); go on with: $again" ;;
     esac
 }
@@ -105,7 +108,7 @@ embed() {                               # the worker's command; after a crash ag
     local status tries
     for tries in 1 2 3 4 5 6 7; do
         status=0
-        $run "$python" -m facesets.windows.follow "$log" "$@" || status=$?
+        $run "$@" || status=$?
         case $status in                 # memory faults and the like; Windows' codes arrive modulo 256
             0) return ;;
             5 | 9 | 132 | 134 | 135 | 136 | 139) say "embedding crashed (status $status, time $tries); everything is saved" ;;
@@ -133,7 +136,7 @@ embed_on_windows() {
     $run carry worker "$here" "$win_home/worker"
     carry_model "$run"
     $run carry forth "$queue" "$cache" "$there" --shares "$FACESETS_WINDOWS_SHARES"
-    embed "$win_python" -X utf8 -u "$(windows_path face-sets worker embed_worker.py)" \
+    embed "$python" -m facesets.windows.follow "${queue%/*}/embed.log" "$win_python" -X utf8 -u "$(windows_path face-sets worker embed_worker.py)" \
         --queue "$(windows_path face-sets "$user" queue.json)" \
         --out "$(windows_path face-sets "$user" "$(basename -- "$cache")")" "${windows_flags[@]}"
     $run carry back "$queue" "$cache" "$there"
@@ -143,7 +146,6 @@ finalize() {                            # user, side asked for, dry-run prefix (
     umask 077
     local user=$1 run=$3 side why windows_flags=()
     local queue=$FACESETS_DATA_ROOT/immich/$user/queue.json cache=$FACESETS_DATA_ROOT/cache/immich_$user.npz
-    local log=$FACESETS_DATA_ROOT/immich/$user/finalize.log
     [[ -f $queue ]] || fail 1 "$queue is missing; first: python immich_stage.py --user $user"
     choose_side "$2"
     if [[ -z $run ]]; then
@@ -152,41 +154,48 @@ finalize() {                            # user, side asked for, dry-run prefix (
     fi
     say "embedding on the $side side: $why"
     if [[ $side == windows ]]; then embed_on_windows; else embed_here; fi
-    $run "$python" -m facesets.windows.follow "$log" "$python" "$here/cluster_immich.py" --user "$user" || ended "clustering" $?
+    $run "$python" "$here/cluster_immich.py" --user "$user" || ended "clustering" $?
     if [[ -n $run || -d $FACESETS_LIBRARY ]]; then
-        $run "$python" -m facesets.windows.follow "$log" "$python" "$here/sort_faces.py" report || ended "the report" $?
+        $run "$python" "$here/sort_faces.py" report || ended "the report" $?
     fi
     say "facesets: $FACESETS_LIBRARY"
 }
 
 main() {
-    local user='' asked='' run='' argument again
+    local user='' asked='' run='' action='' flags=()
     printf -v again ' %q' "$@"
     again="bash finalize_immich.sh$again"
-    for argument in "$@"; do
-        case $argument in
-            --demo) set_up; exec "$python" -m facesets.demo.run ;;
-            --setup) set_up; say "ready: source .venv/bin/activate"; exit 0 ;;
-            --setup-windows)
-                set_up
-                settings
-                # shellcheck source=/dev/null
-                source "$here/facesets/windows/setup.sh"
-                set_up_windows
-                exit 0 ;;
+    while (($#)); do
+        case $1 in
+            --demo | --setup | --setup-windows) action=$1 ;;
             --dry-run) run=would ;;
             --local | --windows)
-                [[ -z $asked || --$asked == "$argument" ]] || fail 64 "either --local or --windows"
-                asked=${argument#--} ;;
+                [[ -z $asked || --$asked == "$1" ]] || fail 64 "either --local or --windows"
+                asked=${1#--} ;;
             -h | --help) sed -n '2,/^set -euo/{/^set/d;s/^# \{0,1\}//;p;}' "$here/finalize_immich.sh"; exit 0 ;;
-            -*) fail 64 "unknown option $argument; --help is the manual" ;;
-            *) [[ -z $user ]] || fail 64 "one user at a time; --help is the manual"; user=$argument ;;
+            --*=*) flags+=("$1") ;;
+            --*) [[ $# -gt 1 ]] || fail 64 "unknown option $1, or its value is missing; --help is the manual"
+                flags+=("$1" "$2"); shift ;;
+            -*) fail 64 "unknown option $1; --help is the manual" ;;
+            *) [[ -z $user ]] || fail 64 "one user at a time; --help is the manual"; user=$1 ;;
         esac
+        shift
     done
-    [[ $user =~ ^[a-z0-9][a-z0-9_-]{0,31}$ ]] || fail 64 "usage: bash finalize_immich.sh NAME | --demo | --setup"
+    [[ -n $user$action ]] || fail 64 "usage: bash finalize_immich.sh NAME | --demo | --setup"
+    [[ -n $action || $user =~ ^[a-z0-9][a-z0-9_-]{0,31}$ ]] \
+        || fail 64 "$(printf %q "$user") is no user label: 1 to 32 of a-z, 0-9, - and _, a letter or digit first"
     set_up
-    settings
-    finalize "$user" "$asked" "$run"
+    case $action in
+        --demo) exec "$python" -m facesets.demo.run ;;
+        --setup) say "ready: source .venv/bin/activate" ;;
+        --setup-windows)
+            settings "${flags[@]}"
+            # shellcheck source=/dev/null
+            source "$here/facesets/windows/setup.sh"
+            set_up_windows ;;
+        *)  settings "${flags[@]}"
+            finalize "$user" "$asked" "$run" ;;
+    esac
     exit                                # bash reads a script while it runs, and an update may have replaced it by now
 }
 

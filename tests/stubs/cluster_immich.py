@@ -7,4 +7,4 @@ from facesets.formats import cache
 
 user = sys.argv[sys.argv.index("--user") + 1]
 found = cache.read(config.load(config.Paths).cache(user))
-print(f"clustered {len(found.faces)} faces of {user}")
+print(f"clustered {len(found.faces)} faces of {user}", file=sys.stderr)

@@ -72,9 +72,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("doctor: the stub is well ✓" if args.provider != "cuda" else "doctor: no such device")
         return int(args.provider == "cuda")
     terminal.stop_on_terminate()
+    settings = config.load(config.Embedding, args)
     queue, out = queues.read(Path(args.queue)), Path(args.out)
     parts = files.private_folder(out.with_name(out.name + ".parts"))
     with files.only_one(out.with_name(out.name + ".lock"), "embed_worker.py"):
+        terminal.keep_log(Path(args.queue).with_name("embed.log"),
+                          f"the stub worker, model {settings.model}, lanes {settings.lanes}")
         known = {photo.sha256: photo.status for photo in cache.read(out).photos} if out.exists() else {}
         bar = terminal.progress(len(queue.entries), "embedding", "photos")
         for entry in queue.entries:

@@ -126,7 +126,7 @@ class Machine:
         return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
 
     def log(self) -> str:
-        path = self.data / "immich" / "peter" / "finalize.log"
+        path = self.data / "immich" / "peter" / "embed.log"
         return path.read_text() if path.exists() else ""
 
     def worked_on(self) -> int:
