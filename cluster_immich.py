@@ -25,8 +25,8 @@ from facesets.cluster.known import Known
 from facesets.cluster.rules import Rules
 from facesets.common import files, terminal
 from facesets.export import detector, swap
-from facesets.export.run import Summary
 from facesets.formats import cache, proposal
+from facesets.library.run import Run
 from facesets.library.store import Faceset, Library
 
 
@@ -82,7 +82,7 @@ def propose(user: str, sources: Sequence[Path], caches: Sequence[cache.Cache], l
         seen=before.faces if seen.holds(before, asdict(rules), runs) else ())
 
 
-def summary_of(made: proposal.Proposal, emitted: Summary | None) -> dict[str, Any]:
+def summary_of(made: proposal.Proposal, emitted: Run | None) -> dict[str, Any]:
     """What the run did, in numbers that add up: every face is in exactly one of the counts below `faces`."""
     reasons: dict[str, int] = {}
     for face in made.rejected:

@@ -20,7 +20,7 @@ from ..formats import cache, quality
 from ..library import folder as folders
 from ..library.folder import Contents, Record
 from ..library.members import Index, pick
-from ..library.store import Session
+from ..library.run import Run
 from . import embeddings, fsz
 from .crop import NEVER, Detect
 from .render import Made, Wish, render
@@ -52,15 +52,15 @@ class Draft:
     pictured: list[int] = field(default_factory=list)               # rows with a picture, best first
 
 
-def existing(session: Session, folder: str) -> tuple[Record, Contents]:
-    """Manifest and faces of a folder of the library, as the change of `session` would leave them."""
-    record = folders.read_record(session.change.current(f"{folder}/{folders.MANIFEST}"))
-    entry = session.manifest.entry(folder)
+def existing(run: Run, folder: str) -> tuple[Record, Contents]:
+    """Manifest and faces of a folder of the library, as the change of `run` would leave them."""
+    record = folders.read_record(run.current(f"{folder}/{folders.MANIFEST}"))
+    entry = run.manifest.entry(folder)
     record.name = entry.name if entry else record.name      # NAME.txt may have given it
-    return record, folders.read_faces(session.change.current(f"{folder}/{folders.FACES}"))
+    return record, folders.read_faces(run.current(f"{folder}/{folders.FACES}"))
 
 
-def plan(session: Session, record: Record, members: cache.Cache, options: Options,
+def plan(run: Run, record: Record, members: cache.Cache, options: Options,
          refused: Mapping[str, str] = MappingProxyType({})) -> Draft:
     """Choose the faces of a faceset.
 
@@ -72,7 +72,7 @@ def plan(session: Session, record: Record, members: cache.Cache, options: Option
     refused = {**refused, **{item["face"]: item["reason"] for item in record.left_out
                              if item["reason"] in (BY_HAND, *NEVER)}}
     for entry in record.faces:
-        place = session.change.current(f"{record.folder}/{entry['file']}")
+        place = run.current(f"{record.folder}/{entry['file']}")
         if not place.is_file():
             refused[entry["face"]] = BY_HAND
             draft.notes.append(f"{record.folder}/{entry['file']} was deleted by hand, so it stays away")
@@ -80,7 +80,7 @@ def plan(session: Session, record: Record, members: cache.Cache, options: Option
             if files.sha256_of(place) != record.files.get(entry["file"]):
                 draft.notes.append(f"{record.folder}/{entry['file']} was changed by hand, so it is kept as it is")
             draft.have[entry["face"]] = (place, entry)
-    refused |= {key: "not this person" for key in session.manifest.not_this.get(record.folder, ())}
+    refused |= {key: "not this person" for key in run.manifest.not_this.get(record.folder, ())}
     rows = [row for row, key in enumerate(keys) if key not in refused]
     names = [Path(members.photos[photo].path).name for photo in members.faces["photo"]]
     outlier = options.outlier_distance or members.model.known_distance
@@ -109,11 +109,11 @@ def wishes(drafts: Iterable[Draft], index: Index | None = None) -> dict[str, lis
     return wanted
 
 
-def picture(session: Session, drafts: Sequence[Draft], options: Options, open_detector: Callable[[], Detect],
+def picture(run: Run, drafts: Sequence[Draft], options: Options, open_detector: Callable[[], Detect],
             index: Index | None = None) -> dict[str, Made | str]:
     """Make the missing pictures of `drafts`, and settle which rows of each have one."""
     wanted = wishes(drafts, index)
-    made = render(wanted, session.change.scratch / "pictures", open_detector(), options.image_size, options.padding,
+    made = render(wanted, run.scratch / "pictures", open_detector(), options.image_size, options.padding,
                   options.export_workers) if wanted else {}
     for draft in drafts:
         assert draft.selection
@@ -127,7 +127,7 @@ def picture(session: Session, drafts: Sequence[Draft], options: Options, open_de
     return made
 
 
-def assemble(session: Session, draft: Draft, made: dict[str, Made | str], options: Options) -> Record:
+def assemble(run: Run, draft: Draft, made: dict[str, Made | str], options: Options) -> Record:
     """Build the folder of a draft with at least one picture, and put it into the change; its new manifest."""
     record, members = draft.record, draft.members
     pictured = set(draft.pictured)
@@ -137,8 +137,8 @@ def assemble(session: Session, draft: Draft, made: dict[str, Made | str], option
     centroid = cache.unit_mean(members.embeddings[draft.pictured])
     distance = 1 - members.embeddings @ centroid
 
-    built = session.change.fresh()
-    _own_files(session.change.current(record.folder), record, built)
+    built = run.fresh()
+    _own_files(run.current(record.folder), record, built)
     entries = _pictures(draft, made, distance, built)
     chosen = varied(members.faces["quality"][draft.pictured], members.faces["yaw"][draft.pictured],
                     members.faces["pitch"][draft.pictured], np.array([item["light"] for item in entries]), options.top)
@@ -158,7 +158,7 @@ def assemble(session: Session, draft: Draft, made: dict[str, Made | str], option
         digests[folders.NAME] = record.files[folders.NAME]
     new.files = dict(sorted(digests.items()))
     folders.write_record(built / folders.MANIFEST, new)
-    session.change.put(built, record.folder)
+    run.put(built, record.folder)
     return new
 
 

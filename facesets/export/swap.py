@@ -23,7 +23,7 @@ from . import embeddings
 from .crop import NEVER, Detect
 from .draft import Draft, Options
 from .render import Made
-from .run import Run, Summary, changing
+from .run import Run, changing
 
 __all__ = ["OpenDetector", "Options", "export", "finish"]
 
@@ -35,7 +35,7 @@ DEFAULTS = Options()
 
 def export(library: Library, proposal: Proposal, caches: Sequence[cache.Cache], open_detector: OpenDetector,
            options: Options = DEFAULTS, *, min_faces: int = 6, extend: bool = False, candidates: bool = False,
-           dry_run: bool = False) -> Summary:
+           dry_run: bool = False) -> Run:
     """Make a faceset of every group of `proposal.facesets`, in one change of `library`; what exists stays as it is.
 
     caches         hold the faces that the proposal names by key; photos are read from the paths in them
@@ -50,7 +50,7 @@ def export(library: Library, proposal: Proposal, caches: Sequence[cache.Cache], 
     with changing(library, "export-swap", proposal.run, dry_run) as run:
         carry_out(run, proposal, caches, open_detector, options, min_faces=min_faces, extend=extend,
                   candidates=candidates)
-    return run.summary
+    return run
 
 
 def carry_out(run: Run, proposal: Proposal, caches: Sequence[cache.Cache], open_detector: OpenDetector,
@@ -60,8 +60,8 @@ def carry_out(run: Run, proposal: Proposal, caches: Sequence[cache.Cache], open_
     if not caches:
         raise Failure("no cache to take the faces from; run embed_worker.py first")
     index, model = Index(caches), caches[0].model
-    run.session.use_model(model)
-    settled, since = run.session.library.settled(), _since(run, proposal)
+    run.use_model(model)
+    settled, since = run.library.settled(), _since(run, proposal)
     new = [_new_draft(run, group, index, settled, since, proposal, options, min_faces) for group in proposal.facesets]
     thin = [_thin_draft(run, group, index, settled, proposal, options) for group in proposal.thin] if candidates else []
     grown = [_grown_draft(run, folder, [face.face for face in faces], index, settled, options)
@@ -69,7 +69,7 @@ def carry_out(run: Run, proposal: Proposal, caches: Sequence[cache.Cache], open_
     made = [item for item in (*new, *thin, *grown) if item]
     finish(run, made, open_detector, options, min_faces, index)
     if made and not embeddings.usable(model):
-        run.summary.notes.append(f"{model.name}: ReActor and VisoMaster files are not written, those tools need "
+        run.notes.append(f"{model.name}: ReActor and VisoMaster files are not written, those tools need "
                                  "embeddings of buffalo_l (w600k_r50)")
 
 
@@ -79,15 +79,15 @@ def finish(run: Run, made: Sequence[Draft], open_detector: OpenDetector, options
 
     With `index`, all faces that its caches know in a photo are kept out of the others' pictures.
     """
-    if run.summary.dry_run:
+    if run.dry_run:
         for draft in made:
             assert draft.selection
-            run.summary.facesets.append(draft.record.folder)
-            run.summary.count("pictures", sum(draft.keys[row] not in draft.have for row in draft.selection.order))
+            run.facesets.append(draft.record.folder)
+            run.count("pictures", sum(draft.keys[row] not in draft.have for row in draft.selection.order))
         return
-    pictures = drafts.picture(run.session, made, options, open_detector, index)
+    pictures = drafts.picture(run, made, options, open_detector, index)
     for draft in made:
-        run.summary.notes += draft.notes
+        run.notes += draft.notes
         _place(run, draft, pictures, options, min_faces)
 
 
@@ -103,33 +103,33 @@ def _place(run: Run, draft: Draft, pictures: dict[str, Made | str], options: Opt
         reasons = draft.selection.reasons
         unread = sum(row in reasons and reasons[row] not in NEVER for row in draft.selection.order)
         if len(draft.pictured) + unread >= min_faces:
-            run.summary.count("left_for_later")
-            run.summary.notes.append(f"1 more would be a faceset if {unread} photos of it could be read; it waits")
-            run.summary.waiting += draft.keys
+            run.count("left_for_later")
+            run.notes.append(f"1 more would be a faceset if {unread} photos of it could be read; it waits")
+            run.waiting += draft.keys
             return
         where, draft.record.folder = "masked", f"_masked/{folder}"
         draft.record.reason = (f"{len(draft.pictured)} of {len(draft.selection.order)} faces can be shown alone, "
                                f"{min_faces} are needed")
     if not draft.pictured:
-        run.summary.count("without_pictures")
-        run.summary.notes.append(f"{folder}: no face of it can be shown alone; " +
+        run.count("without_pictures")
+        run.notes.append(f"{folder}: no face of it can be shown alone; " +
                                  ("it stays as it is" if grown else "there is no such folder"))
         return
     before = len(draft.have)
-    record = drafts.assemble(run.session, draft, pictures, options)
+    record = drafts.assemble(run, draft, pictures, options)
     run.enter(record, len(draft.keys), where)
-    run.summary.count({"facesets": "changed" if grown else "new", "eras": "eras", "masked": "masked",
+    run.count({"facesets": "changed" if grown else "new", "eras": "eras", "masked": "masked",
                        "thin_eras": "thin"}[where])
     more = len(record.faces) - before
-    run.summary.count("pictures" if more >= 0 else "pictures_removed", abs(more))
+    run.count("pictures" if more >= 0 else "pictures_removed", abs(more))
 
 
 def _since(run: Run, proposal: Proposal) -> list[Faceset]:
     """Facesets that came after the proposal was made, so that it does not know them."""
-    manifest = run.session.manifest
+    manifest = run.manifest
     runs = {item["run"] for item in manifest.runs if str(item.get("at", "")) > proposal.created} - {proposal.run}
     later = {entry.folder for entry in manifest.entries if entry.run in runs}
-    return [item for item in run.session.library.everybody() if item.folder in later]
+    return [item for item in run.library.everybody() if item.folder in later]
 
 
 def _come_since(members: cache.Cache, since: Sequence[Faceset]) -> str:
@@ -145,21 +145,21 @@ def _new_draft(run: Run, group: Group, index: Index, settled: dict[str, str], si
                proposal: Proposal, options: Options, min_faces: int) -> Draft | None:
     keys = [face.face for face in group.faces if face.face not in settled]
     if not keys:
-        run.summary.count("already_there")
+        run.count("already_there")
         return None
     members = index.pick(keys)
     if folder := _come_since(members, since):
-        run.summary.count("left_for_later")
-        run.summary.notes.append(f"{len(keys)} faces are of {folder}, which came after the proposal was made: cluster "
+        run.count("left_for_later")
+        run.notes.append(f"{len(keys)} faces are of {folder}, which came after the proposal was made: cluster "
                                  "again, then sort_faces.py extend")
         return None
     record = _record(run, group, proposal, "")
-    draft = drafts.plan(run.session, record, members, options, _refused(group))
+    draft = drafts.plan(run, record, members, options, _refused(group))
     assert draft.selection
     if len(draft.selection.order) < min_faces:
-        run.summary.count("left_for_later")
+        run.count("left_for_later")
         return None
-    record.number = run.session.new_number()
+    record.number = run.new_number()
     record.folder = f"faceset_{record.number:03d}"
     settled.update(dict.fromkeys(keys, record.folder))
     return draft
@@ -173,7 +173,7 @@ def _refused(group: Group) -> dict[str, str]:
 def _record(run: Run, group: Group, proposal: Proposal, folder: str) -> Record:
     name = terminal.name(group.proposed_name)
     return Record(folder, name=name if group.folder else "", proposed_name=name, names=dict(group.names),
-                  run=run.session.run, created=proposal.created, made_by=proposal.made_by, reason=group.reason)
+                  run=run.id, created=proposal.created, made_by=proposal.made_by, reason=group.reason)
 
 
 def _thin_draft(run: Run, group: Group, index: Index, settled: dict[str, str], proposal: Proposal,
@@ -182,25 +182,25 @@ def _thin_draft(run: Run, group: Group, index: Index, settled: dict[str, str], p
     keys = [face.face for face in group.faces if face.face not in settled]
     digest = hashlib.sha256("\n".join(sorted(keys)).encode()).hexdigest()[:12]
     record = _record(run, group, proposal, f"_thin/thin_{digest}")
-    if not keys or run.session.change.exists(record.folder):
+    if not keys or run.exists(record.folder):
         return None
-    return drafts.plan(run.session, record, index.pick(keys), options, _refused(group))
+    return drafts.plan(run, record, index.pick(keys), options, _refused(group))
 
 
 def _grown_draft(run: Run, folder: str, keys: Sequence[str], index: Index, settled: dict[str, str],
                  options: Options) -> Draft | None:
     """A faceset with the faces that are newly known; None where it has all of them, or was dropped."""
     if folder.startswith(f"{ASIDE['dropped']}/"):
-        run.summary.count("of_dropped_people", len(keys))
+        run.count("of_dropped_people", len(keys))
         return None
-    if not run.session.manifest.entry(folder) or not run.session.change.exists(f"{folder}/manifest.json"):
-        run.summary.notes.append(f"{terminal.safe(folder)} is not in the library any more; its new faces wait")
+    if not run.manifest.entry(folder) or not run.exists(f"{folder}/manifest.json"):
+        run.notes.append(f"{terminal.safe(folder)} is not in the library any more; its new faces wait")
         return None
-    record, contents = drafts.existing(run.session, folder)
-    refused = set(run.session.manifest.not_this.get(folder, ()))
+    record, contents = drafts.existing(run, folder)
+    refused = set(run.manifest.not_this.get(folder, ()))
     fresh = [key for key in keys if key not in settled and key not in refused]
     if not fresh:
         return None
     settled.update(dict.fromkeys(fresh, folder))
-    run.summary.count("known_faces", len(fresh))
-    return drafts.plan(run.session, record, without_twins(contents.faces, index.pick(fresh)), options)
+    run.count("known_faces", len(fresh))
+    return drafts.plan(run, record, without_twins(contents.faces, index.pick(fresh)), options)

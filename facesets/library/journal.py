@@ -90,7 +90,7 @@ def recover(root: Path) -> list[str]:
                 said.append(f"{what} was cut short: carried to its end")
             except OSError as error:
                 said.append(f"{what} was cut short, and is taken back: {error.filename}: {error.strerror}")
-    _clear_if_empty(root / PENDING, root / UNDO)
+    clear_if_empty(root / PENDING, root / UNDO)
     return said
 
 
@@ -112,7 +112,7 @@ def acknowledge(root: Path) -> set[str]:
             _discard(folder)
     for folder in history(root)[:-KEEP]:
         _discard(folder)
-    _clear_if_empty(root / PENDING, root / UNDO)
+    clear_if_empty(root / PENDING, root / UNDO)
     return commands - {""}
 
 
@@ -154,6 +154,12 @@ def out_of_the_way(path: Path) -> None:
             os.rename(path, aside)
 
 
+def clear_if_empty(*folders: Path) -> None:
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+
+
 def _forward(root: Path, folder: Path, plan: Plan) -> None:
     def act() -> None:
         _swap(root, plan.takes, folder / "old", plan.puts, folder / "new")
@@ -171,7 +177,7 @@ def _backward(root: Path, folder: Path, plan: Plan) -> list[str]:
         still = {unit: origin for unit, origin in plan.puts.items() if not os.path.lexists(folder / "new" / unit)}
         kept = handwork.keep(root, folder / "old", still, plan.files, root / UNDONE / folder.name)
         _swap(root, plan.puts, folder / "new", plan.takes, folder / "old")
-        _clear_if_empty(*((root / unit).parent for unit in plan.puts if "/" in unit))
+        clear_if_empty(*((root / unit).parent for unit in plan.puts if "/" in unit))
         _set_phase(folder, "undone")
         return kept
 
@@ -264,9 +270,3 @@ def _discard(folder: Path) -> None:
         if folder.is_dir():
             (folder / "phase").unlink(missing_ok=True)
         files.remove(folder)
-
-
-def _clear_if_empty(*folders: Path) -> None:
-    for folder in folders:
-        with contextlib.suppress(OSError):
-            folder.rmdir()

@@ -18,7 +18,6 @@ that is gone is no faceset any more.
 
 import os
 import re
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -32,7 +31,6 @@ from ..common.errors import AlreadyDone, Failure, Paused
 from ..formats import cache
 from . import folder as folders
 from . import journal, older
-from .change import Change
 
 SCHEMA = 2
 CANONICAL = re.compile(r"faceset_(\d{3,9})")
@@ -179,43 +177,15 @@ class Library:
             finally:
                 self._held = False
 
-    @contextmanager
-    def change(self, verb: str, run: str = "", dry_run: bool = False, command: str = "",
-               tell: Callable[[], object] = lambda: None) -> Iterator["Session"]:
-        """One change, all or nothing: committed when the block ends well, without a trace when it does not.
-
-        A dry run makes everything and throws it away. `command` is the same for a repeat of the same command: where
-        that is done, but was stopped before `tell` could say so, the repeat is AlreadyDone. An OSError says that
-        nothing was changed.
-        """
-        with self.locked(f"sort_faces.py {verb}"):
-            if not dry_run:
-                self._heard(verb, command)
-            change = Change(self.root, journal.next_id(self.root, verb), verb, command)
-            session = Session(self, change, self.manifest(), run or new_run(verb))
-            try:
-                yield session
-                if dry_run:
-                    session.change.abandon()
-                else:
-                    session.finish()
-                tell()
-                if not dry_run:
-                    journal.acknowledge(self.root)
-            except BaseException:
-                if not (session.change.folder / "phase").exists():
-                    session.change.abandon()
-                raise
-
     def undo(self, tell: Callable[[str, list[str]], object] = lambda verb, kept: None) -> None:
         """Take back the last run; `tell` takes its verb, and where files of a person's own were kept."""
         with self.locked("sort_faces.py undo"):
-            self._heard("undo", "undo")
+            self.heard("undo", "undo")
             files.write_bytes(self.root / ".highest", b"%d\n" % self.highest())    # the older manifest will not know
             tell(*journal.undo(self.root))
             journal.acknowledge(self.root)
 
-    def _heard(self, verb: str, command: str) -> None:
+    def heard(self, verb: str, command: str) -> None:
         """Close what was done before; AlreadyDone if it is what `command` asks for."""
         if command in journal.acknowledge(self.root):
             raise AlreadyDone(f"{verb} was cut short, and carried to its end since; nothing else was changed now")
@@ -244,41 +214,6 @@ class Library:
                     folders.read_member(place / name / folders.FACES, "centroid"), place / name,
                     frozenset(manifest.not_this.get(prefix + name, ()))))
         return sorted(found, key=lambda item: item.number)
-
-
-class Session:
-    """A change of the library in the making: its files, its manifest, its run."""
-
-    def __init__(self, library: Library, change: Change, manifest: Manifest, run: str) -> None:
-        self.library, self.change, self.manifest, self.run = library, change, manifest, run
-        self.counts: dict[str, int] = {}
-        self.touched: list[str] = []
-        self._number = library.highest()
-
-    def new_number(self) -> int:
-        self._number += 1
-        return self._number
-
-    def use_model(self, model: cache.Model) -> None:
-        """Let this be the recogniser of the library if it has none yet. Raises Failure for another."""
-        self.library.check_model(model)
-        self.manifest.model = self.manifest.model or asdict(model)
-
-    def finish(self) -> None:
-        """Write the manifest and commit; a change that touched nothing leaves no run behind."""
-        if not self.touched:
-            self.change.abandon()
-            return
-        self.manifest.next_number = self._number + 1
-        self.manifest.runs.append({"run": self.run, "verb": self.change.verb,
-                                   "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-                                   "counts": dict(self.counts), "facesets": sorted(set(self.touched))})
-        write_manifest(self.change.write(journal.MANIFEST), self.manifest)
-        self.change.commit()
-
-
-def new_run(verb: str) -> str:
-    return time.strftime("%Y%m%d-%H%M%S-", time.gmtime()) + verb
 
 
 def write_manifest(path: Path, manifest: Manifest) -> None:

@@ -10,9 +10,9 @@ import numpy as np
 from ..export import draft as drafts
 from ..export import swap
 from ..export.draft import Options
-from ..export.run import Run
 from ..export.swap import OpenDetector
 from ..library.members import without_twins
+from ..library.run import Run
 from ..library.store import Faceset, Library
 from .edit import eras_of, find, name, set_aside
 
@@ -69,35 +69,34 @@ def _pairing(group: list[Faceset], centroids: np.ndarray) -> Pairing:
 
 def merge(run: Run, into: str, others: list[str], options: Options, open_detector: OpenDetector) -> None:
     """Put the faces of `others` into the faceset `into`; their folders go to _merged/ as they are."""
-    session = run.session
-    target = find(session.manifest, into)
-    named = [entry.name for entry in (find(session.manifest, text) for text in others) if entry.name]
+    target = find(run.manifest, into)
+    named = [entry.name for entry in (find(run.manifest, text) for text in others) if entry.name]
     if named and not target.name:
         name(run, target.folder, named[0])
-    record, contents = drafts.existing(session, target.folder)
-    members, refused = contents.faces, set(session.manifest.not_this.get(target.folder, ()))
+    record, contents = drafts.existing(run, target.folder)
+    members, refused = contents.faces, set(run.manifest.not_this.get(target.folder, ()))
     borrowed: dict[str, tuple[Path, dict[str, Any]]] = {}
     for text in others:
-        entry = find(session.manifest, text)
+        entry = find(run.manifest, text)
         if entry.folder == target.folder:
             continue
-        theirs, faces = drafts.existing(session, entry.folder)
+        theirs, faces = drafts.existing(run, entry.folder)
         apart = float(1 - faces.centroid @ contents.centroid)
         if apart > contents.faces.model.known_distance:
-            run.summary.notes.append(f"{entry.folder} is {apart:.2f} from {target.folder}: hardly the same person; "
+            run.notes.append(f"{entry.folder} is {apart:.2f} from {target.folder}: hardly the same person; "
                                      "`sort_faces.py undo` takes it back")
         members = without_twins(members, faces.faces)
-        refused |= set(session.manifest.not_this.get(entry.folder, ()))
+        refused |= set(run.manifest.not_this.get(entry.folder, ()))
         for gone in (entry, *eras_of(run, entry)):
             set_aside(run, gone, "merged", f"merged into {target.folder}", target.folder)
-        borrowed |= {item["face"]: (session.change.current(f"{entry.folder}/{item['file']}"), item)
-                     for item in theirs.faces if session.change.exists(f"{entry.folder}/{item['file']}")}
+        borrowed |= {item["face"]: (run.current(f"{entry.folder}/{item['file']}"), item)
+                     for item in theirs.faces if run.exists(f"{entry.folder}/{item['file']}")}
     if refused:
-        session.manifest.not_this[target.folder] = sorted(refused)
-    draft = drafts.plan(session, record, members, options)
+        run.manifest.not_this[target.folder] = sorted(refused)
+    draft = drafts.plan(run, record, members, options)
     draft.have = {**borrowed, **draft.have}
     swap.finish(run, [draft], open_detector, options)
-    run.summary.count("merged", len(others))
+    run.count("merged", len(others))
 
 
 def text(found: list[Pairing]) -> list[str]:

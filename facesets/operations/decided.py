@@ -7,9 +7,9 @@ passed over, so the same file twice changes nothing; what no longer fits the lib
 from ..common.errors import Failure
 from ..export import draft as drafts
 from ..export.draft import Options
-from ..export.run import Run
 from ..export.swap import OpenDetector
 from ..formats.decisions import Decisions, final, short_key
+from ..library.run import Run
 from ..library.store import Entry
 from . import consolidate, edit
 
@@ -21,7 +21,7 @@ def carry_out(run: Run, decided: Decisions, options: Options, open_detector: Ope
             if entry.name == decided.was.get(folder, entry.name):
                 edit.name(run, folder, name)
             else:
-                run.summary.notes.append(f"{folder} was called {entry.name!r} since the page was made, and stays so; "
+                run.notes.append(f"{folder} was called {entry.name!r} since the page was made, and stays so; "
                                          f"else: sort_faces.py name {folder} {name!r}")
     for folder, faces in decided.not_this.items():
         if _entry(run, folder):
@@ -40,22 +40,22 @@ def carry_out(run: Run, decided: Decisions, options: Options, open_detector: Ope
 
 def _entry(run: Run, folder: str) -> Entry | None:
     """The canonical faceset `folder`; None, with a note, where it is merged or dropped already."""
-    manifest = run.session.manifest
+    manifest = run.manifest
     for entry in manifest.facesets:
         if entry.folder == folder:
             return entry
     for aside in (*manifest.merged, *manifest.dropped, *manifest.masked):
         if aside.folder.rpartition("/")[2] == folder:
-            run.summary.notes.append(f"{folder} is {aside.reason or 'set aside'} already: passed over")
+            run.notes.append(f"{folder} is {aside.reason or 'set aside'} already: passed over")
             return None
-    raise Failure(f"there is no {folder} in {run.session.library.root}; make the report again, and decide there")
+    raise Failure(f"there is no {folder} in {run.library.root}; make the report again, and decide there")
 
 
 def _not_this(run: Run, folder: str, faces: list[str], options: Options, open_detector: OpenDetector) -> None:
     """Faces of the faceset go; one that is not in it (its whole key is given) never joins."""
-    contents = drafts.existing(run.session, folder)[1]
+    contents = drafts.existing(run, folder)[1]
     mine = {name: key for key in contents.keys for name in (key, short_key(key))}
-    refused = run.session.manifest.not_this.get(folder, ())
+    refused = run.manifest.not_this.get(folder, ())
     before = {name for key in refused for name in (key, short_key(key))}
     wrong = [mine.get(face, face) for face in faces if face in mine or face not in before]
     unknown = [face for face in wrong if "@" not in face]

@@ -8,11 +8,11 @@ from ..common.errors import UsageError
 from ..export import draft as drafts
 from ..export import swap
 from ..export.draft import Options
-from ..export.run import Run
 from ..export.swap import OpenDetector
 from ..formats import cache
 from ..library import folder as folders
 from ..library.members import pick
+from ..library.run import Run
 from ..library.store import ASIDE, Entry, Manifest
 
 
@@ -45,7 +45,7 @@ def not_one(text: str, found: Sequence[Entry]) -> str:
 
 def eras_of(run: Run, entry: Entry) -> list[Entry]:
     """The era splits of a faceset, thin ones included."""
-    manifest = run.session.manifest
+    manifest = run.manifest
     return [other for other in (*manifest.eras, *manifest.thin_eras) if entry.number and other.number == entry.number]
 
 
@@ -54,44 +54,43 @@ def name(run: Run, faceset: str, new: str) -> None:
     clean = terminal.name(new)
     if not clean:
         raise UsageError("the name is empty")
-    entry = find(run.session.manifest, faceset)
+    entry = find(run.manifest, faceset)
     for same in (entry, *eras_of(run, entry)):
         _write_name(run, same, clean)
-    run.summary.count("named")
+    run.count("named")
 
 
 def _write_name(run: Run, entry: Entry, new: str) -> None:
-    change = run.session.change
-    record = folders.read_record(change.current(f"{entry.folder}/{folders.MANIFEST}"))
-    folders.write_name(change.write(f"{entry.folder}/{folders.NAME}"), new)
+    record = folders.read_record(run.current(f"{entry.folder}/{folders.MANIFEST}"))
+    folders.write_name(run.write(f"{entry.folder}/{folders.NAME}"), new)
     record.name = entry.name = new
-    record.files[folders.NAME] = files.sha256_of(change.current(f"{entry.folder}/{folders.NAME}"))
-    folders.write_record(change.write(f"{entry.folder}/{folders.MANIFEST}"), record)
+    record.files[folders.NAME] = files.sha256_of(run.current(f"{entry.folder}/{folders.NAME}"))
+    folders.write_record(run.write(f"{entry.folder}/{folders.MANIFEST}"), record)
     run.touch(entry.folder)
 
 
 def drop(run: Run, faceset: str, reason: str = "dropped by hand") -> None:
     """Move a faceset and its era splits to _dropped/. Later runs know its faces and do not bring them back."""
-    entry = find(run.session.manifest, faceset)
+    entry = find(run.manifest, faceset)
     for same in (entry, *eras_of(run, entry)):
-        if run.session.change.exists(same.folder):
+        if run.exists(same.folder):
             set_aside(run, same, "dropped", reason)
         else:
-            run.session.manifest.take_out(same.folder)
+            run.manifest.take_out(same.folder)
             run.touch(same.folder)
-            run.summary.notes.append(f"{same.folder} was removed by hand; nobody knows its faces, so a later run may "
+            run.notes.append(f"{same.folder} was removed by hand; nobody knows its faces, so a later run may "
                                      "find the person again")
-    run.summary.count("dropped")
+    run.count("dropped")
 
 
 def set_aside(run: Run, entry: Entry, where: str, reason: str, into: str = "") -> None:
     """Move the folder of `entry` as it is, a person's files included, into the quarantine of the list `where`."""
-    change, manifest = run.session.change, run.session.manifest
+    manifest = run.manifest
     target = f"{ASIDE[where]}/{Path(entry.folder).name}"
-    record = folders.read_record(change.current(f"{entry.folder}/{folders.MANIFEST}"))
-    change.move(entry.folder, target)
+    record = folders.read_record(run.current(f"{entry.folder}/{folders.MANIFEST}"))
+    run.move(entry.folder, target)
     record.folder, record.reason = target, reason
-    folders.write_record(change.write(f"{target}/{folders.MANIFEST}"), record)
+    folders.write_record(run.write(f"{target}/{folders.MANIFEST}"), record)
     if entry.folder in manifest.not_this:
         manifest.not_this[target] = manifest.not_this.pop(entry.folder)
     run.touch(entry.folder)
@@ -107,9 +106,8 @@ def not_this(run: Run, faceset: str, photos: Sequence[str], options: Options, op
     A photo: the name of a picture (0003.png), a path, a file name, a SHA-256 or a face key. The key of a face that is
     in no faceset yet, because it is as near to somebody else, is remembered.
     """
-    session = run.session
-    entry = find(session.manifest, faceset)
-    record, contents = drafts.existing(session, entry.folder)
+    entry = find(run.manifest, faceset)
+    record, contents = drafts.existing(run, entry.folder)
     keys = contents.keys
     pictures = {item["file"]: item["face"] for item in record.faces}
     wrong: set[str] = set()
@@ -121,19 +119,19 @@ def not_this(run: Run, faceset: str, photos: Sequence[str], options: Options, op
         if not found:
             raise UsageError(f"{entry.folder} has no face of {terminal.safe(photo)}")
         wrong |= found
-    session.manifest.not_this[entry.folder] = sorted(wrong | set(session.manifest.not_this.get(entry.folder, ())))
+    run.manifest.not_this[entry.folder] = sorted(wrong | set(run.manifest.not_this.get(entry.folder, ())))
     for same in eras_of(run, entry):
         _leave_era(run, same, wrong, options, open_detector)
     rest = [row for row, key in enumerate(keys) if key not in wrong]
-    run.summary.count("faces_removed", len(wrong))
-    _rebuild(run, entry, drafts.plan(session, record, pick(contents.faces, rest), options), options, open_detector)
+    run.count("faces_removed", len(wrong))
+    _rebuild(run, entry, drafts.plan(run, record, pick(contents.faces, rest), options), options, open_detector)
 
 
 def _leave_era(run: Run, entry: Entry, wrong: set[str], options: Options, open_detector: OpenDetector) -> None:
-    record, contents = drafts.existing(run.session, entry.folder)
+    record, contents = drafts.existing(run, entry.folder)
     rest = [row for row, key in enumerate(contents.keys) if key not in wrong]
     if len(rest) < len(contents.keys):
-        draft = drafts.plan(run.session, record, pick(contents.faces, rest), options)
+        draft = drafts.plan(run, record, pick(contents.faces, rest), options)
         _rebuild(run, entry, draft, options, open_detector)
 
 

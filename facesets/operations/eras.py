@@ -8,11 +8,11 @@ import numpy as np
 from ..export import draft as drafts
 from ..export import swap
 from ..export.draft import Draft, Options
-from ..export.run import Run
 from ..export.swap import OpenDetector
 from ..formats.cache import unit_mean
 from ..library.folder import Contents, Record
 from ..library.members import pick
+from ..library.run import Run
 from .edit import find
 
 
@@ -50,22 +50,21 @@ def split(embeddings: np.ndarray, years: np.ndarray, distance: float, apart: int
 def split_eras(run: Run, faceset: str, options: Options, open_detector: OpenDetector, *, distance: float = 0.40,
                apart: int = 5, min_faces: int = 6) -> None:
     """Make `faceset_NNN_<first>_<last>` of every era of a faceset; thin ones go to _thin/. Earlier splits give way."""
-    session = run.session
-    entry = find(session.manifest, faceset)
-    record, contents = drafts.existing(session, entry.folder)
+    entry = find(run.manifest, faceset)
+    record, contents = drafts.existing(run, entry.folder)
     years = np.array([_year(contents.faces.photos[photo].taken_at) for photo in contents.faces.faces["photo"]])
     rows = np.flatnonzero((contents.rank > 0) & (years > 0))
     labels = split(contents.faces.embeddings[rows], years[rows], distance, apart)
     count = len(set(labels[labels >= 0].tolist()))
-    run.summary.count("without_date", int(((contents.rank > 0) & (years == 0)).sum()))
-    run.summary.count("near_no_era", int((labels < 0).sum()))
-    for old in [*session.manifest.eras, *session.manifest.thin_eras]:
+    run.count("without_date", int(((contents.rank > 0) & (years == 0)).sum()))
+    run.count("near_no_era", int((labels < 0).sum()))
+    for old in [*run.manifest.eras, *run.manifest.thin_eras]:
         if old.number == entry.number:
-            session.change.remove(old.folder)
-            session.manifest.take_out(old.folder)
+            run.remove(old.folder)
+            run.manifest.take_out(old.folder)
             run.touch(old.folder)
     if count < 2:
-        run.summary.notes.append(f"{entry.folder}: one era only, so there is nothing to split")
+        run.notes.append(f"{entry.folder}: one era only, so there is nothing to split")
         return
     made = [_era(run, record, contents, rows[labels == era], years[rows[labels == era]], options, min_faces)
             for era in range(count)]
@@ -78,11 +77,11 @@ def _era(run: Run, whole: Record, contents: Contents, rows: np.ndarray, years: n
     base = f"{whole.folder}_{years.min()}_{years.max()}"
     thin = len(rows) < min_faces
     record = Record(f"_thin/{base}" if thin else base, whole.number, whole.name, whole.proposed_name,
-                    run=run.session.run, created=whole.created, made_by="sort_faces.py split-eras",
+                    run=run.id, created=whole.created, made_by="sort_faces.py split-eras",
                     reason=f"{len(rows)} faces, {min_faces} are needed" if thin else "")
-    draft = drafts.plan(run.session, record, pick(contents.faces, rows), options)
+    draft = drafts.plan(run, record, pick(contents.faces, rows), options)
     keys = set(draft.keys)
-    draft.have = {item["face"]: (run.session.change.current(f"{whole.folder}/{item['file']}"), item)
+    draft.have = {item["face"]: (run.current(f"{whole.folder}/{item['file']}"), item)
                   for item in whole.faces if item["face"] in keys}
     return draft
 

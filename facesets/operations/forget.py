@@ -17,11 +17,12 @@ import numpy as np
 from ..cluster import seen
 from ..common import files
 from ..common.errors import Failure, UsageError
-from ..export.run import Run, changing
+from ..export.run import changing
 from ..formats import cache, proposal
 from ..formats.proposal import Face, Group, Proposal
 from ..library import folder as folders
 from ..library import journal
+from ..library.run import Run
 from ..library.store import LISTS, Entry, Library, Manifest
 from . import edit
 
@@ -70,7 +71,7 @@ def forget(library: Library, person: str, places: Places, distance: float | None
             held.enter_context(files.only_one(lock, "sort_faces.py forget"))
         with changing(library, "forget") as run:
             try:
-                return _forget(library, run.session.manifest, person, places, distance, run)
+                return _forget(library, run.manifest, person, places, distance, run)
             except OSError as error:        # of which `changing` would say that nothing was changed
                 raise Failure(f"{error.filename or library.root}: {error.strerror or error}; a part of the person is "
                               "gone already, mend that and run the same command again") from None
@@ -214,9 +215,9 @@ def _from_proposal(path: Path, keys: set[str], hers: set[str], dry_run: bool) ->
 
 def _from_library(run: Run, gone: Sequence[str], keys: set[str]) -> None:
     """Take the folders out, and with them everything that could bring them back."""
-    manifest, change = run.session.manifest, run.session.change
+    manifest = run.manifest
     for folder in gone:
-        change.remove(folder)
+        run.remove(folder)
         manifest.take_out(folder)
         manifest.not_this.pop(folder, None)
         run.touch(folder)
@@ -224,8 +225,8 @@ def _from_library(run: Run, gone: Sequence[str], keys: set[str]) -> None:
     manifest.not_this = {folder: refused for folder, refused in left.items() if refused}
     manifest.forgotten += 1
     for name in (*REPORT, BEGUN):
-        change.remove(name)
-    change.final = True
+        run.remove(name)
+    run.final = True
 
 
 def text(done: Forgotten) -> list[str]:

@@ -18,12 +18,12 @@ from ..cluster.linkage import average_linkage
 from ..common import terminal
 from ..export import swap
 from ..export.draft import Options
-from ..export.run import Run
 from ..export.swap import OpenDetector
 from ..formats import cache
 from ..formats.cache import unit_mean
 from ..formats.proposal import Face, Group, Proposal
 from ..formats.queue import Queue
+from ..library.run import Run
 from ..library.store import Faceset
 from . import edit
 
@@ -78,18 +78,18 @@ def propose(faces: cache.Cache, queue: Queue, root: Path, known: Sequence[Facese
 
 def carry_out(run: Run, found: Imported, faces: cache.Cache, open_detector: OpenDetector, options: Options) -> None:
     """Make the facesets that the folders stand for, append to those that exist, and name them."""
-    made = Proposal(run.session.run, "sort_faces.py import-folders", time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    made = Proposal(run.id, "sort_faces.py import-folders", time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
                     asdict(faces.model), (), facesets=tuple(found.groups),
                     extend={folder: tuple(members) for folder, members in found.extend.items()})
     swap.carry_out(run, made, [faces], open_detector, options, min_faces=1, extend=True)
-    if not run.summary.dry_run:
+    if not run.dry_run:
         for folder, name in found.names.items():
-            entry = edit.find(run.session.manifest, folder)
+            entry = edit.find(run.manifest, folder)
             if not entry.name:
                 edit.name(run, folder, name)
-    run.summary.notes += [*found.notes, *(f"{terminal.safe(name)} is mixed: its faces went to whom they are near to"
+    run.notes += [*found.notes, *(f"{terminal.safe(name)} is mixed: its faces went to whom they are near to"
                                           for name in found.mixed)]
-    run.summary.count("bystanders", len(found.bystanders))
+    run.count("bystanders", len(found.bystanders))
 
 
 def _by_folder(faces: cache.Cache, queue: Queue, root: Path) -> dict[str, np.ndarray]:

@@ -12,9 +12,10 @@ from typing import Any
 from ..common import terminal
 from ..common.errors import OK, Failure
 from ..formats import cache
+from ..library.run import Run
 from ..library.store import Library
 
-Act = Callable[[Any], None]     # takes a facesets.export.run.Run
+Act = Callable[[Run], None]
 
 
 class Job:
@@ -105,12 +106,12 @@ class Job:
         terminal.answer(json.dumps(result, ensure_ascii=False) if self.args.json else as_lines)
         return OK
 
-    def show(self, summary: Any) -> int:
+    def show(self, run: Run) -> int:
         """What a run did."""
-        counts = ", ".join(f"{count:,} {what.replace('_', ' ')}" for what, count in summary.counts.items() if count)
-        folders = ", ".join(summary.facesets[:12]) + (" …" if len(summary.facesets) > 12 else "")
+        counts = ", ".join(f"{count:,} {what.replace('_', ' ')}" for what, count in run.counts.items() if count)
+        folders = ", ".join(run.facesets[:12]) + (" …" if len(run.facesets) > 12 else "")
         what = "would change" if self.dry_run else "changed"
-        return self.tell(summary.as_json(), [*summary.notes, f"{summary.verb}: {counts or 'nothing to do'}",
+        return self.tell(run.as_json(), [*run.notes, f"{run.verb}: {counts or 'nothing to do'}",
                                              *([f"{what}: {folders}"] if folders else [])])
 
     def change(self, *acts: Act) -> int:

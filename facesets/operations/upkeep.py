@@ -10,22 +10,22 @@ from ..cluster.known import match
 from ..export import draft as drafts
 from ..export import swap
 from ..export.draft import Draft, Options
-from ..export.run import Run
 from ..export.swap import OpenDetector
 from ..formats import cache, quality
 from ..library import folder as folders
 from ..library.members import Index, pick
+from ..library.run import Run
 from ..library.store import CANONICAL, Entry
 from .edit import find
 
 
 def chosen(run: Run, facesets: Sequence[str]) -> list[Entry]:
     """The canonical facesets that are meant; all of them where none is named."""
-    manifest = run.session.manifest
+    manifest = run.manifest
     if facesets:
         return [find(manifest, text) for text in facesets]
     return [entry for entry in manifest.facesets if CANONICAL.fullmatch(entry.folder)
-            and run.session.change.exists(f"{entry.folder}/faces.npz")]
+            and run.exists(f"{entry.folder}/faces.npz")]
 
 
 def refine(run: Run, facesets: Sequence[str], options: Options, open_detector: OpenDetector) -> None:
@@ -35,11 +35,11 @@ def refine(run: Run, facesets: Sequence[str], options: Options, open_detector: O
     """
     made = []
     for entry in chosen(run, facesets):
-        record, contents = drafts.existing(run.session, entry.folder)
-        draft = drafts.plan(run.session, record, contents.faces, options)
+        record, contents = drafts.existing(run, entry.folder)
+        draft = drafts.plan(run, record, contents.faces, options)
         if _differs(draft) or draft.notes:
             made.append(draft)
-    run.summary.count("unchanged", len(chosen(run, facesets)) - len(made))
+    run.count("unchanged", len(chosen(run, facesets)) - len(made))
     _strangers(run)
     swap.finish(run, made, open_detector, options)
 
@@ -55,14 +55,14 @@ def _strangers(run: Run) -> None:
     entries = chosen(run, ())
     if len(entries) < 2:
         return
-    places = [run.session.change.current(f"{entry.folder}/{folders.FACES}") for entry in entries]
+    places = [run.current(f"{entry.folder}/{folders.FACES}") for entry in entries]
     centroids = np.array([folders.read_member(place, "centroid") for place in places])
     for number, (entry, place) in enumerate(zip(entries, places, strict=True)):
         rank = folders.read_member(place, "rank")
         found = match(folders.read_member(place, "embeddings")[rank > 0], centroids)
         for row in np.flatnonzero(found.nearest != number):
             other = entries[int(found.nearest[row])].folder
-            run.summary.notes.append(f"{entry.folder}: picture {rank[rank > 0][row]} is nearer to {other} "
+            run.notes.append(f"{entry.folder}: picture {rank[rank > 0][row]} is nearer to {other} "
                                      f"({found.distance[row]:.2f}); if it is wrong: sort_faces.py not-this")
 
 
@@ -70,20 +70,20 @@ def dedup(run: Run, facesets: Sequence[str], options: Options, open_detector: Op
     """Each face in one faceset only, the nearest, and each moment once: near-duplicates keep their best picture."""
     owner: dict[str, tuple[float, str]] = {}
     for entry in chosen(run, ()):
-        contents = drafts.existing(run.session, entry.folder)[1]
+        contents = drafts.existing(run, entry.folder)[1]
         apart = 1 - contents.faces.embeddings @ contents.centroid
         for key, distance in zip(contents.keys, apart, strict=True):
             owner[key] = min(owner.get(key, (np.inf, "")), (float(distance), entry.folder))
     made = []
     for folder in [entry.folder for entry in chosen(run, facesets)]:
-        record, contents = drafts.existing(run.session, folder)
+        record, contents = drafts.existing(run, folder)
         rows = [row for row, key in enumerate(contents.keys) if owner[key][1] == folder]
-        run.summary.count("double_faces", len(contents.keys) - len(rows))
-        draft = drafts.plan(run.session, record, pick(contents.faces, rows), options)
+        run.count("double_faces", len(contents.keys) - len(rows))
+        draft = drafts.plan(run, record, pick(contents.faces, rows), options)
         assert draft.selection
         lost = {item["face"] for item in record.faces} - {draft.keys[row] for row in draft.selection.order}
         if (lost or len(rows) < len(contents.keys)) and draft.selection.order:
-            run.summary.count("pictures_removed", len(lost))
+            run.count("pictures_removed", len(lost))
             made.append(draft)
     swap.finish(run, made, open_detector, options)
 
@@ -97,20 +97,20 @@ def enrich(run: Run, facesets: Sequence[str], caches: Sequence[cache.Cache], opt
     index = Index(caches) if caches else None
     made = []
     for entry in chosen(run, facesets):
-        record, contents = drafts.existing(run.session, entry.folder)
+        record, contents = drafts.existing(run, entry.folder)
         fresh = contents.faces if index is None else _known_by_now(contents.faces, index)
         fresh.faces["quality"] = quality.score(fresh.faces)
         names = _names(fresh)
-        draft = drafts.plan(run.session, replace(
+        draft = drafts.plan(run, replace(
             record, names=names or record.names,
             proposed_name=proposed_name(names, len(fresh.faces)) or record.proposed_name), fresh, options)
         missing = [name for name in record.files if name != folders.NAME    # a name that was deleted is no name
-                   and not run.session.change.exists(f"{entry.folder}/{name}")]
+                   and not run.exists(f"{entry.folder}/{name}")]
         before = contents.faces
         if (missing or names != record.names or _differs(draft) or fresh.photos != before.photos
                 or not np.array_equal(fresh.faces["quality"], before.faces["quality"])):
             made.append(draft)
-    run.summary.count("unchanged", len(chosen(run, facesets)) - len(made))
+    run.count("unchanged", len(chosen(run, facesets)) - len(made))
     swap.finish(run, made, open_detector, options)
 
 

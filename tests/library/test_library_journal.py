@@ -13,7 +13,7 @@ from killing import killed, refused
 
 from facesets.common.errors import AlreadyDone, Failure, Paused
 from facesets.library import journal
-from facesets.library.change import Change
+from facesets.library.run import Run, changing
 from facesets.library.store import Library, Manifest, write_manifest
 
 
@@ -30,9 +30,9 @@ def root(tmp_path: Path) -> Path:
     return root
 
 
-def commit(change: Change) -> None:
-    change.commit()
-    journal.acknowledge(change.root)
+def commit(run: Run) -> None:
+    run.commit()
+    journal.acknowledge(run.root)
 
 
 def undo(root: Path) -> tuple[str, list[str]]:
@@ -43,16 +43,16 @@ def undo(root: Path) -> tuple[str, list[str]]:
 
 def change_much(root: Path) -> None:
     """Replace, swap, remove, add a file; add a folder; move a folder that has a new file; a new manifest."""
-    change = Change(root, "000001-much", "much")
-    change.write("faceset_001/0001.png").write_text("faceset_001 0002.png")
-    change.write("faceset_001/0002.png").write_text("faceset_001 0001.png")
-    change.write("faceset_001/0003.png").write_text("new")
-    change.remove("faceset_001/manifest.json")
-    change.write("faceset_003/0001.png").write_text("third")
-    change.move("faceset_002", "_dropped/faceset_002")
-    change.write("_dropped/faceset_002/manifest.json").write_text("dropped")
-    write_manifest(change.write("manifest.json"), Manifest(next_number=4))
-    commit(change)
+    run = Run(Library(root), "much")
+    run.write("faceset_001/0001.png").write_text("faceset_001 0002.png")
+    run.write("faceset_001/0002.png").write_text("faceset_001 0001.png")
+    run.write("faceset_001/0003.png").write_text("new")
+    run.remove("faceset_001/manifest.json")
+    run.write("faceset_003/0001.png").write_text("third")
+    run.move("faceset_002", "_dropped/faceset_002")
+    run.write("_dropped/faceset_002/manifest.json").write_text("dropped")
+    run.new_number()
+    commit(run)
 
 
 AFTER = {"faceset_001/0001.png": b"faceset_001 0002.png", "faceset_001/0002.png": b"faceset_001 0001.png",
@@ -143,9 +143,9 @@ def test_a_faceset_that_is_a_link_is_refused_and_blocks_no_other(root: Path, tmp
             change_much(root)
         journal.recover(root)
         assert contents(root) == before
-        change = Change(root, "000002-write", "write")
-        change.write("faceset_002/0001.png").write_text("free")
-        commit(change)
+        run = Run(Library(root), "write")
+        run.write("faceset_002/0001.png").write_text("free")
+        commit(run)
         assert (root / "faceset_002" / "0001.png").read_text() == "free"
         undo(root)
         assert contents(root) == before
@@ -174,13 +174,13 @@ def test_a_folder_that_may_not_be_written_is_refused_before_anything_moves(root:
 
 
 def test_what_a_person_does_while_a_change_is_made_is_in_it(root: Path) -> None:
-    change = Change(root, "000001-late", "late")
-    change.write("faceset_001/0001.png").write_text("ours")
+    run = Run(Library(root), "late")
+    run.write("faceset_001/0001.png").write_text("ours")
     (root / "faceset_001" / "late.txt").write_text("late")
     for name in ("0001.png", "0002.png"):       # saved anew, as editors do
         (root / "faceset_001" / "new").write_text(f"painted {name}")
         os.replace(root / "faceset_001" / "new", root / "faceset_001" / name)
-    commit(change)
+    commit(run)
     now = {name: data.decode() for name, data in seen(root).items() if name.startswith("faceset_001")}
     assert now["faceset_001/late.txt"] == "late" and now["faceset_001/0001.png"] == "ours"
     assert now["faceset_001/0001.png.kept1"] == "painted 0001.png" and now["faceset_001/0002.png"] == "painted 0002.png"
@@ -190,10 +190,10 @@ def test_undo_keeps_what_a_person_did_in_a_folder_that_was_there(root: Path) -> 
     (root / "faceset_001" / "sub").mkdir()
     (root / "faceset_001" / "sub" / "deep.txt").write_text("deep")
     (root / "faceset_001" / "photos").symlink_to("/nowhere")
-    change = Change(root, "000001-one", "one")
-    change.write("faceset_001/0001.png").write_text("ours")
-    change.remove("faceset_001/manifest.json")
-    commit(change)
+    run = Run(Library(root), "one")
+    run.write("faceset_001/0001.png").write_text("ours")
+    run.remove("faceset_001/manifest.json")
+    commit(run)
     assert (root / "faceset_001" / "sub" / "deep.txt").read_text() == "deep"
     assert os.readlink(root / "faceset_001" / "photos") == "/nowhere"
     (root / "faceset_001" / "added.txt").write_text("added")
@@ -217,10 +217,10 @@ def heard(root: Path) -> None:
 
 def append(root: Path) -> None:
     """A command that adds a mark, so that one sees how often it acted."""
-    with Library(root).change("append", command="append", tell=lambda: heard(root)) as session:
-        lines = session.change.current("faceset_001/notes.txt").read_text()
-        session.change.write("faceset_001/notes.txt").write_text(lines + "!")
-        session.touched.append("faceset_001")
+    with changing(Library(root), "append", command="append", tell=lambda _: heard(root)) as run:
+        lines = run.current("faceset_001/notes.txt").read_text()
+        run.write("faceset_001/notes.txt").write_text(lines + "!")
+        run.touch("faceset_001")
 
 
 def repeated(act: Callable[[], object]) -> None:
@@ -275,7 +275,7 @@ def test_another_command_than_the_one_that_was_killed_does_its_work(root: Path, 
         shutil.copytree(root, trial)
         if not killed(lambda trial=trial: append(trial), at):
             break
-        with Library(trial).change("other", command="other", dry_run=True):
+        with changing(Library(trial), "other", command="other", dry_run=True):
             pass        # a dry run leaves what the repeat has to know
         Library(trial).undo()
         assert (trial / "faceset_001" / "notes.txt").read_text() in ("mine", "mine!")
@@ -333,9 +333,9 @@ def test_runs_are_taken_back_one_after_the_other(root: Path) -> None:
     states = []
     for number in range(1, 4):
         states.append(contents(root))
-        change = Change(root, f"{number:06d}-write", "write")
-        change.write("faceset_001/0001.png").write_text(f"state {number}")
-        commit(change)
+        run = Run(Library(root), "write")
+        run.write("faceset_001/0001.png").write_text(f"state {number}")
+        commit(run)
     for state in reversed(states):
         undo(root)
         assert contents(root) == state
@@ -345,46 +345,46 @@ def test_runs_are_taken_back_one_after_the_other(root: Path) -> None:
 
 def test_only_the_last_runs_can_be_taken_back(root: Path) -> None:
     for number in range(1, journal.KEEP + 4):
-        change = Change(root, f"{number:06d}-write", "write")
-        change.write("faceset_001/0001.png").write_text(str(number))
-        commit(change)
+        run = Run(Library(root), "write")
+        run.write("faceset_001/0001.png").write_text(str(number))
+        commit(run)
     assert journal.history(root)[0].name[:6] == "000004"
     assert len(journal.history(root)) == journal.KEEP
 
 
 def test_a_final_change_leaves_nothing_to_take_back(root: Path) -> None:
     change_much(root)
-    change = Change(root, "000002-forget", "forget")
-    change.final = True
-    change.remove("faceset_001")
-    commit(change)
+    run = Run(Library(root), "forget")
+    run.final = True
+    run.remove("faceset_001")
+    commit(run)
     assert not (root / "faceset_001").exists() and not (root / ".undo").exists() and not (root / ".pending").exists()
 
 
 def test_what_is_in_the_way_is_moved_aside(root: Path) -> None:
-    change = Change(root, "000001-add", "add")
-    change.write("faceset_003/0001.png").write_text("ours")
-    plan = change.plan()
+    run = Run(Library(root), "add")
+    run.write("faceset_003/0001.png").write_text("ours")
+    plan = run.plan()
     (root / "faceset_003").mkdir()
     (root / "faceset_003" / "mine.txt").write_text("theirs")
-    journal.begin(root, change.folder, plan)
+    journal.begin(root, run.folder, plan)
     assert (root / "faceset_003" / "0001.png").read_text() == "ours"
     assert (root / "faceset_003.kept1" / "mine.txt").read_text() == "theirs"
 
 
 def test_a_later_operation_of_a_change_sees_the_earlier_ones(root: Path) -> None:
-    change = Change(root, "000001-two", "two")
-    change.write("faceset_001/0001.png").write_text("first")
-    assert change.current("faceset_001/0001.png").read_text() == "first"
-    change.remove("faceset_001/0002.png")
-    names = sorted(path.name for path in change.current("faceset_001").iterdir())
+    run = Run(Library(root), "two")
+    run.write("faceset_001/0001.png").write_text("first")
+    assert run.current("faceset_001/0001.png").read_text() == "first"
+    run.remove("faceset_001/0002.png")
+    names = sorted(path.name for path in run.current("faceset_001").iterdir())
     assert names == ["0001.png", "manifest.json", "notes.txt"]
-    change.move("faceset_001", "_dropped/faceset_001")
-    assert not change.exists("faceset_001/0001.png")
-    assert change.current("_dropped/faceset_001/0001.png").read_text() == "first"
-    assert change.current("_dropped/faceset_001/notes.txt").read_text() == "mine"
-    change.move("_dropped/faceset_001", "faceset_001")
-    commit(change)
+    run.move("faceset_001", "_dropped/faceset_001")
+    assert not run.exists("faceset_001/0001.png")
+    assert run.current("_dropped/faceset_001/0001.png").read_text() == "first"
+    assert run.current("_dropped/faceset_001/notes.txt").read_text() == "mine"
+    run.move("_dropped/faceset_001", "faceset_001")
+    commit(run)
     assert seen(root)["faceset_001/0001.png"] == b"first" and "faceset_001/0002.png" not in seen(root)
     undo(root)
     assert seen(root)["faceset_001/0001.png"] == b"faceset_001 0001.png"
@@ -392,9 +392,9 @@ def test_a_later_operation_of_a_change_sees_the_earlier_ones(root: Path) -> None
 
 def test_an_abandoned_change_leaves_no_trace(root: Path) -> None:
     before = contents(root)
-    change = Change(root, "000001-no", "no")
-    change.write("faceset_001/0001.png").write_text("no")
-    change.abandon()
+    run = Run(Library(root), "no")
+    run.write("faceset_001/0001.png").write_text("no")
+    run.abandon()
     assert contents(root) == before and not (root / ".pending").exists()
 
 

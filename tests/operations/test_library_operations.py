@@ -56,7 +56,7 @@ def command(library: Library, *words: str) -> int:
 def change(library: Library, act):
     with changing(library, "test") as run:
         act(run)
-    return run.summary
+    return run
 
 
 def record(library: Library, folder: str) -> folders.Record:
@@ -250,9 +250,9 @@ def test_a_face_in_two_facesets_stays_in_the_nearer_one(shelf) -> None:
     keys = cache.face_keys(faces)[25:28:3]      # of person 2
     for folder in ("faceset_001", "faceset_002"):
         def put(run, folder=folder) -> None:
-            old, contents_ = swap.drafts.existing(run.session, folder)
+            old, contents_ = swap.drafts.existing(run, folder)
             both = swap.without_twins(contents_.faces, swap.Index([faces]).pick(keys))
-            swap.finish(run, [swap.drafts.plan(run.session, old, both, swap.Options(outlier_distance=2.0))], opened,
+            swap.finish(run, [swap.drafts.plan(run, old, both, swap.Options(outlier_distance=2.0))], opened,
                         swap.Options())
         change(library, put)
     assert all(keys[0] in item.face_keys for item in library.canonical()[:2])
@@ -501,10 +501,10 @@ def test_a_second_command_at_the_same_time_is_refused(shelf) -> None:
 
 def test_looking_is_possible_while_a_run_makes_pictures(shelf) -> None:
     library, _ = shelf
-    with Library(library.root).change("another") as session:
-        session.change.write("faceset_009/0001.png").write_bytes(b"in the making")
+    with changing(Library(library.root), "another") as run:
+        run.write("faceset_009/0001.png").write_bytes(b"in the making")
         assert command(library, "status") == 0 and len(library.canonical()) == 3
-        assert session.change.exists("faceset_009/0001.png")
+        assert run.exists("faceset_009/0001.png")
 
 
 def test_what_a_killed_run_left_is_cleared_by_the_next_command(shelf) -> None:

@@ -1,31 +1,80 @@
-"""One change of the library while it is being made: what it will look like, before anything has moved.
+"""One run that changes the library: what it will look like before anything has moved, and what is to be told of it.
+
+    with changing(library, "extend") as run:     one change, all or nothing, one entry in `runs`
+        ...                                      any number of operations, each a function of the run and plain values
 
 An operation says what it wants in paths relative to the library (`faceset_003/NAME.txt`): `write` a file, `remove` or
 `move` something, `put` a folder that it built; and asks with `current` where the bytes of a path lie now, so that a
-later operation of the same change sees what an earlier one did. The first touch of a faceset copies its folder, with
-everything in it, by links that cost no space; `commit` swaps it for the old one (see `journal`).
+later operation of the same run sees what an earlier one did. The first touch of a faceset copies its folder, with
+everything in it, by links that cost no space; at the end it is swapped for the old one (see `journal`).
 """
 
 import os
 import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from ..common import files
-from ..common.errors import Failure
+from ..common.errors import Failure, Paused
+from ..common.terminal import FULL
+from ..formats import cache
 from . import handwork, journal
+from .folder import Record
+from .store import Entry, Library, write_manifest
 
 
-class Change:
-    def __init__(self, root: Path, identity: str, verb: str, command: str = "") -> None:
-        self.root, self.verb, self.command = root, verb, command
-        self.final = False      # cannot be taken back
-        self.folder = root / journal.PENDING / identity
+class Run:
+    def __init__(self, library: Library, verb: str, name: str = "", command: str = "", dry_run: bool = False) -> None:
+        self.library, self.root, self.verb, self.command, self.dry_run = library, library.root, verb, command, dry_run
+        self.id = name or time.strftime("%Y%m%d-%H%M%S-", time.gmtime()) + verb
+        self.final = False                      # cannot be taken back, nor can what was done before
+        self.manifest = library.manifest()
+        self.facesets: list[str] = []           # folders made or changed, or that would be
+        self.counts: dict[str, int] = {}
+        self.notes: list[str] = []              # what a person should know, one line each
+        self.waiting: list[str] = []            # face keys of groups that lack photos that cannot be read now
+        self.folder = self.root / journal.PENDING / journal.next_id(self.root, verb)
         self.new, self.scratch = self.folder / "new", self.folder / "scratch"
+        self._number = library.highest()
         self._made_of: dict[str, str] = {}              # unit in new/ -> the unit on disk that it was made of, or ""
         self._gone: set[str] = set()                    # units on disk that are taken away
         self._seen: dict[str, dict[str, int]] = {}      # unit in new/ -> files that it was made of -> their inodes
         files.private_folder(self.new)
+
+    def as_json(self) -> dict[str, Any]:
+        return {"run": self.id, "verb": self.verb, "dry_run": self.dry_run, "facesets": self.facesets,
+                "counts": self.counts, "notes": self.notes, "waiting": self.waiting}
+
+    def count(self, what: str, many: int = 1) -> None:
+        self.counts[what] = self.counts.get(what, 0) + many
+
+    def touch(self, folder: str) -> None:
+        """Say that the run made or changed `folder`."""
+        if folder not in self.facesets:
+            self.facesets.append(folder)
+
+    def enter(self, record: Record, members: int, where: str = "facesets", into: str = "") -> None:
+        """Put the folder of `record` into a list of the top manifest, in the place of what was there of it."""
+        self.manifest.take_out(record.folder)
+        years = sorted(int(year) for year in record.eras if year.isdecimal())
+        getattr(self.manifest, where).append(Entry(
+            record.folder, record.number, record.name, record.proposed_name, members, len(record.faces), record.spread,
+            [years[0], years[-1]] if years else [], record.users, record.run, record.reason, into))
+        getattr(self.manifest, where).sort(key=lambda entry: (entry.number, entry.folder))
+        self.touch(record.folder)
+
+    def new_number(self) -> int:
+        self._number += 1
+        return self._number
+
+    def use_model(self, model: cache.Model) -> None:
+        """Let this be the recogniser of the library if it has none yet. Raises Failure for another."""
+        self.library.check_model(model)
+        self.manifest.model = self.manifest.model or asdict(model)
 
     def current(self, path: str) -> Path:
         """Where the file or folder that will be at `path` is to be read now; it need not exist."""
@@ -83,10 +132,12 @@ class Change:
         os.rename(built, self.new / folder)
 
     def commit(self) -> None:
-        """Make it happen. Nothing at all happens where nothing was asked for."""
-        if not self._made_of and not self._gone:
-            self.abandon()
-            return
+        """Enter the run into the manifest and make it happen."""
+        self.manifest.next_number = self._number + 1
+        self.manifest.runs.append({"run": self.id, "verb": self.verb, "counts": self.counts,
+                                   "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+                                   "facesets": sorted(self.facesets)})
+        write_manifest(self.write(journal.MANIFEST), self.manifest)
         shutil.rmtree(self.scratch, ignore_errors=True)
         for unit, origin in self._made_of.items():
             if origin:
@@ -94,11 +145,10 @@ class Change:
         journal.begin(self.root, self.folder, self.plan())
 
     def abandon(self) -> None:
-        """Forget the wishes; the library was never touched."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-        parent = self.folder.parent
-        if parent.is_dir() and not any(parent.iterdir()):
-            parent.rmdir()
+        """Forget what is not committed; the library was never touched."""
+        if not (self.folder / "phase").exists():
+            shutil.rmtree(self.folder, ignore_errors=True)
+            journal.clear_if_empty(self.folder.parent)
 
     def plan(self) -> journal.Plan:
         digests = {}
@@ -136,3 +186,34 @@ class Change:
         if there and place.is_dir() and not os.access(place, os.W_OK | os.X_OK):
             raise Failure(f"{place} may not be written; chmod u+rwx it, or run this as its owner; nothing was changed")
         return there
+
+
+@contextmanager
+def changing(library: Library, verb: str, name: str = "", dry_run: bool = False, command: str = "",
+             tell: Callable[[Run], object] = lambda run: None,
+             last: Callable[[Run], object] = lambda run: None) -> Iterator[Run]:
+    """A run, committed when the block ends well, without a trace when it does not, or when it touched no faceset.
+
+    A dry run makes everything and throws it away. `command` is the same for a repeat of the same command: where that is
+    done, but was stopped before `tell` could say so, the repeat is AlreadyDone. `last` is called before the commit.
+    """
+    with library.locked(f"sort_faces.py {verb}"):
+        if not dry_run:
+            library.heard(verb, command)
+        run = Run(library, verb, name, command, dry_run)
+        try:
+            yield run
+            if run.facesets and not dry_run:
+                last(run)
+                run.commit()
+        except OSError as error:
+            if error.errno in FULL:
+                raise Paused(f"the disk of {library.root} is full; nothing was changed; make room and run the same "
+                             "command again") from None
+            where, why = error.filename or library.root, error.strerror or error
+            raise Failure(f"{where}: {why}; nothing was changed") from None
+        finally:
+            run.abandon()
+        tell(run)
+        if not dry_run:
+            journal.acknowledge(library.root)
