@@ -141,7 +141,7 @@ def _rebuild(run: Run, entry: Entry, draft: drafts.Draft, options: Options, open
         swap.finish(run, [draft], open_detector, options)
     else:
         set_aside(run, entry, "dropped", "no face of it is left")
-        run.session.change.remove(f"{entry.folder}/{folders.FACES}")    # those faces are somebody, and not dropped
+        run.remove(f"{entry.folder}/{folders.FACES}")    # those faces are somebody, and not dropped
 
 
 def means(text: str, key: str, photo: cache.Photo) -> bool:
