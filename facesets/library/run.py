@@ -19,8 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ..common import files
-from ..common.errors import Failure, Paused
-from ..common.terminal import FULL
+from ..common.errors import Failure, of_disk
 from ..formats import cache
 from . import handwork, journal
 from .folder import Record
@@ -207,11 +206,8 @@ def changing(library: Library, verb: str, name: str = "", dry_run: bool = False,
                 last(run)
                 run.commit()
         except OSError as error:
-            if error.errno in FULL:
-                raise Paused(f"the disk of {library.root} is full; nothing was changed; make room and run the same "
-                             "command again") from None
-            where, why = error.filename or library.root, error.strerror or error
-            raise Failure(f"{where}: {why}; nothing was changed") from None
+            failure = of_disk(error, library.root)
+            raise type(failure)(f"{failure}; nothing was changed") from None
         finally:
             run.abandon()
         tell(run)
