@@ -38,12 +38,8 @@ def private_folder(path: Path) -> Path:
             raise Failure(f"{folder} links to {os.readlink(folder)}, which is not there; is a disk not mounted?")
         missing.append(folder)
         folder = folder.parent
-    try:
-        for folder in reversed(missing):
-            folder.mkdir(mode=FOLDER_MODE, exist_ok=True)
-    except FileExistsError:
-        raise Failure(f"{folder} is a link to what is absent; mount or make that, then run the same command "
-                      "again") from None
+    for folder in reversed(missing):
+        folder.mkdir(mode=FOLDER_MODE, exist_ok=True)
     if not Path(path).is_dir():
         raise Failure(f"{path} is in the way: a folder is needed there; move the file aside")
     return Path(path)

@@ -6,8 +6,6 @@ import sys
 
 import pytest
 
-from facesets.common import errors, files
-
 SCRIPT = """
 import sys
 from pathlib import Path
@@ -61,12 +59,6 @@ def test_a_connection_that_breaks_is_no_success(checkout):
             "    ours, theirs = socket.socketpair(); theirs.close(); ours.send(b'x')\nsys.exit(main())")
     run = subprocess.run([sys.executable, "-c", code], cwd=checkout, capture_output=True, text=True)
     assert run.returncode == 1 and "BrokenPipeError" in run.stderr, run.stderr
-
-
-def test_a_folder_that_is_a_link_to_nothing_is_said(tmp_path):
-    (tmp_path / "work").symlink_to(tmp_path / "unmounted")
-    with pytest.raises(errors.Failure, match=r"work is a link to what is absent; mount"):
-        files.private_folder(tmp_path / "work" / "immich" / "peter")
 
 
 @pytest.mark.parametrize("number", ["ENOLCK", "EOPNOTSUPP"])
