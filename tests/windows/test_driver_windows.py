@@ -287,7 +287,7 @@ def test_progress_is_live_on_a_terminal_and_kept_in_the_log(machine: Machine) ->
                 break
             if not live and b"2/4" in seen:         # while the worker waits for its release
                 live = run.poll() is None
-                (machine.cache_path.with_name("immich_peter.npz.parts") / "release").touch()
+                (machine.there / "immich_peter.npz.parts" / "release").touch()
     assert run.returncode == 0 and live
     assert re.search(rb"\rembedding: +\d+%", seen)
     assert "embedding: 100%" in machine.log() and machine.log().count("embedding:") <= 2
