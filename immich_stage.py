@@ -30,7 +30,7 @@ from facesets.common import files, paths, terminal
 from facesets.common.errors import OK, Failure, Paused, SettingsError
 from facesets.immich import preflight
 from facesets.immich.breaker import Breaker
-from facesets.immich.client import Access, Client, Rejected, Transient
+from facesets.immich.client import Access, Client, Rejected, Transient, is_local
 from facesets.stage import summary
 from facesets.stage.run import Options, Stage
 from facesets.stage.state import State
@@ -61,6 +61,9 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--dry-run", action="store_true", help="list and judge every asset, download nothing")
     parser.add_argument("--json", action="store_true", help="print the summary to stdout as one JSON object")
     parser.add_argument("--retry-rejected", action="store_true", help="ask again for assets that were given up")
+    parser.add_argument("--rebind", action="store_true",
+                        help="give the label to the user of this key, after a first run with a wrong one; what was "
+                        "embedded of the other library stays in work/cache until you remove it")
     parser.add_argument("--wait-for-server", default="0", metavar="TIME", type=duration,
                         help="wait so long (90s, 30m, 2h) for a server that is away, instead of exiting (default 0)")
     config.add_flags(parser, config.Paths, only=("data_root", "stage_dir"))
@@ -96,16 +99,15 @@ def connected(server: config.Server, staging: config.Staging, args: argparse.Nam
               ) -> Iterator[tuple[Client, bool]]:
     """A client, and whether it has a key (else a login, which is closed in the end)."""
     url = preflight.base_url(server.immich_url)
-    if url.startswith("http:") and not preflight.is_local(url):
+    if url.startswith("http:") and not is_local(url):
         terminal.say(f"warning: {url} is not encrypted; key and photos can be read on the way")
-    if server.ca_file and not server.ca_file.is_file():
-        raise SettingsError(f"--ca-file {server.ca_file} does not exist")
+    ca_file = preflight.authority(server.ca_file)
     login = config.login(server)
     stop = threading.Event()
 
     def client(header: tuple[str, str]) -> Client:
         breaker = Breaker(staging.workers, args.wait_for_server, server.retry_pause, terminal.say)
-        made = Client(Access(url, header, server.ca_file, server.connect_timeout, server.read_timeout,
+        made = Client(Access(url, header, ca_file, server.connect_timeout, server.read_timeout,
                              server.retry_pause), breaker, stop)
         breaker.pause = made.pause
         return made
@@ -139,8 +141,10 @@ def stage_user(client: Client, key: bool, state: State, options: Options, args: 
     if args.wait_for_server:
         client.breaker.probe = partial(probe, client, "/server/ping")
     server = preflight.check(client, key=key)
-    preflight.is_user(server, options.user, options.queue.parent.parent / "users.json", state.meta("owner"))
-    state.set_meta("owner", server.owner)
+    terminal.say(f"{client.access.url} is Immich {'.'.join(map(str, server.version))}; as {options.user}, reading the "
+                 f"library of {terminal.safe(server.name, 80)} ({terminal.safe(server.email, 80)})")
+    preflight.is_user(server, options.user, options.queue.parent.parent / "users.json",
+                      "" if args.rebind else state.meta("owner"))
     client.breaker.probe = partial(probe, client, "/users/me")
     stage = Stage(client, state, server, options)
     ended: BaseException | None = None
@@ -149,6 +153,8 @@ def stage_user(client: Client, key: bool, state: State, options: Options, args: 
     except (Failure, KeyboardInterrupt) as error:
         ended = error
     listed = state.meta("listed") == str(state.run)
+    if listed and not options.list_only:
+        state.set_meta("owner", server.owner)
     if listed and not options.list_only and not (isinstance(ended, KeyboardInterrupt) and summary.is_long(state)):
         summary.write_queue(state, options.queue, options.user, client.access.url, options.photos, options.to_windows)
     if listed:

@@ -10,8 +10,8 @@ followed on that host alone, `.netrc` is not read, and no message holds a header
 
 import email.utils
 import http.client
+import ipaddress
 import json
-import os
 import random
 import threading
 import time
@@ -165,7 +165,7 @@ class Client:
         for _ in range(4):
             response = self._send(session, method, url, body, headers)
             if response.status_code not in (301, 302, 303, 307, 308):
-                break
+                return response
             response.close()
             try:
                 target = urllib.parse.urljoin(url, response.headers.get("Location", ""))
@@ -176,7 +176,7 @@ class Client:
                 host = terminal.safe(urllib.parse.urlsplit(target).netloc, 80)
                 raise Transient(f"it redirects to {host or 'nowhere'}, where the key is not sent")
             url = target
-        return response
+        raise Transient("it redirects in a circle")
 
     def chunks(self, response: requests.Response, most: int | None = None) -> Iterator[bytes]:
         """The body in pieces as they arrive. Raises Transient when it stops, trickles or grows past `most`."""
@@ -212,9 +212,9 @@ class Client:
         try:
             return session.request(method, url, json=body, headers=dict(headers), stream=True, allow_redirects=False,
                                    timeout=(self.access.connect_timeout, self.access.read_timeout))
-        except (requests.exceptions.InvalidURL, requests.exceptions.MissingSchema,
-                requests.exceptions.InvalidSchema) as error:
-            raise SettingsError(f"IMMICH_URL is no URL that can be asked ({type(error).__name__})") from None
+        except (requests.exceptions.InvalidURL, requests.exceptions.MissingSchema, requests.exceptions.InvalidSchema,
+                urllib3.exceptions.LocationValueError) as error:
+            raise SettingsError(_no_url(error, session.proxies)) from None
         except (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError) as error:
             raise Transient(_words(error)) from None
 
@@ -233,10 +233,11 @@ class Client:
         session.mount("https://", requests.adapters.HTTPAdapter(pool_connections=1, pool_maxsize=1))
         session.mount("http://", requests.adapters.HTTPAdapter(pool_connections=1, pool_maxsize=1))
         # The environment is read once: requests would do it again at every request, and would add what ~/.netrc says.
+        # What is asked of this machine itself goes through no proxy.
         session.trust_env = False
-        session.proxies = dict(requests.utils.get_environ_proxies(self.access.url))
-        ca_file = self.access.ca_file or os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
-        session.verify = str(ca_file) if ca_file else True
+        local = is_local(self.access.url)
+        session.proxies = {} if local else dict(requests.utils.get_environ_proxies(self.access.url))
+        session.verify = str(self.access.ca_file) if self.access.ca_file else True
         session.get_redirect_target = _no_redirect      # type: ignore[assignment]
         session.headers.update({"User-Agent": "face-sets", self.access.header[0]: self.access.header[1]})
         return session
@@ -244,25 +245,53 @@ class Client:
     def _failure(self, response: requests.Response) -> Exception:
         """What a status other than 2xx means."""
         status = response.status_code
-        message, is_json = self._message(response)
+        message, kind = self._message(response)
         said = f"{status} {message}".strip()
         if status in (401, 403):
+            if kind == "page":
+                return Transient(f"{said} in HTML: a proxy or firewall in between refuses this, not Immich; "
+                                 "see that it lets this machine through")
             return NotAllowed(f"the server refuses this ({said}); check the key or login and its permissions")
-        if status in LATER or status >= 500 or not is_json:
+        if status in LATER or status >= 500 or kind != "json":
             return Transient(said, _retry_after(response.headers.get("Retry-After", "")))
         return Rejected(said)
 
-    def _message(self, response: requests.Response) -> tuple[str, bool]:
+    def _message(self, response: requests.Response) -> tuple[str, str]:
+        """What an error reply says, and what it is: "json", a "page" of a proxy, or "" for anything else."""
+        data = b""
         try:
             data = b"".join(self.chunks(response, 1 << 20))
-            message = json.loads(data)["message"]
-        except (Transient, ValueError, KeyError, TypeError, RecursionError):
-            return terminal.safe(response.reason or "", 80), False
-        return terminal.safe("; ".join(map(str, message)) if isinstance(message, list) else message, 200), True
+            reply = json.loads(data)
+            message = reply["message"]
+            parts = [str(part) for part in message] if isinstance(message, list) else [str(message)]
+            parts += [f"{'.'.join(map(str, error['path']))}: {error['message']}" for error in reply.get("errors") or ()]
+        except (Transient, RecursionError, *WRONG_SHAPE):
+            return terminal.safe(response.reason or "", 80), "page" if _is_page(response, data) else ""
+        return terminal.safe("; ".join(parts), 200), "json"
 
 
 def _no_redirect(response: requests.Response) -> None:
     """`open` follows redirects; requests would parse the address all the same, and raise where it is none."""
+
+
+def is_local(url: str) -> bool:
+    """Is it this machine that is asked, so that nothing can be read on the way?"""
+    host = urllib.parse.urlsplit(url).hostname or ""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _no_url(error: Exception, proxies: Mapping[str, str]) -> str:
+    """What to do about an address that cannot be asked: the server's, or that of a proxy."""
+    if "SOCKS" in str(error):
+        return ("the environment sets a SOCKS proxy, which needs PySocks: .venv/bin/python -m pip install pysocks; "
+                "no_proxy=HOST goes without a proxy")
+    if proxies and isinstance(error, (requests.exceptions.InvalidProxyURL, urllib3.exceptions.ProxySchemeUnknown)):
+        return "the proxy that the environment sets is no URL such as http://proxy.example.org:3128; see http_proxy, " \
+               "https_proxy and all_proxy"
+    return f"IMMICH_URL is no URL that can be asked ({type(error).__name__})"
 
 
 def _origin(url: str) -> tuple[str, str]:
@@ -289,9 +318,12 @@ def _retry_after(text: str) -> float:
 
 
 def _not_json(response: requests.Response, data: bytes) -> str:
-    kind = response.headers.get("Content-Type", "")
-    what = "a web page" if "html" in kind or data.lstrip()[:1] == b"<" else "something other than JSON"
+    what = "a web page" if _is_page(response, data) else "something other than JSON"
     return f"it answers with {what}, as a login page of a proxy does"
+
+
+def _is_page(response: requests.Response, data: bytes) -> bool:
+    return "html" in response.headers.get("Content-Type", "") or data.lstrip()[:1] == b"<"
 
 
 def _words(error: BaseException) -> str:
@@ -320,7 +352,7 @@ SIGNS = (
     ("self signed", UNKNOWN_AUTHORITY),
     ("unable to get local issuer", UNKNOWN_AUTHORITY),
     ("CERTIFICATE_VERIFY_FAILED", "its certificate cannot be verified; --ca-file names your own authority"),
-    ("ProxyError", "the proxy does not let us through"),
+    ("ProxyError", "the proxy that the environment sets does not let us through; no_proxy=HOST goes without it"),
     ("SSLError", "TLS fails; is it https that the server speaks there?"),
     ("NameResolutionError", "its name is not known (DNS)"),
     ("ConnectTimeout", "no connection in time"),
@@ -332,5 +364,4 @@ SIGNS = (
     ("RemoteDisconnected", "connection closed without an answer"),
     ("unreachable", "network unreachable"),
     ("No route to host", "no route to the host"),
-    ("CA bundle", "the --ca-file cannot be read"),
 )

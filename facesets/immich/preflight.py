@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+import os
+import ssl
 import threading
 import urllib.parse
 from collections.abc import Mapping
@@ -21,10 +23,10 @@ FIRST_TRIES = 4         # of the very first request: a wrong address should be t
 @dataclass(frozen=True)
 class Server:
     version: tuple[int, int, int]
-    owner: str                          # the user's id
-    email: str
     permissions: frozenset[str] | None  # of the key; None: a login, which may everything
-    local: bool
+    owner: str = ""                     # the user's id
+    name: str = ""
+    email: str = ""
 
     def may(self, permission: str) -> bool:
         return self.permissions is None or bool({"all", permission} & self.permissions)
@@ -44,7 +46,7 @@ def base_url(text: str) -> str:
     """The base URL without /api and trailing slashes. Raises SettingsError where it is none."""
     if not text:
         raise SettingsError("no server; export IMMICH_URL=https://photos.example.org")
-    url = text.strip().rstrip("/").removesuffix("/api").rstrip("/")
+    url = text.strip().rstrip("/").removesuffix("/api").rstrip("/")      # HTTP:// is http://
     try:
         parts = urllib.parse.urlsplit(url)
         host, _ = parts.hostname, parts.port
@@ -55,12 +57,28 @@ def base_url(text: str) -> str:
                             "nothing behind it")     # it is not repeated, since a key may have slipped into it
     if parts.username or parts.password:
         raise SettingsError("IMMICH_URL holds a user name or password; give the server's address alone")
-    return url
+    return parts.geturl()
 
 
-def is_local(url: str) -> bool:
-    host = urllib.parse.urlsplit(url).hostname or ""
-    return host in ("localhost", "::1") or host.startswith("127.")
+def authority(ca_file: Path | None) -> Path | None:
+    """The certificates to verify the server's by: --ca-file, else what the environment names, as for requests; None:
+    the authorities that browsers trust. Raises SettingsError where they cannot be read.
+    """
+    named = {"--ca-file": ca_file, **{name: os.environ.get(name) for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")}}
+    for source, place in named.items():
+        if place:
+            path = Path(place)
+            try:
+                context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+                if path.is_dir() and source != "--ca-file":     # of certificates named by their hash
+                    context.load_verify_locations(capath=path)
+                else:
+                    context.load_verify_locations(cafile=path)
+            except OSError as error:
+                reason = "there is no certificate in it" if isinstance(error, ssl.SSLError) else error.strerror
+                raise SettingsError(f"{source} {path} is no file of certificates in PEM form ({reason})") from None
+            return path
+    return None
 
 
 def check(client: Client, *, key: bool) -> Server:
@@ -80,10 +98,9 @@ def check(client: Client, *, key: bool) -> Server:
         if version < OLDEST:
             raise Failure(f"{url} is Immich {'.'.join(map(str, version))}; update it to 2.0 or newer")
         permissions = frozenset(map(str, client.get("/api-keys/me")["permissions"])) if key else None
-        server = Server(version, "", "", permissions, is_local(url))
-        _permitted(server)
+        _permitted(Server(version, permissions))
         me = client.get("/users/me")
-        return Server(version, str(me["id"]), str(me["email"]), permissions, is_local(url))
+        return Server(version, permissions, str(me["id"]), str(me["name"]), str(me["email"]))
     except (Transient, Rejected) as error:
         raise Paused(f"{url} does not answer as it should: {error}") from None
     except WRONG_SHAPE as error:
@@ -96,12 +113,14 @@ def is_user(server: Server, label: str, users: Path, bound: str) -> None:
     if users.exists():
         entry = files.read_json(users).get(label, "")
         wanted = str(entry.get("id", "")) if isinstance(entry, Mapping) else str(entry)
-    for owner, source in ((wanted, str(users)), (bound, "the first run of this label")):
+    for owner, source, way_out in (
+            (wanted, str(users), "if that file is wrong, mend it"),
+            (bound, "the first run of this label", "if that had the wrong key, --rebind gives the label to this one")):
         if owner and owner != server.owner:
             raise NotAllowed(
                 f"this key belongs to {terminal.safe(server.email, 80)} ({server.owner}), but {label} is "
                 f"{terminal.safe(owner, 80)} by {source}; every user needs their own key, "
-                "because an admin's key gives the admin's photos")
+                f"because an admin's key gives the admin's photos; {way_out}")
 
 
 def login(client: Client, email: str, password: str) -> str:

@@ -210,7 +210,7 @@ def stream_cut(lab: Lab) -> Run:
     return lab.stage()
 
 
-NO_PROXY = {"http_proxy": "http://127.0.0.1:9", "no_proxy": "", "NO_PROXY": ""}
+NO_PROXY = {"IMMICH_URL": "http://photos.invalid", "http_proxy": "http://127.0.0.1:9", "no_proxy": "", "NO_PROXY": ""}
 
 SCENARIOS = (
     Scenario("refused from the start", away, PAUSED, "connection refused"),

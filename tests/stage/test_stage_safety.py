@@ -3,6 +3,7 @@
 import json
 import re
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from nasty import NASTY
 from stage_lab import CHECKOUT, NEEDED, Lab, laboratory
 
 from facesets.common import files
+from facesets.fake_immich.protocol import Reply
 
 
 def test_missing_permissions_are_listed_by_name(tmp_path):
@@ -47,6 +49,35 @@ def test_a_label_stays_with_the_user_of_its_first_run(tmp_path):
         lab.key = lab.server.add_key(lab.server.add_user("Other"))
         run = lab.stage()
         assert run.status == 77 and "the first run of this label" in run.err
+
+
+def test_every_run_says_first_whose_library_it_reads(tmp_path):
+    with laboratory(tmp_path, (3, 1, 0), lambda lab: lab.add(1)) as lab:
+        lab.user.name = "Peter \x1b[31mExample"
+        first = lab.stage().err.splitlines()[0]
+        assert f"{lab.server.url} is Immich 3.1.0; as peter, reading the library of Peter" in first
+        assert lab.user.email in first and "\x1b" not in first
+
+
+def test_a_label_is_bound_by_a_run_that_staged_and_can_be_given_to_another_user(tmp_path):
+    with laboratory(tmp_path, fill=lambda lab: lab.add(2)) as lab:
+        peters, admin = lab.key, lab.server.add_user("Admin", admin=True)
+        lab.one(user=admin)
+        lab.key = lab.server.add_key(admin)
+        assert lab.stage("--dry-run").status == 0           # binds nothing
+        lab.key = peters
+        lab.server.faults.add("status", "*/search/metadata", status=503, times=40)
+        assert lab.stage().status == 2                      # nor does a run that could not list
+        lab.server.faults.clear()
+        lab.key = lab.server.add_key(admin)
+        assert lab.stage().summary["staged_count"] == 1     # the mistake
+        lab.key = peters
+        refused = lab.stage()
+        assert refused.status == 77 and "--rebind" in refused.err
+        assert lab.stage("--rebind").summary["staged_count"] == 2
+        assert lab.stage().summary["staged_count"] == 2 and len(lab.entries()) == 2
+        lab.key = lab.server.add_key(admin)
+        assert lab.stage().status == 77
 
 
 def test_an_old_server_is_told_to_be_updated(tmp_path):
@@ -193,10 +224,75 @@ def test_json_on_stdout_is_one_object_and_nothing_else(tmp_path):
         assert json.loads(run.out)["total_assets_seen"] == 37 and run.out.count("\n") == 1
 
 
-def test_plain_http_to_another_machine_warns(tmp_path):
+@pytest.mark.parametrize("url", ["http://photos.invalid", "HTTP://photos.invalid", "http://127.0.0.1.invalid"])
+def test_plain_http_to_another_machine_warns(url, tmp_path):
     with laboratory(tmp_path) as lab:
-        lab.extra["IMMICH_URL"] = "http://photos.invalid"
+        lab.extra["IMMICH_URL"] = url
         assert "not encrypted" in lab.stage().err
+
+
+def test_what_is_asked_of_this_machine_goes_through_no_proxy(tmp_path):
+    with laboratory(tmp_path, fill=lambda lab: lab.add(1)) as lab, socket.create_server(("127.0.0.1", 0)) as proxy:
+        lab.extra |= dict.fromkeys(("http_proxy", "all_proxy"), f"http://127.0.0.1:{proxy.getsockname()[1]}")
+        assert lab.stage().status == 0
+        proxy.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            proxy.accept()
+
+
+@pytest.mark.parametrize(("extra", "flags", "status", "says"), [
+    ({"all_proxy": "socks5://127.0.0.1:9"}, (), 78, "PySocks"),
+    ({"http_proxy": "http://"}, (), 78, "the proxy that the environment sets"),
+    ({"http_proxy": "http://127.0.0.1:9"}, (), 2, "proxy that the environment sets does not let us through"),
+    ({"REQUESTS_CA_BUNDLE": "/nowhere/ca.pem"}, (), 78, "REQUESTS_CA_BUNDLE /nowhere/ca.pem"),
+    ({}, ("--ca-file", "/nowhere/ca.pem"), 78, "--ca-file /nowhere/ca.pem"),
+    ({}, ("--ca-file", "/etc"), 78, "--ca-file /etc is no file of certificates"),
+    ({}, ("--ca-file", "/etc/passwd"), 78, "there is no certificate in it")])
+def test_a_way_to_the_server_that_leads_nowhere_is_said_in_one_line(extra, flags, status, says, tmp_path):
+    with laboratory(tmp_path) as lab:
+        lab.extra |= {"IMMICH_URL": "http://photos.invalid", **extra}
+        run = lab.stage(*flags)
+        assert run.status == status and says in run.err.splitlines()[-1], run.err
+        assert "a bug" not in run.err
+
+
+def test_a_redirect_in_a_circle_is_said(tmp_path):
+    with laboratory(tmp_path) as lab:
+        lab.server.faults.add("redirect", "*", location="/api/server/ping")
+        run = lab.stage()
+        assert run.status == 2 and "redirects in a circle" in run.err
+
+
+def test_the_403_of_a_firewall_is_no_refusal_of_the_key(tmp_path):
+    page = Reply(403, b"<html><body>Attention required</body></html>", "text/html")
+    with laboratory(tmp_path, fill=lambda lab: lab.add(1)) as lab:
+        route = lab.server.route
+        lab.server.route = lambda call: page
+        run = lab.stage()
+        assert run.status == 2 and "a proxy or firewall in between refuses this, not Immich" in run.err
+        lab.server.route = lambda call: page if call.path.endswith("original") else route(call)
+        assert lab.stage().summary["skipped_download_error"] == 1
+
+
+def test_the_reason_of_a_request_that_is_not_valid_is_told(tmp_path):
+    """3.x says only "Validation failed", and what is not valid beside it."""
+    body = b'{"message":"Validation failed","errors":[{"code":"too_big","path":["filter","size"],"message":"Too big"}]}'
+    with laboratory(tmp_path, (3, 1, 0)) as lab:
+        route = lab.server.route
+        lab.server.route = lambda call: Reply(400, body) if call.path.endswith("metadata") else route(call)
+        run = lab.stage()
+        assert run.status == 2 and "400 Validation failed; filter.size: Too big" in run.err
+
+
+def test_a_stream_of_faces_without_lines_fills_no_memory(tmp_path):
+    with laboratory(tmp_path, (3, 1, 0), lambda lab: lab.add(1)) as lab:
+        lab.extra |= {"IMMICH_EMAIL": lab.user.email, "IMMICH_PASSWORD": lab.user.password, "IMMICH_API_KEY": "",
+                      "FACESETS_READ_TIMEOUT": "30"}
+        route = lab.server.route
+        lab.server.route = lambda call: Reply(200, b"x" * (20 << 20), "application/jsonlines+json") \
+            if call.path.endswith("stream") else route(call)
+        run = lab.stage()
+        assert run.status == 2 and "a line without end" in run.err
 
 
 def test_a_rejected_asset_is_asked_for_again_only_when_wanted(tmp_path):

@@ -80,7 +80,7 @@ def _json(value: Any) -> Callable[[Path], None]:
 
 
 def _users(path: Path) -> None:
-    server = preflight.Server((2, 7, 2), "owner", "a@b", None, True)
+    server = preflight.Server((2, 7, 2), None, "owner", "Peter", "a@b")
     preflight.is_user(server, "peter", path, "")
 
 
