@@ -209,10 +209,9 @@ def apply(job: Job) -> int:
 
 def report(job: Job) -> int:
     """Write index.html into the library: who is there, what to check, what the runs did; opens without a network."""
-    from facesets.report import make, plots
+    from facesets.report import make
     made = make.make(job.paths.library, job.paths.data_root, job.reporting.report_alike)
-    drawn = plots.write(made.gathered, job.args.plots) if job.args.plots else []
-    return job.tell({**made.as_json(), "plots": [str(path) for path in drawn]}, [*made.lines(), *map(str, drawn)])
+    return job.tell(made.as_json(), made.lines())
 
 
 def undo(job: Job) -> int:
@@ -308,8 +307,7 @@ VERBS: dict[str, tuple[Callable[[Job], int], tuple[type, ...], tuple[Argument, .
     "why": (why, (), (("photo", {"metavar": "PHOTO"}), CACHE)),
     "status": (status, (), ()),
     "calibrate": (calibrate, (EMBEDDING,), (("folder", {"type": Path, "metavar": "LABELLED_DIR"}),)),
-    "report": (report, (config.Reporting,), (("--plots", {
-        "type": Path, "metavar": "DIR", "help": "write the charts as PNG and SVG into DIR, too (needs matplotlib)"}),)),
+    "report": (report, (config.Reporting,), ()),
 }
 
 

@@ -24,7 +24,6 @@ MACHINES = {    # uv's name of the machine -> the locks that are installed there
     "x86_64-manylinux_2_28": ["requirements-wsl.txt", "tests/requirements.txt"],
     "aarch64-apple-darwin": ["requirements-wsl.txt"],
 }
-OPTIONAL = {"matplotlib"}   # report --plots says how to get it, and that the page has the same charts
 OFFLINE = re.compile(r"error sending request|connection error|dns error|timed out", re.I)
 
 
@@ -103,7 +102,7 @@ def distributions(names: set[str]) -> set[str]:
 def test_what_the_scripts_import_is_in_the_lock(checkout: Path) -> None:
     scripts = [*checkout.glob("*.py"), *(checkout / "facesets").rglob("*.py")]
     pins = pinned(checkout / "requirements-wsl.txt")
-    assert distributions(imported(scripts) - OPTIONAL - {path.stem for path in checkout.glob("*.py")}) <= pins
+    assert distributions(imported(scripts) - {path.stem for path in checkout.glob("*.py")}) <= pins
 
 
 def test_what_the_tests_import_is_in_their_lock(checkout: Path) -> None:

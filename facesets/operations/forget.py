@@ -240,4 +240,4 @@ def text(done: Forgotten) -> list[str]:
              "remove the caches and embed again"] if done.in_doubt else []
     return [head, *(f"  {line}" for line in lines), *doubt,
             "not touched: the photos themselves, in the staging folder and on the server, and what Immich says of them "
-            "(queue.json); what was written elsewhere with --kohya, --plots or by hand"]
+            "(queue.json); what was written elsewhere with --kohya or by hand"]

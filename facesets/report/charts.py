@@ -5,17 +5,30 @@ All text goes through `Markup.format`, which escapes it. Colours are CSS classes
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
 from markupsafe import Markup
 
-if TYPE_CHECKING:
-    from .figures import Bars
-
 WIDTH, HEIGHT = 560, 200            # of the view box; the page scales it
 LEFT, RIGHT, TOP, BOTTOM = 44, 10, 16, 26
 WORDS = 110                         # room for the words before a lying bar
+
+
+@dataclass(frozen=True)
+class Bars:
+    """Counts with a label each, or, where `span` is given, of equal bins between two numbers."""
+
+    name: str
+    title: str
+    says: str
+    axis: str
+    unit: str
+    labels: list[str]
+    values: list[int]
+    span: tuple[float, float] | None = None
+    lines: list[tuple[float, str]] = field(default_factory=list)
+    note: str = ""
+    flat: bool = False      # lying bars, for labels that are words
 
 
 @dataclass(frozen=True)
@@ -29,7 +42,7 @@ class Chart:
     note: str = ""
 
 
-def draw(bars: "Bars") -> Chart:
+def draw(bars: Bars) -> Chart:
     parts = _lying(bars) if bars.flat else _standing(bars)
     svg = Markup('<svg viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>').format(
         WIDTH, HEIGHT, f"{bars.title}. {bars.says}", Markup("").join(parts))
@@ -37,7 +50,7 @@ def draw(bars: "Bars") -> Chart:
     return Chart(bars.title, bars.says, bars.axis, bars.unit, rows, svg, bars.note)
 
 
-def _lying(bars: "Bars") -> list[Markup]:
+def _lying(bars: Bars) -> list[Markup]:
     """A bar a line, its words to the left and its number to the right."""
     step, top = HEIGHT / len(bars.labels), max([*bars.values, 1])
     parts = []
@@ -51,7 +64,7 @@ def _lying(bars: "Bars") -> list[Markup]:
     return parts
 
 
-def _standing(bars: "Bars") -> list[Markup]:
+def _standing(bars: Bars) -> list[Markup]:
     """Vertical bars, with thresholds as dashed lines where the horizontal axis is a scale."""
     top = _round_up(max([*bars.values, 1]))
     step, height = (WIDTH - LEFT - RIGHT) / max(len(bars.values), 1), HEIGHT - TOP - BOTTOM
@@ -72,7 +85,7 @@ def _standing(bars: "Bars") -> list[Markup]:
     return parts
 
 
-def _ticks(bars: "Bars") -> list[tuple[float, str]]:
+def _ticks(bars: Bars) -> list[tuple[float, str]]:
     """Place (0..1) and text below the axis: a scale in tenths, or every label that there is room for."""
     if bars.span:
         start, end = bars.span

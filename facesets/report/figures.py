@@ -1,53 +1,27 @@
-"""Which charts the report has, and what each says. The numbers are worked out here, for the page and for --plots."""
+"""Which charts the report has, and what each says."""
 
 from collections import Counter
-from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from . import charts, runs
-
-if TYPE_CHECKING:
-    from .sections import Gathered
+from . import runs
+from .charts import Bars, Chart, draw
+from .gathered import Gathered
 
 SIZES = ((1, 5), (6, 9), (10, 19), (20, 49), (50, 99), (100, 199), (200, 499), (500, 10**9))
 
 
-@dataclass(frozen=True)
-class Bars:
-    """Counts with a label each, or, where `span` is given, of equal bins between two numbers."""
-
-    name: str
-    title: str
-    says: str
-    axis: str
-    unit: str
-    labels: list[str]
-    values: list[int]
-    span: tuple[float, float] | None = None
-    lines: list[tuple[float, str]] = field(default_factory=list)
-    note: str = ""
-    flat: bool = False      # lying bars, for labels that are words
-
-
-def all_of(gathered: "Gathered") -> list[charts.Chart]:
-    return [charts.draw(bars) for bars in numbers(gathered)]
-
-
-def numbers(gathered: "Gathered") -> list[Bars]:
+def all_of(gathered: Gathered) -> list[Chart]:
     """Every chart that has something to show."""
     sets, work = gathered.books.sets, gathered.work
     found = [_years(gathered), _sizes(gathered), _destinies(work)]
     faces = np.array([face.quality for item in sets for face in item.faces], np.float32)
     out = runs.quality(work)
     if len(faces):
-        least = _setting(work, "min_quality")
         found.append(_distribution(
             "quality", "Quality", f"Median of the pictures {np.median(faces):.2f}.", "quality", "pictures", faces, 0, 1,
-            [(least, f"least {least:.2f}")] if least else [],
-            f"Of all {len(out):,} faces found, the median is {np.median(out):.2f}." if len(out) else ""))
+            [], f"Of all {len(out):,} faces found, the median is {np.median(out):.2f}." if len(out) else ""))
         apart = np.array([face.distance for item in sets for face in item.faces], np.float32)
         beyond = int((apart > gathered.known).sum())
         found.append(_distribution("distance", "Distance from the middle of the faceset",
@@ -62,10 +36,10 @@ def numbers(gathered: "Gathered") -> list[Bars]:
                                    "facesets", nearest, 0.0, 1.2,
                                    [(gathered.known, f"one person {gathered.known:.2f}"),
                                     (gathered.alike, f"to check {gathered.alike:.2f}")]))
-    return [bars for bars in found if bars is not None and any(bars.values)]
+    return [draw(bars) for bars in found if bars is not None and any(bars.values)]
 
 
-def _years(gathered: "Gathered") -> Bars | None:
+def _years(gathered: Gathered) -> Bars | None:
     years: Counter[int] = Counter()
     for item in gathered.books.sets:
         years.update(item.years)
@@ -80,7 +54,7 @@ def _years(gathered: "Gathered") -> Bars | None:
                 note=f"{undated:,} without a date." if undated > 0 else "")
 
 
-def _sizes(gathered: "Gathered") -> Bars:
+def _sizes(gathered: Gathered) -> Bars:
     sizes = [len(item.faces) for item in gathered.books.sets]
     labels = [f"{low}–{high}" if high < 10**9 else f"{low}+" for low, high in SIZES]
     median = f"Half have {int(np.median(sizes))} or more." if sizes else ""
@@ -111,8 +85,3 @@ def _distribution(name: str, title: str, says: str, axis: str, unit: str, values
     return Bars(name, title, says, axis, unit,
                 [f"{low:.2f} to {high:.2f}" for low, high in pairwise(edges)],
                 [int(count) for count in counts], (start, end), lines, note)
-
-
-def _setting(work: runs.Work, name: str) -> float:
-    values = [made.settings.get(name) for made in work.proposals.values()]
-    return max((float(value) for value in values if isinstance(value, int | float)), default=0.0)

@@ -8,7 +8,7 @@ else may run, and nothing may be fetched but pictures beside the page.
 import base64
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import jinja2
@@ -17,7 +17,8 @@ from markupsafe import Markup
 from ..common import files
 from ..common.errors import Failure, Paused
 from ..library.store import Library
-from . import checks, runs, sections, sheets, shelf
+from . import sections, sheets
+from .gathered import Gathered, gather
 
 PAGE = "index.html"
 TEMPLATES = Path(__file__).parent / "page"
@@ -33,7 +34,6 @@ class Made:
     pictures: int
     to_check: int
     problems: list[str]
-    gathered: sections.Gathered = field(repr=False)
 
     def as_json(self) -> dict[str, object]:
         return {"report": str(self.path), "facesets": self.facesets, "pictures": self.pictures,
@@ -44,23 +44,6 @@ class Made:
         return [*(f"not shown: {line}" for line in self.problems),
                 f"{self.facesets:,} facesets, {self.pictures:,} pictures, {self.to_check:,} facesets to check: "
                 f"{self.path}"]
-
-
-def gather(library: Library, data_root: Path, alike: float) -> sections.Gathered:
-    """Everything that the page shows, before any picture is made."""
-    books = shelf.read(library)
-    work = runs.read(data_root)
-    known = known_distance(books, work)
-    near, distance = shelf.nearest(books.centroids, sections.NEAREST)
-    return sections.Gathered(books, work, checks.find(books.sets, near, distance, known, known + alike),
-                             [sheets.plan(item) for item in books.sets], near, distance, known, known + alike)
-
-
-def known_distance(books: shelf.Shelf, work: runs.Work) -> float:
-    """The model's own threshold: of the library, else of a cache."""
-    model = books.manifest.model or {}
-    value = model.get("known_distance", work.model.known_distance if work.model else 0.45)
-    return float(value) if isinstance(value, int | float) else 0.45
 
 
 def render(context: dict[str, object]) -> str:
@@ -96,7 +79,7 @@ def make(root: Path, data_root: Path, alike: float, workers: int = 2,
         raise Paused(f"{error.filename or root}: {error.strerror or error}; mend that, then run the same command again"
                      ) from None
     return Made(root / PAGE, len(gathered.books.sets), sum(len(item.faces) for item in gathered.books.sets),
-                len(gathered.findings.touched()), [*gathered.books.unreadable], gathered)
+                len(gathered.findings.touched()), [*gathered.books.unreadable])
 
 
 def policy(scripts: Sequence[str], styles: Sequence[str]) -> str:
@@ -105,7 +88,7 @@ def policy(scripts: Sequence[str], styles: Sequence[str]) -> str:
             "base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'; trusted-types 'none'")
 
 
-def _written(library: Library, gathered: sections.Gathered, workers: int,
+def _written(library: Library, gathered: Gathered, workers: int,
              render: Callable[[dict[str, object]], str]) -> bool:
     """Make the pictures and write the page; False, and no page, where the library is another by then."""
     sheets.make(library.root, gathered.all_sheets(), workers)

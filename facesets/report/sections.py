@@ -2,44 +2,18 @@
 
 import base64
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from typing import Any
-
-import numpy as np
 
 from ..formats import decisions
 from . import charts, checks, commands, figures, left_out, runs, sheets, shelf
+from .gathered import Gathered, halves_of
 
-NEAREST = 6         # look-alikes kept of each faceset
 OFFERED = 3         # of them, offered when one merges
 FACES_IN_PAGE = 48_000      # faces that can be marked, in all; 16 characters each
 LISTED = (18, 60)           # of one faceset, at least and at most
 LAST_RUNS = 12
 STAGES = {"stage": "Staged", "embed": "Embedded", "cluster": "Clustered"}
-
-
-@dataclass
-class Gathered:
-    books: shelf.Shelf
-    work: runs.Work
-    findings: checks.Findings
-    plans: list[sheets.Sheets]      # of each set
-    near: np.ndarray                # (P, k) nearest other sets
-    distance: np.ndarray            # (P, k) cos-dist to them
-    known: float                    # cos-dist: one person
-    alike: float                    # cos-dist: worth a look
-
-    def all_sheets(self) -> Iterator[tuple[shelf.Set, sheets.Sheet]]:
-        """Every contact sheet that the page shows, and whose it is."""
-        for item, pair in zip(self.books.sets, self.plans, strict=True):
-            yield item, pair.best
-            if pair.odd:
-                yield item, pair.odd
-        for mixed in self.findings.mixed[:checks.MOST]:
-            item = self.books.sets[mixed.index]
-            for half in _halves(item) if mixed.distance else ():
-                yield item, half
 
 
 def context(gathered: Gathered, workers: int) -> dict[str, Any]:
@@ -138,11 +112,6 @@ def counted(count: int, word: str, words: str = "") -> str:
     return f"{count:,} {word if count == 1 else words or word + 's'}"
 
 
-def _halves(item: shelf.Set) -> list[sheets.Sheet]:
-    """The best faces of either half of a faceset."""
-    return [sheets.of(item, half[:sheets.COLUMNS]) for half in (item.halves.larger, item.halves.smaller)]
-
-
 def _findings(found: checks.Findings, cards: list[dict[str, Any]], sets: list[shelf.Set]) -> dict[str, Any]:
     pairs = [{"id": f"pair {cards[pair.one]['folder']} {cards[pair.other]['folder']}", "one": cards[pair.one],
               "other": cards[pair.other], "distance": pair.distance, "near": pair.near, "same_name": pair.same_name,
@@ -153,7 +122,7 @@ def _findings(found: checks.Findings, cards: list[dict[str, Any]], sets: list[sh
         whole, one = sets[item.index], cards[item.index]
         mixed.append({
             "id": f"mixed {whole.folder}", "card": one, "distance": item.distance, "names": _names(dict(item.names)),
-            "halves": [{**one, "best": half} for half in _halves(whole)] if item.distance else [one],
+            "halves": [{**one, "best": half} for half in halves_of(whole)] if item.distance else [one],
             "smaller": len(whole.halves.smaller), "command": commands.split(whole.folder),
             "faces": " ".join(f"{whole.faces[face].key}/{whole.faces[face].file}" for face in whole.halves.smaller)
             if item.distance else ""})

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from report_library import around
 
-from facesets.report import charts, checks, figures, sections, shelf
+from facesets.report import charts, checks, sections, shelf
 
 
 def unit(*values: float) -> np.ndarray:
@@ -104,10 +104,10 @@ def test_a_face_takes_twelve_bytes_that_the_page_can_read() -> None:
 
 
 def test_a_chart_escapes_its_words_and_draws_every_bar_and_threshold() -> None:
-    drawn = charts.draw(figures.Bars("x", "<b>", 'a "quote"', "axis", "faces", ["<script>", "b"], [3, 0]))
+    drawn = charts.draw(charts.Bars("x", "<b>", 'a "quote"', "axis", "faces", ["<script>", "b"], [3, 0]))
     assert "<script>" not in drawn.svg and "<b>" not in drawn.svg and "&lt;script&gt;: 3 faces" in drawn.svg
     assert drawn.svg.count("<rect") == 1
-    scale = charts.draw(figures.Bars("x", "t", "s", "axis", "faces", ["0 to 1", "1 to 2"], [1, 2], (0.0, 2.0),
+    scale = charts.draw(charts.Bars("x", "t", "s", "axis", "faces", ["0 to 1", "1 to 2"], [1, 2], (0.0, 2.0),
                                      [(0.5, "limit <here>")]))
     assert scale.svg.count('<line class="limit"') == 1 and "limit &lt;here&gt;" in scale.svg
     assert scale.rows == [("0 to 1", 1), ("1 to 2", 2)]

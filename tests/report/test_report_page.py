@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import importlib.util
 import json
 import os
 import re
@@ -202,7 +201,7 @@ def test_the_command_writes_the_report_and_says_where(library: Path, capsys: pyt
     arguments = ["report", "--json", "--library", str(library), "--data-root", str(library.parent / "work")]
     assert sort_faces.main(arguments) == 0
     said = capsys.readouterr()
-    assert json.loads(said.out) == {"report": str(library / "index.html"), "facesets": 14, "plots": [], "problems": [],
+    assert json.loads(said.out) == {"report": str(library / "index.html"), "facesets": 14, "problems": [],
                                     "pictures": len(list(library.glob("faceset_*/*.png"))),
                                     "to_check": json.loads(said.out)["to_check"]}
     assert str(library / "index.html") in said.err
@@ -233,18 +232,6 @@ def test_folders_of_ones_own_are_shown_beside_the_users(library: Path) -> None:
     assert [(user.label, [stage.name for stage in user.stages]) for user in found] == [
         ("peter", ["stage", "embed", "cluster"]), (runs.OWN, ["embed", "cluster"])]
     assert "1 is cut short" in report(library).text
-
-
-def test_plots_are_files_or_a_message_that_says_what_is_missing(library: Path,
-                                                                capsys: pytest.CaptureFixture[str]) -> None:
-    plots = library.parent / "plots"
-    status = sort_faces.main(["report", "--library", str(library), "--data-root", str(library.parent / "work"),
-                              "--plots", str(plots)])
-    if importlib.util.find_spec("matplotlib"):
-        assert status == 0 and {path.suffix for path in plots.iterdir()} == {".png", ".svg"}
-        assert (plots / "years.png").read_bytes().startswith(b"\x89PNG")
-    else:
-        assert status == 1 and "pip install matplotlib" in capsys.readouterr().err
 
 
 def test_who_is_dropped_while_the_report_is_made_is_not_in_it(library: Path) -> None:
