@@ -11,6 +11,7 @@ import numpy as np
 
 from facesets.common import files
 from facesets.export.embeddings import W600K_R50
+from facesets.export.looks import Looks
 from facesets.formats import cache
 from facesets.formats.proposal import Face, Group, Proposal
 
@@ -26,6 +27,9 @@ def detect(bgr: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     boxes = [(x, y, x + w, y + h) for x, y, w, h, area in stats[1:] if area > 200 and 0.25 < w / h < 4]
     boxes.sort(key=lambda box: box[0] - box[2])
     return np.array(boxes, np.float32).reshape(-1, 4), np.ones(len(boxes), np.float32), np.zeros((len(boxes), 5, 2))
+
+
+LOOKS = Looks((detect,))
 
 
 def photo(path: Path, boxes: Sequence[Box], seed: int, size: tuple[int, int] = (480, 640)) -> str:

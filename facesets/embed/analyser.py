@@ -1,7 +1,9 @@
 """A pack at work: photos to boxes and landmarks, faces to embeddings. InsightFace's `FaceAnalysis`, detector and
 recogniser only."""
 
+import threading
 from collections.abc import Callable
+from functools import partial
 
 import cv2
 import numpy as np
@@ -36,8 +38,8 @@ class Analyser:
             self.batch = recogniser.shape[0] if isinstance(recogniser.shape[0], int) else (
                 CPU_BATCH if name in providers.ON_CPU else GPU_BATCH)
             try:
-                self.detector = providers.Session(detector, name, threads, {2: detect.SIDE, 3: detect.SIDE}, say,
-                                                  opener)
+                self._at = partial(_at_side, detector, name, threads, say, opener)
+                self.detector = self._at(detect.SIDE)
                 self.recogniser = providers.Session(recogniser, name, threads, {0: self.batch}, say, opener)
                 break
             except Exception as error:      # a provider without its driver raises kinds of its own
@@ -45,6 +47,8 @@ class Analyser:
                     raise error if isinstance(error, Failure) else Failure(
                         f"{name} cannot run {pack.name}: {str(error).splitlines()[0]}") from None
                 say(f"{name} does not start ({str(error).splitlines()[0]}); trying the next provider")
+        self._smaller: dict[int, providers.Session] = {}
+        self._opening = threading.Lock()
         self.kind = detect.Yunet() if "cls_8" in detector.outputs else detect.Scrfd()
         self._mean, self._divisor = (0.0, 1.0) if recogniser.normalises else (127.5, 127.5)
         dimension = self.recognise(np.zeros((1, align.SIDE, align.SIDE, 3), np.uint8)).shape[1]
@@ -54,17 +58,29 @@ class Analyser:
     def provider(self) -> str:
         return self.recogniser.provider if self.recogniser.losses else self.detector.provider
 
-    def detect(self, bgr: np.ndarray, margin: float = 0.0) -> detect.Faces:
+    def detect(self, bgr: np.ndarray, margin: float = 0.0, side: int = detect.SIDE) -> detect.Faces:
         """Boxes (n, 4), scores (n,), landmarks (n, 5, 2) of a photo (H, W, 3), best first, pixels of the photo.
 
-        `margin` looks at the photo with that part of its longer side added on every side: for faces too large to see.
+        margin  looks at the photo with that part of its longer side added on every side: for faces too large to see
+        side    of the square that the detector gets, a multiple of 32; a detector made for 640 only gets a border
         """
-        place = detect.frame(bgr, margin)
-        outputs = self.detector.run(self.blob(place.square))
-        return detect.in_photo(self.kind.faces(outputs), place, self.kind.overlap)
+        session = self._session(side)
+        if session is self.detector:
+            margin, side = max(margin, (detect.SIDE / side - 1) / 2), detect.SIDE
+        place = detect.frame(bgr, margin, side)
+        outputs = session.run(self.blob(place.square))
+        return detect.in_photo(self.kind.faces(outputs, side), place, self.kind.overlap)
+
+    def _session(self, side: int) -> providers.Session:
+        if side == detect.SIDE or isinstance(self.detector.network.shape[2], int):
+            return self.detector
+        with self._opening:
+            if side not in self._smaller:
+                self._smaller[side] = self._at(side)
+            return self._smaller[side]
 
     def blob(self, square: np.ndarray) -> np.ndarray:
-        """(1, 3, 640, 640) float32, the detector's input, of a square photo (640, 640, 3)."""
+        """(1, 3, side, side) float32, the detector's input, of a square photo (side, side, 3)."""
         return self.kind.blob(square)
 
     def embed(self, bgr: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
@@ -87,3 +103,8 @@ class Analyser:
         """(n, 3, 112, 112) float32, the recogniser's input, of aligned faces (112, 112, 3)."""
         return cv2.dnn.blobFromImages(faces, 1 / self._divisor, (align.SIDE, align.SIDE),
                                       (self._mean, self._mean, self._mean), swapRB=True)
+
+
+def _at_side(detector: graph.Network, provider: str, threads: int, say: Callable[[str], None],
+             opener: providers.Opener, side: int) -> providers.Session:
+    return providers.Session(detector, provider, threads, {2: side, 3: side}, say, opener)

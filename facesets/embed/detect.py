@@ -22,25 +22,25 @@ Faces = tuple[np.ndarray, np.ndarray, np.ndarray]      # boxes (n, 4), scores (n
 class Frame:
     """Where a photo lies in the detector's square: photo = (square - offset) / scale."""
 
-    square: np.ndarray          # (640, 640, 3) uint8 BGR
+    square: np.ndarray          # (side, side, 3) uint8 BGR
     scale: float
     offset: tuple[int, int]
 
 
-def frame(bgr: np.ndarray, margin: float = 0.0) -> Frame:
-    """Scale a photo (H, W, 3) into the square, with `margin` of its longer side left black on every side.
+def frame(bgr: np.ndarray, margin: float = 0.0, side: int = SIDE) -> Frame:
+    """Scale a photo (H, W, 3) into the square of `side`, with `margin` of its longer side left black on every side.
 
     Without a margin these are exactly the pixels that insightface/model_zoo/scrfd.py makes, its rounding included.
     """
     height, width = bgr.shape[:2]
-    inner = int(SIDE / (1 + 2 * margin))
+    inner = int(side / (1 + 2 * margin))
     if height > width:
         new_height, new_width = inner, int(inner / (height / width))
     else:
         new_height, new_width = int(inner * (height / width)), inner
     new_height, new_width = max(new_height, 1), max(new_width, 1)
-    square = np.zeros((SIDE, SIDE, 3), np.uint8)
-    x, y = ((SIDE - new_width) // 2, (SIDE - new_height) // 2) if margin else (0, 0)
+    square = np.zeros((side, side, 3), np.uint8)
+    x, y = ((side - new_width) // 2, (side - new_height) // 2) if margin else (0, 0)
     square[y:y + new_height, x:x + new_width] = cv2.resize(bgr, (new_width, new_height))
     return Frame(square, new_height / height, (x, y))
 
@@ -52,15 +52,15 @@ class Scrfd:
     overlap = 0.4
 
     def blob(self, square: np.ndarray) -> np.ndarray:
-        return cv2.dnn.blobFromImage(square, 1 / 128, (SIDE, SIDE), (127.5, 127.5, 127.5), swapRB=True)
+        return cv2.dnn.blobFromImage(square, 1 / 128, square.shape[:2], (127.5, 127.5, 127.5), swapRB=True)
 
-    def faces(self, outputs: Sequence[np.ndarray]) -> Faces:
+    def faces(self, outputs: Sequence[np.ndarray], side: int = SIDE) -> Faces:
         """Faces in pixels of the square, best first, before overlaps are removed."""
         found: list[Faces] = []
         for level, stride in enumerate(STRIDES):
             scores = outputs[level].reshape(-1)
             hits = np.flatnonzero(scores >= self.threshold)
-            cells = SIDE // stride
+            cells = side // stride
             centres = np.column_stack([hits // 2 % cells, hits // 2 // cells]).astype(np.float32) * stride  # (n, 2)
             sides = outputs[level + 3].reshape(-1, 4)[hits] * stride
             points = outputs[level + 6].reshape(-1, 5, 2)[hits] * stride + centres[:, None]
@@ -81,13 +81,13 @@ class Yunet:
     def blob(self, square: np.ndarray) -> np.ndarray:
         return cv2.dnn.blobFromImage(square)    # BGR, 0..255
 
-    def faces(self, outputs: Sequence[np.ndarray]) -> Faces:
+    def faces(self, outputs: Sequence[np.ndarray], side: int = SIDE) -> Faces:
         found: list[Faces] = []
         for level, stride in enumerate(STRIDES):
             classes, objects = (outputs[level + kind].reshape(-1).clip(0, 1) for kind in (0, 3))
             scores = np.sqrt(classes * objects)
             hits = np.flatnonzero(scores >= self.threshold)
-            cells = SIDE // stride
+            cells = side // stride
             corners = np.column_stack([hits % cells, hits // cells]).astype(np.float32)     # (n, 2)
             raw = outputs[level + 6].reshape(-1, 4)[hits]
             middles, sizes = (corners + raw[:, :2]) * stride, np.exp(raw[:, 2:]) * stride

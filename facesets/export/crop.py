@@ -1,31 +1,33 @@
-"""One face of a photo as a square picture in which a detector finds exactly that face.
+"""One face of a photo as a picture that lies inside the photo and shows that face alone to every detector.
 
-Words: box = (x1, y1, x2, y2) in pixels; a `photo` is (H, W, 3) uint8 BGR, upright.
-Swap tools detect again at 640 and use every face that they find, so the picture is tried as they will see it.
+Words: box = (x1, y1, x2, y2) in pixels; a `photo` is (H, W, 3) uint8 BGR, upright; a `window` is a box of whole pixels
+inside the photo; `padding` is a part of the face box's longer side.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import product
 
 import cv2
 import numpy as np
 
 from ..formats.boxes import overlap
+from . import clean
+from .looks import OVERLAP, Looks, Sight
 
-Detect = Callable[[np.ndarray], tuple[Any, ...]]     # photo -> boxes (n, 4), scores (n,), landmarks (n, 5, 2), ...
+TIGHTEST = 0.2          # of padding, where the photo's edge leaves no more
+TIGHTER = 0.35          # of padding, to keep a neighbour out; at 0.2 many a face is too large for SCRFD at 640
+WIDER = (0.8, 1.2)      # of padding, where the face fills the picture and is not seen
+SHOWN = 0.1             # share of a neighbour's box inside the picture from which on a detector may see it
+WHOLE = 0.85            # share of the face's box that must lie inside the photo
+SAME = 0.95             # cosine of the picture's face to the photo's, below which it is not the same face any more
+ROUNDS = 3              # how often neighbours that only a detector sees are taken out as well
 
-TIGHTER = (0.7, 0.45, 0.2)  # of the padding, when others cannot be masked
-WIDER = (1.6, 2.4)          # of the padding, when the face fills the picture and is not seen
-OVERLAP = 0.4               # intersection over union with the wanted box that makes a detection the wanted face
-MASK_MARGIN = 0.35          # part of another face's box that is covered around it, hair and chin included
-COVERED = 0.25              # share of the wanted face that a mask may take
-SHOWN = 0.3                 # share of another face's box inside the picture from which on some detector may see it
-
-NOT_SEEN = "the detector finds no face in the cut-out"
-NOT_ALONE = "another face cannot be kept out of the cut-out"
-OUTSIDE = "the box lies outside the photo"
-NEVER = (NOT_SEEN, NOT_ALONE, OUTSIDE)      # another try gives the same
+NOT_SEEN = "not every detector finds the face in the picture"
+NOT_ALONE = "another face cannot be kept out of the picture"
+OUTSIDE = "a part of the face lies outside the photo"
+CHANGED = "the face in the picture is not the same any more"
+NEVER = (NOT_SEEN, NOT_ALONE, OUTSIDE, CHANGED)     # another try gives the same
 
 
 class Dropped(Exception):
@@ -34,111 +36,122 @@ class Dropped(Exception):
 
 @dataclass(frozen=True)
 class Picture:
-    pixels: np.ndarray      # (size, size, 3) uint8 BGR
-    isolation: str          # "alone", "masked" or "tightened"
+    pixels: np.ndarray      # (h, w, 3) uint8 BGR, the longer side `size`; square where the photo has a square to give
+    isolation: str          # "alone", "moved" (shifted or tightened) or "cleaned"
     light: tuple[float, float]  # brightness of the face 0..1; left half minus right half -1..1
 
 
-def cut_out(photo: np.ndarray, place: Sequence[float], detect: Detect, size: int, padding: float,
-            others: Sequence[Sequence[float]] = ()) -> Picture:
-    """The face at the box `place`, alone, `size` pixels square, `padding` of the box on every side. Raises Dropped.
+def cut_out(photo: np.ndarray, place: Sequence[float], looks: Looks, size: int, padding: float,
+            others: Sequence[Sequence[float]] = (), embedding: np.ndarray | None = None) -> Picture:
+    """The face at the box `place`, alone, `size` pixels on the longer side. Raises Dropped.
 
-    `others`: boxes of all faces known in the photo, this one may be among them. They are masked even where `detect`
-    does not see them in the picture: the detector of a swap tool may.
+    others      boxes of all faces known in the photo, this one may be among them
+    embedding   (D,) unit, of the face in the photo: the picture's must be the same
     """
-    box = np.asarray(place, np.float64)
-    height, width = photo.shape[:2]
-    if box[0] >= width or box[1] >= height or box[2] <= 0 or box[3] <= 0 or box[2] - box[0] < 2 or box[3] - box[1] < 2:
+    box, (height, width) = np.asarray(place, np.float64), photo.shape[:2]
+    inside = np.clip(np.minimum(box[2:], (width, height)) - np.maximum(box[:2], 0), 0, None).prod()
+    if min(box[2:] - box[:2]) < 2 or inside < WHOLE * (box[2:] - box[:2]).prod():
         raise Dropped(OUTSIDE)
-    known = np.asarray(others, np.float64).reshape(-1, 4)
-    known = known[overlap(known, box) < OVERLAP]
-    seen = False
-    for part in (1.0, *TIGHTER):
-        pixels, wanted, scale = square(photo, box, size, padding * part)
-        alone, masked = _isolate(pixels, wanted, detect, _moved(known, box, wanted, scale))
-        seen = seen or alone is not None or masked
-        if alone is not None:
-            isolation = "masked" if masked else "alone" if part == 1.0 else "tightened"
-            return Picture(alone, isolation, _light(alone, wanted))
-        if not seen:
-            break       # tightening does not help a face that is not seen at all
-    for part in () if seen else WIDER:
-        pixels, wanted, scale = square(photo, box, size, padding * part)
-        alone, masked = _isolate(pixels, wanted, detect, _moved(known, box, wanted, scale))
-        if alone is not None:
-            return Picture(alone, "masked" if masked else "alone", _light(alone, wanted))
-    raise Dropped(NOT_ALONE if seen else NOT_SEEN)
+    neighbours = [other for other in np.asarray(others, np.float64).reshape(-1, 4)
+                  if overlap(other, box) < OVERLAP]
+    reasons = []
+    for isolation, window in _attempts(box, neighbours, (width, height), padding):
+        try:
+            pixels, sight = _isolated(photo, window, box, neighbours, looks, size, clean_up=isolation == "cleaned")
+        except Dropped as reason:
+            reasons.append(str(reason))
+            continue
+        assert sight.box is not None and sight.landmarks is not None
+        if embedding is None or looks.cosine(pixels, sight.landmarks, embedding) >= SAME:
+            return Picture(pixels, isolation, _light(pixels, sight.box))
+        reasons.append(CHANGED)
+    raise Dropped(max(reasons, key=NEVER.index))
 
 
-def square(photo: np.ndarray, box: np.ndarray, size: int, padding: float) -> tuple[np.ndarray, np.ndarray, float]:
-    """The square around `box` plus padding, black beyond the photo, at `size` pixels; the box in it; the scale."""
-    side = max(box[2] - box[0], box[3] - box[1]) * (1 + 2 * padding)
-    left, top = (box[0] + box[2] - side) / 2, (box[1] + box[3] - side) / 2
-    x1, y1 = round(left), round(top)
-    edge = max(round(side), 2)
-    canvas = np.zeros((edge, edge, 3), np.uint8)
-    inside = photo[max(y1, 0):max(y1 + edge, 0), max(x1, 0):max(x1 + edge, 0)]
-    canvas[max(-y1, 0):max(-y1, 0) + inside.shape[0], max(-x1, 0):max(-x1, 0) + inside.shape[1]] = inside
-    scale = size / edge
-    resized = cv2.resize(canvas, (size, size), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
-    return resized, (box - [x1, y1, x1, y1]) * scale, scale
+def _attempts(box: np.ndarray, neighbours: list[np.ndarray], photo: tuple[int, int],
+              padding: float) -> Iterator[tuple[str, np.ndarray]]:
+    """Windows to try and what to call a picture of each; `neighbours` may grow while they are tried."""
+    wide = around(box, photo, padding)
+    if not _shown(neighbours, wide).any():
+        yield "alone", wide
+    if not neighbours:
+        for more in WIDER:
+            yield "alone", around(box, photo, max(more, padding))
+    yield from (("moved", window) for window in _apart(box, neighbours, photo, padding))
+    yield "cleaned", wide
+    yield "cleaned", around(box, photo, min(padding, TIGHTER))
 
 
-def _moved(known: np.ndarray, box: np.ndarray, wanted: np.ndarray, scale: float) -> np.ndarray:
-    """Boxes of the photo as they lie in the picture, those of which enough is shown."""
-    moved = (known - np.tile(box[:2], 2)) * scale + np.tile(wanted[:2], 2)      # (n, 4)
-    size = (wanted[0] + wanted[2])                                             # the wanted face is in the middle
-    inside = np.clip(np.minimum(moved[:, 2:], size) - np.maximum(moved[:, :2], 0), 0, None).prod(axis=1)
-    return moved[inside >= SHOWN * (moved[:, 2:] - moved[:, :2]).prod(axis=1)]
+def around(box: np.ndarray, photo: tuple[int, int], padding: float, shift: Sequence[float] = (0, 0)) -> np.ndarray:
+    """(4,) int: the square around `box` plus padding, shifted into the photo (width, height).
 
-
-def _isolate(pixels: np.ndarray, wanted: np.ndarray, detect: Detect,
-             known: np.ndarray) -> tuple[np.ndarray | None, bool]:
-    """The picture with one detectable face, the wanted one, and whether others had to be masked.
-
-    None, False: the wanted face is not seen; None, True: others remain.
+    Where the photo is smaller, the padding shrinks as far as TIGHTEST, and then the window is no square any more.
+    shift   -1..1 across and down: as far as the face grown by a tenth stays in the window
     """
-    boxes = np.asarray(detect(pixels)[0]).reshape(-1, 4)
-    mine = overlap(boxes, wanted)
-    if not len(boxes) or mine.max() < OVERLAP:
-        return None, False
-    target = boxes[mine.argmax()]
-    seen = [other for index, other in enumerate(boxes) if index != mine.argmax()]
-    for cover in ([*seen, *known], seen) if len(known) else (seen,):
-        if not cover:
-            return pixels, False
-        masked = pixels.copy()
-        for other in cover:
-            _mask(masked, other, target)
-        left = np.asarray(detect(masked)[0]).reshape(-1, 4)
-        if len(left) == 1 and overlap(left, wanted)[0] >= OVERLAP and _kept(pixels, masked, target):
-            return masked, True
-    return None, True
+    face, room = float((box[2:] - box[:2]).max()), np.array(photo)
+    side = min(face * (1 + 2 * padding), max(float(room.min()), face * (1 + 2 * min(padding, TIGHTEST))))
+    sides = np.maximum(np.minimum(round(side), room), 1)
+    spared = clean.grown(box, clean.SPARED)
+    middle = (box[:2] + box[2:]) / 2 + np.array(shift) * np.maximum(sides - (spared[2:] - spared[:2]), 0) / 2
+    corner = np.clip(np.rint(middle - sides / 2), 0, room - sides).astype(int)
+    return np.concatenate([corner, corner + sides])
 
 
-def _mask(pixels: np.ndarray, other: np.ndarray, target: np.ndarray) -> None:
-    """Cover the box of another face with the mean colour around it, sparing the wanted one."""
-    grow = MASK_MARGIN * np.array([other[0] - other[2], other[1] - other[3], other[2] - other[0], other[3] - other[1]])
-    size = pixels.shape[0]
-    x1, y1, x2, y2 = np.clip(np.round(other + grow), 0, size).astype(int)
-    if x2 <= x1 or y2 <= y1:
-        return
-    tx1, ty1, tx2, ty2 = np.clip(np.round(target), 0, size).astype(int)
-    spared = pixels[ty1:ty2, tx1:tx2].copy()
-    pixels[y1:y2, x1:x2] = pixels[y1:y2, x1:x2].reshape(-1, 3).mean(axis=0)
-    ox1, oy1, ox2, oy2 = np.clip(np.round(other), 0, size).astype(int)
-    if overlap(target, other) == 0 or min(tx2, ox2) <= max(tx1, ox1) or min(ty2, oy2) <= max(ty1, oy1):
-        pixels[ty1:ty2, tx1:tx2] = spared       # only the margin touches the wanted face: spare all of it
+def _apart(box: np.ndarray, neighbours: Sequence[np.ndarray], photo: tuple[int, int],
+           padding: float) -> list[np.ndarray]:
+    """The widest windows, first those that are shifted least, in which no neighbour is shown; two at most."""
+    found: list[np.ndarray] = []
+    for part in (padding, min(padding, TIGHTER), TIGHTEST):
+        for shift in sorted(product((0.0, -0.5, 0.5, -1.0, 1.0), repeat=2), key=lambda pair: sum(map(abs, pair))):
+            window = around(box, photo, part, shift)
+            if not _shown(neighbours, window).any() and not any((window == other).all() for other in found):
+                found.append(window)
+                break
+    return found[:2]
 
 
-def _kept(before: np.ndarray, after: np.ndarray, target: np.ndarray) -> bool:
-    x1, y1, x2, y2 = np.clip(np.round(target), 0, before.shape[0]).astype(int)
-    changed = (before[y1:y2, x1:x2] != after[y1:y2, x1:x2]).any(axis=2)
-    return bool(changed.size) and float(changed.mean()) <= COVERED
+def _shown(neighbours: Sequence[np.ndarray], window: np.ndarray) -> np.ndarray:
+    """(n,) bool: neighbours of which enough is inside the window for a detector."""
+    boxes = np.asarray(neighbours, np.float64).reshape(-1, 4)
+    inside = np.minimum(boxes[:, 2:], window[2:]) - np.maximum(boxes[:, :2], window[:2])
+    return np.asarray(np.clip(inside, 0, None).prod(axis=1) > SHOWN * (boxes[:, 2:] - boxes[:, :2]).prod(axis=1))
 
 
-def _light(pixels: np.ndarray, wanted: np.ndarray) -> tuple[float, float]:
-    x1, y1, x2, y2 = np.clip(np.round(wanted), 0, pixels.shape[0]).astype(int)
+def _isolated(photo: np.ndarray, window: np.ndarray, box: np.ndarray, neighbours: list[np.ndarray], looks: Looks,
+              size: int, clean_up: bool) -> tuple[np.ndarray, Sight]:
+    """The picture of a window in which every look finds the wanted face and no other. Raises Dropped.
+
+    Neighbours that a look finds and nobody knew of are added to `neighbours`.
+    """
+    picture, scale = scaled(photo, window, size)
+    corner = np.tile(window[:2], 2)
+    wanted, pixels = (box - corner) * scale, picture
+    for _ in range(ROUNDS if clean_up else 1):
+        if clean_up:
+            neighbours += [other / scale + corner for other in looks.others(pixels, wanted)]
+            shown = [other for other, there in zip(neighbours, _shown(neighbours, window), strict=True) if there]
+            pixels = clean.without(picture, [(other - corner) * scale for other in shown], wanted)
+        sight = looks.see(pixels, wanted)
+        if sight.box is not None and not len(sight.others):
+            return pixels, sight
+        if sight.box is None:
+            raise Dropped(NOT_SEEN)
+    neighbours += [other / scale + corner for other in sight.others]
+    raise Dropped(NOT_ALONE)
+
+
+def scaled(photo: np.ndarray, window: np.ndarray, size: int) -> tuple[np.ndarray, float]:
+    """The pixels of a window with its longer side at `size`, and the scale."""
+    x1, y1, x2, y2 = window
+    scale = size / max(x2 - x1, y2 - y1)
+    shape = (max(round((x2 - x1) * scale), 1), max(round((y2 - y1) * scale), 1))
+    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    return cv2.resize(photo[y1:y2, x1:x2], shape, interpolation=how), scale
+
+
+def _light(pixels: np.ndarray, face: np.ndarray) -> tuple[float, float]:
+    x1, y1 = np.maximum(np.round(face[:2]), 0).astype(int)
+    x2, y2 = np.minimum(np.round(face[2:]), pixels.shape[1::-1]).astype(int)
     grey = cv2.cvtColor(pixels[y1:y2, x1:x2], cv2.COLOR_BGR2GRAY).astype(np.float32) / 255
     half = max(grey.shape[1] // 2, 1)
     left, right = grey[:, :half], grey[:, half:] if grey.shape[1] > 1 else grey

@@ -22,7 +22,8 @@ from ..library.folder import Contents, Record
 from ..library.members import Index, pick
 from ..library.run import Run
 from . import embeddings, fsz
-from .crop import NEVER, Detect
+from .crop import NEVER
+from .looks import Looks
 from .render import Made, Wish, render
 from .select import Selection, best_first, select, varied
 
@@ -105,15 +106,16 @@ def wishes(drafts: Iterable[Draft], index: Index | None = None) -> dict[str, lis
                 photo = draft.members.photos[face["photo"]]
                 x1, y1, x2, y2 = (float(side) for side in face["box"])
                 others = index.boxes(photo.sha256) if index else ()
-                wanted.setdefault(photo.path, []).append(Wish(draft.keys[row], (x1, y1, x2, y2), others))
+                wanted.setdefault(photo.path, []).append(Wish(draft.keys[row], (x1, y1, x2, y2), others,
+                                                                   draft.members.embeddings[row]))
     return wanted
 
 
-def picture(run: Run, drafts: Sequence[Draft], options: Options, open_detector: Callable[[], Detect],
+def picture(run: Run, drafts: Sequence[Draft], options: Options, open_looks: Callable[[], Looks],
             index: Index | None = None) -> dict[str, Made | str]:
     """Make the missing pictures of `drafts`, and settle which rows of each have one."""
     wanted = wishes(drafts, index)
-    made = render(wanted, run.scratch / "pictures", open_detector(), options.image_size, options.padding,
+    made = render(wanted, run.scratch / "pictures", open_looks(), options.image_size, options.padding,
                   options.export_workers) if wanted else {}
     for draft in drafts:
         assert draft.selection

@@ -17,6 +17,7 @@ from ..common import files, terminal
 from ..common.errors import Failure, Paused
 from ..embed import decode
 from . import crop
+from .looks import Looks
 
 GONE = 0.25         # share of the photos that may be missing because somebody deleted them; of more, the share is away
 MISSING = "the photo is not there"
@@ -30,6 +31,7 @@ class Wish:
     key: str
     box: tuple[float, float, float, float]
     others: tuple[tuple[float, ...], ...] = ()      # boxes of all faces that are known in the photo
+    embedding: np.ndarray | None = None             # (D,) unit, which the picture's face must have
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Made:
     light: tuple[float, float]
 
 
-def render(wishes: dict[str, list[Wish]], folder: Path, detect: crop.Detect, size: int, padding: float,
+def render(wishes: dict[str, list[Wish]], folder: Path, looks: Looks, size: int, padding: float,
            workers: int = 2, read: Callable[[str], np.ndarray] = decode.read_upright) -> dict[str, Made | str]:
     """Make the pictures of `wishes` (path of a photo -> faces in it) in `folder`.
 
@@ -55,7 +57,7 @@ def render(wishes: dict[str, list[Wish]], folder: Path, detect: crop.Detect, siz
             for path, faces in wishes.items():
                 if len(running) >= workers * 2:
                     running = _collect(running, results, bar.update)
-                running.add(pool.submit(_photo, path, faces, folder, detect, size, padding, read))
+                running.add(pool.submit(_photo, path, faces, folder, looks, size, padding, read))
             while running:
                 running = _collect(running, results, bar.update)
         except BaseException:
@@ -86,7 +88,7 @@ def _collect(running: set[Future[dict[str, Made | str]]], results: dict[str, Mad
     return rest
 
 
-def _photo(path: str, faces: Iterable[Wish], folder: Path, detect: crop.Detect, size: int, padding: float,
+def _photo(path: str, faces: Iterable[Wish], folder: Path, looks: Looks, size: int, padding: float,
            read: Callable[[str], np.ndarray]) -> dict[str, Made | str]:
     try:
         photo = read(path)
@@ -97,7 +99,7 @@ def _photo(path: str, faces: Iterable[Wish], folder: Path, detect: crop.Detect, 
     made: dict[str, Made | str] = {}
     for wish in faces:
         try:
-            picture = crop.cut_out(photo, wish.box, detect, size, padding, wish.others)
+            picture = crop.cut_out(photo, wish.box, looks, size, padding, wish.others, wish.embedding)
         except crop.Dropped as reason:
             made[wish.key] = str(reason)
             continue

@@ -20,14 +20,15 @@ from ..library.members import Index, without_twins
 from ..library.store import ASIDE, CANONICAL, Faceset, Library
 from . import draft as drafts
 from . import embeddings
-from .crop import NEVER, Detect
+from .crop import NEVER
 from .draft import Draft, Options
+from .looks import Looks
 from .render import Made
 from .run import Run, changing
 
 __all__ = ["OpenDetector", "Options", "export", "finish"]
 
-OpenDetector = Callable[[], Detect]
+OpenDetector = Callable[[], Looks]
 
 
 DEFAULTS = Options()

@@ -10,7 +10,7 @@ manifest.json
     model {...}, centroid [D], spread (mean cos-dist of the pictured faces to the centroid),
     eras {year: faces}, users {label: faces}, top [file names chosen for _top8.fsz],
     faces     [{rank, file, face, photo, sha256, asset_id, user, taken_at, box, quality, parts {...}, distance,
-                isolation "alone" | "masked" | "tightened", light [brightness, side light]}]
+                isolation "alone" | "moved" | "cleaned", light [brightness, side light]}]
     left_out  [{face, photo, sha256, quality, distance, reason}]      faces of this person without a picture
     files     {name: SHA-256 of every file that we wrote here, but this one}
 

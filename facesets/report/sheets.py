@@ -98,7 +98,8 @@ def cut(root: Path, faces: Sequence[Cutting], workers: int = 2) -> set[str]:
         for face in job[1]:
             box = np.asarray(face.box, np.float64)
             if (box[2:] - box[:2]).min() >= 2:
-                _write(root / face.name, crop.square(photo, box, TILE, CONTEXT)[0])
+                window = crop.around(box, photo.shape[1::-1], CONTEXT)
+                _write(root / face.name, crop.scaled(photo, window, TILE)[0])
     _each(list(by_photo.items()), one, workers, "examples", "photos")
     return {face.name for face in faces if (root / face.name).exists()}
 

@@ -1,95 +1,128 @@
-"""A picture shows exactly one face that a detector finds, or there is no picture and a reason."""
+"""A picture lies inside its photo and shows exactly one face to every look, or there is no picture and a reason."""
 
 import numpy as np
 import pytest
-from drawn import SKIN, detect, photo
+from drawn import LOOKS, SKIN, detect, photo
 
 from facesets.embed.decode import read_upright
-from facesets.export import crop
+from facesets.export import clean, crop
+from facesets.export.looks import Looks
+
+NEAR = [(200, 150, 300, 250), (315, 150, 375, 210)]
 
 
-def picture(tmp_path, boxes, wanted=0, padding=0.5):
-    photo(tmp_path / "photo.png", boxes, 1)
-    return crop.cut_out(read_upright(tmp_path / "photo.png"), boxes[wanted], detect, 512, padding)
+def drawn(tmp_path, boxes, size=(480, 640)):
+    photo(tmp_path / "photo.png", boxes, 1, size)
+    return read_upright(tmp_path / "photo.png")
 
 
-def faces_in(pixels: np.ndarray) -> int:
-    return len(detect(pixels)[0])
+def skin(pixels: np.ndarray) -> np.ndarray:
+    return (np.abs(pixels.astype(int) - SKIN).max(axis=2) < 40)
 
 
 def test_a_face_alone_is_cut_out_with_half_its_box_around(tmp_path) -> None:
-    made = picture(tmp_path, [(200, 150, 300, 250)])
+    made = crop.cut_out(drawn(tmp_path, NEAR[:1]), NEAR[0], LOOKS, 512, 0.5)
     assert made.pixels.shape == (512, 512, 3) and made.isolation == "alone"
     (x1, y1, x2, y2), = detect(made.pixels)[0]
     assert np.allclose([x1, y1, x2, y2], [128, 128, 384, 384], atol=6)      # the box takes the middle half
 
 
-def test_a_neighbour_is_masked(tmp_path) -> None:
-    made = picture(tmp_path, [(200, 150, 300, 250), (315, 150, 375, 210)])
-    assert made.isolation == "masked" and faces_in(made.pixels) == 1
+@pytest.mark.parametrize("box", [(0, 0, 100, 100), (540, 380, 640, 480), (-5, 200, 95, 300)])
+def test_a_face_at_the_edge_is_shifted_into_the_photo(tmp_path, box) -> None:
+    pixels = drawn(tmp_path, [box])
+    pixels[pixels.sum(axis=2) < 100] = (90, 110, 70)        # anything but black
+    made = crop.cut_out(pixels, box, LOOKS, 512, 0.5)
+    assert made.pixels.shape == (512, 512, 3) and len(detect(made.pixels)[0]) == 1
+    assert (made.pixels.max(axis=2) > 50).all()             # nothing that is not of the photo
 
 
-def stubborn(seen_below: float):
-    """A detector that sees another face in the corner, whatever covers it, while the wanted one is that small."""
-    def look(bgr: np.ndarray):
-        boxes, scores, landmarks = detect(bgr)
-        if len(boxes) and boxes[0][2] - boxes[0][0] < seen_below:
-            boxes = np.vstack([boxes[:1], [[0, 0, 60, 60]]])
-        return boxes, scores, landmarks
-    return look
+def test_a_face_that_fills_its_photo_gets_less_around_it_and_then_a_picture_that_is_no_square(tmp_path) -> None:
+    tight = crop.cut_out(drawn(tmp_path, [(40, 40, 240, 240)], (280, 280)), (40, 40, 240, 240), LOOKS, 512, 0.5)
+    assert tight.pixels.shape == (512, 512, 3)
+    high = crop.cut_out(drawn(tmp_path, [(10, 30, 190, 270)], (300, 200)), (10, 30, 190, 270), LOOKS, 512, 0.5)
+    assert high.pixels.shape == (512, 341, 3)       # 300 of the 336 that 0.2 of padding would take, and all of the 200
 
 
-def test_a_neighbour_that_no_mask_hides_is_cut_off(tmp_path) -> None:
-    photo(tmp_path / "photo.png", [(200, 150, 300, 250)], 1)
-    made = crop.cut_out(read_upright(tmp_path / "photo.png"), (200, 150, 300, 250), stubborn(340), 512, 0.5)
-    (x1, _, x2, _), = detect(made.pixels)[0]
-    assert made.isolation == "tightened" and x2 - x1 > 340
-
-
-def test_a_neighbour_that_cannot_be_kept_out_is_a_reason(tmp_path) -> None:
-    photo(tmp_path / "photo.png", [(200, 150, 300, 250)], 1)
-    with pytest.raises(crop.Dropped, match="another face"):
-        crop.cut_out(read_upright(tmp_path / "photo.png"), (200, 150, 300, 250), stubborn(600), 512, 0.5)
-
-
-def test_a_face_at_the_edge_gets_black_beyond_the_photo(tmp_path) -> None:
-    made = picture(tmp_path, [(0, 0, 100, 100)])
-    assert faces_in(made.pixels) == 1 and not made.pixels[:100].any()
-
-
-@pytest.mark.parametrize("box", [(700, 10, 800, 90), (-90, -90, -10, -10), (50, 50, 51, 51)])
-def test_a_box_outside_the_photo_is_a_reason(tmp_path, box) -> None:
-    photo(tmp_path / "photo.png", [], 1)
+@pytest.mark.parametrize("box", [(700, 10, 800, 90), (-90, -90, -10, -10), (50, 50, 51, 51), (-40, 100, 60, 200)])
+def test_a_face_that_lies_outside_the_photo_or_half_is_a_reason(tmp_path, box) -> None:
     with pytest.raises(crop.Dropped, match="outside"):
-        crop.cut_out(read_upright(tmp_path / "photo.png"), box, detect, 512, 0.5)
+        crop.cut_out(drawn(tmp_path, [box]), box, LOOKS, 512, 0.5)
 
 
 def test_a_box_without_a_face_is_a_reason(tmp_path) -> None:
-    with pytest.raises(crop.Dropped, match="no face"):
-        photo(tmp_path / "photo.png", [], 1)
-        crop.cut_out(read_upright(tmp_path / "photo.png"), (100, 100, 200, 200), detect, 512, 0.5)
+    with pytest.raises(crop.Dropped, match="finds the face"):
+        crop.cut_out(drawn(tmp_path, []), (100, 100, 200, 200), LOOKS, 512, 0.5)
 
 
-def test_a_mask_never_covers_the_face_itself(tmp_path) -> None:
-    made = picture(tmp_path, [(200, 150, 300, 250), (306, 140, 406, 240)])
-    (x1, y1, x2, y2), = detect(made.pixels)[0].astype(int)
-    disc = (np.abs(made.pixels[y1:y2, x1:x2].astype(int) - SKIN).max(axis=2) < 40).mean()
-    assert disc > 0.75      # a full disc fills 0.785 of its box
+def test_a_neighbour_is_left_out_by_a_shift_before_anything_is_painted(tmp_path) -> None:
+    made = crop.cut_out(drawn(tmp_path, NEAR), NEAR[0], LOOKS, 512, 0.5, NEAR)
+    assert made.isolation == "moved" and len(detect(made.pixels)[0]) == 1
+    unknown = crop.cut_out(drawn(tmp_path, NEAR), NEAR[0], LOOKS, 512, 0.5)        # only the look finds it
+    assert unknown.isolation == "moved" and (unknown.pixels == made.pixels).all()
 
 
-def test_a_face_known_in_the_photo_is_masked_even_if_this_detector_does_not_see_it(tmp_path) -> None:
-    boxes = [(200, 150, 300, 250), (315, 150, 375, 210)]
-    photo(tmp_path / "photo.png", boxes, 1)
+def test_neighbours_on_all_sides_are_taken_out_and_the_face_is_not_touched(tmp_path) -> None:
+    wanted = (250, 150, 370, 290)
+    around = [wanted, (150, 150, 240, 250), (380, 150, 470, 250), (260, 300, 360, 400), (260, 30, 360, 140)]
+    pixels = drawn(tmp_path, around)
+    made = crop.cut_out(pixels, wanted, LOOKS, 512, 0.5, around)
+    assert made.isolation == "cleaned" and len(detect(made.pixels)[0]) == 1
+    window = crop.around(np.array(wanted, float), (640, 480), 0.5)
+    before, scale = crop.scaled(pixels, window, 512)
+    x1, y1, x2, y2 = (clean.grown((np.array(wanted) - np.tile(window[:2], 2)) * scale, clean.SPARED)).astype(int)
+    assert (before[y1 + 1:y2 - 1, x1 + 1:x2 - 1] == made.pixels[y1 + 1:y2 - 1, x1 + 1:x2 - 1]).all()
+    assert skin(before).sum() > skin(made.pixels).sum() > 0
 
-    def first_only(bgr: np.ndarray):
-        return tuple(part[:1] for part in detect(bgr))
-    pixels = read_upright(tmp_path / "photo.png")
-    unaware = crop.cut_out(pixels, boxes[0], first_only, 512, 0.5)
-    assert unaware.isolation == "alone" and faces_in(unaware.pixels) == 2
-    aware = crop.cut_out(pixels, boxes[0], first_only, 512, 0.5, boxes)
-    assert aware.isolation == "masked" and faces_in(aware.pixels) == 1
+
+def test_nothing_painted_is_flat_or_ends_in_an_edge(tmp_path) -> None:
+    rng = np.random.default_rng(0)
+    pixels = np.clip(120 + 12 * rng.standard_normal((512, 512, 3)), 0, 255).astype(np.uint8)
+    wanted, other = np.array([190, 190, 320, 330.0]), np.array([360, 180, 470, 310.0])
+    pixels[180:310, 360:470] = SKIN
+    made = clean.without(pixels, [other], wanted)
+    inside = made[200:290, 380:450].astype(int)
+    assert inside.std(axis=(0, 1)).min() > 3                        # the grain of the photo
+    assert np.abs(inside.mean(axis=(0, 1)) - 120).max() < 25        # and its colour, not the face's
+    changed = (made != pixels).any(axis=2)
+    soft = np.abs(made.astype(int) - pixels)[:, 330:360][changed[:, 330:360]]
+    assert soft.size and np.median(soft) < 60                       # what lies around the box fades in
+
+
+def test_a_neighbour_in_front_of_the_face_is_a_reason(tmp_path) -> None:
+    def two(bgr: np.ndarray):
+        outer = detect(bgr)[0][:1]
+        inner = outer.copy()
+        inner[:, :2] += 0.55 * (inner[:, 2:] - inner[:, :2])
+        return np.vstack([outer, inner]), np.ones(2 * len(outer)), np.zeros((2 * len(outer), 5, 2))
+    with pytest.raises(crop.Dropped, match="another face"):
+        crop.cut_out(drawn(tmp_path, NEAR[:1]), NEAR[0], Looks((two,)), 512, 0.5)
+
+
+def test_every_look_must_find_the_face_and_nobody_else(tmp_path) -> None:
+    pixels = drawn(tmp_path, NEAR[:1])
+
+    def nobody(bgr: np.ndarray):
+        return tuple(part[:0] for part in detect(bgr))
+    with pytest.raises(crop.Dropped, match="not every"):
+        crop.cut_out(pixels, NEAR[0], Looks((nobody, detect)), 512, 0.5)
+
+    def unsure(bgr: np.ndarray):        # below the score from which tools believe it
+        boxes, scores, _ = detect(bgr)
+        return np.vstack([boxes, [[0, 0, 60, 60]]]), np.append(scores, 0.49), np.zeros((len(boxes) + 1, 5, 2))
+    assert crop.cut_out(pixels, NEAR[0], Looks((unsure, detect)), 512, 0.5).isolation == "alone"
+
+
+def test_a_picture_whose_face_is_not_the_photos_any_more_is_none(tmp_path) -> None:
+    pixels, unit = drawn(tmp_path, NEAR[:1]), np.array([1.0, 0.0])
+    for angle, good in ((0.2, True), (0.5, False)):
+        looks = Looks((detect,), lambda bgr, points, a=angle: np.array([[9 * np.cos(a), 9 * np.sin(a)]]))
+        if good:
+            assert crop.cut_out(pixels, NEAR[0], looks, 512, 0.5, embedding=unit).isolation == "alone"
+        else:
+            with pytest.raises(crop.Dropped, match="not the same"):
+                crop.cut_out(pixels, NEAR[0], looks, 512, 0.5, embedding=unit)
 
 
 def test_light_is_measured_on_the_face(tmp_path) -> None:
-    made = picture(tmp_path, [(200, 150, 300, 250)])
+    made = crop.cut_out(drawn(tmp_path, NEAR[:1]), NEAR[0], LOOKS, 512, 0.5)
     assert 0 < made.light[0] < 1 and abs(made.light[1]) < 0.1

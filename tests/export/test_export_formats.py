@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from drawn import MODEL, detect, library_photos, proposal_of
+from drawn import LOOKS, MODEL, detect, library_photos, proposal_of
 from safetensors import safe_open
 
 from facesets.export import swap
@@ -24,7 +24,7 @@ def shelf(tmp_path_factory):
     folder = tmp_path_factory.mktemp("formats")
     faces = library_photos(folder / "photos", [1, 2, 3], 9, together=2)
     library = Library(folder / "library")
-    swap.export(library, proposal_of(faces), [faces], lambda: detect)
+    swap.export(library, proposal_of(faces), [faces], lambda: LOOKS)
     return library.root, faces
 
 
@@ -90,7 +90,7 @@ def test_visomaster_loads_one_list_of_all(shelf) -> None:
 def test_another_recogniser_gets_pictures_but_no_embedding_files_and_is_told(tmp_path) -> None:
     faces = replace(library_photos(tmp_path / "photos", [1], 7), model=replace(MODEL, sha256="e" * 64, name="other"))
     library = Library(tmp_path / "library")
-    summary = swap.export(library, proposal_of(faces), [faces], lambda: detect)
+    summary = swap.export(library, proposal_of(faces), [faces], lambda: LOOKS)
     names = {path.name for path in library.root.rglob("*")}
     assert "0007.png" in names and "faceset_001_top8.fsz" in names
     assert "faceset_001.safetensors" not in names and "visomaster_embeddings.json" not in names
@@ -116,7 +116,7 @@ def test_pictures_are_512_square_and_private(shelf) -> None:
 def test_kohya_gets_wide_pictures_in_a_folder_of_repeats(shelf, tmp_path) -> None:
     from facesets.export import kohya
     root, _ = shelf
-    said = kohya.write(Library(root), tmp_path / "train", lambda: detect, swap.Options())
+    said = kohya.write(Library(root), tmp_path / "train", lambda: LOOKS, swap.Options())
     assert "no face is large enough" in said[0]
     big = tmp_path / "big"
     faces = library_photos(tmp_path / "photos", [4], 7)
@@ -124,8 +124,8 @@ def test_kohya_gets_wide_pictures_in_a_folder_of_repeats(shelf, tmp_path) -> Non
         pixels = cv2.imread(photo.path)
         cv2.imwrite(photo.path, cv2.resize(pixels, None, fx=2, fy=2))
     faces.faces["box"] *= 2
-    swap.export(Library(big), proposal_of(faces), [faces], lambda: detect)
-    said = kohya.write(Library(big), tmp_path / "train", lambda: detect, swap.Options())
+    swap.export(Library(big), proposal_of(faces), [faces], lambda: LOOKS)
+    said = kohya.write(Library(big), tmp_path / "train", lambda: LOOKS, swap.Options())
     pictures = sorted((tmp_path / "train" / "faceset_001" / "10_faceset_001").glob("*.png"))
     assert len(pictures) == 7 and cv2.imread(str(pictures[0])).shape[0] >= 768 and "7 pictures" in said[0]
     assert not (tmp_path / "train" / ".pending").exists()

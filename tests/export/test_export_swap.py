@@ -12,10 +12,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from drawn import contents, detect, library_photos, proposal_of
+from drawn import LOOKS, contents, detect, library_photos, proposal_of
 
 from facesets.common.errors import Failure, Paused
 from facesets.export import render, swap
+from facesets.export.looks import Looks
 from facesets.formats import cache
 from facesets.formats.proposal import Face, Group
 from facesets.library import folder as folders
@@ -30,7 +31,7 @@ def world(tmp_path):
 
 def export(world, **options):
     library, faces = world
-    return swap.export(library, options.pop("proposal", proposal_of(faces)), [faces], lambda: detect, **options)
+    return swap.export(library, options.pop("proposal", proposal_of(faces)), [faces], lambda: LOOKS, **options)
 
 
 def records(library: Library) -> dict[str, folders.Record]:
@@ -95,7 +96,7 @@ def test_each_photo_is_decoded_once(world, tmp_path) -> None:
     wishes = {}
     for key, row in zip(cache.face_keys(faces), faces.faces, strict=True):
         wishes.setdefault(faces.photos[row["photo"]].path, []).append(render.Wish(key, tuple(map(float, row["box"]))))
-    made = render.render(wishes, tmp_path / "pictures", detect, 64, 0.5, read=read)
+    made = render.render(wishes, tmp_path / "pictures", LOOKS, 64, 0.5, read=read)
     assert sorted(seen) == sorted(set(seen)) and len(seen) == 27 and len(made) == 33
 
 
@@ -138,7 +139,8 @@ def test_a_share_that_goes_away_in_the_middle_is_noticed_by_the_few_photos_that_
         return detect(bgr)
     detected = list(range(1000))
     with pytest.raises(Paused, match="share"):
-        swap.export(library, proposal_of(faces), [faces], lambda: share_goes_away, swap.Options(export_workers=1))
+        swap.export(library, proposal_of(faces), [faces], lambda: Looks((share_goes_away,)),
+                    swap.Options(export_workers=1))
     assert contents(library.root) == {}
 
 
@@ -190,7 +192,7 @@ def test_extend_appends_and_keeps_number_name_and_old_pictures(world) -> None:
     assert after.number == 2 and len(after.faces) == 11
     assert before <= {path.read_bytes() for path in (library.root / "faceset_002").glob("*.png")}
     assert library.canonical()[1].name == "Frau B."
-    assert {item["isolation"] for item in after.faces} == {"alone", "masked"}
+    assert {item["isolation"] for item in after.faces} == {"alone", "moved"}
     quality = [item["quality"] for item in after.faces]
     assert quality == sorted(quality, reverse=True)
 
@@ -254,7 +256,7 @@ def test_faces_of_another_recogniser_are_refused(world) -> None:
     other = replace(faces, model=replace(faces.model, sha256="f" * 64, name="other"))
     before = contents(library.root)
     with pytest.raises(Failure, match="drawn"):
-        swap.export(library, proposal_of(other), [other], lambda: detect)
+        swap.export(library, proposal_of(other), [other], lambda: LOOKS)
     assert contents(library.root) == before
 
 
@@ -282,14 +284,14 @@ def test_a_full_disk_pauses_and_leaves_the_library_as_it_was(world) -> None:
     def broken(_: np.ndarray):
         raise full
     with pytest.raises(Paused, match="full"):
-        swap.export(library, proposal_of(world[1]), [world[1]], lambda: broken)
+        swap.export(library, proposal_of(world[1]), [world[1]], lambda: Looks((broken,)))
     assert contents(library.root) == {} and not (library.root / ".pending").exists()
 
 
 def test_the_same_run_gives_the_same_bytes(world, tmp_path) -> None:
     _, faces = world
     for name in ("one", "two"):
-        swap.export(Library(tmp_path / name), proposal_of(faces), [faces], lambda: detect)
+        swap.export(Library(tmp_path / name), proposal_of(faces), [faces], lambda: LOOKS)
     one, two = contents(tmp_path / "one"), contents(tmp_path / "two")
     for side in (one, two):     # the time of the run stands in the top manifest, and nowhere else
         value = json.loads(side.pop("manifest.json"))
@@ -302,13 +304,14 @@ CHILD = """
 import sys
 sys.path[:0] = sys.argv[1:3]
 from pathlib import Path
-from drawn import detect, proposal_of
+from drawn import LOOKS, detect, proposal_of
 from facesets.formats import cache
+from facesets.export.looks import Looks
 from facesets.export import swap
 from facesets.library.store import Library
 faces = cache.read(Path(sys.argv[3]))
 print("ready", flush=True)
-swap.export(Library(Path(sys.argv[4])), proposal_of(faces), [faces], lambda: detect)
+swap.export(Library(Path(sys.argv[4])), proposal_of(faces), [faces], lambda: LOOKS)
 """
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from drawn import MODEL, contents, detect, face_of, library_photos, person, proposal_of
+from drawn import LOOKS, MODEL, contents, face_of, library_photos, person, proposal_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from killing import killed, steps
@@ -34,7 +34,7 @@ def template(tmp_path_factory):
     place = tmp_path_factory.mktemp("template")
     faces = library_photos(place / "photos", [1, 2, 3], 8, together=3)
     cache.write(place / "here" / "work" / "cache" / "immich_anna.npz", faces)
-    swap.export(Library(place / "here" / "library"), proposal_of(faces), [faces], lambda: detect)
+    swap.export(Library(place / "here" / "library"), proposal_of(faces), [faces], lambda: LOOKS)
     return place / "here", faces
 
 
@@ -64,7 +64,7 @@ def record(library: Library, folder: str) -> folders.Record:
 
 
 def opened():
-    return detect
+    return LOOKS
 
 
 def test_a_name_is_kept_by_everything_that_follows(shelf) -> None:

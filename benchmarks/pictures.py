@@ -1,0 +1,143 @@
+"""What the pictures of a library are worth, as the tools see them that will read them. InsightFace and OpenCV look.
+
+Run     python benchmarks/pictures.py LIBRARY [LIBRARY ...]      libraries of the labelled photos, e.g. made before and
+                                                                after a change by: benchmarks/chain.py --keep DIR
+Prints  one column a library: pictures, how their faces were isolated, how much of them is black beyond the photo,
+        faces that each detector finds at each size, cosine to the photo's face, enlarged ones, near-duplicates
+"""
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(CHECKOUT))
+
+from facesets.common import terminal  # noqa: E402
+from facesets.embed import packs  # noqa: E402
+from facesets.formats import cache  # noqa: E402
+from facesets.library import folder as folders  # noqa: E402
+
+SCORE = 0.5             # from which on a tool takes a detection for a face
+OTHER = 0.3             # cosine to the photo's face below which the largest face of a picture is somebody else
+ENLARGED, SMALL = 256, 90
+ALIKE = 0.90            # cosine of two pictures of one faceset from which on they show one moment
+Look = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]    # picture -> boxes (n, 4), landmarks (n, 5, 2)
+
+
+def looks(model: Path, models_dir: Path) -> tuple[dict[str, Look], Callable[[np.ndarray, np.ndarray], np.ndarray]]:
+    """Detectors by name, and the recogniser: picture, landmarks (5, 2) -> raw embedding (D,)."""
+    from insightface.app import FaceAnalysis
+    from insightface.utils import face_align
+    app = FaceAnalysis(str(model), allowed_modules=["detection", "recognition"], providers=["CPUExecutionProvider"])
+    app.prepare(0, det_thresh=SCORE, det_size=(640, 640))
+    scrfd, recogniser = app.det_model, app.models["recognition"]
+    weights = packs.open_pack("opencv_zoo", models_dir).detector.path
+    yunet = cv2.FaceDetectorYN.create(str(weights), "", (320, 320), SCORE)
+
+    def at(side: int) -> Look:
+        def look(picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            boxes, landmarks = scrfd.detect(picture, input_size=(side, side))
+            return boxes[:, :4], landmarks
+        return look
+
+    def own_scale(picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        canvas = np.zeros((640, 640, 3), np.uint8)
+        canvas[:picture.shape[0], :picture.shape[1]] = picture
+        return at(640)(canvas)
+
+    def opencv(picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        yunet.setInputSize(picture.shape[1::-1])
+        found = yunet.detect(picture)[1]
+        found = np.zeros((0, 15), np.float32) if found is None else found
+        return np.hstack([found[:, :2], found[:, :2] + found[:, 2:4]]), found[:, 4:14].reshape(-1, 5, 2)
+
+    def embed(picture: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+        return np.asarray(recogniser.get_feat(face_align.norm_crop(picture, landmarks)).ravel())
+    return {"SCRFD at 640": at(640), "SCRFD at 320": at(320), "SCRFD at its own scale": own_scale,
+            "YuNet": opencv}, embed
+
+
+def pictures(library: Path) -> Iterator[tuple[Path, dict, np.ndarray, np.void]]:
+    """Every picture of the canonical facesets: file, manifest entry, unit embedding (D,) and FACE row."""
+    for folder in sorted(library.glob("faceset_*")):
+        record, contents = folders.read_record(folder / folders.MANIFEST), folders.read_faces(folder / folders.FACES)
+        row = {key: number for number, key in enumerate(cache.face_keys(contents.faces))}
+        for entry in record.faces:
+            number = row[entry["face"]]
+            yield folder / entry["file"], entry, contents.faces.embeddings[number], contents.faces.faces[number]
+
+
+def black(picture: np.ndarray) -> float:
+    """Share of the picture that is black without a trace and reaches its edge."""
+    dark = (picture == 0).all(axis=2).astype(np.uint8)
+    count, labels = cv2.connectedComponents(dark, connectivity=4)
+    edge = set(labels[[0, -1]].ravel()) | set(labels[:, [0, -1]].ravel())
+    sizes = np.bincount(labels.ravel(), minlength=count)
+    return sum(int(sizes[label]) for label in edge if label and sizes[label] > 100) / dark.size
+
+
+def unit(rows: np.ndarray) -> np.ndarray:
+    return rows / np.maximum(np.linalg.norm(rows, axis=-1, keepdims=True), 1e-9)
+
+
+def judge(library: Path, detectors: dict[str, Look], embed: Callable[[np.ndarray, np.ndarray], np.ndarray],
+          say: Callable[[str], None]) -> dict[str, str]:
+    """The column of one library."""
+    isolation: Counter[str] = Counter()
+    wrong: dict[str, Counter[str]] = {name: Counter() for name in detectors}
+    filled, cosines, sizes, first, square = [], [], [], Counter(), 0
+    by_folder: dict[Path, list[np.ndarray]] = {}
+    for path, entry, embedding, face in pictures(library):
+        picture = cv2.imread(str(path))
+        isolation[entry["isolation"]] += 1
+        first[entry["isolation"]] += entry["rank"] == 1
+        filled.append(black(picture))
+        sizes.append(float(face["face_short"]))
+        square += picture.shape[0] == picture.shape[1]
+        by_folder.setdefault(path.parent, []).append(embedding)
+        for name, look in detectors.items():
+            boxes, landmarks = look(picture)
+            alike = [float(unit(embed(picture, points)) @ embedding) for points in landmarks]
+            if name == "SCRFD at 640":
+                cosines.append(max(alike, default=0.0))
+            if len(boxes) != 1:
+                wrong[name]["none" if not len(boxes) else "two or more"] += 1
+                say(f"{path.parent.name}/{path.name} {name}: {len(boxes)} faces ({entry['isolation']})")
+            if len(boxes) and alike[(boxes[:, 2:] - boxes[:, :2]).prod(axis=1).argmax()] < OTHER:
+                wrong[name]["somebody else largest"] += 1
+    pairs = sum(int((np.triu(np.array(rows) @ np.array(rows).T, 1) >= ALIKE).sum()) for rows in by_folder.values())
+    number = len(sizes)
+    return {"pictures": str(number), **{f"isolation: {name}": str(count) for name, count in sorted(isolation.items())},
+            "first of a faceset not alone": str(sum(first.values()) - first["alone"]), "square": str(square),
+            "black > 2 %": str(sum(share > 0.02 for share in filled)),
+            "black > 10 %": str(sum(share > 0.1 for share in filled)),
+            **{f"{name}: {what}": str(count[what]) for name, count in wrong.items()
+               for what in ("none", "two or more", "somebody else largest")},
+            "cosine, least": f"{min(cosines):.3f}", "cosine < 0.95": str(sum(value < 0.95 for value in cosines)),
+            f"face under {ENLARGED} px": str(sum(size < ENLARGED for size in sizes)),
+            f"face under {SMALL} px": str(sum(size < SMALL for size in sizes)), f"pairs of cosine {ALIKE}": str(pairs)}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("libraries", nargs="+", type=Path, metavar="LIBRARY")
+    parser.add_argument("--model", type=Path, default=CHECKOUT.parent / "shared/models/insightface_small")
+    parser.add_argument("--models-dir", type=Path, default=CHECKOUT / "work/models")
+    parser.add_argument("--verbose", action="store_true", help="name every picture that is not as it should be")
+    args = parser.parse_args(argv)
+    detectors, embed = looks(args.model, args.models_dir)
+    columns = [judge(library, detectors, embed, terminal.say if args.verbose else lambda line: None)
+               for library in args.libraries]
+    for name in dict.fromkeys(name for column in columns for name in column):
+        print(f"{name:40}" + "".join(f"{column.get(name, '0'):>12}" for column in columns))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
