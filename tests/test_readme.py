@@ -61,9 +61,12 @@ def test_the_commands_of_an_operator_work_in_the_order_of_the_readme(commands, c
     assert os.path.isfile(os.path.join(library, "index.html"))
 
 
-def test_every_path_in_the_readme_exists(readme, checkout):
-    linked = re.findall(r"\]\(([^)#]+)\)", readme) + re.findall(r"`((?:facesets|tests|docs)/[\w/.]+)`", readme)
-    local = [path for path in linked if not path.startswith("http")]
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "SECURITY.md"])
+def test_every_path_in_a_document_exists(checkout, name):
+    text = (checkout / name).read_text(encoding="utf-8")
+    linked = re.findall(r"\]\(([^)#]+)\)", text)
+    linked += re.findall(r"[`\s]((?:facesets|tests|docs|benchmarks)/[\w/.]+)", text)
+    local = [path.rstrip(".") for path in linked if not path.startswith("http")]
     assert local and not [path for path in local if not (checkout / path).exists()]
 
 
