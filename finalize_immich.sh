@@ -42,12 +42,13 @@ find_python() {                         # the system's Python if the locks are m
 
 set_up() {                              # make .venv, once per state of the lock
     local lock=$here/requirements-wsl.txt stamp=$venv/requirements-wsl.txt base
-    cmp -s "$lock" "$stamp" && "$python" -c '' 2>/dev/null && return
-    if ! "$python" -c '' 2>/dev/null; then
+    if ! "$python" -c 'import filelock' 2>/dev/null; then     # none, or the system's Python is another since
         [[ $here != *:* ]] || fail 78 "no Python environment works in a path with a colon; move $here"
         base=$(find_python)
         say "making the environment .venv with $("$base" --version) (once, about a minute)"
         "$base" -m venv --clear "$venv" || fail 1 "$venv could not be made, see above; mend that, then the same command again"
+    elif cmp -s "$lock" "$stamp"; then
+        return
     fi
     "$python" -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r "$lock" \
         || fail 1 "the packages of requirements-wsl.txt did not install; check the network, then the same command again"

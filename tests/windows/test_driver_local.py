@@ -55,6 +55,16 @@ def test_a_machine_whose_own_python_is_too_old_or_too_new_uses_another(machine: 
     assert "making" not in run.stderr and "ready:" in run.stderr, run.stderr
 
 
+def test_an_environment_of_a_python_that_the_system_replaced_is_made_again(machine: Machine) -> None:
+    kept = (machine.checkout / ".venv" / "requirements-wsl.txt").read_bytes()
+    only_python(machine, "python3")
+    python = machine.checkout / ".venv" / "bin" / "python"
+    files.write_bytes(python, b"#!/bin/sh\nexit 1\n", 0o700)       # starts, and finds none of its packages
+    files.write_bytes(machine.checkout / ".venv" / "requirements-wsl.txt", kept)
+    run = machine.run("--setup")
+    assert run.returncode == 0 and "making the environment" in run.stderr and "ready:" in run.stderr, run.stderr
+
+
 def test_without_a_fitting_python_it_says_how_to_get_one_and_then_goes_on(machine: Machine) -> None:
     only_python(machine)
     run = machine.run("--setup")
