@@ -83,11 +83,13 @@ def answer(text: str) -> None:
 
 
 def keep_log(path: Path, command: str) -> None:
-    """From now on, what is said and how every bar ended is kept in `path`, below the command that is run."""
+    """From now on, what is said and how far every bar is goes into `path`, if it can, below the command that is run."""
     global _kept
     if _kept is not None:
         _kept.close()
-    _kept = files.open_log(path)
+    _kept = None
+    with contextlib.suppress(OSError):
+        _kept = files.open_log(path)
     _log(command)
 
 
