@@ -56,6 +56,7 @@ class Draft:
 def existing(run: Run, folder: str) -> tuple[Record, Contents]:
     """Manifest and faces of a folder of the library, as the change of `run` would leave them."""
     record = folders.read_record(run.current(f"{folder}/{folders.MANIFEST}"))
+    record.folder = folder      # where a person may have moved it
     entry = run.manifest.entry(folder)
     record.name = entry.name if entry else record.name      # NAME.txt may have given it
     return record, folders.read_faces(run.current(f"{folder}/{folders.FACES}"))

@@ -23,7 +23,7 @@ from ..common.errors import Failure, of_disk
 from ..formats import cache
 from . import handwork, journal
 from .folder import Record
-from .store import Entry, Library, write_manifest
+from .store import Library, entry_of, write_manifest
 
 
 class Run:
@@ -59,10 +59,7 @@ class Run:
     def enter(self, record: Record, members: int, where: str = "facesets", into: str = "") -> None:
         """Put the folder of `record` into a list of the top manifest, in the place of what was there of it."""
         self.manifest.take_out(record.folder)
-        years = sorted(int(year) for year in record.eras if year.isdecimal())
-        getattr(self.manifest, where).append(Entry(
-            record.folder, record.number, record.name, record.proposed_name, members, len(record.faces), record.spread,
-            [years[0], years[-1]] if years else [], record.users, record.run, record.reason, into))
+        getattr(self.manifest, where).append(entry_of(record, members, into))
         getattr(self.manifest, where).sort(key=lambda entry: (entry.number, entry.folder))
         self.touch(record.folder)
 

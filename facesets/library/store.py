@@ -117,17 +117,18 @@ class Library:
         self._settle()
         path = self.root / journal.MANIFEST
         manifest = read_manifest(path) if path.exists() else Manifest()
+        self._as_they_lie(manifest)
         for entry in manifest.entries:
             entry.name = self.name_of(entry)
         return manifest
 
     def canonical(self) -> list[Faceset]:
         """The identities that new faces are compared with, by number."""
-        return self._facesets("")
+        return self._facesets("facesets")
 
     def dropped(self) -> list[Faceset]:
         """Identities that a person dropped: faces near them must not come back as new ones."""
-        return self._facesets("_dropped/")
+        return self._facesets("dropped")
 
     def settled(self) -> dict[str, str]:
         """Face key -> folder, of every face that some folder holds: clustering it again would add nothing."""
@@ -135,7 +136,7 @@ class Library:
 
     def everybody(self) -> list[Faceset]:
         """Whoever has a faceset, those that a person dropped or that could not be shown included."""
-        return [*self._facesets("_masked/"), *self.dropped(), *self.canonical()]
+        return self._facesets("masked", "dropped", "facesets")
 
     def name_of(self, entry: Entry) -> str:
         """What a person calls a faceset, or called it before they took its folder away."""
@@ -203,17 +204,37 @@ class Library:
                 if journal.in_motion(self.root) or older.is_older(self.root):
                     raise
 
-    def _facesets(self, prefix: str) -> list[Faceset]:
-        manifest, found, place = self.manifest(), [], self.root / prefix
-        names = {entry.folder: entry.name for entry in manifest.entries}
-        for name in sorted(os.listdir(place)) if place.is_dir() else []:
-            match = CANONICAL.fullmatch(name)
-            if match and (place / name / folders.FACES).exists():
-                found.append(Faceset(
-                    int(match[1]), prefix + name, names.get(prefix + name, ""),
-                    folders.read_member(place / name / folders.FACES, "centroid"), place / name,
-                    frozenset(manifest.not_this.get(prefix + name, ()))))
-        return sorted(found, key=lambda item: item.number)
+    def _as_they_lie(self, manifest: Manifest) -> None:
+        """A faceset that a person moved in the file manager is where it lies now, one that they put there counts too.
+
+        A copy beside its original is nobody: it would be torn between itself and the original.
+        """
+        listed = {entry.folder for entry in manifest.entries}
+        for where, prefix in (("facesets", ""), *((name, f"{aside}/") for name, aside in ASIDE.items())):
+            for place in sorted((self.root / prefix).glob("faceset_*")):
+                folder = prefix + place.name
+                if folder in listed or not CANONICAL.fullmatch(place.name) or not (place / folders.FACES).exists():
+                    continue
+                entry = next((item for item in manifest.entries if Path(item.folder).name == place.name), None)
+                if entry and (self.root / entry.folder).exists():
+                    continue
+                if entry := entry or _entry_of_folder(place):
+                    manifest.take_out(entry.folder)
+                    if entry.folder in manifest.not_this:
+                        manifest.not_this[folder] = manifest.not_this.pop(entry.folder)
+                    entry.folder = folder
+                    getattr(manifest, where).append(entry)
+            getattr(manifest, where).sort(key=lambda entry: (entry.number, entry.folder))
+
+    def _facesets(self, *lists: str) -> list[Faceset]:
+        manifest, found = self.manifest(), []
+        for entry in (entry for name in lists for entry in getattr(manifest, name)):
+            place = self.root / entry.folder
+            if CANONICAL.fullmatch(place.name) and (place / folders.FACES).exists():
+                found.append(Faceset(entry.number, entry.folder, entry.name,
+                                     folders.read_member(place / folders.FACES, "centroid"), place,
+                                     frozenset(manifest.not_this.get(entry.folder, ()))))
+        return found
 
 
 def write_manifest(path: Path, manifest: Manifest) -> None:
@@ -230,6 +251,23 @@ def read_manifest(path: Path) -> Manifest:
                         forgotten=int(value["forgotten"]))
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise Failure(f"{path} is not the manifest of a library ({type(error).__name__}: {error!s:.200})") from None
+
+
+def entry_of(record: folders.Record, members: int, into: str = "") -> Entry:
+    """What the top manifest says of a folder with `members` faces."""
+    years = sorted(int(year) for year in record.eras if year.isdecimal())
+    return Entry(record.folder, record.number, record.name, record.proposed_name, members, len(record.faces),
+                 record.spread, [years[0], years[-1]] if years else [], record.users, record.run, record.reason, into)
+
+
+def _entry_of_folder(place: Path) -> Entry | None:
+    """The entry of a faceset that is in no list, such as one out of a backup; None for a copy under another name."""
+    try:
+        record = folders.read_record(place / folders.MANIFEST)
+    except Failure:
+        return None
+    own = Path(record.folder).name == place.name
+    return entry_of(record, len(record.faces) + len(record.left_out)) if own else None
 
 
 def _entry(item: dict[str, Any]) -> Entry:

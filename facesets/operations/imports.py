@@ -61,14 +61,14 @@ def propose(faces: cache.Cache, queue: Queue, root: Path, known: Sequence[Facese
     people = [folder for folder in folders if folder.centroid is not None]
     found.mixed = sorted(folder.name for folder in folders if folder.centroid is None)
     keys = cache.face_keys(faces)
-    targets = [_target(folder, known, fine, found) for folder in people]
+    targets = _targets(people, known, fine, found)
     held = {folder.name: [Face(keys[row], _apart(faces, row, folder.centroid)) for row in folder.person]
             for folder in people}
-    loose = [(folder, row) for folder in folders for row in folder.rows if row not in set(folder.person.tolist())]
+    loose = [(folder, row) for folder in folders for row in np.setdiff1d(folder.rows, folder.person)]
     _route(faces, keys, loose, people, known, fine, held, found)
-    for folder, target in zip(people, targets, strict=True):
+    for folder in people:
         members = sorted(held[folder.name], key=lambda face: (face.distance, face.face))
-        if target:
+        if target := targets.get(folder.name):
             found.extend.setdefault(target.folder, []).extend(members)
             found.names[target.folder] = folder.name
         else:
@@ -120,19 +120,26 @@ def _person_of(name: str, rows: np.ndarray, faces: cache.Cache, rough: float, fi
     return _Folder(name, rows, rows[person], unit_mean(vectors[person]))
 
 
-def _target(folder: _Folder, known: Sequence[Faceset], fine: float, found: Imported) -> Faceset | None:
-    """The faceset that exists and is this folder's person; a different name says that it is not."""
-    if not known or folder.centroid is None:
-        return None
-    apart = 1 - np.array([item.centroid for item in known]) @ folder.centroid
-    nearest = known[int(apart.argmin())]
-    if apart.min() > fine:
-        return None
-    if nearest.name and nearest.name.casefold() != folder.name.casefold():
-        found.notes.append(f"{terminal.safe(folder.name)} looks like {nearest.folder} ({terminal.safe(nearest.name)}, "
-                           f"{apart.min():.2f}), but has another name: a faceset of its own")
-        return None
-    return nearest
+def _targets(people: Sequence[_Folder], known: Sequence[Faceset], fine: float, found: Imported) -> dict[str, Faceset]:
+    """Folder -> the faceset that exists and is its person; of two folders, which are two people, the nearer one's."""
+    claims = []
+    for folder in people:
+        assert folder.centroid is not None
+        near = [(float(1 - item.centroid @ folder.centroid), item) for item in known]
+        near = [(apart, item) for apart, item in near if apart <= fine]
+        same = [(apart, item) for apart, item in near if item.name.casefold() == folder.name.casefold()]
+        if near:
+            apart, item = min(same or near, key=lambda claim: claim[0])
+            claims.append((bool(item.name) and not same, apart, folder.name, item))
+    targets: dict[str, Faceset] = {}
+    for other_name, apart, name, item in sorted(claims, key=lambda claim: claim[:3]):
+        if other_name or item.folder in {target.folder for target in targets.values()}:
+            whose = f"is called {terminal.safe(item.name)}" if other_name else "is another folder's"
+            found.notes.append(f"{terminal.safe(name)} looks like {item.folder} ({apart:.2f}), which {whose}: it is a "
+                               "faceset of its own")
+        else:
+            targets[name] = item
+    return targets
 
 
 def _route(faces: cache.Cache, keys: list[str], loose: list[tuple[_Folder, int]], people: list[_Folder],

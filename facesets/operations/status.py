@@ -133,6 +133,12 @@ def _library(library: Library, problems: list[str]) -> dict[str, Any]:
     gone = [entry.folder for entry in sets if not (library.root / entry.folder / folders.FACES).exists()]
     if (library.root / forget.BEGUN).exists():
         problems.append("a `sort_faces.py forget` was cut short; the same command ends it")
+    listed = {entry.folder for entry in manifest.entries}
+    copies = [path.name for path in sorted(library.root.glob("faceset_*"))
+              if CANONICAL.fullmatch(path.name) and path.name not in listed]
+    if copies:
+        problems.append(f"{', '.join(copies[:5])}: a copy made by hand, which is nobody to every command; move it out "
+                        "of the library")
     if gone:
         problems.append(f"{len(gone)} facesets are in the manifest and not on disk, e.g. {gone[0]}")
     return {"root": str(library.root), "facesets": len(sets),

@@ -408,6 +408,22 @@ def test_a_huge_photo_of_ones_own_is_listed_without_a_warning(tmp_path) -> None:
     assert "a.png" in done.stdout and done.stderr == ""
 
 
+def test_two_hand_sorted_folders_near_one_unnamed_faceset_stay_two_people(shelf) -> None:
+    library, _ = shelf
+    hand = library.root.parent / "hand"
+    both = library_photos(hand, [7, 8], 5, "")
+    middle = library.canonical()[0].centroid
+    for row in range(10):       # the first folder is the faceset's person, the second a sibling
+        both.embeddings[row] = face_of(middle if row < 5 else middle + 0.7 * person(8), 40_000 + row, 0.3)
+    found = imports.propose(both, own.queue([hand]), hand, library.canonical(), 0.55, 0.45)
+    assert found.names == {"faceset_001": "p007"} and [Path(group.folder).name for group in found.groups] == ["p008"]
+    assert any("p008 looks like faceset_001" in note for note in found.notes)
+    change(library, lambda run: imports.carry_out(run, found, both, opened, swap.Options()))
+    assert [item.name for item in library.canonical()] == ["p007", "", "", "p008"]
+    again = imports.propose(both, own.queue([hand]), hand, library.canonical(), 0.55, 0.45)      # each finds its own
+    assert again.names == {"faceset_001": "p007", "faceset_004": "p008"} and not again.groups
+
+
 def hand_sorted(parts, hand: Path) -> cache.Cache:
     """The folders p007 (with one guest), p008 and mixed, as one cache."""
     whole = stack(parts)
@@ -557,6 +573,42 @@ def test_a_folder_removed_by_hand_is_no_faceset_any_more(shelf) -> None:
     assert not library.manifest().entry("faceset_002")
     shutil.rmtree(library.root / "faceset_003")
     assert command(library, "drop", "3") == 0 and not library.manifest().entry("faceset_003")
+
+
+def test_a_copy_made_by_hand_is_nobody_and_tears_no_face(shelf, capsys) -> None:
+    library, _ = shelf
+    shutil.copytree(library.root / "faceset_001", library.root / "faceset_009")
+    assert [item.number for item in library.canonical()] == [1, 2, 3]
+    assert command(library, "cluster") == 0
+    made = proposal.read(library.root.parent / "work" / "refine.json")
+    assert not made.ambiguous and len(made.extend["faceset_001"]) == 3
+    capsys.readouterr()
+    assert command(library, "status") == 0 and "faceset_009: a copy" in capsys.readouterr().out
+    change(library, lambda run: edit.name(run, "1", "Ada"))
+    assert library.manifest().next_number == 10         # its number is not used again all the same
+
+
+def test_what_a_person_moves_in_the_file_manager_is_where_it_lies(shelf) -> None:
+    library, _ = shelf
+    wrong = record(library, "faceset_001").faces[0]["face"]
+    assert command(library, "not-this", "1", "0001.png") == 0 and command(library, "drop", "1") == 0
+    (library.root / "_dropped" / "faceset_001").rename(library.root / "faceset_001")        # and back
+    (library.root / "faceset_002").rename(library.root / "_dropped" / "faceset_002")
+    assert [item.folder for item in library.canonical()] == ["faceset_001", "faceset_003"]
+    assert [item.folder for item in library.dropped()] == ["_dropped/faceset_002"]
+    assert wrong in library.canonical()[0].not_this
+    assert command(library, "name", "1", "Ada") == 0 and command(library, "not-this", "Ada", "0001.png") == 0
+    assert record(library, "faceset_001").folder == "faceset_001" and len(record(library, "faceset_001").faces) == 6
+    assert [entry.folder for entry in library.manifest().dropped] == ["_dropped/faceset_002"]
+
+
+def test_a_faceset_out_of_a_backup_is_one_again(shelf) -> None:
+    library, _ = shelf
+    shutil.copytree(library.root / "faceset_002", library.root.parent / "backup")
+    assert command(library, "forget", "2", "--yes") == 0 and len(library.canonical()) == 2
+    shutil.copytree(library.root.parent / "backup", library.root / "faceset_002")
+    assert [item.number for item in library.canonical()] == [1, 2, 3]
+    assert command(library, "name", "2", "Bea") == 0 and library.manifest().facesets[1].faces == 8
 
 
 def test_calibrate_labels_a_face_by_its_folder_where_it_is_alone_in_the_photo(tmp_path) -> None:
