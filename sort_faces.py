@@ -231,8 +231,15 @@ def forget(job: Job) -> int:
     caches = job.cache_paths()
     places = gone.Places(caches, job.proposals(), sorted(job.paths.data_root.glob("immich/*/clustered*.json")),
                          [job.paths.data_root / "cluster.lock", *(cache.lock_of(path) for path in caches)])
-    done = gone.forget(job.library, job.args.person, places, job.args.within, job.dry_run or not job.args.yes)
-    return job.tell(asdict(done), gone.text(done)) or (FAILED if done.in_doubt else OK)
+
+    def tell(done: gone.Forgotten) -> None:
+        job.tell(asdict(done), gone.text(done))
+    if job.dry_run or not job.args.yes:
+        done = gone.would_forget(job.library, job.args.person, places, job.args.within)
+        tell(done)
+    else:
+        done = gone.forget(job.library, job.args.person, places, job.args.within, job.command, tell)
+    return FAILED if done.in_doubt else OK
 
 
 def why(job: Job) -> int:

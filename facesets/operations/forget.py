@@ -7,7 +7,7 @@ First every face that is hers is found, and written into `.forgetting.json` of t
 command finishes, though by then part of what she was known by is gone. The library goes last, and that file with it.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -57,24 +57,30 @@ class Forgotten:
     in_doubt: bool = False      # nobody can tell whether all of her faces were found
 
 
-def forget(library: Library, person: str, places: Places, distance: float | None, dry_run: bool) -> Forgotten:
+def forget(library: Library, person: str, places: Places, distance: float | None, command: str,
+           tell: Callable[[Forgotten], object]) -> Forgotten:
     """Remove a person: the faceset `person`, its eras, all that was merged into it; her faces in `places`; the report.
 
     A face is hers if a folder of hers holds it, or if it lies within `distance` of her centroid (None: the model's),
-    nearer than to anybody else's, and in no other faceset. Raises Paused, with nothing removed, where a run that could
-    bring faces back is at work.
+    nearer than to anybody else's, and in no other faceset. `command` and `tell` are those of library.run.changing.
+    Raises Paused, with nothing removed, where a run that could bring faces back is at work.
     """
-    if dry_run:
-        return _forget(library, library.manifest(), person, places, distance, None)
     with ExitStack() as held:
         for lock in places.locks:
             held.enter_context(files.only_one(lock, "sort_faces.py forget"))
-        with changing(library, "forget") as run:
+        done = Forgotten()
+        with changing(library, "forget", command=command, tell=lambda run: tell(done)) as run:
             try:
-                return _forget(library, run.manifest, person, places, distance, run)
+                done = _forget(library, run.manifest, person, places, distance, run)
             except OSError as error:        # of which `changing` would say that nothing was changed
                 raise Failure(f"{error.filename or library.root}: {error.strerror or error}; a part of the person is "
                               "gone already, mend that and run the same command again") from None
+    return done
+
+
+def would_forget(library: Library, person: str, places: Places, distance: float | None) -> Forgotten:
+    """What `forget` would remove."""
+    return _forget(library, library.manifest(), person, places, distance, None)
 
 
 def _forget(library: Library, manifest: Manifest, person: str, places: Places, distance: float | None,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..common import terminal
-from ..common.errors import OK, Failure
+from ..common.errors import OK, PAUSED, Failure
 from ..formats import cache
 from ..library.run import Run
 from ..library.store import Library
@@ -107,12 +107,13 @@ class Job:
         return OK
 
     def show(self, run: Run) -> int:
-        """What a run did."""
+        """What a run did. What waits for photos that cannot be read now is not done."""
         counts = ", ".join(f"{count:,} {what.replace('_', ' ')}" for what, count in run.counts.items() if count)
         folders = ", ".join(run.facesets[:12]) + (" …" if len(run.facesets) > 12 else "")
         what = "would change" if self.dry_run else "changed"
-        return self.tell(run.as_json(), [*run.notes, f"{run.verb}: {counts or 'nothing to do'}",
-                                             *([f"{what}: {folders}"] if folders else [])])
+        self.tell(run.as_json(), [*run.notes, f"{run.verb}: {counts or 'nothing to do'}",
+                                  *([f"{what}: {folders}"] if folders else [])])
+        return PAUSED if run.waiting else OK
 
     def change(self, *acts: Act) -> int:
         """Operations as one run of the library."""
@@ -120,4 +121,4 @@ class Job:
         with changing(self.library, self.args.verb, "", self.dry_run, self.command, self.show) as run:
             for act in acts:
                 act(run)
-        return OK
+        return PAUSED if run.waiting else OK

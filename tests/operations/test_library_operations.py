@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from killing import killed, steps
 from PIL import Image
 
+import config
 import sort_faces
 from facesets.common import files
 from facesets.common.errors import Failure, UsageError
@@ -26,6 +27,7 @@ from facesets.library import journal
 from facesets.library.members import pick, stack
 from facesets.library.store import Library
 from facesets.operations import consolidate, edit, eras, imports, labelled, own, upkeep
+from facesets.operations.job import Job
 
 
 @pytest.fixture(scope="module")
@@ -609,6 +611,14 @@ def test_a_faceset_out_of_a_backup_is_one_again(shelf) -> None:
     shutil.copytree(library.root.parent / "backup", library.root / "faceset_002")
     assert [item.number for item in library.canonical()] == [1, 2, 3]
     assert command(library, "name", "2", "Bea") == 0 and library.manifest().facesets[1].faces == 8
+
+
+def test_a_command_whose_photos_cannot_be_read_now_is_not_done(shelf) -> None:
+    library, _ = shelf
+    args = sort_faces.parse_args(["extend", "--library", str(library.root)])
+    job = Job(args, lambda section: config.load(getattr(config, section), args))
+    assert job.change(lambda run: run.count("new")) == 0
+    assert job.change(lambda run: run.waiting.append("a face")) == 2
 
 
 def test_calibrate_labels_a_face_by_its_folder_where_it_is_alone_in_the_photo(tmp_path) -> None:
