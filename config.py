@@ -90,7 +90,7 @@ class Staging:
     workers: int = setting(8, "downloads at once; more than 8 gained nothing against one spinning disk", least=1)
     min_face_px: int = setting(90, "shorter side of a face in original pixels; below 112 it is upscaled")
     exclude: tuple[str, ...] = setting(("**/thumbs/**", "**/@eaDir/**", "**/.thumbnails/**"),
-                                       "globs of server paths that are no photos, comma-separated")
+                                       "globs of server paths that are no photos, as in .gitignore, comma-separated")
 
 
 @dataclass(frozen=True)

@@ -64,6 +64,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--rebind", action="store_true",
                         help="give the label to the user of this key, after a first run with a wrong one; what was "
                         "embedded of the other library stays in work/cache until you remove it")
+    parser.add_argument("--prune", action="store_true", help="remove the staged photos of assets that the server no "
+                        "longer has (not the faces that were found in them)")
     parser.add_argument("--wait-for-server", default="0", metavar="TIME", type=duration,
                         help="wait so long (90s, 30m, 2h) for a server that is away, instead of exiting (default 0)")
     config.add_flags(parser, config.Paths, only=("data_root", "stage_dir"))
@@ -91,7 +93,7 @@ def options_of(args: argparse.Namespace, where: config.Paths, staging: config.St
         databases=tuple(sorted(path for path in own.parent.parent.glob("*/state.db") if path != own)),
         caches=tuple(sorted(path for path in where.caches.glob("*.npz") if path != where.cache(args.user))),
         to_windows=partial(paths.wsl_to_win, shares=shares), workers=staging.workers, min_face_px=staging.min_face_px,
-        exclude=staging.exclude, retry_rejected=args.retry_rejected, list_only=args.dry_run)
+        exclude=staging.exclude, retry_rejected=args.retry_rejected, list_only=args.dry_run, prune=args.prune)
 
 
 @contextlib.contextmanager
@@ -161,11 +163,14 @@ def stage_user(client: Client, key: bool, state: State, options: Options, args: 
         values = figures(stage, client, state, time.monotonic() - started)
         files.write_json(options.queue.with_name("summary.json"), {
             "schema": summary.SUMMARY_SCHEMA, **values, "complete": ended is None, "dry_run": options.list_only})
-        report(values, state, args)
+        report(values, state, client.access.url, args)
     if isinstance(ended, KeyboardInterrupt):
         raise Paused("stopped")
     if ended:
         raise ended
+    if stage.tally.gate and not stage.tally.gate.held:
+        raise Paused("the server counts other photos than it lists, as named above, so some may be missing; let Immich "
+                     "end its jobs (Administration, Jobs: above all Extract Metadata)")
     return OK
 
 
@@ -178,14 +183,14 @@ def figures(stage: Stage, client: Client, state: State, elapsed: float) -> dict[
         "faces_by": tally.faces_by, "gate_held": bool(gate and gate.held), "gate_by": gate.by if gate else "",
         "gate_fetched": gate.fetched if gate else 0, "gate_missing": gate.missing if gate else [],
         "gate_extra": gate.extra if gate else [], "gate_differ": gate.differ if gate else [],
+        "orphaned_files": tally.orphans, "pruned": tally.pruned,
     }
 
 
-def report(values: dict[str, Any], state: State, args: argparse.Namespace) -> None:
+def report(values: dict[str, Any], state: State, url: str, args: argparse.Namespace) -> None:
     terminal.say(summary.text(values))
-    for name in ("gate_differ", "gate_missing", "gate_extra"):
-        for what in values[name][:20]:
-            terminal.say(f"  {name}: {terminal.safe(what, 80)}")
+    for line in summary.differences(values, url):
+        terminal.say(f"  {terminal.safe(line)}")
     for name, outcome, reason in summary.errors(state):
         terminal.say(f"  {outcome}: {terminal.safe(name, 80)}: {terminal.safe(reason, 200)}")
     counts = state.counts()
@@ -193,6 +198,10 @@ def report(values: dict[str, Any], state: State, args: argparse.Namespace) -> No
         terminal.say(f"could not be read: {left}; left for the next run, the same command asks for them again")
     if refused := counts.get("rejected", 0):
         terminal.say(f"refused by the server: {refused}; given up, --retry-rejected asks for them again")
+    if orphans := values["orphaned_files"]:
+        what = "removed" if values["pruned"] else "kept, since photos may be missing from the list" \
+            if args.prune else "--prune removes them"
+        terminal.say(f"files of photos that the server no longer has: {orphans}; {what}")
     if args.json:
         terminal.answer(json.dumps(values))
 

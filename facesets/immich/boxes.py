@@ -45,6 +45,10 @@ def faces_of(asset: Item) -> list[dict[str, Any]] | None:
     return rows
 
 
+def visible(faces: Iterable[Item]) -> list[Item]:
+    return [face for face in faces if face.get("isVisible") is not False and not face.get("deletedAt")]
+
+
 def measure(faces: Iterable[Item], size: Size, placed: bool = True) -> tuple[float, list[ImmichFace]]:
     """The largest `face_short` (shorter side of a face in pixels of the original), and the boxes in fractions.
 
@@ -54,8 +58,6 @@ def measure(faces: Iterable[Item], size: Size, placed: bool = True) -> tuple[flo
     """
     largest, boxes = 0.0, []
     for face in faces:
-        if face.get("isVisible") is False or face.get("deletedAt"):
-            continue
         frame = _side(face.get("imageWidth")), _side(face.get("imageHeight"))
         corners = _clamped(face, frame) if all(frame) else None
         whole = size if all(size) else frame

@@ -9,6 +9,8 @@ downloaded, and their SHA-256 decides.
 import base64
 import hashlib
 
+from .state import State
+
 
 def is_content_checksum(checksum: str, path: str, library: object) -> bool:
     """Is `checksum` (base64) that of the bytes, as for every upload? An external library's is that of the path."""
@@ -19,3 +21,40 @@ def is_content_checksum(checksum: str, path: str, library: object) -> bool:
 
 def path_checksum(path: str) -> str:
     return base64.b64encode(hashlib.sha1(f"path:{path}".encode("utf-8", "surrogatepass")).digest()).decode()
+
+
+def settle_unchanged(state: State, outcome: str, where: str = "TRUE") -> None:
+    """What an earlier run staged, or found elsewhere, and did not change, stays so."""
+    with state.writing() as db:
+        for table, settled in (("photos", "have"), ("known", "known"), ("temp.cached", "known")):
+            db.execute(f"UPDATE assets SET outcome = ?, reason = '' WHERE run = ? AND outcome = ? AND ({where}) "
+                       f"AND sha256 != '' AND sha256 IN (SELECT sha256 FROM {table})", (settled, state.run, outcome))
+
+
+def settle_by_checksum(state: State) -> int:
+    """Settle the assets whose bytes are known by their checksum, and note which of the rest have one between them.
+    Returns the bytes that need no download.
+    """
+    saved = 0
+    with state.writing() as db:
+        for table, settled in (("photos", "have"), ("known", "known")):
+            # several users may have one photo, so one row of each checksum counts
+            found = f"SELECT checksum, MIN(sha256) AS sha256 FROM {table} WHERE checksum != '' GROUP BY checksum"
+            rows = db.execute(
+                f"UPDATE assets SET outcome = ?, sha256 = found.sha256 FROM ({found}) AS found WHERE run = ? "
+                "AND outcome = 'wanted' AND content AND found.checksum = assets.checksum RETURNING size",
+                (settled, state.run))
+            saved += sum(size for size, in rows.fetchall())
+        db.execute("UPDATE assets SET twin = '' WHERE twin != ''")
+        db.execute("UPDATE assets SET twin = checksum WHERE run = :run AND outcome = 'wanted' AND content "
+                   "AND checksum IN (SELECT checksum FROM assets WHERE run = :run AND outcome = 'wanted' AND content "
+                   "GROUP BY checksum HAVING COUNT(*) > 1)", {"run": state.run})
+    return saved
+
+
+def who_has(state: State, sha256: str) -> str:
+    """The outcome of an asset with these bytes, "" if nobody has them."""
+    row = state.one("SELECT 'have' FROM photos WHERE sha256 = ?1 "
+                    "UNION ALL SELECT 'known' FROM known WHERE sha256 = ?1 "
+                    "UNION ALL SELECT 'known' FROM cached WHERE sha256 = ?1 LIMIT 1", sha256)
+    return row[0] if row else ""

@@ -5,9 +5,8 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
 
-from ..common.errors import Failure
+from ..common.errors import Failure, SettingsError
 from ..immich import boxes
 from ..immich.client import understanding
 from ..immich.listing import Item
@@ -23,13 +22,8 @@ class Rules:
 
     owner: str
     min_face_px: float
-    exclude: tuple[str, ...]
-    boxes_in_search: bool       # False (3.x): faces are asked for afterwards
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "excluded", re.compile("|".join(map(_regex, self.exclude)) or r"(?!)").fullmatch)
-
-    excluded: Callable[[str], Any] = None   # type: ignore[assignment]
+    excluded: Callable[[str], object]   # is this path on the server that of no photo?
+    boxes_in_search: bool               # False (3.x): faces are asked for afterwards
 
 
 class Kept:
@@ -115,7 +109,7 @@ def row(item: Item, rules: Rules) -> Asset:
 
 def judge(found: Iterable[Item], size: boxes.Size, least: float, placed: bool = True) -> tuple[str, str]:
     """Outcome by faces, and the boxes as state.db keeps them; `size` and `placed` as in boxes.measure."""
-    found = list(found)
+    found = boxes.visible(found)
     if not found:
         return "none", "[]"
     largest, kept = boxes.measure(found, size, placed)
@@ -132,7 +126,33 @@ def _people(item: Item) -> dict[str, str]:
     return {text(person, "id"): text(person, "name") for person in item.get("people") or ()}
 
 
+def excluding(globs: Iterable[str]) -> Callable[[str], object]:
+    """Whether a path matches any of `globs`, which mean what they mean in .gitignore."""
+    try:
+        pattern = re.compile("|".join(map(_regex, globs)) or r"(?!)", re.DOTALL)
+    except re.error as error:
+        raise SettingsError(f"--exclude: {error.pattern!r:.80} is no glob ({error})") from None
+    return lambda path: pattern.fullmatch(path.lstrip("/"))
+
+
+SIGNS = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+SIGN = re.compile(r"\*\*/|\*\*|\*|\?|\[(?P<but>!?)(?P<of>[^]/]+)\]|\\?(?P<plain>.)", re.DOTALL)
+
+
 def _regex(glob: str) -> str:
-    """`**/` any folders or none, `**` anything, `*` and `?` within a folder."""
-    signs = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
-    return "".join(signs.get(part, re.escape(part)) for part in re.split(r"(\*\*/|\*\*|\*|\?)", glob))
+    """`*` and `?` stay within a folder, `**/` is any folders or none, `[a-c]` is one of these, `\\*` is a star.
+
+    With a slash but at its end a glob begins at the root, without it anywhere. What is in a folder that matches matches
+    too; with a slash at its end a glob matches folders alone.
+    """
+    if glob.startswith("!"):
+        raise SettingsError(f"--exclude {glob}: a glob cannot take another one back")
+    begin = "" if "/" in glob.rstrip("/") else "(?:.*/)?"
+    return begin + SIGN.sub(_sign, glob.strip("/")) + ("/.*" if glob.endswith("/") else "(?:/.*)?")
+
+
+def _sign(match: re.Match[str]) -> str:
+    if match["of"]:
+        inside = match["of"].replace("\\", "\\\\").replace("[", "\\[")
+        return f"[{'^/' if match['but'] else ''}{inside}]"
+    return SIGNS.get(match[0]) or re.escape(match["plain"])

@@ -1,6 +1,7 @@
 """The folder of staged photos: each named by its SHA-256, as ab/ab12….jpg, and recorded in state.db."""
 
 import os
+import re
 from pathlib import Path
 
 from ..common import terminal
@@ -9,6 +10,7 @@ from . import download
 from .state import State
 
 OLD = 16        # digits of the SHA-256 in the names that earlier versions gave: ab/<16 digits>_<name on the server>
+NAME = re.compile(r"([0-9a-f]{2})/\1[0-9a-f]{62}\.[0-9a-z]+")
 
 
 def check(state: State, folder: Path) -> None:
@@ -47,6 +49,27 @@ def rename_old(state: State, folder: Path) -> None:
             with state.writing() as db:
                 db.execute("UPDATE photos SET path = ? WHERE sha256 = ?", (wanted, sha256))
             bar.update()
+
+
+def orphans(state: State, folder: Path) -> list[Path]:
+    """Files of assets that the last listing does not show (any more): photos, recorded or not, and parts."""
+    kept = {path for path, in state.all(
+        "SELECT path FROM photos WHERE sha256 IN (SELECT sha256 FROM assets WHERE run = ?)", state.run)}
+    unknown = [folder / name for name in sorted(staged_files(folder) - kept) if NAME.fullmatch(name)]
+    parts = sorted((folder / ".part").glob("*.part"))
+    begun = {download.part_stem(asset.id, source) for asset in state.walk("outcome IN ('wanted', 'ask', 'error')")
+             for source in ("original", "preview")} if parts else set()
+    return unknown + [part for part in parts if ".".join(part.name.split(".")[:2]) not in begun]
+
+
+def prune(state: State, found: list[Path]) -> None:
+    """Remove what `orphans` found, and what is recorded of such assets."""
+    for path in found:
+        path.unlink(missing_ok=True)
+    with state.writing() as db:
+        db.execute("PRAGMA secure_delete = ON")
+        db.execute("DELETE FROM photos WHERE sha256 NOT IN (SELECT sha256 FROM assets WHERE run = ?)", (state.run,))
+        db.execute("DELETE FROM assets WHERE run < ?", (state.run,))
 
 
 def staged_files(folder: Path) -> set[str]:

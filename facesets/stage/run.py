@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from ..common import terminal
@@ -12,11 +13,12 @@ from ..immich.client import Client, Rejected, Transient
 from ..immich.gate import Gate, Verdict
 from ..immich.listing import VISIBILITIES, Listing, fields
 from ..immich.preflight import Server
-from . import download, elsewhere, faces, photos, workers
-from .judge import Kept, Rules
+from . import download, duplicates, elsewhere, faces, photos, workers
+from .judge import Kept, Rules, excluding
 from .state import Asset, Photo, State
 
 FRUITLESS = 20      # assets in a row that fail for the first time: it is not the assets
+HOPELESS = 2        # runs that had to leave an asset; the next one asks once, not four times
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ class Options:
     exclude: tuple[str, ...] = ()
     retry_rejected: bool = False
     list_only: bool = False
+    prune: bool = False
 
 
 @dataclass
@@ -44,6 +47,8 @@ class Tally:
     listing_requests: int = 0
     bytes_saved: int = 0
     gate: Verdict | None = None
+    orphans: int = 0        # files of assets that the server no longer has
+    pruned: bool = False    # they were removed
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def saved(self, number: int) -> None:
@@ -54,6 +59,7 @@ class Tally:
 class Stage:
     def __init__(self, client: Client, state: State, server: Server, options: Options) -> None:
         self.client, self.state, self.server, self.options = client, state, server, options
+        self.rules = Rules(server.owner, options.min_face_px, excluding(options.exclude), server.boxes_in_search)
         self.tally = Tally()
         self._failed = 0        # new assets in a row that could not be read
 
@@ -64,16 +70,17 @@ class Stage:
         self._list()
         self._ask_faces()
         self.tally.listing_requests = self.client.counts.requests
-        self._know()
+        duplicates.settle_unchanged(self.state, "wanted")
+        elsewhere.local_files(self.state)
+        self.tally.saved(duplicates.settle_by_checksum(self.state))
         if not self.options.list_only:
             photos.rename_old(self.state, self.options.photos)
             self._download()
+            self._prune()
 
     def _list(self) -> None:
-        options = self.options
-        rules = Rules(self.server.owner, options.min_face_px, options.exclude, self.server.boxes_in_search)
         self.state.start_run()
-        kept, listing = Kept(self.state, rules), Listing(self.client, self.server.total_order)
+        kept, listing = Kept(self.state, self.rules), Listing(self.client, self.server.total_order)
         with terminal.progress(None, "listing", "assets") as bar, ThreadPoolExecutor(1, "keep") as other:
             for visibility in VISIBILITIES:
                 keeping: Future[None] | None = None     # a page is kept while the server thinks about the next one
@@ -85,57 +92,42 @@ class Stage:
                 if keeping:
                     keeping.result()
             self.tally.gate = Gate(self.client, listing, self.server, kept).check()
-        if options.retry_rejected:
+        if self.options.retry_rejected and not self.options.list_only:
             with self.state.writing() as db:
                 db.execute("UPDATE assets SET outcome = ? WHERE run = ? AND outcome = 'rejected'",
-                           ("wanted" if rules.boxes_in_search else "ask", self.state.run))
+                           ("wanted" if self.rules.boxes_in_search else "ask", self.state.run))
         if self.server.permissions is not None:     # a login's stream tells all faces, those of staged photos too
-            self._staged_before("ask", "AND id NOT IN (SELECT id FROM temp.refaced)")
-        self._staged_before("wanted")
+            duplicates.settle_unchanged(self.state, "ask", "id NOT IN (SELECT id FROM temp.refaced)")
+        duplicates.settle_unchanged(self.state, "wanted")
         self.state.set_meta("listed", str(self.state.run))
 
     def _ask_faces(self) -> None:
         """3.x: faces of the assets that we have no photo of yet, or that show other people than before."""
-        if self.server.boxes_in_search:
+        if self.rules.boxes_in_search:
             self.tally.faces_by = "search"
         elif self.server.permissions is None:
             self.tally.faces_by = "sync stream"
-            faces.from_stream(self.client, self.state, self.options.min_face_px)
+            faces.from_stream(self.client, self.state, self.rules.min_face_px)
         else:
             self.tally.faces_by = "one request an asset"
             parts = ["tries = 0", "tries > 0"]
             if self.server.version >= (3, 2, 0):
                 parts = [*faces.peopled_first(self.client, self.state, VISIBILITIES), parts[1]]
             self._each("ask", "faces", parts, lambda asset: faces.from_asset(self.client, self.state, asset,
-                                                                             self.options.min_face_px))
-
-    def _staged_before(self, outcome: str, where: str = "") -> None:
-        """What was staged or found elsewhere by an earlier run, and did not change, stays so."""
-        with self.state.writing() as db:
-            for table, settled in (("photos", "have"), ("known", "known"), ("temp.cached", "known")):
-                db.execute(f"UPDATE assets SET outcome = ?, reason = '' WHERE run = ? AND outcome = ? AND sha256 != '' "
-                           f"AND sha256 IN (SELECT sha256 FROM {table}) {where}", (settled, self.state.run, outcome))
-
-    def _know(self) -> None:
-        """Settle what the server's checksums tell without a request, and find the twins among the rest."""
-        self._staged_before("wanted")
-        elsewhere.local_files(self.state)
-        run = self.state.run
-        with self.state.writing() as db:
-            for table, settled in (("photos", "have"), ("known", "known")):
-                chosen = (f"FROM assets JOIN {table} USING (checksum) WHERE run = ? AND outcome = 'wanted' "
-                          "AND content AND checksum != ''")
-                self.tally.saved(db.execute(f"SELECT COALESCE(SUM(size), 0) {chosen}", (run,)).fetchone()[0])
-                first = f"(SELECT sha256 FROM {table} WHERE {table}.checksum = assets.checksum)"
-                db.execute(f"UPDATE assets SET outcome = ?, sha256 = {first} WHERE id IN (SELECT id {chosen})",
-                           (settled, run))
-            db.execute("UPDATE assets SET twin = ''  WHERE twin != ''")
-            db.execute(EQUAL_CHECKSUMS, (run, run))
+                                                                             self.rules.min_face_px))
 
     def _download(self) -> None:
         """Those that may have a twin come after those that have none, and those that failed before come last."""
         self._each("wanted", "photos", [f"tries {tries} AND twin {twin}" for tries in ("= 0", "> 0")
                                         for twin in ("= ''", "!= ''")], self._photo)
+
+    def _prune(self) -> None:
+        """Count what is left of assets that are gone from the server; remove it if wanted, and if they surely are."""
+        found = photos.orphans(self.state, self.options.photos)
+        self.tally.orphans = len(found)
+        if self.options.prune and self.tally.gate and self.tally.gate.held:
+            photos.prune(self.state, found)
+            self.tally.pruned = True
 
     def _each(self, outcome: str, what: str, parts: list[str], work: Callable[[Asset], None]) -> None:
         """Do `work` for every asset of this outcome, one part after the other."""
@@ -169,32 +161,28 @@ class Stage:
             raise Paused(f"{self.options.photos}: {error.strerror or error}; make room or mend it") from None
 
     def _photo(self, asset: Asset) -> None:
-        if not self._twin_is_known(asset):
+        twin = asset.twin and self.state.one("SELECT sha256 FROM photos WHERE checksum = ? LIMIT 1", asset.twin)
+        if twin:
+            self.state.settle(asset.id, "have", sha256=twin[0])
+            self.tally.saved(asset.size)
+        else:
             self._take(asset, self._fetch(asset))
 
-    def _twin_is_known(self, asset: Asset) -> bool:
-        """Was a twin of it staged, by this run?"""
-        row = self.state.one("SELECT sha256 FROM photos WHERE checksum = ? LIMIT 1", asset.twin) if asset.twin else None
-        if row:
-            self.state.settle(asset.id, "have", sha256=row[0])
-            self.tally.saved(asset.size)
-        return row is not None
-
     def _fetch(self, asset: Asset) -> download.Got:
-        folder = self.options.photos
-        if not download.needs_preview(asset):
-            got = download.named(self.client.retrying(lambda: download.original(self.client, asset, folder)), asset)
-            if got:
-                return got
-        got = download.named(self.client.retrying(lambda: download.preview(self.client, asset, folder)), asset)
-        if not got:
-            raise Rejected("neither the file nor the server's preview of it can be decoded")
-        return got
+        """The original, or the preview where no decoder here opens that; a file that is always missing is asked for
+        once a run.
+        """
+        ways = [download.preview] if download.needs_preview(asset) else [download.original, download.preview]
+        for way in ways:
+            got = self.client.retrying(partial(way, self.client, asset, self.options.photos),
+                                       1 if asset.tries >= HOPELESS else None)
+            if named := download.named(got, asset):
+                return named
+        raise Rejected("neither the file nor the server's preview of it can be decoded")
 
     def _take(self, asset: Asset, got: download.Got) -> None:
         """Keep the file and record it, or let it go where its bytes are known after all."""
-        photo = got.photo
-        outcome, = self.state.one(WHERE_ELSE, *(3 * [photo.sha256])) or ("",)
+        outcome = duplicates.who_has(self.state, got.photo.sha256)
         if outcome:
             got.part.unlink()
         else:
@@ -202,18 +190,9 @@ class Stage:
         with self.state.writing() as db:
             if not outcome:     # two threads may have had the same bytes
                 db.execute(f"INSERT OR IGNORE INTO photos ({', '.join(PHOTO)}) VALUES ({', '.join('?' * len(PHOTO))})",
-                           [getattr(photo, name) for name in PHOTO])
+                           [getattr(got.photo, name) for name in PHOTO])
             db.execute("UPDATE assets SET outcome = ?, reason = '', sha256 = ? WHERE id = ?",
-                       (outcome or "have", photo.sha256, asset.id))
+                       (outcome or "have", got.photo.sha256, asset.id))
 
 
 PHOTO = tuple(Photo.__dataclass_fields__)
-
-WHERE_ELSE = """
-SELECT 'have' FROM photos WHERE sha256 = ? UNION ALL SELECT 'known' FROM known WHERE sha256 = ?
-UNION ALL SELECT 'known' FROM cached WHERE sha256 = ? LIMIT 1"""
-
-EQUAL_CHECKSUMS = """
-UPDATE assets SET twin = checksum WHERE run = ? AND outcome = 'wanted' AND content AND checksum IN (
-    SELECT checksum FROM assets WHERE run = ? AND outcome = 'wanted' AND content
-    GROUP BY checksum HAVING COUNT(*) > 1)"""

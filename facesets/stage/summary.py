@@ -68,6 +68,13 @@ def errors(state: State, most: int = 20) -> list[tuple[str, str, str]]:
         "ORDER BY outcome DESC, taken, id LIMIT ?", state.run, most)]
 
 
+def differences(values: dict[str, Any], url: str, most: int = 20) -> list[str]:
+    """Where the server counts other assets than it lists, in words."""
+    return [*values["gate_differ"][:most],
+            *(f"in the timeline, but not to be found: {url}/photos/{one}" for one in values["gate_missing"][:most]),
+            *(f"found, but not in the timeline: {url}/photos/{one}" for one in values["gate_extra"][:most])]
+
+
 def text(values: dict[str, Any]) -> str:
     """The summary as a person reads it: one line a figure."""
     shown = {name: f"{value:.1f}" if isinstance(value, float) else value for name, value in values.items()

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from facesets.immich import boxes
-from facesets.stage.judge import Rules, row
+from facesets.stage.judge import Rules, excluding, judge, row
 
 
 def reply(shared, number):
@@ -41,13 +41,13 @@ def test_recorded_boxes_have_their_size_in_the_original(shared, name, short):
 def test_recorded_assets_become_rows_with_the_right_outcome(shared):
     listed = items(shared, "032")
     owner = next(iter(listed.values()))["ownerId"]
-    rows = {name: row(item, Rules(owner, 90, ("**/thumbs/**",), True)) for name, item in listed.items()}
+    rows = {name: row(item, Rules(owner, 90, excluding(["**/thumbs/**"]), True)) for name, item in listed.items()}
     assert rows["flower.jpg"].outcome == "none" and rows["grace_hopper.jpg"].outcome == "wanted"
     assert rows["moon.png"].outcome == "small"          # 120 × 90 pixels, but half of it outside of the picture
     assert all(one.content and one.size > 0 for one in rows.values())
     assert rows["grace_orient6.jpg"].width == 512 and rows["grace_orient6.jpg"].height == 600
     assert json.loads(rows["two_people.jpg"].faces)[0][5] == "Eileen"
-    assert row(listed["flower.jpg"], Rules("somebody", 90, (), True)).outcome == "foreign"
+    assert row(listed["flower.jpg"], Rules("somebody", 90, excluding([]), True)).outcome == "foreign"
 
 
 def test_a_reply_that_was_not_asked_for_people_has_no_boxes_rather_than_no_faces(shared):
@@ -65,10 +65,17 @@ def test_an_edited_asset_is_measured_in_the_frame_that_its_boxes_live_in(shared)
 
 @pytest.mark.parametrize("bad", [
     face(0, 0, 0, 100), face(50, 50, 40, 60), face(0, 0, 100, 100, 0, 800), face(0, 0, 100, 100, 1000, 700),
-    face(0, 0, 900, 700, isVisible=False), face(0, 0, 900, 700, deletedAt="2024-01-01"), face(-50, -50, -1, -1),
+    face(0, 0, 900, 700, imageHeight=None), face(-50, -50, -1, -1),
     face(1001, 0, 1100, 90), {}, face("a", 0, 1, 1), face(None, 0, 1, 1)])
 def test_impossible_boxes_do_not_count(bad):
     assert boxes.measure([bad], (4000, 3200)) == (0.0, [])
+
+
+def test_hidden_and_deleted_faces_are_none():
+    seen = face(0, 0, 900, 700)
+    hidden, deleted = face(0, 0, 900, 700, isVisible=False), face(0, 0, 900, 700, deletedAt="2024-01-01")
+    assert boxes.visible([hidden, seen, deleted]) == [seen]
+    assert judge([hidden, deleted], (1000, 800), 90) == ("none", "[]")
 
 
 def test_a_frame_may_be_rounded_but_not_of_another_shape():

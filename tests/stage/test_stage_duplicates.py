@@ -66,6 +66,22 @@ def test_equal_files_of_an_external_library_are_one_photo_that_later_runs_do_not
         assert lab.stage().summary["deduped_against_staged"] == 3 and downloads(lab) == []
 
 
+def test_a_photo_that_two_others_have_is_saved_once(tmp_path):
+    with laboratory(tmp_path, fill=lambda lab: lab.add(1)) as lab:
+        users = lab.root / "immich"
+        assert lab.stage().status == 0
+        (users / "peter").rename(tmp_path / "peter")        # Maria and he know nothing of each other
+        for name in ("maria", "paul"):
+            other = lab.server.add_user(name)
+            lab.one(number=1, user=other)
+            lab.key = lab.server.add_key(other)
+            run = lab.stage(user=name)
+            if name == "maria":
+                assert run.summary["staged_count"] == 1
+                (tmp_path / "peter").rename(users / "peter")
+        assert run.summary["deduped_against_existing"] == 1 and run.summary["bytes_saved"] == len(photo(1))
+
+
 def test_files_that_differ_in_one_byte_anywhere_are_two_photos(tmp_path):
     """Of one size, in an external library: a rotten copy that came first once took the place of the good one."""
     original = photo(5, HUGE)

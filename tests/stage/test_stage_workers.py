@@ -26,7 +26,7 @@ def test_a_database_that_somebody_holds_pauses_the_run_although_photos_pour_in(t
         lab.wait_for("*/original", 1)
         other = sqlite3.connect(lab.user_dir / "state.db", timeout=20, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
-        run = lab.finish(process, 60)
+        run = lab.finish(process)
         other.close()
         assert run.status == 2 and "state.db is held by another program" in run.err, run.err
         lab.server.faults.clear()
