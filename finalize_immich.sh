@@ -19,7 +19,7 @@ python=$venv/bin/python
 export PYTHONPATH=$here${PYTHONPATH:+:$PYTHONPATH}
 unset IMMICH_API_KEY IMMICH_EMAIL IMMICH_PASSWORD   # nothing from here on asks the server, so no child is told
 
-say() { printf '%s\n' "$*" >&2; }
+say() { printf '%s\n' "$*" >&2 || true; }        # the work goes on where nobody listens
 fail() { local status=$1; shift; say "finalize_immich: $*"; exit "$status"; }
 # shellcheck disable=SC2317,SC2329  # called as $run; one version says it one way, one the other
 would() {                               # what --dry-run does with a command

@@ -3,8 +3,9 @@
 import sys
 
 import config
+from facesets.common import terminal
 from facesets.formats import cache
 
 user = sys.argv[sys.argv.index("--user") + 1]
 found = cache.read(config.load(config.Paths).cache(user))
-print(f"clustered {len(found.faces)} faces of {user}", file=sys.stderr)
+terminal.say(f"clustered {len(found.faces)} faces of {user}")

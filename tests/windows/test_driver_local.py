@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from stubs.machine import Machine
+from stubs.machine import LIMIT, Machine
 
 from facesets.common import files
 
@@ -123,6 +123,13 @@ def test_the_worker_of_a_killed_driver_ends_its_step_and_nobody_starts_a_second(
     last = machine.run_to_the_end("peter")
     assert last.returncode == 0, last.stderr
     assert machine.worked_on() == 3 and len(machine.result().photos) == 3
+
+
+def test_the_work_is_done_where_nobody_is_told(machine: Machine) -> None:
+    machine.stage("face")
+    run = subprocess.run(["bash", "-c", '"$@" 2>&-', "bash", *machine.command("peter")], env=machine.environment,
+                         cwd=machine.home, stdin=subprocess.DEVNULL, timeout=LIMIT)
+    assert run.returncode == 0 and len(machine.result().photos) == 1
 
 
 def test_a_crashed_worker_is_started_again(machine: Machine) -> None:
