@@ -18,7 +18,6 @@ import json
 import os
 import re
 import zipfile
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
@@ -203,12 +202,6 @@ def columns(path: Path, *names: str) -> list[tuple[Any, ...]]:
         return list(zip(*(photos[name] for name in names), strict=True))
 
 
-def failures(path: Path) -> dict[str, int]:
-    """Why photos of the cache `path` could not be read, and how many."""
-    return dict(Counter(str(reason) for status, reason in columns(path, "status", "reason")
-                        if status == "error").most_common())
-
-
 def model_of(path: Path) -> Model:
     """The model of the cache `path`, without reading the rest of it."""
     with opened(path) as archive:
@@ -265,8 +258,8 @@ def check(cache: Cache) -> None:
     if n and not (0 <= cache.faces["photo"].min() and cache.faces["photo"].max() < len(cache.photos)):
         raise ValueError("a face belongs to no photo")
     if not (np.isfinite(cache.embeddings).all() and np.isfinite(cache.norms).all()
-            and np.isfinite(cache.faces["box"]).all()):
-        raise ValueError("an embedding or box is not finite")
+            and np.isfinite(cache.faces["box"]).all() and np.isfinite(cache.faces["quality"]).all()):
+        raise ValueError("an embedding, box or quality is not finite")
     if n and np.abs(np.einsum("nd,nd->n", cache.embeddings, cache.embeddings) - 1).max() > 1e-3:
         raise ValueError("an embedding is no unit row")
     if any(photo.status not in STATUSES for photo in cache.photos):

@@ -1,19 +1,15 @@
 """status: one screen for every user and stage, out of what the stages leave on disk; quick, however large the library.
 
-Each stage's own file is the truth: queue.json and summary.json of the stage, the cache of the worker, refine.json of
-clustering, manifest.json of the library. Only numbers are read out of them where that is possible.
+What the stages leave is read by facesets.report.runs, as the report does; here it becomes lines and the next command.
 """
 
 import calendar
-import json
 import time
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..common import files
 from ..common.errors import Failure
 from ..formats import cache
 from ..library import folder as folders
@@ -58,73 +54,58 @@ class Status:
 def status(data_root: Path, library: Library) -> Status:
     """Everything that `sort_faces.py status` shows. A file that cannot be read is a problem, not an end."""
     found = Status()
-    users = data_root / "immich"
-    labels = sorted(path.name for path in users.iterdir() if path.is_dir()) if users.is_dir() else []
-    for label in labels:
-        found.users.append(_user(label, users / label, data_root / "cache" / f"immich_{label}.npz", found.problems))
-    mine = {f"immich_{label}.npz" for label in labels}
-    for path in sorted((data_root / "cache").glob("*.npz")):
-        if path.name not in mine:
-            found.caches[path.stem] = _try(lambda path=path: len(cache.processed(path)), 0, found.problems)
+    for user in runs.users(data_root):
+        if user.label != runs.OWN:
+            found.users.append(_user(user))
+        found.problems += user.problems
+    theirs = {runs.cache_of(data_root, user.label) for user in found.users}
+    for path in sorted({*(data_root / "cache").glob("*.npz")} - theirs):
+        found.caches[path.stem] = _try(lambda path=path: len(cache.processed(path)), 0, found.problems)
     found.library = _try(lambda: _library(library, found.problems), {}, found.problems)
-    for user in found.users:
-        if not user.next and user.known and user.cluster.when > found.library.get("extended", 0.0):
-            user.next = f"python sort_faces.py extend    # {user.known:,} faces of people who have a faceset"
+    for one in found.users:
+        one.next = one.next or _afterwards(one, found.library)
     return found
 
 
-def _user(label: str, folder: Path, cached: Path, problems: list[str]) -> User:
-    user = User(label)
-    queued = _try(lambda: _queue(folder / "queue.json", user.stage), frozenset(), problems)
-    _try(lambda: _listed(folder / "state.db", user.stage), None, problems)
-    done = _try(lambda: cache.processed(cached), frozenset(), problems)
-    parts = sorted(cached.with_name(cached.name + ".parts").glob("*.npz"))
-    done = done.union(*(_try(lambda part=part: cache.processed(part), frozenset(), problems) for part in parts))
-    if done:
-        user.embed = Stage(queued <= done and not parts, (parts[-1] if parts else cached).stat().st_mtime,
-                           f"{len(done):,} photos", len(queued - done))
-        user.embed.failed = _try(lambda: cache.failures(cached), {}, problems)
-    elif queued:
-        user.embed.left = len(queued)
-    user.known = _try(lambda: _refine(folder / "refine.json", user.cluster), 0, problems)
+def _user(read: runs.User) -> User:
+    """The stages of one user, and the command that goes on with them."""
+    user, queue, made = User(read.label), read.queue, read.proposed
+    listed, embedded, clustered = (read.stage(name) for name in ("stage", "embed", "cluster"))
+    if listed:
+        user.stage = Stage(False, listed.at, f"{listed.total:,} assets listed",
+                           listed.left + listed.count(runs.STAGE["error"][0]), listed.reasons)
+    if queue is not None:
+        previews = sum(entry.source == "preview" for entry in queue.entries)
+        user.stage.done = True
+        user.stage.text = (f"{len(queue.entries):,} photos" + (f", {previews:,} as previews" if previews else "")
+                           + (f" of {listed.total:,} assets" if listed else ""))
+    if embedded:
+        done = embedded.total - embedded.left
+        user.embed = Stage(done > 0 and not embedded.left and not read.unfolded, embedded.at if done else 0.0,
+                           f"{done:,} photos" if done else "not begun", embedded.left, embedded.reasons)
+    if made is not None and clustered:
+        counts = Counter(made.counts)
+        user.known = counts["known"]
+        user.cluster = Stage(True, clustered.at, (
+            f"{counts['faces']:,} faces: {counts['held'] + counts['known']:,} known, {counts['new']:,} in "
+            f"{len(made.facesets):,} new facesets, {counts['ambiguous']:,} ambiguous, {counts['rejected']:,} rejected"))
     stale = user.cluster.done and user.embed.when > user.cluster.when
     if not user.stage.done or user.stage.left:
-        user.next = f"python immich_stage.py --user {label}"
+        user.next = f"python immich_stage.py --user {user.label}"
     elif not user.embed.done or not user.cluster.done or stale:
-        user.next = f"bash finalize_immich.sh {label}"
+        user.next = f"bash finalize_immich.sh {user.label}"
     return user
 
 
-def _listed(path: Path, stage: Stage) -> None:
-    """What became of the assets of the last listing: how many are left, and what failed."""
-    if path.exists():
-        listed = runs.staged(path)
-        stage.left, stage.failed = listed.left + listed.count(runs.STAGE["error"][0]), listed.reasons
-        stage.text = f"{stage.text} of {listed.total:,} assets" if stage.done else f"{listed.total:,} assets listed"
-
-
-def _queue(path: Path, stage: Stage) -> frozenset[str]:
-    """SHA-256 of the photos in the queue."""
-    if not path.exists():
-        return frozenset()
-    entries = files.read_json(path).get("entries", [])
-    sources = Counter(str(entry.get("source")) for entry in entries)
-    stage.done, stage.when = True, path.stat().st_mtime
-    stage.text = f"{len(entries):,} photos" + (f", {sources['preview']:,} as previews" if sources["preview"] else "")
-    return frozenset(str(entry.get("sha256")) for entry in entries)
-
-
-def _refine(path: Path, stage: Stage) -> int:
-    """Faces that `extend` would append."""
-    if not path.exists():
-        return 0
-    value = files.read_json(path)
-    counts = value.get("counts", {})
-    stage.done, stage.when = True, path.stat().st_mtime
-    stage.text = (f"{counts.get('faces', 0):,} faces: {counts.get('held', 0) + counts.get('known', 0):,} known, "
-                  f"{counts.get('new', 0):,} in {len(value.get('facesets', [])):,} new facesets, "
-                  f"{counts.get('ambiguous', 0):,} ambiguous, {counts.get('rejected', 0):,} rejected")
-    return int(counts.get("known", 0))
+def _afterwards(user: User, shelf: dict[str, Any]) -> str:
+    """What to do once all photos are clustered: faces of known people, then facesets that nobody looked at."""
+    if user.known and user.cluster.when > shelf.get("extended", 0.0):
+        return f"python sort_faces.py extend    # {user.known:,} faces of people who have a faceset"
+    unnamed = shelf.get("facesets", 0) - shelf.get("named", 0)
+    if not unnamed:
+        return ""
+    look = f"open {shelf['root']}/index.html" if shelf["report"] == "there" else "python sort_faces.py report"
+    return f"{look}    # {unnamed:,} facesets have no name yet"
 
 
 def _library(library: Library, problems: list[str]) -> dict[str, Any]:
@@ -211,10 +192,3 @@ def _reasons(failed: dict[str, int], most: int = 3) -> str:
     """The most frequent reasons, on one line."""
     shown = [f"{reason or 'no reason given'} ({count:,})" for reason, count in list(failed.items())[:most]]
     return "; ".join([*shown, *(["…"] if len(failed) > most else [])])
-
-
-def dump(found: Status) -> str:
-    return json.dumps(found.as_json(), ensure_ascii=False)
-
-
-__all__: Sequence[str] = ("Status", "dump", "status", "text")

@@ -1,7 +1,7 @@
 """Faces and photos that made it into no faceset, by reason, with examples to look at."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,8 +35,6 @@ class Torn:
     key: str
     distance: float
     candidates: tuple[str, ...]     # folders
-    user: str
-    picture: str
 
 
 def reasons(shelf: Shelf, work: Work) -> list[Reason]:
@@ -87,9 +85,15 @@ def cuttings(keys: Iterable[str], rows: dict[str, tuple[cache.Cache, int]]) -> d
     return found
 
 
-def torn(work: Work, most: int) -> tuple[list[Torn], int]:
-    """Faces between two people, nearest first, and how many there are in all."""
-    found = [Torn(face.face, face.distance, tuple(face.reason.split(" or ")), label, "")
-             for label, made in work.proposals.items() for face in made.ambiguous]
-    found.sort(key=lambda face: (face.distance, face.key))
-    return found[:most], len(found)
+def torn(work: Work, folders: Container[str], most: int) -> tuple[list[Torn], int]:
+    """Faces between two people of whom one of `folders` at least is left, nearest first, and how many there are in all.
+
+    A face that is no question (its person has a nearer one in the same photo) is ambiguous too, and names no folders.
+    """
+    found = {}
+    for made in work.proposals.values():
+        for face in made.ambiguous:
+            if candidates := tuple(folder for folder in face.reason.split(" or ") if folder in folders):
+                found[face.face] = Torn(face.face, face.distance, candidates)
+    nearest = sorted(found.values(), key=lambda face: (face.distance, face.key))
+    return nearest[:most], len(nearest)

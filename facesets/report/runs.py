@@ -12,6 +12,7 @@ import os
 import sqlite3
 import time
 from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,9 @@ class User:
     label: str
     stages: list[Stage] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)       # files that could not be read, one line each
+    queue: queues.Queue | None = None
+    proposed: proposal.Proposal | None = None
+    unfolded: bool = False      # a worker is at work, or was stopped: parts lie beside the cache
 
     def stage(self, name: str) -> Stage | None:
         return next((stage for stage in self.stages if stage.name == name), None)
@@ -89,8 +93,15 @@ class Work:
 
     users: list[User] = field(default_factory=list)
     caches: dict[str, cache.Cache] = field(default_factory=dict)        # path -> cache
-    proposals: dict[str, proposal.Proposal] = field(default_factory=dict)   # label -> refine.json
-    model: cache.Model | None = None
+
+    @property
+    def proposals(self) -> dict[str, proposal.Proposal]:
+        """Label -> refine.json."""
+        return {user.label: user.proposed for user in self.users if user.proposed is not None}
+
+    @property
+    def model(self) -> cache.Model | None:
+        return next((item.model for item in self.caches.values()), None)
 
 
 def labels(data_root: Path) -> list[str]:
@@ -100,55 +111,66 @@ def labels(data_root: Path) -> list[str]:
     return sorted(found)
 
 
+def cache_of(data_root: Path, label: str) -> Path:
+    return data_root / "cache" / ("nl_full.npz" if label == OWN else f"immich_{label}.npz")
+
+
+def users(data_root: Path) -> list[User]:
+    """How far everybody's work has come; faces are not read. A file that cannot be read is one line among `problems`,
+    never the end."""
+    found = [_user(label, data_root / "immich" / label, cache_of(data_root, label)) for label in labels(data_root)]
+    if cache_of(data_root, OWN).exists() or (data_root / "refine.json").exists():
+        found.append(_user(OWN, data_root, cache_of(data_root, OWN)))
+    return found
+
+
 def read(data_root: Path) -> Work:
-    """What every user's files say. A file that cannot be read is one line among `problems`, never the end."""
-    work = Work()
+    """What every user's files say, and all faces."""
+    work = Work(users(data_root))
     for path in sorted((data_root / "cache").glob("*.npz")):
+        user = next((user for user in work.users if cache_of(data_root, user.label) == path), User(path.stem))
         try:
-            work.caches[str(path)] = cache.read(path)
+            work.caches[str(path)] = found = cache.read(path)
         except Failure as error:
-            work.users.append(User(path.stem.removeprefix("immich_"), problems=[str(error)]))
-    for label in labels(data_root):
-        user = next((user for user in work.users if user.label == label), None)
-        if user is None:
-            work.users.append(user := User(label))
-        _read_user(data_root / "immich" / label, data_root / "cache" / f"immich_{label}.npz", user, work)
-    work.users.sort(key=lambda user: user.label)
-    own = data_root / "cache" / "nl_full.npz"
-    if own.exists() or (data_root / "refine.json").exists():
-        work.users.append(User(OWN))
-        _read_user(data_root, own, work.users[-1], work)
-    work.model = next((item.model for item in work.caches.values()), None)
+            if str(error) not in user.problems:
+                user.problems.append(str(error))
+            work.users += [user] if user not in work.users else []
+        else:
+            if stage := user.stage("embed"):
+                stage.notes.append(f"{len(found.faces):,} faces, model {found.model.name}")
     return work
 
 
-def _read_user(folder: Path, npz: Path, user: User, work: Work) -> None:
-    """Add the stages whose files lie in `folder`, and the cache `npz`."""
-    queue: queues.Queue | None = None
-    for name, load in (("state.db", staged), ("queue.json", queues.read), ("refine.json", proposal.read)):
-        path = folder / name
-        if not path.exists():
-            continue
+def _user(label: str, folder: Path, npz: Path) -> User:
+    """The stages whose files lie in `folder`, and the cache `npz` with its parts."""
+    user = User(label)
+
+    def reading(path: Path, load: Callable[[Path], Any]) -> Any:
         try:
-            value = load(path)
+            return load(path) if path.exists() else None
         except Failure as error:
             user.problems.append(str(error))
-            continue
-        if isinstance(value, Stage):
-            user.stages.append(value)
-            try:
-                value.notes += last_run(folder / "summary.json")
-            except Failure as error:
-                user.problems.append(str(error))
-        elif isinstance(value, queues.Queue):
-            queue = value
-        else:
-            work.proposals[user.label] = value
-    found = work.caches.get(str(npz))
-    if queue is not None or found is not None:
-        user.stages.append(embedded(queue, found, _when(npz if found else folder / "queue.json")))
-    if user.label in work.proposals:
-        user.stages.append(clustered(work.proposals[user.label], _when(folder / "refine.json")))
+            return None
+    if listed := reading(folder / "state.db", staged):
+        listed.notes += reading(folder / "summary.json", last_run) or []
+        user.stages.append(listed)
+    user.queue = reading(folder / "queue.json", queues.read)
+    parts = sorted(npz.with_name(npz.name + ".parts").glob("*.npz"))
+    user.unfolded = bool(parts)
+    photos = [photo for path in (npz, *parts) for photo in reading(path, outcomes) or ()]
+    if user.queue is not None or photos:
+        newest = parts[-1] if parts else npz if npz.exists() else folder / "queue.json"
+        user.stages.append(embedded(user.queue, photos, _when(newest)))
+    user.proposed = reading(folder / "refine.json", proposal.read)
+    if user.proposed is not None:
+        user.stages.append(clustered(user.proposed, _when(folder / "refine.json")))
+    return user
+
+
+def outcomes(path: Path) -> list[tuple[str, str, str]]:
+    """SHA-256, status and reason of every photo of a cache."""
+    return [(str(sha256), str(status), str(reason))
+            for sha256, status, reason in cache.columns(path, "sha256", "status", "reason")]
 
 
 def staged(path: Path) -> Stage:
@@ -189,16 +211,15 @@ def last_run(path: Path) -> list[str]:
             f"{received / 1e6:,.1f} MB received, {saved / 1e6:,.1f} MB of equal files not", gate]
 
 
-def embedded(queue: queues.Queue | None, found: cache.Cache | None, at: float) -> Stage:
+def embedded(queue: queues.Queue | None, photos: Sequence[tuple[str, str, str]], at: float) -> Stage:
     """What became of the photos of the queue, and of photos that are only in the cache."""
-    status = {photo.sha256: photo.status for photo in found.photos} if found else {}
+    status = {sha256: outcome for sha256, outcome, _ in photos}
     wanted = {entry.sha256 for entry in queue.entries} if queue else set()
     counts = Counter(status.get(sha256, "left") for sha256 in wanted | set(status))
-    reasons = Counter(photo.reason for photo in found.photos if photo.status == "error") if found else Counter()
-    notes = [f"{len(found.faces):,} faces, model {found.model.name}"] if found else []
+    reasons = Counter(reason for _, outcome, reason in photos if outcome == "error")
     return Stage("embed", "photos", sum(counts.values()),
                  [Part(words, counts[status], kind) for status, (words, kind) in EMBED.items() if counts[status]], at,
-                 dict(reasons.most_common(20)), notes)
+                 dict(reasons.most_common(20)))
 
 
 def clustered(made: proposal.Proposal, at: float) -> Stage:

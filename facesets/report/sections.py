@@ -24,7 +24,7 @@ def context(gathered: Gathered, workers: int) -> dict[str, Any]:
     cards = [card(item, gathered.plans[index], item.run in latest, index in touched)
              for index, item in enumerate(books.sets)]
     rows = runs.rows_by_key(work)
-    torn, torn_in_all = left_out.torn(work, checks.MOST)
+    torn, torn_in_all = left_out.torn(work, {item.folder for item in books.sets}, checks.MOST)
     reasons = left_out.reasons(books, work)
     wanted = left_out.cuttings([key for reason in reasons for key in reason.keys] + [face.key for face in torn], rows)
     done = sheets.cut(books.root, list(wanted.values()), workers)
@@ -32,8 +32,8 @@ def context(gathered: Gathered, workers: int) -> dict[str, Any]:
     years = [year for item in books.sets for year in item.years if item.years[year]]
     users = sorted({user for item in books.sets for user in item.users})
     found = gathered.findings
-    count = min(len(found.pairs), checks.MOST) + min(len(found.mixed), checks.MOST) \
-        + min(len(found.conflicts), checks.MOST) + len(torn)
+    shown = _findings(found, cards, books.sets)
+    to_check = len(torn) + sum(map(len, shown.values()))
     return {
         "cards": cards, "tile": sheets.TILE, "users": users, "known": gathered.known, "counted": counted,
         "pictures": sum(len(item.faces) for item in books.sets),
@@ -41,9 +41,10 @@ def context(gathered: Gathered, workers: int) -> dict[str, Any]:
             _span(years), ", ".join(users), f"made {time.strftime('%d %B %Y, %H:%M').lstrip('0')}"])),
         "made": time.strftime("%Y-%m-%d %H:%M"),
         "views": [{"id": "facesets", "title": "Facesets", "count": len(cards)},
-                  {"id": "check", "title": "To check", "count": count}, {"id": "charts", "title": "Charts", "count": 0},
+                  {"id": "check", "title": "To check", "count": to_check},
+                  {"id": "charts", "title": "Charts", "count": 0},
                   {"id": "runs", "title": "Runs", "count": 0}, {"id": "left-out", "title": "Left out", "count": 0}],
-        "findings": _findings(found, cards, books.sets), "torn": _torn(torn, cards, pictures),
+        "findings": shown, "torn": _torn(torn, cards, pictures),
         "more": {"pairs": _more(found.pairs), "mixed": _more(found.mixed), "conflicts": _more(found.conflicts),
                  "torn": torn_in_all - len(torn)},
         "charts": figures.all_of(gathered), "problems": books.unreadable, "work": [_user(user) for user in work.users],
@@ -141,12 +142,12 @@ def _torn(faces: Sequence[left_out.Torn], cards: list[dict[str, Any]],
     by_folder = {item["folder"]: item for item in cards}
     found = []
     for face in faces:
-        between = [by_folder[folder] for folder in face.candidates if folder in by_folder]
+        between = [by_folder[folder] for folder in face.candidates]
         found.append({"id": f"face {decisions.short_key(face.key)}", "key": face.key,
                       "picture": pictures.get(face.key, ""), "cards": between,
                       "folders": " ".join(item["folder"] for item in between),
                       "commands": [commands.not_this(item["folder"], face.key) for item in between]})
-    return [item for item in found if item["cards"]]
+    return found
 
 
 def _user(user: runs.User) -> dict[str, Any]:

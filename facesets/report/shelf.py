@@ -3,6 +3,7 @@
 Words: P facesets, n faces with a picture, D dimensions; `cos-dist` = 1 - cosine similarity.
 """
 
+import math
 import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
@@ -122,7 +123,7 @@ def _set(path: Path, folder: str, number: int, name: str, entry: Entry | None) -
     for item in record.left_out:
         left[without_numbers(str(item["reason"]))].append(str(item["face"]))
     return Set(folder, number, name, record.proposed_name, record.names, entry.run if entry else record.run,
-               float(record.spread), _years(record.eras),
+               _number(record.spread), _years(record.eras),
                {user or OWN: count for user, count in record.users.items()}, faces,
                Counter({words: len(keys) for words, keys in left.items()}),
                {words: keys[:EXAMPLES] for words, keys in left.items()},
@@ -135,8 +136,16 @@ def _face(item: dict[str, Any]) -> Face:
     if "/" in file or "\\" in file or not file.endswith(".png") or file.startswith("."):
         raise ValueError(f"{file!r:.80} is no picture of a faceset")
     taken = str(item["taken_at"])[:4]
-    return Face(short_key(str(item["face"])), file, int(item["rank"]), float(item["quality"]), float(item["distance"]),
-                int(taken) if taken.isdecimal() else 0, str(item["user"]) or OWN)
+    return Face(short_key(str(item["face"])), file, int(item["rank"]), _number(item["quality"]),
+                _number(item["distance"]), int(taken) if taken.isdecimal() else 0, str(item["user"]) or OWN)
+
+
+def _number(value: Any) -> float:
+    """`value` as a number that a chart can place and JSON can hold."""
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"{number} is no number of a face or faceset")
+    return number
 
 
 def _years(eras: dict[str, int]) -> dict[int, int]:

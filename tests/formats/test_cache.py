@@ -95,6 +95,12 @@ def npy(array) -> bytes:
     return data.getvalue()
 
 
+def nan_quality():
+    faces = made(2).faces.copy()
+    faces["quality"][0] = np.nan
+    return faces
+
+
 HOSTILE = {
     "no zip": lambda file: file.write_bytes(b"PK\x03\x04 nothing"),
     "empty": lambda file: file.write_bytes(b""),
@@ -104,6 +110,7 @@ HOSTILE = {
     "schema 1": lambda file: rewritten(file, {"schema.npy": npy(np.int64(1))}),
     "no unit rows": lambda file: rewritten(file, {"embeddings.npy": npy(np.ones((4, 4), np.float32))}),
     "not finite": lambda file: rewritten(file, {"norms.npy": npy(np.full(4, np.nan, np.float32))}),
+    "quality is NaN": lambda file: rewritten(file, {"meta.npy": npy(nan_quality())}),
     "too few": lambda file: rewritten(file, {"norms.npy": npy(np.ones(3, np.float32))}),
     "double": lambda file: rewritten(file, {"norms.npy": npy(np.ones(4))}),
     "no such photo": lambda file: rewritten(file, {"meta.npy": npy(np.full(4, 9, FACE))}),

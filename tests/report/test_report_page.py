@@ -215,6 +215,33 @@ def test_an_empty_library_has_a_report_and_an_absent_one_a_message(tmp_path: Pat
     assert "does not exist" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("folder", "field", "value"), [
+    ("faceset_001", "quality", "NaN"), ("faceset_002", "distance", "Infinity"), ("faceset_003", "quality", "1e999")])
+def test_numbers_that_are_none_cost_one_faceset_and_no_page(library: Path, folder: str, field: str,
+                                                           value: str) -> None:
+    place = library / folder / folders.MANIFEST
+    place.write_text(re.sub(rf'"{field}": ?[\d.e-]+', f'"{field}": {value}', place.read_text(), count=1))
+    page = report(library)
+    assert len(data_of(page)["sets"]) == 13 and "Infinity" not in page.raw[1][1] and "NaN" not in page.raw[1][1]
+    assert f"{folder}: " in page.text and "is no number" in page.text
+
+
+def test_what_is_to_be_checked_is_counted_as_it_is_shown(library: Path) -> None:
+    """Faces that are no question (a nearer one of the same photo) took the places, and were counted."""
+    place = library.parent / "work" / "immich" / "peter" / "refine.json"
+    refine = files.read_json(place)
+    refine["ambiguous"] = [{"face": f"{number:064x}@0,0,9,9", "distance": 0.1, "reason": reason}
+                           for number, reason in enumerate([
+                               *["faceset_003, but another face of the same photo is nearer"] * 60,
+                               "faceset_001 or faceset_002", "faceset_001 or faceset_099",
+                               "faceset_098 or faceset_099"])]
+    files.write_json(place, refine)
+    page = report(library)
+    shown = [values for tag, values in page.tags if tag == "li" and "check" in values.get("class", "").split()]
+    assert sum("torn" in values["class"] for values in shown) == 2
+    assert re.search(r"To check\s+(\d+)", page.text)[1] == str(len(shown))
+
+
 def test_every_command_that_the_page_offers_is_one(library: Path) -> None:
     commands = set(report(library).attributes("data-copy"))
     assert len(commands) > 5

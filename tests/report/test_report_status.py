@@ -63,6 +63,22 @@ def test_known_faces_wait_for_extend_when_all_else_is_done(place: Path, capsys: 
     assert peter(place, capsys)["next"].startswith("python sort_faces.py extend")
 
 
+def test_facesets_that_nobody_looked_at_are_left_to_do(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """All photos are clustered and known faces are in their facesets; until all have a name, there is a next step."""
+    folder = place / "work" / "immich" / "peter"
+    refine = files.read_json(folder / "refine.json")
+    refine["counts"]["known"] = 0
+    files.write_json(folder / "refine.json", refine)
+    make.make(place / "lib", place / "work", 0.1)
+    told = status(place, capsys)
+    assert f"open {place / 'lib'}/index.html    # 3 facesets have no name yet" in told and "nothing left" not in told
+    for number in range(1, 5):
+        sort_faces.main(["name", str(number), f"Person {number}", "--library", str(place / "lib"),
+                         "--data-root", str(place / "work")])
+    capsys.readouterr()
+    assert "nothing left to do" in status(place, capsys)
+
+
 def test_server_strings_cannot_steer_the_terminal(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     refine = place / "work" / "immich" / "peter" / "refine.json"
     refine.write_text('{"schema": "\\u001b[2J"}', encoding="utf-8")
