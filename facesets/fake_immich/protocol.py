@@ -3,7 +3,6 @@
 A route is a function `(Call) -> Reply`; it raises ApiError for everything that is not well.
 """
 
-import re
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
@@ -11,8 +10,6 @@ from typing import Any
 from .library_model import Library, User
 from .paging import Index
 from .replies import dumps
-
-UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
 class ApiError(Exception):
@@ -22,6 +19,7 @@ class ApiError(Exception):
                  kind: str = "application/json; charset=utf-8") -> None:
         super().__init__(message)
         self.status, self.message, self.headers, self.kind = status, message, headers or {}, kind
+        self.issue: dict[str, Any] = {}     # what 3.x says where it validates fields
 
 
 @dataclass
@@ -64,12 +62,6 @@ def text_reply(text: str, status: int = 200) -> Reply:
     return Reply(status, text.encode("utf-8", "replace"))     # a lone surrogate is no UTF-8
 
 
-def uuid_of(text: object, name: str = "id") -> str:
-    if not isinstance(text, str) or not UUID.fullmatch(text):
-        raise ApiError(400, [f"{name} must be a UUID"])
-    return text.lower()
-
-
 def error_reply(error: ApiError, version: tuple[int, int, int], correlation: str) -> Reply:
     reason = HTTPStatus(error.status).phrase
     body: dict[str, Any] = {"message": error.message, "error": reason, "statusCode": error.status,
@@ -77,7 +69,7 @@ def error_reply(error: ApiError, version: tuple[int, int, int], correlation: str
     if error.status == 500:
         del body["error"]
     if version[0] >= 3:
-        body = {"message": error.message if isinstance(error.message, str) else "; ".join(error.message)}
+        body = {"message": "Validation failed", "errors": [error.issue]} if error.issue else {"message": error.message}
     return Reply(error.status, dumps(body).encode(), error.kind, dict(error.headers))
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from .library_model import NOW, PREVIEW_SIDE, THUMBNAIL_SIDE, Asset, Person, thumbnail
 from .paging import may_open
-from .protocol import ApiError, Call, Reply, json_reply, text_reply, unreadable, uuid_of
+from .protocol import ApiError, Call, Reply, json_reply, text_reply, unreadable
 from .replies import asset_json, faces_json, person_json
+from .validation import Fields, uuid_of
 
 CACHE = "private, max-age=86400, no-transform, stale-while-revalidate=2592000, stale-if-error=2592000"
 SIZES = ("original", "fullsize", "preview", "thumbnail")
@@ -20,9 +21,9 @@ def asset(call: Call) -> Reply:
 
 def faces(call: Call) -> Reply:
     """GET /faces?id="""
-    if "id" not in call.query:
-        raise ApiError(400, ["id must be a UUID", "id should not be empty", "id must be a string"])
-    return text_reply(faces_json(_open(call, call.query["id"], "asset.read"), call.user))
+    asset_id = Fields(call.query, call.version).text(
+        "id", ["id must be a UUID", "id should not be empty", "id must be a string"])
+    return text_reply(faces_json(_open(call, asset_id, "asset.read"), call.user))
 
 
 def original(call: Call) -> Reply:
@@ -33,20 +34,18 @@ def original(call: Call) -> Reply:
     data = found.read() if call.library.mounted else None
     if data is None:
         if call.version[0] >= 3:
-            raise ApiError(404, "Not found")
+            raise ApiError(404, "Not Found")
         return unreadable(found.id[:8], _named(found.name))
     return _file(call, data, found.name, found.mime, found.modified)
 
 
 def thumb(call: Call) -> Reply:
     """GET /assets/{id}/thumbnail?size="""
-    size = call.query.get("size", "thumbnail")
-    if size not in SIZES:
-        raise ApiError(400, [f"size must be one of the following values: {', '.join(SIZES)}"])
+    size = Fields(call.query, call.version).one_of("size", SIZES) or "thumbnail"
     found = _open(call, call.id, "asset.view")
-    if size == "original":
+    if size == "original" and call.version[0] < 3:
         raise ApiError(400, "May not request original file")
-    if size == "fullsize":
+    if size in ("fullsize", "original"):
         return Reply(302, b"Found. Redirecting to original?", "text/plain; charset=utf-8", {"Location": "original?"})
     preview = size == "preview"
     kind = "JPEG" if preview else "WEBP"
@@ -60,10 +59,8 @@ def people(call: Call) -> Reply:
     mine = sorted((person for person in call.library.people.values() if person.owner is call.user),
                   key=lambda person: (person.hidden, not person.favorite, not person.name, person.name))
     shown = [person for person in mine if call.query.get("withHidden") == "true" or not person.hidden]
-    try:
-        page, size = max(1, int(call.query.get("page", 1))), max(1, int(call.query.get("size", 500)))
-    except ValueError:
-        raise ApiError(400, ["page must be an integer number"]) from None
+    numbers = Fields(call.query, (2, 0, 0))      # a query has texts for numbers
+    page, size = numbers.integer("page", 1, None), numbers.integer("size", 500, 1000)
     part = shown[(page - 1) * size:page * size]
     return json_reply({"people": [person_json(person) for person in part], "hasNextPage": page * size < len(shown),
                        "total": len(mine), "hidden": sum(person.hidden for person in mine)})
@@ -87,7 +84,7 @@ def _open(call: Call, identity: str, permission: str) -> Asset:
     message = f"Not found or no {permission} access"
     if permission != "asset.download":
         raise ApiError(400, message)
-    raise ApiError(400 if call.version[0] < 3 else 404, message, {"Cache-Control": "none"})
+    raise ApiError(404, "Not Found") if call.version[0] >= 3 else ApiError(400, message, {"Cache-Control": "none"})
 
 
 def _person(call: Call) -> Person:
@@ -126,9 +123,10 @@ def _file(call: Call, data: bytes, name: str, kind: str, modified: int) -> Reply
         return Reply(200, data, kind, headers)
     start, end = span
     if start >= len(data):
+        beyond = {**headers, "Content-Range": f"bytes */{len(data)}"}
         if call.version[0] >= 3:
-            raise ApiError(404, "Not found")
-        reply = unreadable(call.id[:8], {**headers, "Content-Range": f"bytes */{len(data)}"})
+            raise ApiError(404, "Not Found", beyond, f"{kind}; charset=utf-8")
+        reply = unreadable(call.id[:8], beyond)
         reply.headers["Cache-Control"] = "none"
         return reply
     return Reply(206, data[start:end + 1], kind, {**headers, "Content-Range": f"bytes {start}-{end}/{len(data)}"})

@@ -9,6 +9,7 @@ from typing import Any
 from .library_model import NOW, Asset, Face, Person, iso
 from .protocol import ApiError, Call, Reply
 from .replies import checksum, clock, dumps, exif_fields, face_box
+from .validation import not_among
 
 STREAMED = "application/jsonlines+json"     # sent without ETag
 REQUESTS = {
@@ -17,7 +18,11 @@ REQUESTS = {
     "MemoriesV1": "", "MemoryToAssetsV1": "", "PartnersV1": "", "PartnerAssetsV1": "", "PartnerAssetExifsV1": "",
     "PartnerStacksV1": "", "StacksV1": "", "UsersV1": "", "PeopleV1": "PersonV1", "AssetFacesV1": "AssetFaceV1",
     "AssetFacesV2": "AssetFaceV2", "UserMetadataV1": ""}
-REQUESTS_3 = {**REQUESTS, "AssetsV2": "AssetV2"}
+REQUESTS_3 = {**dict.fromkeys((
+    "AlbumsV1", "AlbumsV2", "AlbumUsersV1", "AlbumToAssetsV1", "AlbumAssetsV1", "AlbumAssetsV2", "AlbumAssetExifsV1",
+    "AssetsV1", "AssetsV2", "AssetExifsV1", "AssetEditsV1", "AssetMetadataV1", "AssetOcrV1", "AuthUsersV1",
+    "MemoriesV1", "MemoryToAssetsV1", "PartnersV1", "PartnerAssetsV1", "PartnerAssetsV2"), ""), **REQUESTS,
+    "AssetsV2": "AssetV2"}
 
 
 def stream(call: Call) -> Reply:
@@ -26,9 +31,12 @@ def stream(call: Call) -> Reply:
         raise ApiError(403, "Sync endpoints cannot be used with API keys")
     known = REQUESTS if call.version[0] < 3 else REQUESTS_3
     types = call.body.get("types") if isinstance(call.body, dict) else None
-    if not isinstance(types, list) or not set(types) <= set(known):
-        raise ApiError(400, [f"each value in types must be one of the following values: {', '.join(known)}"],
-                       kind="application/jsonlines+json; charset=utf-8")
+    types = types if isinstance(types, list) else [None]
+    for place, name in enumerate(types):
+        if name not in known:
+            error = not_among(["types", place], list(known), "each value in types")
+            error.kind = f"{STREAMED}; charset=utf-8"
+            raise error
     with call.library.lock:
         lines = [line for kind in types if known[kind] for line in _entities(call, known[kind])]
         lines.append(_line("SyncCompleteV1", {}, call.library.changes))
@@ -39,7 +47,7 @@ def _entities(call: Call, kind: str) -> Iterator[str]:
     gone = kind.removesuffix("V1").removesuffix("V2")
     for change, what, identity, owner in call.library.deleted:
         if what == gone and owner == call.user.id:
-            yield _line(f"{gone}DeleteV1", {f"{gone.lower()}Id": identity}, change)
+            yield _line(f"{gone}DeleteV1", {f"{gone[0].lower()}{gone[1:]}Id": identity}, change)
     for change, make in sorted(_rows(call, kind), key=lambda row: row[0]):
         yield _line(kind, make(), change)
 

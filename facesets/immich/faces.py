@@ -30,11 +30,12 @@ def peopled(client: Client, visibility: str) -> Iterator[list[str]]:
     cursor: str | None = ""
     seen: set[str] = set()
     while cursor is not None:
-        body = {"filter": {"type": "IMAGE", "visibility": visibility, "hasPeople": True}, "size": BATCH}
+        body = {"filter": {"type": {"eq": "IMAGE"}, "visibility": {"eq": visibility}, "hasPeople": {"eq": True}},
+                "size": BATCH}
         try:
             reply = client.post("/search/metadata", {**body, **({"cursor": cursor} if cursor else {})})["assets"]
             ids = [str(item["id"]) for item in reply["items"]]
-            cursor = reply.get("nextPage") if not seen.issuperset(ids) else None    # else it would go on for ever
+            cursor = reply.get("nextCursor") if not seen.issuperset(ids) else None    # else it would go on for ever
         except (Transient, Rejected, *WRONG_SHAPE):
             return      # it only orders the work
         seen.update(ids)

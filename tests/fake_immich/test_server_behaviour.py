@@ -43,11 +43,11 @@ def search(server: LabServer, key: str, **body: Any) -> dict[str, Any]:
 
 def walk(server: LabServer, key: str, **body: Any) -> list[str]:
     """Ids of all pages, by offset."""
-    ids, page = [], "1"
+    ids, page = [], 1
     while page:
         found = search(server, key, page=page, **body)
         ids += [item["id"] for item in found["items"]]
-        page = found["nextPage"]
+        page = int(found["nextPage"] or 0)
     return ids
 
 
@@ -102,10 +102,20 @@ def test_3_2_asks_for_people_and_does_not_mix_the_old_fields() -> None:
         key, anna = server.add_key(user), server.add_person(user, "Anna")
         shown = server.add_asset(user, jpeg(), faces=[server.face((1, 1, 9, 9), 64, 48, anna)])
         server.add_asset(user, jpeg((1, 2, 3)))
-        assert [item["id"] for item in search(server, key, filter={"hasPeople": True})["items"]] == [shown.id]
-        mixed = requests.post(f"{server.url}/api/search/metadata", headers={"x-api-key": key}, timeout=LIMIT,
-                              json={"filter": {"hasPeople": True}, "type": "IMAGE"})
-        assert mixed.status_code == 400
+        peopled = {"hasPeople": {"eq": True}}
+        assert [item["id"] for item in search(server, key, filter=peopled)["items"]] == [shown.id]
+        for wrong in ({"filter": peopled, "type": "IMAGE"}, {"filter": {"hasPeople": True}}):
+            refused = requests.post(f"{server.url}/api/search/metadata", headers={"x-api-key": key}, timeout=LIMIT,
+                                    json=wrong)
+            assert refused.status_code == 400
+        for number in range(4):
+            server.add_asset(user, jpeg((number, 7, 7)), faces=[server.face((1, 1, 9, 9), 64, 48, anna)])
+        ids, cursor = [], {}
+        while cursor is not None:
+            page = search(server, key, filter=peopled, size=2, **cursor)
+            ids += [item["id"] for item in page["items"]]
+            cursor = {"cursor": page["nextCursor"]} if page["nextCursor"] else None
+        assert len(set(ids)) == len(ids) == 5
 
 
 def test_an_asset_without_exif_row_is_hidden_only_by_with_exif(server: LabServer) -> None:

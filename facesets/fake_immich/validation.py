@@ -1,0 +1,107 @@
+"""The fields of a request as Immich checks them: 2.x takes texts for numbers and says what is wrong in a list of texts,
+3.x is strict and gives the issues of its schema (without their patterns, here).
+"""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from .library_model import milliseconds
+from .protocol import ApiError
+
+UUID = "[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-4[0-9a-fA-F]{3}-[89abAB][0-9a-fA-F]{3}-[0-9a-fA-F]{12}"
+DATE = r"\d{4}-\d\d-\d\d"
+MOMENT = DATE + r"T\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)"
+TYPES = {str: "string", bool: "boolean", int: "number", float: "number", dict: "object", list: "array",
+         type(None): "null"}
+
+
+class Invalid(ApiError):
+    """A field that is not valid; `old` is what 2.x says of it, `issue` what 3.x says."""
+
+    def __init__(self, path: str | list[Any], old: str | list[str], message: str, **issue: Any) -> None:
+        super().__init__(400, old)
+        self.issue = {**issue, "path": [path] if isinstance(path, str) else path, "message": message}
+
+
+class Fields:
+    """The fields of one body or query."""
+
+    def __init__(self, values: Any, version: tuple[int, int, int]) -> None:
+        self.values: dict[str, Any] = values if isinstance(values, dict) else {}
+        self.strict = version[0] >= 3
+
+    def get(self, name: str) -> Any:
+        return self.values.get(name)
+
+    def text(self, name: str, old: list[str]) -> str:
+        """A text that must be there."""
+        value = self.get(name)
+        if not isinstance(value, str) or not value:
+            raise self._other_type(name, old, "string", "undefined" if name not in self.values else None)
+        return value
+
+    def uuid(self, name: str) -> str:
+        return uuid_of(self.get(name), name)
+
+    def one_of(self, name: str, allowed: Sequence[str]) -> Any:
+        if self.get(name) is not None and self.get(name) not in allowed:
+            raise not_among(name, allowed, name)
+        return self.get(name)
+
+    def integer(self, name: str, default: int, largest: int | None) -> int:
+        value = self.values.get(name, default)
+        if self.strict and (isinstance(value, bool) or not isinstance(value, int | float)):
+            raise self._other_type(name, "", "number")
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            raise Invalid(name, [f"{name} must be an integer number"], "") from None
+        if not number.is_integer():
+            raise Invalid(name, [f"{name} must be an integer number"], "Invalid input: expected int, received number",
+                          expected="int", format="safeint", code="invalid_type")
+        if number < 1:
+            raise Invalid(name, [f"{name} must not be less than 1"], "Too small: expected number to be >=1",
+                          origin="number", code="too_small", minimum=1, inclusive=True)
+        if largest is not None and number > largest:
+            raise Invalid(name, [f"{name} must not be greater than {largest}"],
+                          f"Too big: expected number to be <={largest}",
+                          origin="number", code="too_big", maximum=largest, inclusive=True)
+        return int(number)
+
+    def boolean(self, name: str) -> bool:
+        value = self.values.get(name, False)
+        if value not in ((True, False) if self.strict else (True, False, "true", "false", None)):
+            raise self._other_type(name, [f"{name} must be a boolean value"], "boolean")
+        return value in (True, "true")
+
+    def moment(self, name: str) -> int | None:
+        value = self.get(name)
+        if value is None:
+            return None
+        try:
+            if self.strict and not re.fullmatch(MOMENT, str(value)):
+                raise ValueError
+            return milliseconds(str(value))
+        except ValueError:
+            raise Invalid(name, f"{name} must be a date string",
+                          f"Invalid input: expected ISO 8601 datetime string, received {TYPES.get(type(value))}",
+                          origin="string", code="invalid_format", format="datetime") from None
+
+    def _other_type(self, name: str, old: str | list[str], expected: str, received: str | None = None) -> Invalid:
+        received = received or TYPES.get(type(self.get(name)), "unknown")
+        return Invalid(name, old, f"Invalid input: expected {expected}, received {received}", expected=expected,
+                       code="invalid_type")
+
+
+def uuid_of(text: object, name: str = "id") -> str:
+    if not isinstance(text, str) or not re.fullmatch(UUID, text):
+        raise Invalid(name, [f"{name} must be a UUID"], "Invalid UUID", origin="string", code="invalid_format",
+                      format="uuid")
+    return text.lower()
+
+
+def not_among(path: str | list[Any], allowed: Sequence[str], old: str) -> Invalid:
+    options = "|".join(f'"{one}"' for one in allowed)
+    return Invalid(path, [f"{old} must be one of the following values: {', '.join(allowed)}"],
+                   f"Invalid option: expected one of {options}", code="invalid_value", values=list(allowed))
