@@ -21,13 +21,13 @@ from typing import Any
 
 import config
 from facesets.cluster import identities, seen
-from facesets.cluster.known import Known
 from facesets.cluster.rules import Rules
 from facesets.common import files, terminal
 from facesets.export import detector, swap
 from facesets.formats import cache, proposal
+from facesets.formats.faceset import Faceset
 from facesets.library.run import Run
-from facesets.library.store import Faceset, Library
+from facesets.library.store import Library
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -61,14 +61,10 @@ def rules_for(settings: config.Clustering, model: cache.Model) -> Rules:
                  min_blur=settings.min_blur)
 
 
-def known_identities(library: Library, model: cache.Model) -> list[Known]:
+def known_identities(library: Library, model: cache.Model) -> list[Faceset]:
     """Whom faces of `model` may be; those a person dropped as well, so that they do not come back."""
     library.check_model(model)
-    return [_known(faceset) for faceset in (*library.canonical(), *library.dropped())]
-
-
-def _known(faceset: Faceset) -> Known:
-    return Known(faceset.folder, faceset.centroid, frozenset(faceset.face_keys), faceset.not_this)
+    return [*library.canonical(), *library.dropped()]
 
 
 def propose(user: str, sources: Sequence[Path], caches: Sequence[cache.Cache], library: Library,

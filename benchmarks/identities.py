@@ -29,13 +29,13 @@ sys.path.insert(0, str(CHECKOUT))
 
 import config  # noqa: E402
 from facesets.cluster import calibrate, identities, merging  # noqa: E402
-from facesets.cluster.known import Known  # noqa: E402
 from facesets.cluster.linkage import average_linkage  # noqa: E402
 from facesets.cluster.measures import bcubed, pairwise, served  # noqa: E402
 from facesets.cluster.rules import Rules  # noqa: E402
 from facesets.common import files  # noqa: E402
 from facesets.formats import cache  # noqa: E402
 from facesets.formats.boxes import overlap  # noqa: E402
+from facesets.formats.faceset import Faceset  # noqa: E402
 from facesets.formats.proposal import Proposal  # noqa: E402
 
 PACKS = ("insightface_small", "embed_512", "opencv_zoo")
@@ -258,7 +258,8 @@ def as_operated(method: str, made: cache.Cache) -> None:
         which = [face for face, path in enumerate(paths) if names[face] == name
                  and path.removeprefix("people/") in references]
         if which:
-            known.append(Known(name, cache.unit_mean(made.embeddings[which]), frozenset(keys[face] for face in which)))
+            known.append(Faceset(name, cache.unit_mean(made.embeddings[which])))
+            vars(known[-1])["face_keys"] = frozenset(keys[face] for face in which)      # as if they had been read
     base, model = Rules(), made.model
     rules = replace(calibrate.at_distance(base, model.cluster_distance), known_distance=model.known_distance,
                     spread=model.known_distance - 0.05)

@@ -24,8 +24,9 @@ from facesets.common import files
 from facesets.export import swap
 from facesets.export.run import changing
 from facesets.formats import cache, proposal
+from facesets.formats.faceset import Contents, write_faces
 from facesets.library import folder as folders
-from facesets.library.store import Entry, Library, Manifest, write_manifest
+from facesets.library.store import Library, Manifest, write_manifest
 from facesets.operations import edit, status
 
 DIMENSION = 512
@@ -65,11 +66,13 @@ def make(root: Path, count: int, each: int, photos: Sequence[Path]) -> Library:
         for rank in range(1, each + 1):
             (root / folder / f"{rank:04d}.png").write_bytes(picture)
         (root / folder / "NAME.txt").write_text(f"Person {number}\n")
-        folders.write_faces(root / folder / "faces.npz", folders.Contents(faces, np.arange(1, each + 1), centroid))
+        write_faces(root / folder / "faces.npz", Contents(faces, np.arange(1, each + 1), centroid))
         digest = files.sha256_of(photos[0])
-        folders.write_record(root / folder / "manifest.json", folders.Record(
-            folder, number, faces=entries, model=asdict(MODEL), files={item["file"]: digest for item in entries}))
-        manifest.facesets.append(Entry(folder, number, "", "", each, each, 0.15, [2000, 2024], {"anna": each}))
+        record = folders.Record(folder, number, spread=0.15, users={"anna": each}, members=each, pictures=each,
+                                years=[2000, 2024], faces=entries, model=asdict(MODEL),
+                                files={item["file"]: digest for item in entries})
+        folders.write_record(root / folder / "manifest.json", record)
+        manifest.facesets.append(record)
     write_manifest(root / "manifest.json", manifest)
     return Library(root)
 

@@ -10,15 +10,16 @@ from dataclasses import asdict, replace
 import numpy as np
 
 from ..formats.cache import Cache, unit_mean
+from ..formats.faceset import Faceset
 from ..formats.proposal import Face, Group, Proposal
 from . import gates, groups
-from .known import Known, Match, match
+from .known import Match, match
 from .merging import identities
 from .pool import Pool, pool
 from .rules import Rules
 
 
-def propose(caches: Sequence[Cache], known: Sequence[Known], rules: Rules, *, run: str, made_by: str, created: str,
+def propose(caches: Sequence[Cache], known: Sequence[Faceset], rules: Rules, *, run: str, made_by: str, created: str,
             paths: Sequence[str] = (), seen: Collection[str] = ()) -> Proposal:
     """Who the faces of `caches` are. The same faces give the same proposal, in whatever order they come.
 
@@ -50,18 +51,18 @@ def propose(caches: Sequence[Cache], known: Sequence[Known], rules: Rules, *, ru
                     rejected=rejected, leftover=leftover, counts=counts)
 
 
-def _held(faces: Pool, known: Sequence[Known]) -> np.ndarray:
+def _held(faces: Pool, known: Sequence[Faceset]) -> np.ndarray:
     """(N,) bool: faces that some faceset has, or has left out for a reason."""
-    keys: set[str] = set().union(*(identity.faces for identity in known))
+    keys: set[str] = set().union(*(identity.face_keys for identity in known))
     return np.array([key in keys for key in faces.keys], bool)
 
 
-def _centroids(known: Sequence[Known], faces: Pool) -> np.ndarray:
+def _centroids(known: Sequence[Faceset], faces: Pool) -> np.ndarray:
     """(P, D) float32."""
     return np.array([identity.centroid for identity in known], np.float32).reshape(len(known), faces.rows.shape[1])
 
 
-def _forbidden(faces: Pool, asked: Sequence[np.ndarray] | np.ndarray, known: Sequence[Known]) -> dict[int, list[int]]:
+def _forbidden(faces: Pool, asked: Sequence[np.ndarray] | np.ndarray, known: Sequence[Faceset]) -> dict[int, list[int]]:
     """Index into `asked`, faces or clusters of them -> identities that somebody said it is not."""
     refused: dict[str, set[int]] = {}
     for number, identity in enumerate(known):
@@ -75,25 +76,25 @@ def _forbidden(faces: Pool, asked: Sequence[np.ndarray] | np.ndarray, known: Seq
 
 
 def _first_of_photo(faces: Pool, free: np.ndarray, found: Match, certain: np.ndarray,
-                    known: Sequence[Known]) -> np.ndarray:
+                    known: Sequence[Faceset]) -> np.ndarray:
     """(F,) bool: false where a nearer face of the same photo is, or is held as, the same identity."""
     first = np.ones(len(free), bool)
     for number, identity in enumerate(known):
         which = np.flatnonzero(certain & (found.nearest == number))
-        held = {key.partition("@")[0] for key in identity.faces} if len(which) else set()
+        held = {key.partition("@")[0] for key in identity.face_keys} if len(which) else set()
         first[which] = groups.first_per_photo(faces.photo[free[which]], found.distance[which])
         first[[at for at in which if faces.photo_sha256[free[at]] in held]] = False
     return first
 
 
-def _why(found: Match, known: Sequence[Known], at: int, torn: bool) -> str:
+def _why(found: Match, known: Sequence[Faceset], at: int, torn: bool) -> str:
     nearest = known[found.nearest[at]].folder
     return (f"{nearest} or {known[found.second[at]].folder}" if torn else
             f"{nearest}, but another face of the same photo is nearer")
 
 
 def _extend(faces: Pool, free: np.ndarray, found: Match, certain: np.ndarray,
-            known: Sequence[Known]) -> dict[str, tuple[Face, ...]]:
+            known: Sequence[Faceset]) -> dict[str, tuple[Face, ...]]:
     """Faces that belong to facesets that exist, nearest first."""
     extend: dict[str, tuple[Face, ...]] = {}
     for number, identity in enumerate(known):
@@ -111,7 +112,7 @@ def _clusters(faces: Pool, clean: np.ndarray, rules: Rules) -> list[np.ndarray]:
     return np.split(clean[order], np.flatnonzero(np.diff(labels[order])) + 1) if len(clean) else []
 
 
-def _adopt(faces: Pool, clusters: Sequence[np.ndarray], known: Sequence[Known], rules: Rules,
+def _adopt(faces: Pool, clusters: Sequence[np.ndarray], known: Sequence[Faceset], rules: Rules,
            extend: dict[str, tuple[Face, ...]]) -> np.ndarray:
     """Add to `extend` the clusters that are somebody known, by their centroid though not face by face; these faces.
 
@@ -126,7 +127,7 @@ def _adopt(faces: Pool, clusters: Sequence[np.ndarray], known: Sequence[Known], 
     for at in np.flatnonzero(found.certain(rules.merge_distance, rules.known_margin)).tolist():
         identity = known[found.nearest[at]]
         more = extend.get(identity.folder, ())
-        taken = {key.partition("@")[0] for key in (*identity.faces, *(face.face for face in more))}
+        taken = {key.partition("@")[0] for key in (*identity.face_keys, *(face.face for face in more))}
         distance = 1 - faces.rows[large[at]] @ identity.centroid
         fits = groups.first_per_photo(faces.photo[large[at]], distance)
         fits &= np.array([faces.photo_sha256[face] not in taken for face in large[at]], bool)

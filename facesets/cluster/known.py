@@ -1,21 +1,11 @@
 """Whom do we know: faces against the centroids of the facesets that exist."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 BLOCK = 1 << 24     # similarities at once: 64 MB
-
-
-@dataclass(frozen=True)
-class Known:
-    """An identity that exists on disk."""
-
-    folder: str                     # "faceset_003"
-    centroid: np.ndarray            # (D,) unit
-    faces: frozenset[str] = field(default=frozenset())      # keys that it holds or left out: never proposed again
-    not_this: frozenset[str] = field(default=frozenset())   # keys of faces that a person said are somebody else
 
 
 @dataclass(frozen=True)

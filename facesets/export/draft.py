@@ -17,8 +17,9 @@ import numpy as np
 
 from ..common import files
 from ..formats import cache, quality
+from ..formats.faceset import FACES, Contents, read_faces, write_faces
 from ..library import folder as folders
-from ..library.folder import Contents, Record
+from ..library.folder import Record
 from ..library.members import Index, pick
 from ..library.run import Run
 from . import embeddings, fsz
@@ -55,11 +56,7 @@ class Draft:
 
 def existing(run: Run, folder: str) -> tuple[Record, Contents]:
     """Manifest and faces of a folder of the library, as the change of `run` would leave them."""
-    record = folders.read_record(run.current(f"{folder}/{folders.MANIFEST}"))
-    record.folder = folder      # where a person may have moved it
-    entry = run.manifest.entry(folder)
-    record.name = entry.name if entry else record.name      # NAME.txt may have given it
-    return record, folders.read_faces(run.current(f"{folder}/{folders.FACES}"))
+    return run.record(folder), read_faces(run.current(f"{folder}/{FACES}"))
 
 
 def plan(run: Run, record: Record, members: cache.Cache, options: Options,
@@ -151,8 +148,8 @@ def assemble(run: Run, draft: Draft, made: dict[str, Made | str], options: Optio
         eras=folders.years_of(members.photos[members.faces["photo"][row]] for row in draft.pictured),
         users=_users(members), faces=entries, top=sorted(entries[index]["file"] for index in chosen),
         left_out=[_left_out(draft, row, distance) for row in rest])
-    folders.write_faces(built / folders.FACES, Contents(pick(members, [*draft.pictured, *rest]), rank, centroid))
-    ours = [*(item["file"] for item in entries), folders.FACES, *_tools(built, draft, new)]
+    write_faces(built / FACES, Contents(pick(members, [*draft.pictured, *rest]), rank, centroid))
+    ours = [*(item["file"] for item in entries), FACES, *_tools(built, draft, new)]
     digests = {name: files.sha256_of(built / name) for name in ours}
     if new.name and new.name != folders.name_on_disk(built / folders.NAME):
         folders.write_name(built / folders.NAME, new.name)
@@ -160,6 +157,7 @@ def assemble(run: Run, draft: Draft, made: dict[str, Made | str], options: Optio
     elif new.name and folders.NAME in record.files:
         digests[folders.NAME] = record.files[folders.NAME]
     new.files = dict(sorted(digests.items()))
+    new.count()
     folders.write_record(built / folders.MANIFEST, new)
     run.put(built, record.folder)
     return new

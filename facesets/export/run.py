@@ -9,7 +9,7 @@ import re
 import numpy as np
 
 from ..formats import cache
-from ..library import folder as folders
+from ..formats.faceset import FACES, read_faces
 from ..library import run as runs
 from ..library.run import Run
 from . import embeddings
@@ -26,10 +26,10 @@ def _visomaster(run: Run) -> None:
     means = []
     for entry in run.manifest.facesets:
         if entry.folder in run.facesets or entry.folder not in known:
-            place = run.current(f"{entry.folder}/{folders.FACES}")
+            place = run.current(f"{entry.folder}/{FACES}")
             if not place.exists():
                 continue
-            contents = folders.read_faces(place)
+            contents = read_faces(place)
             known[entry.folder] = contents.faces.raw[contents.rank > 0].mean(axis=0)
         name = entry.name or entry.proposed_name
         means.append((f"{name} ({entry.folder})" if name else entry.folder, known[entry.folder]))

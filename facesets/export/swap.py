@@ -118,7 +118,7 @@ def _place(run: Run, draft: Draft, pictures: dict[str, Made | str], options: Opt
         return
     before = len(draft.have)
     record = drafts.assemble(run, draft, pictures, options)
-    run.enter(record, len(draft.keys), where)
+    run.enter(record, where)
     run.count({"facesets": "changed" if grown else "new", "eras": "eras", "masked": "masked",
                        "thin_eras": "thin"}[where])
     more = len(record.faces) - before

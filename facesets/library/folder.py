@@ -1,9 +1,4 @@
-"""One faceset folder: its faces.npz and its manifest.json, read and written here.
-
-faces.npz   a cache of schema v2 (`formats.cache`) of the faceset's own faces, best first, and two members more:
-                rank        (N,)    int32, the number of its picture (1 is 0001.png), 0 for a face without one
-                centroid    (D,)    float32, unit mean of the unit embeddings of the faces with a picture
-            so a faceset is complete by itself, and any reader of caches reads it.
+"""One faceset folder: its manifest.json and its NAME.txt, read and written here; its faces are in `formats.faceset`.
 
 manifest.json
     schema, folder, number, name, proposed_name, names {what Immich says: faces}, run, created, made_by, reason,
@@ -18,110 +13,85 @@ NAME.txt    its first line is the name that a person gave; there is none as long
 """
 
 import re
-import zipfile
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from ..common import files, terminal
 from ..common.errors import Failure
 from ..formats import cache
 
 SCHEMA = 1
-FACES, MANIFEST, NAME = "faces.npz", "manifest.json", "NAME.txt"
-MADE_BY = "sort_faces.py export-swap"
+MANIFEST, NAME = "manifest.json", "NAME.txt"
 FOLDER = re.compile(r"(_[a-z]+/)?[a-z0-9][a-z0-9_]*")       # of a faceset, below the library
+LINE = ("folder", "number", "name", "proposed_name", "members", "pictures", "spread", "years", "users", "run", "reason",
+        "into")     # of a Record, in the order in which they are written; "members" is called "faces" there
+OWN = ("folder", "number", "name", "proposed_name", "names", "run", "created", "made_by", "reason", "model", "centroid",
+       "spread", "eras", "users", "top", "faces", "left_out", "files")
 FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")            # in a faceset
 
 
 @dataclass
-class Contents:
-    """What faces.npz holds."""
-
-    faces: cache.Cache
-    rank: np.ndarray        # (N,) int32
-    centroid: np.ndarray    # (D,) float32 unit
-
-    @property
-    def keys(self) -> list[str]:
-        return cache.face_keys(self.faces)
-
-
-@dataclass
 class Record:
-    """What manifest.json holds."""
+    """What is written of a faceset: a line in the library's manifest, all the rest in the one of its folder."""
 
     folder: str
     number: int = 0
     name: str = ""
     proposed_name: str = ""
-    names: dict[str, int] = field(default_factory=dict)
     run: str = ""
+    reason: str = ""
+    spread: float = 0.0
+    users: dict[str, int] = field(default_factory=dict)
+    # in the line only
+    members: int = 0        # faces, with a picture or without
+    pictures: int = 0
+    years: list[int] = field(default_factory=list)      # first and last
+    into: str = ""          # of a merged one: the faceset that holds its faces now
+    # in the folder only
+    names: dict[str, int] = field(default_factory=dict)
     created: str = ""
     made_by: str = ""
-    reason: str = ""
     model: dict[str, Any] = field(default_factory=dict)
     centroid: list[float] = field(default_factory=list)
-    spread: float = 0.0
     eras: dict[str, int] = field(default_factory=dict)
-    users: dict[str, int] = field(default_factory=dict)
     top: list[str] = field(default_factory=list)
     faces: list[dict[str, Any]] = field(default_factory=list)
     left_out: list[dict[str, Any]] = field(default_factory=list)
     files: dict[str, str] = field(default_factory=dict)
 
+    def line(self) -> dict[str, Any]:
+        return {"faces" if name == "members" else name: getattr(self, name) for name in LINE}
 
-def write_faces(path: Path, contents: Contents) -> None:
-    with files.replacing(path) as file:
-        cache.dump(file, contents.faces)
-        with zipfile.ZipFile(file, "a", zipfile.ZIP_STORED) as archive:
-            for name, array in (("rank", contents.rank.astype(np.int32)),
-                                ("centroid", contents.centroid.astype(np.float32))):
-                with archive.open(zipfile.ZipInfo(name + ".npy", (1980, 1, 1, 0, 0, 0)), "w") as member:
-                    np.lib.format.write_array(member, array, allow_pickle=False)
-
-
-def read_faces(path: Path) -> Contents:
-    faces = cache.read(path)
-    rank, centroid = read_member(path, "rank"), read_member(path, "centroid")
-    if rank.shape != (len(faces.faces),) or centroid.shape != (faces.model.dimension,):
-        raise Failure(f"{path} is not the faces.npz of a faceset; take it from a backup, or remove the folder")
-    return Contents(faces, rank, centroid)
+    def count(self) -> None:
+        """Fill in what the line says of the faces."""
+        years = sorted(int(year) for year in self.eras if year.isdecimal())
+        self.members, self.pictures = len(self.faces) + len(self.left_out), len(self.faces)
+        self.years = [years[0], years[-1]] if years else []
 
 
-def read_member(path: Path, name: str) -> np.ndarray:
-    """One array of a faces.npz, without reading the others."""
-    with _opened(path) as members:
-        array = members[name]
-    if not isinstance(array, np.ndarray) or array.dtype.kind not in "fi" or not np.isfinite(array).all():
-        raise Failure(f"{path}: {name} is not made of finite numbers")
-    return array
-
-
-def read_keys(path: Path) -> list[str]:
-    """The keys of all faces of a faces.npz, reading no more of it than that takes."""
-    with _opened(path) as members:
-        shas = [item.decode("ascii") for item in members["processed"].tolist()]
-        return [cache.face_key(shas[face["photo"]], face["box"]) for face in members["meta"]]
-
-
-def _opened(path: Path) -> AbstractContextManager[Mapping[str, np.ndarray]]:
-    return cache.opened(path, "the faces.npz of a faceset", MADE_BY)
+def read_line(item: dict[str, Any]) -> Record:
+    """A line of the library's manifest; its folder stays inside the library, whoever wrote it."""
+    record = Record(**{name: item["faces" if name == "members" else name] for name in LINE})
+    texts(item, "folder", "name", "proposed_name", "run", "reason", "into")
+    if not FOLDER.fullmatch(record.folder):
+        raise ValueError(f"{record.folder!r:.80} is no folder of a library")
+    record.number, record.members, record.pictures = int(record.number), int(record.members), int(record.pictures)
+    record.years = [int(year) for year in record.years]
+    record.users = {str(user): int(count) for user, count in record.users.items()}
+    return record
 
 
 def write_record(path: Path, record: Record) -> None:
-    files.write_json(path, {"schema": SCHEMA, **asdict(record)})
+    files.write_json(path, {"schema": SCHEMA, **{name: getattr(record, name) for name in OWN}})
 
 
 def read_record(path: Path) -> Record:
-    value = files.read_json(path, SCHEMA, MADE_BY)
+    value = files.read_json(path, SCHEMA, "sort_faces.py export-swap")
     try:
-        record = Record(**{name: value[name] for name in Record.__dataclass_fields__})
+        record = Record(**{name: value[name] for name in OWN})
         for item in record.faces:
             texts(item, "face", "photo", "sha256", "taken_at", "isolation")
             int(item["rank"]), float(item["quality"]), float(item["distance"]), [float(side) for side in item["box"]]
@@ -134,6 +104,7 @@ def read_record(path: Path) -> Record:
         for name in (*record.files, *record.top, *(item["file"] for item in record.faces)):
             if not FILE.fullmatch(name):
                 raise ValueError(f"{name!r:.60} is no file of a faceset")
+        record.count()
     except (LookupError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise Failure(f"{path} is not the manifest of a faceset ({type(error).__name__}: {error!s:.200})") from None
     return record

@@ -21,9 +21,10 @@ from typing import Any
 from ..common import files
 from ..common.errors import Failure, of_disk
 from ..formats import cache
+from . import folder as folders
 from . import handwork, journal
 from .folder import Record
-from .store import Library, entry_of, write_manifest
+from .store import Library, write_manifest
 
 
 class Run:
@@ -56,12 +57,25 @@ class Run:
         if folder not in self.facesets:
             self.facesets.append(folder)
 
-    def enter(self, record: Record, members: int, where: str = "facesets", into: str = "") -> None:
-        """Put the folder of `record` into a list of the top manifest, in the place of what was there of it."""
+    def enter(self, record: Record, where: str = "") -> None:
+        """Put a line of `record` into the list `where` of the top manifest, by default into the one that it is in."""
+        where = where or self.manifest.list_of(record.folder)
         self.manifest.take_out(record.folder)
-        getattr(self.manifest, where).append(entry_of(record, members, into))
-        getattr(self.manifest, where).sort(key=lambda entry: (entry.number, entry.folder))
+        listed = getattr(self.manifest, where)
+        listed.append(record)
+        listed.sort(key=lambda entry: (entry.number, entry.folder))
         self.touch(record.folder)
+
+    def record(self, folder: str) -> Record:
+        """All that is written of a faceset, with the name that NAME.txt gives it, where a person may have moved it."""
+        record = folders.read_record(self.current(f"{folder}/{folders.MANIFEST}"))
+        record.folder = folder
+        if line := self.manifest.entry(folder):
+            record.name, record.into = line.name, line.into
+        return record
+
+    def write_record(self, record: Record) -> None:
+        folders.write_record(self.write(f"{record.folder}/{folders.MANIFEST}"), record)
 
     def new_number(self) -> int:
         self._number += 1

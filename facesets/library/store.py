@@ -20,7 +20,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +29,10 @@ import numpy as np
 from ..common import files, terminal
 from ..common.errors import AlreadyDone, Failure, Paused
 from ..formats import cache
+from ..formats.faceset import FACES, Faceset, read_member
 from . import folder as folders
 from . import journal, older
+from .folder import Record
 
 SCHEMA = 2
 CANONICAL = re.compile(r"faceset_(\d{3,9})")
@@ -40,69 +42,33 @@ LISTS = ("facesets", "eras", *ASIDE)
 
 
 @dataclass
-class Entry:
-    folder: str
-    number: int = 0
-    name: str = ""
-    proposed_name: str = ""
-    faces: int = 0
-    pictures: int = 0
-    spread: float = 0.0
-    years: list[int] = field(default_factory=list)
-    users: dict[str, int] = field(default_factory=dict)
-    run: str = ""
-    reason: str = ""
-    into: str = ""
-
-
-@dataclass
 class Manifest:
     next_number: int = 1
     model: dict[str, Any] | None = None
-    facesets: list[Entry] = field(default_factory=list)
-    eras: list[Entry] = field(default_factory=list)
-    thin_eras: list[Entry] = field(default_factory=list)
-    masked: list[Entry] = field(default_factory=list)
-    merged: list[Entry] = field(default_factory=list)
-    dropped: list[Entry] = field(default_factory=list)
+    facesets: list[Record] = field(default_factory=list)
+    eras: list[Record] = field(default_factory=list)
+    thin_eras: list[Record] = field(default_factory=list)
+    masked: list[Record] = field(default_factory=list)
+    merged: list[Record] = field(default_factory=list)
+    dropped: list[Record] = field(default_factory=list)
     runs: list[dict[str, Any]] = field(default_factory=list)
     not_this: dict[str, list[str]] = field(default_factory=dict)
     forgotten: int = 0
 
     @property
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[Record]:
         """Everything that has a folder, what is set aside included."""
         return [item for name in LISTS for item in getattr(self, name)]
 
-    def entry(self, folder: str) -> Entry | None:
+    def entry(self, folder: str) -> Record | None:
         return next((item for item in self.entries if item.folder == folder), None)
+
+    def list_of(self, folder: str) -> str:
+        return next(name for name in LISTS if any(item.folder == folder for item in getattr(self, name)))
 
     def take_out(self, folder: str) -> None:
         for name in LISTS:
             setattr(self, name, [item for item in getattr(self, name) if item.folder != folder])
-
-
-@dataclass
-class Faceset:
-    """One identity. n faces with a picture, D dimensions."""
-
-    number: int
-    folder: str
-    name: str
-    centroid: np.ndarray                # (D,) float32 unit
-    path: Path
-    not_this: frozenset[str] = frozenset()
-
-    @property
-    def embeddings(self) -> np.ndarray:
-        """(n, D) unit rows of the faces with a picture, best first; read from disk when asked for."""
-        rows: np.ndarray = folders.read_member(self.path / folders.FACES, "embeddings")
-        return rows[folders.read_member(self.path / folders.FACES, "rank") > 0]
-
-    @property
-    def face_keys(self) -> list[str]:
-        """Keys of all its faces, with a picture or without."""
-        return folders.read_keys(self.path / folders.FACES)
 
 
 class Library:
@@ -138,7 +104,7 @@ class Library:
         """Whoever has a faceset, those that a person dropped or that could not be shown included."""
         return self._facesets("masked", "dropped", "facesets")
 
-    def name_of(self, entry: Entry) -> str:
+    def name_of(self, entry: Record) -> str:
         """What a person calls a faceset, or called it before they took its folder away."""
         place = self.root / entry.folder
         return folders.name_on_disk(place / folders.NAME) if place.is_dir() else entry.name
@@ -213,12 +179,12 @@ class Library:
         for where, prefix in (("facesets", ""), *((name, f"{aside}/") for name, aside in ASIDE.items())):
             for place in sorted((self.root / prefix).glob("faceset_*")):
                 folder = prefix + place.name
-                if folder in listed or not CANONICAL.fullmatch(place.name) or not (place / folders.FACES).exists():
+                if folder in listed or not CANONICAL.fullmatch(place.name) or not (place / FACES).exists():
                     continue
                 entry = next((item for item in manifest.entries if Path(item.folder).name == place.name), None)
                 if entry and (self.root / entry.folder).exists():
                     continue
-                if entry := entry or _entry_of_folder(place):
+                if entry := entry or _unlisted(place):
                     manifest.take_out(entry.folder)
                     if entry.folder in manifest.not_this:
                         manifest.not_this[folder] = manifest.not_this.pop(entry.folder)
@@ -230,21 +196,21 @@ class Library:
         manifest, found = self.manifest(), []
         for entry in (entry for name in lists for entry in getattr(manifest, name)):
             place = self.root / entry.folder
-            if CANONICAL.fullmatch(place.name) and (place / folders.FACES).exists():
-                found.append(Faceset(entry.number, entry.folder, entry.name,
-                                     folders.read_member(place / folders.FACES, "centroid"), place,
-                                     frozenset(manifest.not_this.get(entry.folder, ()))))
+            if CANONICAL.fullmatch(place.name) and (place / FACES).exists():
+                found.append(Faceset(entry.folder, read_member(place / FACES, "centroid"), entry.number, entry.name,
+                                     place, frozenset(manifest.not_this.get(entry.folder, ()))))
         return found
 
 
 def write_manifest(path: Path, manifest: Manifest) -> None:
-    files.write_json(path, {"schema": SCHEMA, **asdict(manifest)})
+    value = dict(vars(manifest), **{name: [entry.line() for entry in getattr(manifest, name)] for name in LISTS})
+    files.write_json(path, {"schema": SCHEMA, **value})
 
 
 def read_manifest(path: Path) -> Manifest:
     value = files.read_json(path, SCHEMA, "sort_faces.py undo")
     try:
-        entries = {name: [_entry(item) for item in value.get(name, [])] for name in LISTS}
+        entries = {name: [folders.read_line(item) for item in value.get(name, [])] for name in LISTS}
         not_this = {str(folder): list(map(str, keys)) for folder, keys in value["not_this"].items()}
         return Manifest(int(value["next_number"]), value["model"] and dict(value["model"]), **entries,
                         runs=[dict(run) for run in value["runs"]], not_this=not_this,
@@ -253,30 +219,10 @@ def read_manifest(path: Path) -> Manifest:
         raise Failure(f"{path} is not the manifest of a library ({type(error).__name__}: {error!s:.200})") from None
 
 
-def entry_of(record: folders.Record, members: int, into: str = "") -> Entry:
-    """What the top manifest says of a folder with `members` faces."""
-    years = sorted(int(year) for year in record.eras if year.isdecimal())
-    return Entry(record.folder, record.number, record.name, record.proposed_name, members, len(record.faces),
-                 record.spread, [years[0], years[-1]] if years else [], record.users, record.run, record.reason, into)
-
-
-def _entry_of_folder(place: Path) -> Entry | None:
-    """The entry of a faceset that is in no list, such as one out of a backup; None for a copy under another name."""
+def _unlisted(place: Path) -> Record | None:
+    """The record of a faceset that is in no list, such as one out of a backup; None for a copy under another name."""
     try:
         record = folders.read_record(place / folders.MANIFEST)
     except Failure:
         return None
-    own = Path(record.folder).name == place.name
-    return entry_of(record, len(record.faces) + len(record.left_out)) if own else None
-
-
-def _entry(item: dict[str, Any]) -> Entry:
-    """An entry whose folder stays inside the library, whoever wrote the manifest."""
-    entry = Entry(**item)
-    folders.texts(item, "folder", "name", "proposed_name", "run", "reason", "into")
-    if not folders.FOLDER.fullmatch(entry.folder):
-        raise ValueError(f"{entry.folder!r:.80} is no folder of a library")
-    entry.number, entry.faces, entry.pictures = int(entry.number), int(entry.faces), int(entry.pictures)
-    entry.years = [int(year) for year in entry.years]
-    entry.users = {str(user): int(count) for user, count in entry.users.items()}
-    return entry
+    return record if Path(record.folder).name == place.name else None

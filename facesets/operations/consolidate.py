@@ -11,9 +11,10 @@ from ..export import draft as drafts
 from ..export import swap
 from ..export.draft import Options
 from ..export.swap import OpenDetector
+from ..formats.faceset import Faceset
 from ..library.members import without_twins
 from ..library.run import Run
-from ..library.store import Faceset, Library
+from ..library.store import Library
 from .edit import eras_of, find, name, set_aside
 
 SHARED_PHOTOS = 0.1     # share of the smaller one's photos that show both: two people who are often together
@@ -87,10 +88,10 @@ def merge(run: Run, into: str, others: list[str], options: Options, open_detecto
                                      "`sort_faces.py undo` takes it back")
         members = without_twins(members, faces.faces)
         refused |= set(run.manifest.not_this.get(entry.folder, ()))
-        for gone in (entry, *eras_of(run, entry)):
-            set_aside(run, gone, "merged", f"merged into {target.folder}", target.folder)
-        borrowed |= {item["face"]: (run.current(f"{entry.folder}/{item['file']}"), item)
-                     for item in theirs.faces if run.exists(f"{entry.folder}/{item['file']}")}
+        aside, *_ = [set_aside(run, gone.folder, "merged", f"merged into {target.folder}", target.folder)
+                     for gone in (entry, *eras_of(run, entry))]
+        borrowed |= {item["face"]: (run.current(f"{aside}/{item['file']}"), item)
+                     for item in theirs.faces if run.exists(f"{aside}/{item['file']}")}
     if refused:
         run.manifest.not_this[target.folder] = sorted(refused)
     draft = drafts.plan(run, record, members, options)

@@ -9,8 +9,8 @@ from ..export import draft as drafts
 from ..export.draft import Options
 from ..export.swap import OpenDetector
 from ..formats.decisions import Decisions, final, short_key
+from ..library.folder import Record
 from ..library.run import Run
-from ..library.store import Entry
 from . import consolidate, edit
 
 
@@ -38,7 +38,7 @@ def carry_out(run: Run, decided: Decisions, options: Options, open_detector: Ope
             edit.drop(run, folder, "dropped in the report")
 
 
-def _entry(run: Run, folder: str) -> Entry | None:
+def _entry(run: Run, folder: str) -> Record | None:
     """The canonical faceset `folder`; None, with a note, where it is merged or dropped already."""
     manifest = run.manifest
     for entry in manifest.facesets:

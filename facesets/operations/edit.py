@@ -10,13 +10,15 @@ from ..export import swap
 from ..export.draft import Options
 from ..export.swap import OpenDetector
 from ..formats import cache
+from ..formats.faceset import FACES
 from ..library import folder as folders
+from ..library.folder import Record
 from ..library.members import pick
 from ..library.run import Run
-from ..library.store import ASIDE, Entry, Manifest
+from ..library.store import ASIDE, Manifest
 
 
-def find(manifest: Manifest, text: str) -> Entry:
+def find(manifest: Manifest, text: str) -> Record:
     """The faceset that a person means by its folder, its number or its name. Raises UsageError for none or several."""
     found = matching(manifest, text)
     if len(found) != 1:
@@ -24,7 +26,7 @@ def find(manifest: Manifest, text: str) -> Entry:
     return found[0]
 
 
-def matching(manifest: Manifest, text: str, lists: tuple[str, ...] = ("facesets",)) -> list[Entry]:
+def matching(manifest: Manifest, text: str, lists: tuple[str, ...] = ("facesets",)) -> list[Record]:
     """Those that a person may mean by a folder, a number, a name or, where nobody has that, a proposed name."""
     entries = [entry for name in lists for entry in getattr(manifest, name)]
     wanted = text.strip().rstrip("/")
@@ -37,13 +39,13 @@ def matching(manifest: Manifest, text: str, lists: tuple[str, ...] = ("facesets"
     return found
 
 
-def not_one(text: str, found: Sequence[Entry]) -> str:
+def not_one(text: str, found: Sequence[Record]) -> str:
     what = f"{len(found)} facesets are called" if found else "no faceset is called"
     return (f"{what} {terminal.safe(text)!r}; give its folder"
             + (f": {', '.join(entry.folder for entry in found[:5])}" if found else ", e.g. faceset_007"))
 
 
-def eras_of(run: Run, entry: Entry) -> list[Entry]:
+def eras_of(run: Run, entry: Record) -> list[Record]:
     """The era splits of a faceset, thin ones included."""
     manifest = run.manifest
     return [other for other in (*manifest.eras, *manifest.thin_eras) if entry.number and other.number == entry.number]
@@ -56,17 +58,16 @@ def name(run: Run, faceset: str, new: str) -> None:
         raise UsageError("the name is empty")
     entry = find(run.manifest, faceset)
     for same in (entry, *eras_of(run, entry)):
-        _write_name(run, same, clean)
+        _write_name(run, same.folder, clean)
     run.count("named")
 
 
-def _write_name(run: Run, entry: Entry, new: str) -> None:
-    record = folders.read_record(run.current(f"{entry.folder}/{folders.MANIFEST}"))
-    folders.write_name(run.write(f"{entry.folder}/{folders.NAME}"), new)
-    record.name = entry.name = new
-    record.files[folders.NAME] = files.sha256_of(run.current(f"{entry.folder}/{folders.NAME}"))
-    folders.write_record(run.write(f"{entry.folder}/{folders.MANIFEST}"), record)
-    run.touch(entry.folder)
+def _write_name(run: Run, folder: str, new: str) -> None:
+    record = run.record(folder)
+    folders.write_name(run.write(f"{folder}/{folders.NAME}"), new)
+    record.name, record.files[folders.NAME] = new, files.sha256_of(run.current(f"{folder}/{folders.NAME}"))
+    run.write_record(record)
+    run.enter(record)
 
 
 def drop(run: Run, faceset: str, reason: str = "dropped by hand") -> None:
@@ -74,7 +75,7 @@ def drop(run: Run, faceset: str, reason: str = "dropped by hand") -> None:
     entry = find(run.manifest, faceset)
     for same in (entry, *eras_of(run, entry)):
         if run.exists(same.folder):
-            set_aside(run, same, "dropped", reason)
+            set_aside(run, same.folder, "dropped", reason)
         else:
             run.manifest.take_out(same.folder)
             run.touch(same.folder)
@@ -83,21 +84,18 @@ def drop(run: Run, faceset: str, reason: str = "dropped by hand") -> None:
     run.count("dropped")
 
 
-def set_aside(run: Run, entry: Entry, where: str, reason: str, into: str = "") -> None:
-    """Move the folder of `entry` as it is, a person's files included, into the quarantine of the list `where`."""
-    manifest = run.manifest
-    target = f"{ASIDE[where]}/{Path(entry.folder).name}"
-    record = folders.read_record(run.current(f"{entry.folder}/{folders.MANIFEST}"))
-    run.move(entry.folder, target)
-    record.folder, record.reason = target, reason
-    folders.write_record(run.write(f"{target}/{folders.MANIFEST}"), record)
-    if entry.folder in manifest.not_this:
-        manifest.not_this[target] = manifest.not_this.pop(entry.folder)
-    run.touch(entry.folder)
-    manifest.take_out(entry.folder)
-    entry.folder, entry.reason, entry.into = target, reason, into
-    getattr(manifest, where).append(entry)
-    run.touch(target)
+def set_aside(run: Run, folder: str, where: str, reason: str, into: str = "") -> str:
+    """Move a folder as it is, a person's files included, into the quarantine of the list `where`; its new place."""
+    record, target = run.record(folder), f"{ASIDE[where]}/{Path(folder).name}"
+    run.move(folder, target)
+    if folder in run.manifest.not_this:
+        run.manifest.not_this[target] = run.manifest.not_this.pop(folder)
+    run.touch(folder)
+    run.manifest.take_out(folder)
+    record.folder, record.reason, record.into = target, reason, into
+    run.write_record(record)
+    run.enter(record, where)
+    return target
 
 
 def not_this(run: Run, faceset: str, photos: Sequence[str], options: Options, open_detector: OpenDetector) -> None:
@@ -127,7 +125,7 @@ def not_this(run: Run, faceset: str, photos: Sequence[str], options: Options, op
     _rebuild(run, entry, drafts.plan(run, record, pick(contents.faces, rest), options), options, open_detector)
 
 
-def _leave_era(run: Run, entry: Entry, wrong: set[str], options: Options, open_detector: OpenDetector) -> None:
+def _leave_era(run: Run, entry: Record, wrong: set[str], options: Options, open_detector: OpenDetector) -> None:
     record, contents = drafts.existing(run, entry.folder)
     rest = [row for row, key in enumerate(contents.keys) if key not in wrong]
     if len(rest) < len(contents.keys):
@@ -135,13 +133,13 @@ def _leave_era(run: Run, entry: Entry, wrong: set[str], options: Options, open_d
         _rebuild(run, entry, draft, options, open_detector)
 
 
-def _rebuild(run: Run, entry: Entry, draft: drafts.Draft, options: Options, open_detector: OpenDetector) -> None:
+def _rebuild(run: Run, entry: Record, draft: drafts.Draft, options: Options, open_detector: OpenDetector) -> None:
     assert draft.selection
     if draft.selection.order:
         swap.finish(run, [draft], open_detector, options)
     else:
-        set_aside(run, entry, "dropped", "no face of it is left")
-        run.remove(f"{entry.folder}/{folders.FACES}")    # those faces are somebody, and not dropped
+        aside = set_aside(run, entry.folder, "dropped", "no face of it is left")
+        run.remove(f"{aside}/{FACES}")    # those faces are somebody, and not dropped
 
 
 def means(text: str, key: str, photo: cache.Photo) -> bool:

@@ -10,7 +10,8 @@ from ..export import swap
 from ..export.draft import Draft, Options
 from ..export.swap import OpenDetector
 from ..formats.cache import unit_mean
-from ..library.folder import Contents, Record
+from ..formats.faceset import Contents
+from ..library.folder import Record
 from ..library.members import pick
 from ..library.run import Run
 from .edit import find

@@ -19,11 +19,12 @@ from ..common import files
 from ..common.errors import Failure, UsageError
 from ..export.run import changing
 from ..formats import cache, proposal
+from ..formats.faceset import FACES, read_faces, read_keys
 from ..formats.proposal import Face, Group, Proposal
-from ..library import folder as folders
 from ..library import journal
+from ..library.folder import Record
 from ..library.run import Run
-from ..library.store import LISTS, Entry, Library, Manifest
+from ..library.store import LISTS, Library, Manifest
 from . import edit
 
 REPORT = ("index.html", "_report", "decisions.json")     # what `report` writes at the top of the library
@@ -115,7 +116,7 @@ def _count(into: dict[str, int], path: Path, faces: int) -> None:
         into[str(path)] = faces
 
 
-def person_of(manifest: Manifest, text: str) -> list[Entry]:
+def person_of(manifest: Manifest, text: str) -> list[Record]:
     """All folders of the person that is meant: with a faceset its eras, what it took in, and what took it in."""
     found = edit.matching(manifest, text, LISTS)
     hers = found[:1]
@@ -127,18 +128,18 @@ def person_of(manifest: Manifest, text: str) -> list[Entry]:
     return hers
 
 
-def _one_person(a: Entry, b: Entry) -> bool:
+def _one_person(a: Record, b: Record) -> bool:
     homes = (Path(a.folder).name, Path(b.folder).name)      # `into` may have moved since
     return bool(a.number and a.number == b.number) or a.into == homes[1] or b.into == homes[0]
 
 
-def _faces_of(library: Library, entries: Iterable[Entry]) -> tuple[set[str], list[np.ndarray]]:
+def _faces_of(library: Library, entries: Iterable[Record]) -> tuple[set[str], list[np.ndarray]]:
     keys: set[str] = set()
     centroids = []
     for entry in entries:
-        place = library.root / entry.folder / folders.FACES
+        place = library.root / entry.folder / FACES
         if place.exists():
-            contents = folders.read_faces(place)
+            contents = read_faces(place)
             keys |= set(contents.keys)
             centroids.append(contents.centroid)
     return keys, centroids
@@ -169,9 +170,9 @@ def _near(library: Library, hers: set[str], paths: Iterable[Path], centroids: Se
 def _like(library: Library, manifest: Manifest, keys: set[str]) -> set[str]:
     """Folders without a number of their own that hold mostly her faces: thin groups, copies that somebody made."""
     found = set()
-    for path in (*library.root.glob(f"[!.]*/{folders.FACES}"), *library.root.glob(f"_*/*/{folders.FACES}")):
+    for path in (*library.root.glob(f"[!.]*/{FACES}"), *library.root.glob(f"_*/*/{FACES}")):
         folder = path.parent.relative_to(library.root).as_posix()
-        entry, held = manifest.entry(folder), folders.read_keys(path)
+        entry, held = manifest.entry(folder), read_keys(path)
         if not (entry and entry.number) and 2 * len(keys.intersection(held)) > len(held):
             found.add(folder)
     return found

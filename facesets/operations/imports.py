@@ -21,10 +21,10 @@ from ..export.draft import Options
 from ..export.swap import OpenDetector
 from ..formats import cache
 from ..formats.cache import unit_mean
+from ..formats.faceset import Faceset
 from ..formats.proposal import Face, Group, Proposal
 from ..formats.queue import Queue
 from ..library.run import Run
-from ..library.store import Faceset
 from . import edit
 
 MAJORITY = 0.5      # share of a folder's photos that its person must be in; else the folder is mixed

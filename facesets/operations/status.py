@@ -12,7 +12,7 @@ from typing import Any
 
 from ..common.errors import Failure
 from ..formats import cache
-from ..library import folder as folders
+from ..formats.faceset import FACES
 from ..library import journal
 from ..library.store import CANONICAL, Library
 from ..report import runs
@@ -111,7 +111,7 @@ def _afterwards(user: User, shelf: dict[str, Any]) -> str:
 def _library(library: Library, problems: list[str]) -> dict[str, Any]:
     manifest = library.manifest()
     sets = [entry for entry in manifest.facesets if CANONICAL.fullmatch(entry.folder)]
-    gone = [entry.folder for entry in sets if not (library.root / entry.folder / folders.FACES).exists()]
+    gone = [entry.folder for entry in sets if not (library.root / entry.folder / FACES).exists()]
     if (library.root / forget.BEGUN).exists():
         problems.append("a `sort_faces.py forget` was cut short; the same command ends it")
     listed = {entry.folder for entry in manifest.entries}
@@ -123,7 +123,7 @@ def _library(library: Library, problems: list[str]) -> dict[str, Any]:
     if gone:
         problems.append(f"{len(gone)} facesets are in the manifest and not on disk, e.g. {gone[0]}")
     return {"root": str(library.root), "facesets": len(sets),
-            "named": sum(bool(entry.name) for entry in sets), "faces": sum(entry.faces for entry in sets),
+            "named": sum(bool(entry.name) for entry in sets), "faces": sum(entry.members for entry in sets),
             "pictures": sum(entry.pictures for entry in sets), "eras": len(manifest.eras),
             "aside": {name: len(getattr(manifest, name)) for name in ("thin_eras", "masked", "merged", "dropped")},
             "model": (manifest.model or {}).get("name", ""), "last_run": manifest.runs[-1] if manifest.runs else None,

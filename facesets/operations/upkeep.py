@@ -12,14 +12,16 @@ from ..export import swap
 from ..export.draft import Draft, Options
 from ..export.swap import OpenDetector
 from ..formats import cache, quality
+from ..formats.faceset import FACES, read_member
 from ..library import folder as folders
+from ..library.folder import Record
 from ..library.members import Index, pick
 from ..library.run import Run
-from ..library.store import CANONICAL, Entry
+from ..library.store import CANONICAL
 from .edit import find
 
 
-def chosen(run: Run, facesets: Sequence[str]) -> list[Entry]:
+def chosen(run: Run, facesets: Sequence[str]) -> list[Record]:
     """The canonical facesets that are meant; all of them where none is named."""
     manifest = run.manifest
     if facesets:
@@ -55,11 +57,11 @@ def _strangers(run: Run) -> None:
     entries = chosen(run, ())
     if len(entries) < 2:
         return
-    places = [run.current(f"{entry.folder}/{folders.FACES}") for entry in entries]
-    centroids = np.array([folders.read_member(place, "centroid") for place in places])
+    places = [run.current(f"{entry.folder}/{FACES}") for entry in entries]
+    centroids = np.array([read_member(place, "centroid") for place in places])
     for number, (entry, place) in enumerate(zip(entries, places, strict=True)):
-        rank = folders.read_member(place, "rank")
-        found = match(folders.read_member(place, "embeddings")[rank > 0], centroids)
+        rank = read_member(place, "rank")
+        found = match(read_member(place, "embeddings")[rank > 0], centroids)
         for row in np.flatnonzero(found.nearest != number):
             other = entries[int(found.nearest[row])].folder
             run.notes.append(f"{entry.folder}: picture {rank[rank > 0][row]} is nearer to {other} "

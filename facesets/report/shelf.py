@@ -16,8 +16,10 @@ from ..common import terminal
 from ..common.errors import Failure
 from ..formats import cache
 from ..formats.decisions import library_id, short_key
+from ..formats.faceset import FACES, read_member
 from ..library import folder as folders
-from ..library.store import Entry, Library, Manifest
+from ..library.folder import Record
+from ..library.store import Library, Manifest
 from .runs import OWN
 
 FEWEST_HALF = 3     # faces; fewer do not speak for a second person
@@ -111,13 +113,13 @@ def read(library: Library) -> Shelf:
     return shelf
 
 
-def _set(path: Path, folder: str, number: int, name: str, entry: Entry | None) -> Set:
+def _set(path: Path, folder: str, number: int, name: str, entry: Record | None) -> Set:
     record = folders.read_record(path / folders.MANIFEST)
     faces = [_face(item) for item in record.faces if (path / str(item["file"])).is_file()]
-    rank = folders.read_member(path / folders.FACES, "rank")
+    rank = read_member(path / FACES, "rank")
     by_rank = {int(number): row for row, number in enumerate(rank) if number > 0}
     pictured = [by_rank[face.rank] for face in faces if face.rank in by_rank]
-    rows = folders.read_member(path / folders.FACES, "embeddings")[pictured]
+    rows = read_member(path / FACES, "embeddings")[pictured]
     cut = halves(rows) if len(pictured) == len(faces) else Halves()
     left: dict[str, list[str]] = defaultdict(list)
     for item in record.left_out:
@@ -127,7 +129,7 @@ def _set(path: Path, folder: str, number: int, name: str, entry: Entry | None) -
                {user or OWN: count for user, count in record.users.items()}, faces,
                Counter({words: len(keys) for words, keys in left.items()}),
                {words: keys[:EXAMPLES] for words, keys in left.items()},
-               folders.read_member(path / folders.FACES, "centroid").astype(np.float32), cut,
+               read_member(path / FACES, "centroid").astype(np.float32), cut,
                {face.file: record.files.get(face.file, "") for face in faces})
 
 

@@ -11,13 +11,14 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from facesets.cluster import identities, seen
-from facesets.cluster.known import Known, match
+from facesets.cluster.known import match
 from facesets.cluster.merging import join, merge
 from facesets.cluster.pool import pool
 from facesets.cluster.rules import Rules
 from facesets.common.errors import Failure
 from facesets.formats import cache
 from facesets.formats.cache import unit_mean
+from facesets.formats.faceset import Faceset
 from facesets.formats.proposal import Proposal
 
 D = 64
@@ -52,7 +53,7 @@ def cache_of(rows: np.ndarray, photos: Sequence[int] | None = None, names: Seque
                        rows, np.ones(len(rows), np.float32), [cache.Person(name, name) for name in names])
 
 
-def propose(*caches: cache.Cache, known: Sequence[Known] = (), rules: Rules = RULES,
+def propose(*caches: cache.Cache, known: Sequence[Faceset] = (), rules: Rules = RULES,
             seen: frozenset[str] = frozenset()) -> Proposal:
     return identities.propose(caches, known, rules, run="r", made_by="test", created="now", seen=seen)
 
@@ -64,8 +65,10 @@ def keys(proposal: Proposal) -> Counter[str]:
                                           *(face for faces in proposal.extend.values() for face in faces)))
 
 
-def as_known(folder: str, rows: np.ndarray, faces: Sequence[str] = ()) -> Known:
-    return Known(folder, unit_mean(rows), frozenset(faces))
+def as_known(folder: str, rows: np.ndarray, faces: Sequence[str] = (), not_this: Sequence[str] = ()) -> Faceset:
+    known = Faceset(folder, unit_mean(rows), not_this=frozenset(not_this))
+    vars(known)["face_keys"] = frozenset(faces)     # as if it had been read
+    return known
 
 
 def test_people_become_facesets_largest_first_and_strangers_do_not() -> None:
@@ -97,7 +100,7 @@ def test_known_faces_go_to_their_faceset_and_those_between_two_people_to_neither
 def test_a_face_that_somebody_said_is_not_this_person_is_not_known_as_it() -> None:
     faces = cache_of(person(1, 7, seed=3))
     key = cache.face_keys(faces)[2]
-    known = replace(as_known("faceset_001", person(1, 6)), not_this=frozenset([key]))
+    known = as_known("faceset_001", person(1, 6), not_this=[key])
     made = propose(faces, known=[known])
     assert len(made.extend["faceset_001"]) == 6 and key not in {face.face for face in made.extend["faceset_001"]}
 
@@ -109,7 +112,7 @@ def test_what_a_person_said_of_many_costs_no_more_than_what_was_said() -> None:
                        np.ones(len(rows), np.float32))
     many.faces["box"][:, 0] = np.arange(len(rows))
     stranger = person(2, 1)[0]
-    known = [Known(f"faceset_{number:03d}", stranger, not_this=frozenset([f"face {number}"])) for number in range(400)]
+    known = [Faceset(f"faceset_{number}", stranger, not_this=frozenset([f"face {number}"])) for number in range(400)]
     begun = time.process_time()
     identities._forbidden(pool([many]), np.arange(len(rows)), known)
     assert time.process_time() - begun < 2      # faces times facesets took 10
@@ -271,9 +274,10 @@ def test_a_leftover_joins_whom_it_clearly_resembles_and_nobody_when_in_doubt() -
 
 def test_a_cluster_near_somebody_known_is_no_second_faceset_of_that_person() -> None:
     rows = person(1, 30, 1.2)
-    few = as_known("faceset_001", person(1, 3, 1.2, seed=2))
+    three = person(1, 3, 1.2, seed=2)
+    few = as_known("faceset_001", three)
     alone = propose(cache_of(rows), rules=replace(RULES, known_distance=0.2), known=[few])
     assert alone.counts["known"] == 30 and not alone.facesets
-    stranger = replace(few, not_this=frozenset([cache.face_keys(cache_of(rows))[0]]))
+    stranger = as_known("faceset_001", three, not_this=[cache.face_keys(cache_of(rows))[0]])
     apart = propose(cache_of(rows), rules=replace(RULES, known_distance=0.2), known=[stranger])
     assert apart.counts["known"] == 0

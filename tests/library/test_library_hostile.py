@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from facesets.common.errors import Failure
 from facesets.export import swap
+from facesets.formats.faceset import read_faces, read_keys, read_member
 from facesets.library import folder as folders
 from facesets.library import journal
 from facesets.library.store import Library, read_manifest
@@ -100,21 +101,21 @@ def test_manifests_with_anything_in_them_are_read_or_refused_in_words(good, tmp_
 def test_a_faces_npz_that_is_none_is_refused(good, tmp_path) -> None:
     for name, data in (("empty", b""), ("text", b"PK\x03\x04 nonsense"), ("pickle", b"\x80\x04]\x94.")):
         (tmp_path / name).write_bytes(data)
-        for read in (folders.read_faces, folders.read_keys):
+        for read in (read_faces, read_keys):
             with pytest.raises(Failure):
                 read(tmp_path / name)
     np.savez(tmp_path / "keys.npz", meta=np.zeros(3), processed=np.zeros(2))
     with pytest.raises(Failure):
-        folders.read_keys(tmp_path / "keys.npz")
+        read_keys(tmp_path / "keys.npz")
     np.savez(tmp_path / "other.npz", rank=np.zeros(3))
     with pytest.raises(Failure):
-        folders.read_faces(tmp_path / "other.npz")
+        read_faces(tmp_path / "other.npz")
     np.savez(tmp_path / "objects.npz", rank=np.array([{}], object))
     with pytest.raises(Failure):
-        folders.read_member(tmp_path / "objects.npz", "rank")
+        read_member(tmp_path / "objects.npz", "rank")
     np.savez_compressed(tmp_path / "bomb.npz", rank=np.zeros(10_000_000, np.int8), meta=np.zeros(9),
                         processed=np.zeros(9))
     assert (tmp_path / "bomb.npz").stat().st_size < 20_000
-    for unpack in (lambda path: folders.read_member(path, "rank"), folders.read_keys, folders.read_faces):
+    for unpack in (lambda path: read_member(path, "rank"), read_keys, read_faces):
         with pytest.raises(Failure, match="packed"):
             unpack(tmp_path / "bomb.npz")

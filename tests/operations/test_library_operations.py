@@ -22,6 +22,7 @@ from facesets.common.errors import Failure, UsageError
 from facesets.export import swap
 from facesets.export.run import changing
 from facesets.formats import cache, decisions, proposal
+from facesets.formats.faceset import read_faces
 from facesets.library import folder as folders
 from facesets.library import journal
 from facesets.library.members import pick, stack
@@ -636,6 +637,6 @@ def test_calibrate_labels_a_face_by_its_folder_where_it_is_alone_in_the_photo(tm
 
 def test_picked_rows_of_a_faceset_read_back(shelf) -> None:
     library, _ = shelf
-    contents_ = folders.read_faces(library.root / "faceset_001" / "faces.npz")
+    contents_ = read_faces(library.root / "faceset_001" / "faces.npz")
     assert list(contents_.rank) == list(range(1, 9))
     assert cache.face_keys(pick(contents_.faces, [3])) == [contents_.keys[3]]

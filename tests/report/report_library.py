@@ -11,6 +11,7 @@ import numpy as np
 from facesets.common import files
 from facesets.formats import cache, proposal
 from facesets.formats import queue as queues
+from facesets.formats.faceset import FACES, Contents, write_faces
 from facesets.library import folder as folders
 from facesets.library import store
 from facesets.stage import state
@@ -75,7 +76,7 @@ def faces_of(rng: np.random.Generator, rows: np.ndarray, photos: list[cache.Phot
 
 def add_faceset(root: Path, number: int, rows: np.ndarray, rng: np.random.Generator, *, name: str = "",
                 names: dict[str, int] | None = None, run: str = "r1", pictures: list[Path] | None = None,
-                size: int = 512) -> store.Entry:
+                size: int = 512) -> folders.Record:
     """Write one faceset of the faces `rows` (n, D), as export-swap does; `pictures` are linked instead of drawn."""
     folder, n = f"faceset_{number:03d}", len(rows)
     files.private_folder(root / folder)
@@ -103,16 +104,17 @@ def add_faceset(root: Path, number: int, rows: np.ndarray, rng: np.random.Genera
     years = folders.years_of(photos)
     users = {user: sum(photo.user == user for photo in photos) for user in USERS}
     proposed = next(iter(names), "") if names else ""
-    folders.write_faces(root / folder / folders.FACES, folders.Contents(faces, np.arange(1, n + 1), centroid))
-    folders.write_record(root / folder / folders.MANIFEST, folders.Record(
-        folder, number, name, proposed, names or {}, run, "2026-11-22T18:00:00Z", "test", "", asdict(MODEL),
-        [float(value) for value in centroid], float(distance.mean()), years, {u: c for u, c in users.items() if c},
-        [item["file"] for item in listed[:8]], listed, left, written))
+    write_faces(root / folder / FACES, Contents(faces, np.arange(1, n + 1), centroid))
+    record = folders.Record(
+        folder, number, name, proposed, run, "", float(distance.mean()), {u: c for u, c in users.items() if c},
+        names=names or {}, created="2026-11-22T18:00:00Z", made_by="test", model=asdict(MODEL),
+        centroid=[float(value) for value in centroid], eras=years, top=[item["file"] for item in listed[:8]],
+        faces=listed, left_out=left, files=written)
+    record.count()
+    folders.write_record(root / folder / folders.MANIFEST, record)
     if name:
         folders.write_name(root / folder / folders.NAME, name)
-    dated = [int(year) for year in years if year]
-    return store.Entry(folder, number, name, proposed, n, n, float(distance.mean()), [min(dated), max(dated)],
-                       {u: c for u, c in users.items() if c}, run)
+    return record
 
 
 def make_library(root: Path, count: int, seed: int = 1, faces: tuple[int, int] = (6, 60), drawn: int = 0,

@@ -15,6 +15,7 @@ import sort_faces
 from facesets.common import files
 from facesets.common.errors import Failure
 from facesets.formats import decisions
+from facesets.formats.faceset import FACES, read_faces
 from facesets.library import folder as folders
 from facesets.library import store
 
@@ -63,14 +64,14 @@ def fingerprint(library: Path) -> dict[str, str]:
 def test_every_decision_is_carried_out_in_one_run_that_undo_takes_back(library: Path) -> None:
     before = fingerprint(library)
     key = folders.read_record(library / "faceset_002" / folders.MANIFEST).faces[1]["face"]
-    faces = [len(folders.read_faces(library / name / folders.FACES).keys) for name in ("faceset_003", "faceset_004")]
+    faces = [len(read_faces(library / name / FACES).keys) for name in ("faceset_003", "faceset_004")]
     assert apply(library, decided(library, *everything(library))) == 0
     manifest = store.Library(library).manifest()
     assert [entry.folder for entry in manifest.facesets] == ["faceset_001", "faceset_002", "faceset_004", "faceset_006"]
     assert manifest.facesets[0].name == "Großmutter <Ilse>"
     assert manifest.not_this["faceset_002"] == sorted([key, STRANGER])
-    assert key not in folders.read_faces(library / "faceset_002" / folders.FACES).keys
-    assert len(folders.read_faces(library / "faceset_004" / folders.FACES).keys) == sum(faces)
+    assert key not in read_faces(library / "faceset_002" / FACES).keys
+    assert len(read_faces(library / "faceset_004" / FACES).keys) == sum(faces)
     assert (library / "_dropped" / "faceset_005").is_dir() and (library / "_merged" / "faceset_003").is_dir()
     assert [run["verb"] for run in manifest.runs][2:] == ["apply"]
     assert sort_faces.main(["undo", "--library", str(library), "--data-root", str(library.parent)]) == 0

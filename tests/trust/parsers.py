@@ -19,6 +19,7 @@ from facesets.common.errors import Failure
 from facesets.export import embeddings
 from facesets.formats import cache, decisions, proposal
 from facesets.formats import queue as queues
+from facesets.formats.faceset import Contents, read_faces, write_faces
 from facesets.immich import preflight
 from facesets.library import folder as folders
 from facesets.library import journal, store
@@ -47,7 +48,7 @@ def _cache() -> cache.Cache:
 
 
 def _faceset(path: Path) -> None:
-    folders.write_faces(path, folders.Contents(_cache(), np.arange(4, dtype=np.int32), np.ones(4, np.float32) / 2))
+    write_faces(path, Contents(_cache(), np.arange(4, dtype=np.int32), np.ones(4, np.float32) / 2))
 
 
 def _record(path: Path) -> None:
@@ -58,7 +59,7 @@ def _record(path: Path) -> None:
 
 
 def _manifest(path: Path) -> None:
-    entry = store.Entry("faceset_001", 1, "Ann", years=[2001, 2002], users={"peter": 3})
+    entry = folders.Record("faceset_001", 1, "Ann", years=[2001, 2002], users={"peter": 3})
     store.write_manifest(path, store.Manifest(2, asdict(_cache().model), [entry], runs=[{"run": "x", "verb": "y"}],
                                               not_this={"faceset_001": [KEY]}))
 
@@ -112,7 +113,7 @@ PARSERS = {
     "cache-processed": Parser("immich_peter.npz", cache.processed, _write_cache),
     "cache-model": Parser("immich_peter.npz", cache.model_of, _write_cache),
     "cache-paths": Parser("immich_peter.npz", elsewhere.photo_paths, _write_cache),
-    "faceset": Parser("faces.npz", folders.read_faces, _faceset),
+    "faceset": Parser("faces.npz", read_faces, _faceset),
     "record": Parser("manifest.json", folders.read_record, _record),
     "manifest": Parser("manifest.json", store.read_manifest, _manifest),
     "proposal": Parser("refine.json", proposal.read, _proposal),
