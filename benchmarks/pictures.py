@@ -20,7 +20,8 @@ sys.path.insert(0, str(CHECKOUT))
 
 from facesets.common import terminal  # noqa: E402
 from facesets.embed import packs  # noqa: E402
-from facesets.formats import cache  # noqa: E402
+from facesets.formats import cache
+from facesets.formats.faceset import FACES, read_faces  # noqa: E402
 from facesets.library import folder as folders  # noqa: E402
 
 SCORE = 0.5             # from which on a tool takes a detection for a face
@@ -66,7 +67,7 @@ def looks(model: Path, models_dir: Path) -> tuple[dict[str, Look], Callable[[np.
 def pictures(library: Path) -> Iterator[tuple[Path, dict, np.ndarray, np.void]]:
     """Every picture of the canonical facesets: file, manifest entry, unit embedding (D,) and FACE row."""
     for folder in sorted(library.glob("faceset_*")):
-        record, contents = folders.read_record(folder / folders.MANIFEST), folders.read_faces(folder / folders.FACES)
+        record, contents = folders.read_record(folder / folders.MANIFEST), read_faces(folder / FACES)
         row = {key: number for number, key in enumerate(cache.face_keys(contents.faces))}
         for entry in record.faces:
             number = row[entry["face"]]

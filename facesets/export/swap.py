@@ -14,10 +14,11 @@ from collections.abc import Callable, Sequence
 from ..common import terminal
 from ..common.errors import Failure
 from ..formats import cache
+from ..formats.faceset import Faceset
 from ..formats.proposal import Group, Proposal
 from ..library.folder import Record
 from ..library.members import Index, without_twins
-from ..library.store import ASIDE, CANONICAL, Faceset, Library
+from ..library.store import ASIDE, CANONICAL, Library
 from . import draft as drafts
 from . import embeddings
 from .crop import NEVER
