@@ -20,7 +20,7 @@ sys.path.insert(0, str(CHECKOUT))
 
 from facesets.common import terminal  # noqa: E402
 from facesets.embed import packs  # noqa: E402
-from facesets.formats import cache
+from facesets.formats import cache  # noqa: E402
 from facesets.formats.faceset import FACES, read_faces  # noqa: E402
 from facesets.library import folder as folders  # noqa: E402
 

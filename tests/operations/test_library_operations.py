@@ -611,7 +611,7 @@ def test_a_faceset_out_of_a_backup_is_one_again(shelf) -> None:
     assert command(library, "forget", "2", "--yes") == 0 and len(library.canonical()) == 2
     shutil.copytree(library.root.parent / "backup", library.root / "faceset_002")
     assert [item.number for item in library.canonical()] == [1, 2, 3]
-    assert command(library, "name", "2", "Bea") == 0 and library.manifest().facesets[1].faces == 8
+    assert command(library, "name", "2", "Bea") == 0 and library.manifest().facesets[1].members == 8
 
 
 def test_a_command_whose_photos_cannot_be_read_now_is_not_done(shelf) -> None:
