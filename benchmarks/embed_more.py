@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(CHECKOUT), str(CHECKOUT / "tests/embed"), str(CHECKOUT / "benchmarks")]
+sys.path[:0] = [str(CHECKOUT), str(CHECKOUT / "tests"), str(CHECKOUT / "tests/embed"), str(CHECKOUT / "benchmarks")]
 
 import cv2  # noqa: E402
 import numpy as np  # noqa: E402

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 CHECKOUT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(CHECKOUT), str(CHECKOUT / "tests/report")]
+sys.path[:0] = [str(CHECKOUT), str(CHECKOUT / "tests"), str(CHECKOUT / "tests/report")]
 
 import report_library  # noqa: E402
 

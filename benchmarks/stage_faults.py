@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests/stage")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests/stage")]
 
 from stage_faults import SCENARIOS, play  # noqa: E402
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests/stage")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests/stage")]
 
 from test_stage_slices import swept  # noqa: E402
 
