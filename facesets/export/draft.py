@@ -5,6 +5,7 @@ An existing folder keeps its pictures: they only change places. What a person di
 deleted is not made again, one that was changed stays as it is, a foreign file is never overwritten.
 """
 
+import functools
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,6 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import cv2
 import numpy as np
 
 from ..common import files
@@ -26,9 +28,13 @@ from . import embeddings, fsz
 from .crop import NEVER
 from .looks import Looks
 from .render import Made, Wish, render
-from .select import Selection, best_first, select, varied
+from .select import ONE_MOMENT, Selection, best_first, in_order, one_moment, select, varied
 
 BY_HAND = "its picture was deleted by hand"
+CLEANED = ("cleaned", "masked")     # pictures in which something was painted; "masked" ones are of an earlier version
+LESS_CLEANED, LESS_ENLARGED = 0.5, 0.25     # of its worth, what a picture loses for it among the top ones
+SMALL = 24                          # pixels a side of what two pictures are compared by
+TOP = "top8"                        # the pictures of _top8.fsz as plain files, for tools and people
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,16 @@ class Draft:
     have: dict[str, tuple[Path, dict[str, Any]]] = field(default_factory=dict)     # face key -> a picture there is
     notes: list[str] = field(default_factory=list)
     pictured: list[int] = field(default_factory=list)               # rows with a picture, best first
+    worth: np.ndarray = field(default_factory=lambda: np.zeros(0))  # of `pictured`, for the choice of the top ones
+
+    def isolation(self, row: int, made: Mapping[str, Made | str]) -> str:
+        found = made.get(self.keys[row])
+        return found.isolation if isinstance(found, Made) else str(self.have[self.keys[row]][1]["isolation"])
+
+    def place(self, row: int, made: Mapping[str, Made | str]) -> Path:
+        """Where the picture of a row lies now."""
+        found = made.get(self.keys[row])
+        return found.path if isinstance(found, Made) else self.have[self.keys[row]][0]
 
 
 def existing(run: Run, folder: str) -> tuple[Record, Contents]:
@@ -124,7 +140,39 @@ def picture(run: Run, drafts: Sequence[Draft], options: Options, open_looks: Cal
                 draft.selection.reasons[row] = found
             else:
                 draft.pictured.append(row)
+        _choose(draft, made, options)
     return made
+
+
+def _choose(draft: Draft, made: Mapping[str, Made | str], options: Options) -> None:
+    """Put the rows with a picture into the order in which one would choose them, and of each moment keep the best."""
+    assert draft.selection
+    rows, members = np.array(draft.pictured, np.int64), draft.members
+    meta, norms = members.faces[rows], members.norms[rows]
+    enlarged = meta["face_short"] * (1 + 2 * options.padding) < options.image_size
+    cleaned = np.array([draft.isolation(row, made) in CLEANED for row in rows], bool)
+    worth = quality.worth(meta["quality"], norms, float(np.median(norms)) if len(norms) else 1.0)
+    order = in_order(worth, enlarged, cleaned, draft.selection.distance[rows])
+    rows, worth = rows[order], (worth - LESS_CLEANED * cleaned - LESS_ENLARGED * enlarged)[order]
+    thumbnail = functools.cache(lambda at: _thumbnail(draft.place(int(rows[at]), made)))
+    same = one_moment(members.embeddings[rows], thumbnail)
+    for at, better in same.items():
+        photo = members.photos[members.faces["photo"][rows[better]]]
+        draft.selection.reasons[int(rows[at])] = ONE_MOMENT.format(Path(photo.path).name)
+    kept = [at for at in range(len(rows)) if at not in same]
+    draft.pictured, draft.worth = rows[kept].tolist(), worth[kept]
+
+
+def _thumbnail(picture: Path) -> np.ndarray:
+    """(P,) float32 of mean 0 and length 1: the middle of a picture, small and grey."""
+    grey = cv2.imread(str(picture), cv2.IMREAD_GRAYSCALE)
+    if grey is None:        # a person put something else there
+        return np.zeros(SMALL * SMALL, np.float32)
+    height, width = grey.shape
+    middle = grey[height // 4:height - height // 4, width // 4:width - width // 4]
+    small = cv2.resize(middle, (SMALL, SMALL), interpolation=cv2.INTER_AREA).astype(np.float32).ravel()
+    small -= small.mean()
+    return np.asarray(small / max(float(np.linalg.norm(small)), 1e-9))
 
 
 def assemble(run: Run, draft: Draft, made: dict[str, Made | str], options: Options) -> Record:
@@ -140,7 +188,7 @@ def assemble(run: Run, draft: Draft, made: dict[str, Made | str], options: Optio
     built = run.fresh()
     _own_files(run.current(record.folder), record, built)
     entries = _pictures(draft, made, distance, built)
-    chosen = varied(members.faces["quality"][draft.pictured], members.faces["yaw"][draft.pictured],
+    chosen = varied(draft.worth, members.faces["yaw"][draft.pictured],
                     members.faces["pitch"][draft.pictured], np.array([item["light"] for item in entries]), options.top)
     new = replace(
         record, centroid=[round(float(value), 7) for value in centroid], model=asdict(members.model),
@@ -165,10 +213,13 @@ def assemble(run: Run, draft: Draft, made: dict[str, Made | str], options: Optio
 
 def _own_files(folder: Path, record: Record, built: Path) -> None:
     """What a person put into the folder goes on with it; of ours only the name, in which they may have written."""
-    ours = {folders.MANIFEST, *record.files} - ({folders.NAME} if record.name else set())
+    ours = {folders.MANIFEST, TOP, *record.files} - ({folders.NAME} if record.name else set())
     for item in folder.iterdir() if folder.is_dir() else ():
         if item.name not in ours:
             files.link_all(item, built / item.name)
+    for item in (folder / TOP).iterdir() if (folder / TOP).is_dir() else ():
+        if item.name not in record.top:
+            files.link_all(item, files.private_folder(built / TOP) / item.name)
 
 
 def _pictures(draft: Draft, made: dict[str, Made | str], distance: np.ndarray, built: Path) -> list[dict[str, Any]]:
@@ -228,6 +279,9 @@ def _tools(built: Path, draft: Draft, record: Record) -> list[str]:
         fsz.write(built / names[-1], [(item["file"], built / item["file"]) for item in chosen],
                   {"faceset": base, "name": record.name or record.proposed_name,
                    "faces": [{"file": item["file"], "quality": item["quality"]} for item in chosen]})
+    for item in top:
+        if not (built / TOP / item["file"]).exists():       # a person's file of that name stays
+            files.link(built / item["file"], built / TOP / item["file"])
     if embeddings.usable(draft.members.model):
         raw = draft.members.raw[draft.pictured]
         names.append(f"{base}.safetensors")

@@ -17,7 +17,7 @@ from ..formats import cache
 
 W600K_R50 = "4c06341c33c2ca1f86781dab0e829f88ad5b64be9fba56e56bc9ebdefc619e43"
 VISOMASTER = "visomaster_embeddings.json"
-UNKNOWN = "landmark_3d_68 landmark_2d_106 gender age"
+UNKNOWN = "landmark_3d_68 landmark_2d_106"
 
 
 def usable(model: cache.Model) -> bool:
@@ -28,8 +28,9 @@ def usable(model: cache.Model) -> bool:
 def reactor(path: Path, best: np.void, raw_mean: np.ndarray) -> None:
     """Write ReActor's face model: the mean raw embedding (512,) of a faceset, the rest from its best FACE row.
 
-    Nine keys, as its `load_face_model` gives them to insightface's Face; what we do not know is zero (gender -1) and
-    named in the metadata.
+    The keys that its `load_face_model` gives to insightface's Face, but for gender and age, which we do not know: a
+    wrong number would pass or fail its gender filter, none takes part in no filter. Points that we do not know are zero
+    and named in the metadata.
     """
     tensors: dict[str, np.ndarray] = {
         "bbox": np.asarray(best["box"], np.float32),
@@ -39,8 +40,6 @@ def reactor(path: Path, best: np.void, raw_mean: np.ndarray) -> None:
         "pose": np.array([best["pitch"], best["yaw"], best["roll"]], np.float32),
         "landmark_2d_106": np.zeros((106, 2), np.float32),
         "embedding": np.asarray(raw_mean, np.float32),
-        "gender": np.array(-1, np.int64),
-        "age": np.array(0, np.int64),
     }
     files.write_bytes(path, save(tensors, {"unknown": UNKNOWN}))    # one key: several come in any order
 
@@ -55,8 +54,11 @@ def visomaster_means(path: Path) -> dict[str, np.ndarray]:
 
 
 def visomaster(path: Path, means: Iterable[tuple[str, np.ndarray]]) -> None:
-    """Write VisoMaster's list: a name and the mean raw embedding (512,) of every faceset."""
+    """Write VisoMaster's list: a name and the mean raw embedding (512,) of every faceset.
+
+    In ASCII: VisoMaster opens it in whatever encoding its system has, and one accented name would cost the whole list.
+    """
     entries: list[dict[str, Any]] = [
         {"name": name, "embedding_store": {"Inswapper128ArcFace": [round(float(value), 6) for value in mean]}}
         for name, mean in means]
-    files.write_json(path, entries)
+    files.write_bytes(path, json.dumps(entries, indent=1).encode("ascii"))

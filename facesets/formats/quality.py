@@ -31,6 +31,15 @@ def score(faces: np.ndarray) -> np.ndarray:
     return sum((WEIGHTS[name] * values[name] for name in WEIGHTS), np.zeros(len(faces))).astype(np.float32)
 
 
+def worth(quality: np.ndarray, norms: np.ndarray, middle: float) -> np.ndarray:
+    """(N,) 0..1, how soon one would choose a face: its quality, and how clear the recogniser finds it.
+
+    norms (N,) of the raw embeddings, middle: their median. The norm alone ranks faces better by how well they are told
+    apart than all that the eye sees together (benchmarks/quality.py), and a swap needs both.
+    """
+    return np.asarray((quality + np.clip(norms / max(middle, 1e-9) - 0.5, 0, 1)) / 2)
+
+
 def _symmetry(landmarks: np.ndarray) -> np.ndarray:
     """(N,) how alike the left and right halves are: nose to eyes and nose to mouth corners, shorter over longer."""
     points = landmarks.astype(np.float64)

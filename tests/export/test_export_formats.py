@@ -11,11 +11,14 @@ import cv2
 import numpy as np
 import pytest
 from drawn import LOOKS, MODEL, detect, library_photos, proposal_of
+from insightface.app.common import Face
 from safetensors import safe_open
 
-from facesets.export import swap
+from facesets.export import embeddings, swap
+from facesets.export.run import changing
 from facesets.formats import cache
 from facesets.library.store import Library
+from facesets.operations import upkeep
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +61,20 @@ def test_an_fsz_is_flat_stored_lowercase_and_zero_padded_with_its_manifest(shelf
         assert json.loads(archive.read("manifest.json"))["faceset"] == "faceset_001"
 
 
+def test_the_top_pictures_lie_as_plain_files_too_and_what_a_person_adds_there_stays(tmp_path) -> None:
+    faces = library_photos(tmp_path / "photos", [1], 12)
+    library = Library(tmp_path / "library")
+    swap.export(library, proposal_of(faces), [faces], lambda: LOOKS)
+    folder, top = library.root / "faceset_001", json.loads((library.root / "faceset_001/manifest.json").read_text())["top"]
+    assert sorted(path.name for path in (folder / "top8").iterdir()) == top and len(top) == 8
+    assert all((folder / "top8" / name).samefile(folder / name) for name in top)
+    (folder / "top8" / "mine.txt").write_text("mine")
+    with changing(library, "dedup") as run:
+        upkeep.refine(run, ["faceset_001"], replace(swap.Options(), top=3), lambda: LOOKS)
+    top = json.loads((folder / "manifest.json").read_text())["top"]
+    assert len(top) == 3 and sorted(path.name for path in (folder / "top8").iterdir()) == [*top, "mine.txt"]
+
+
 def test_reactor_loads_the_face_model(shelf) -> None:
     root, faces = shelf
     face = {}
@@ -66,11 +83,11 @@ def test_reactor_loads_the_face_model(shelf) -> None:
             face[key] = file.get_tensor(key)
         unknown = file.metadata()["unknown"]
     shapes = {"bbox": (4,), "kps": (5, 2), "det_score": (), "landmark_3d_68": (68, 3), "pose": (3,),
-              "landmark_2d_106": (106, 2), "embedding": (512,), "gender": (), "age": ()}
+              "landmark_2d_106": (106, 2), "embedding": (512,)}
     assert {key: value.shape for key, value in face.items()} == shapes
-    assert {key: value.dtype for key, value in face.items()} == {
-        key: np.dtype(np.int64 if key in ("gender", "age") else np.float32) for key in shapes}
-    assert set(unknown.split()) == {"landmark_3d_68", "landmark_2d_106", "gender", "age"}
+    assert {value.dtype for value in face.values()} == {np.dtype(np.float32)}
+    assert Face(face).sex is None       # -1 would be female to its gender filter
+    assert set(unknown.split()) == {"landmark_3d_68", "landmark_2d_106"}
     assert 10 < np.linalg.norm(face["embedding"]) < 20      # a mean of raw embeddings of norm 20, not a unit vector
     mine = [row for row, key in enumerate(faces.faces["photo"]) if "p001" in faces.photos[key].path]
     assert np.allclose(face["embedding"], faces.raw[mine].mean(axis=0), atol=1e-4)
@@ -85,6 +102,13 @@ def test_visomaster_loads_one_list_of_all(shelf) -> None:
         assert np.array(entry["embedding_store"]["Inswapper128ArcFace"]).shape == (512,)
     mine = [row for row, key in enumerate(faces.faces["photo"]) if "p002" in faces.photos[key].path]
     assert np.allclose(listed[1]["embedding_store"]["Inswapper128ArcFace"], faces.raw[mine].mean(axis=0), atol=1e-4)
+
+
+def test_visomaster_reads_an_accented_name_in_whatever_encoding_its_system_has(tmp_path) -> None:
+    embeddings.visomaster(tmp_path / "list.json", [("Zoë Müller 王", np.ones(512))])
+    for encoding in ("cp1252", "ascii", "utf-8"):
+        with open(tmp_path / "list.json", encoding=encoding) as file:
+            assert json.load(file)[0]["name"] == "Zoë Müller 王"
 
 
 def test_another_recogniser_gets_pictures_but_no_embedding_files_and_is_told(tmp_path) -> None:

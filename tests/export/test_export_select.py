@@ -79,3 +79,28 @@ def test_the_top_varies_in_pose_and_light_instead_of_repeating_the_best_moment()
 
 def test_quality_outweighs_variety() -> None:
     assert 2 not in varied(np.array([0.9, 0.88, 0.1]), np.array([0, 0, 60.0]), np.zeros(3), np.full((3, 2), 0.5), 2)
+
+
+def test_what_is_not_enlarged_comes_first_the_untouched_before_the_cleaned() -> None:
+    worth = np.array([0.9, 0.8, 0.7, 0.6, 0.95])
+    enlarged = np.array([True, False, False, False, True])
+    cleaned = np.array([False, True, False, False, True])
+    assert select.in_order(worth, enlarged, cleaned, np.zeros(5)) == [2, 3, 1, 0, 4]
+
+
+def test_a_clear_face_is_chosen_before_one_that_only_looks_good() -> None:
+    said = quality.worth(np.array([0.8, 0.7]), np.array([7.0, 12.0]), 10.0)
+    assert said[1] > said[0] and ((said >= 0) & (said <= 1)).all()
+
+
+def test_of_one_moment_the_best_stays_where_pixels_agree_too() -> None:
+    same, other = np.eye(2, 8, dtype=np.float32)
+    rows = np.array([same, same, same, other])
+    grey = {0: [1, 0], 1: [1, 0], 2: [0, 1], 3: [1, 0]}     # the third is the same person at another time
+    seen = []
+
+    def thumbnail(index: int) -> np.ndarray:
+        seen.append(index)
+        return np.array(grey[index], np.float32)
+    assert select.one_moment(rows, thumbnail) == {1: 0}
+    assert 3 not in seen        # nobody looks at pictures of faces that are not alike
