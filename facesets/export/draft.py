@@ -85,7 +85,7 @@ def plan(run: Run, record: Record, members: cache.Cache, options: Options,
     keys = cache.face_keys(members)
     draft = Draft(record, members, keys)
     refused = {**refused, **{item["face"]: item["reason"] for item in record.left_out
-                             if item["reason"] in (BY_HAND, *NEVER)}}
+                             if item["reason"] in (BY_HAND, *NEVER) or item["reason"].startswith(ONE_MOMENT)}}
     for entry in record.faces:
         place = run.current(f"{record.folder}/{entry['file']}")
         if not place.is_file():
@@ -132,22 +132,17 @@ def picture(run: Run, drafts: Sequence[Draft], options: Options, open_looks: Cal
     made = render(wanted, run.scratch / "pictures", open_looks(), options.image_size, options.padding,
                   options.export_workers) if wanted else {}
     for draft in drafts:
-        assert draft.selection
-        draft.pictured = []
-        for row in draft.selection.order:
-            found = made.get(draft.keys[row])
-            if isinstance(found, str):
-                draft.selection.reasons[row] = found
-            else:
-                draft.pictured.append(row)
-        _choose(draft, made, options)
+        choose(draft, made, options)
     return made
 
 
-def _choose(draft: Draft, made: Mapping[str, Made | str], options: Options) -> None:
-    """Put the rows with a picture into the order in which one would choose them, and of each moment keep the best."""
+def choose(draft: Draft, made: Mapping[str, Made | str], options: Options) -> None:
+    """Settle which rows have a picture, in the order in which one would choose them; of each moment the best stays."""
     assert draft.selection
-    rows, members = np.array(draft.pictured, np.int64), draft.members
+    selected, members = draft.selection.order, draft.members
+    failed = {row: reason for row in selected if isinstance(reason := made.get(draft.keys[row]), str)}
+    draft.selection.reasons.update(failed)
+    rows = np.array([row for row in selected if row not in failed], np.int64)
     meta, norms = members.faces[rows], members.norms[rows]
     enlarged = meta["face_short"] * (1 + 2 * options.padding) < options.image_size
     cleaned = np.array([draft.isolation(row, made) in CLEANED for row in rows], bool)
@@ -158,7 +153,7 @@ def _choose(draft: Draft, made: Mapping[str, Made | str], options: Options) -> N
     same = one_moment(members.embeddings[rows], thumbnail)
     for at, better in same.items():
         photo = members.photos[members.faces["photo"][rows[better]]]
-        draft.selection.reasons[int(rows[at])] = ONE_MOMENT.format(Path(photo.path).name)
+        draft.selection.reasons[int(rows[at])] = f"{ONE_MOMENT} {Path(photo.path).name}"
     kept = [at for at in range(len(rows)) if at not in same]
     draft.pictured, draft.worth = rows[kept].tolist(), worth[kept]
 

@@ -18,7 +18,7 @@ VARIETY = 0.35          # share of the choice that goes to variety; the rest is 
 OUTLIER = "{:.2f} from the centroid, more than {:.2f}"
 SAME_PHOTO = "another face of the same photo is nearer to the centroid"
 DUPLICATE = "near-duplicate of {} (similarity {:.2f})"
-ONE_MOMENT = "the same moment as {}, which is better"
+ONE_MOMENT = "the same moment as the better"
 
 
 @dataclass(frozen=True)

@@ -39,17 +39,21 @@ def refine(run: Run, facesets: Sequence[str], options: Options, open_detector: O
     for entry in chosen(run, facesets):
         record, contents = drafts.existing(run, entry.folder)
         draft = drafts.plan(run, record, contents.faces, options)
-        if _differs(draft) or draft.notes:
+        if _differs(draft, options) or draft.notes:
             made.append(draft)
     run.count("unchanged", len(chosen(run, facesets)) - len(made))
     _strangers(run)
     swap.finish(run, made, open_detector, options)
 
 
-def _differs(draft: Draft) -> bool:
+def _differs(draft: Draft, options: Options) -> bool:
+    """Whether the faceset would have other pictures, or in another order."""
     assert draft.selection
+    if any(draft.keys[row] not in draft.have for row in draft.selection.order):
+        return True
+    drafts.choose(draft, {}, options)
     before = [item["face"] for item in sorted(draft.record.faces, key=lambda item: int(item["rank"]))]
-    return before != [draft.keys[row] for row in draft.selection.order]
+    return before != [draft.keys[row] for row in draft.pictured]
 
 
 def _strangers(run: Run) -> None:
@@ -109,7 +113,7 @@ def enrich(run: Run, facesets: Sequence[str], caches: Sequence[cache.Cache], opt
         missing = [name for name in record.files if name != folders.NAME    # a name that was deleted is no name
                    and not run.exists(f"{entry.folder}/{name}")]
         before = contents.faces
-        if (missing or names != record.names or _differs(draft) or fresh.photos != before.photos
+        if (missing or names != record.names or _differs(draft, options) or fresh.photos != before.photos
                 or not np.array_equal(fresh.faces["quality"], before.faces["quality"])):
             made.append(draft)
     run.count("unchanged", len(chosen(run, facesets)) - len(made))

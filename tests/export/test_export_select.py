@@ -5,7 +5,8 @@ from drawn import face_of, person
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from facesets.export.select import select, varied
+from facesets.export.select import in_order, one_moment, select, varied
+from facesets.formats import quality as qualities
 
 OUTLIER, DUPLICATE = 0.45, 0.95
 
@@ -85,11 +86,11 @@ def test_what_is_not_enlarged_comes_first_the_untouched_before_the_cleaned() -> 
     worth = np.array([0.9, 0.8, 0.7, 0.6, 0.95])
     enlarged = np.array([True, False, False, False, True])
     cleaned = np.array([False, True, False, False, True])
-    assert select.in_order(worth, enlarged, cleaned, np.zeros(5)) == [2, 3, 1, 0, 4]
+    assert in_order(worth, enlarged, cleaned, np.zeros(5)) == [2, 3, 1, 0, 4]
 
 
 def test_a_clear_face_is_chosen_before_one_that_only_looks_good() -> None:
-    said = quality.worth(np.array([0.8, 0.7]), np.array([7.0, 12.0]), 10.0)
+    said = qualities.worth(np.array([0.8, 0.7]), np.array([7.0, 12.0]), 10.0)
     assert said[1] > said[0] and ((said >= 0) & (said <= 1)).all()
 
 
@@ -102,5 +103,5 @@ def test_of_one_moment_the_best_stays_where_pixels_agree_too() -> None:
     def thumbnail(index: int) -> np.ndarray:
         seen.append(index)
         return np.array(grey[index], np.float32)
-    assert select.one_moment(rows, thumbnail) == {1: 0}
+    assert one_moment(rows, thumbnail) == {1: 0}
     assert 3 not in seen        # nobody looks at pictures of faces that are not alike

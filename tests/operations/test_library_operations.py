@@ -320,12 +320,12 @@ def test_complete_linkage_does_not_chain() -> None:
 def test_eras_become_folders_beside_the_faceset_and_follow_it(shelf) -> None:
     library, _ = shelf
     for path in ("faceset_001",):
-        before = {item.name: item.read_bytes() for item in (library.root / path).iterdir()}
+        before = contents(library.root / path)
     assert command(library, "split-eras", "1", "--era-years", "1", "--min-faces", "3") == 0
     manifest = library.manifest()
     eras_now = [entry.folder for entry in (*manifest.eras, *manifest.thin_eras)]
     assert len(eras_now) >= 2 and all("faceset_001_20" in folder for folder in eras_now)
-    assert {item.name: item.read_bytes() for item in (library.root / "faceset_001").iterdir()} == before
+    assert contents(library.root / "faceset_001") == before
     assert len(library.canonical()) == 3
     for folder in eras_now:
         years = set(record(library, folder).eras)
