@@ -32,24 +32,27 @@ def settle_unchanged(state: State, outcome: str, where: str = "TRUE") -> None:
 
 
 def settle_by_checksum(state: State) -> int:
-    """Settle the assets whose bytes are known by their checksum, and note which of the rest have one between them.
-    Returns the bytes that need no download.
-    """
+    """Settle the assets whose bytes are known by their checksum. Returns how many bytes need no download."""
     saved = 0
     with state.writing() as db:
         for table, settled in (("photos", "have"), ("known", "known")):
             # several users may have one photo, so one row of each checksum counts
             found = f"SELECT checksum, MIN(sha256) AS sha256 FROM {table} WHERE checksum != '' GROUP BY checksum"
             rows = db.execute(
-                f"UPDATE assets SET outcome = ?, sha256 = found.sha256 FROM ({found}) AS found WHERE run = ? "
-                "AND outcome = 'wanted' AND content AND found.checksum = assets.checksum RETURNING size",
+                f"UPDATE assets SET outcome = ?, reason = '', sha256 = found.sha256 FROM ({found}) AS found "
+                "WHERE run = ? AND outcome = 'wanted' AND content AND found.checksum = assets.checksum RETURNING size",
                 (settled, state.run))
             saved += sum(size for size, in rows.fetchall())
-        db.execute("UPDATE assets SET twin = '' WHERE twin != ''")
-        db.execute("UPDATE assets SET twin = checksum WHERE run = :run AND outcome = 'wanted' AND content "
-                   "AND checksum IN (SELECT checksum FROM assets WHERE run = :run AND outcome = 'wanted' AND content "
-                   "GROUP BY checksum HAVING COUNT(*) > 1)", {"run": state.run})
     return saved
+
+
+def mark_twins(state: State) -> None:
+    """Of wanted assets with one checksum all but the first are its twins."""
+    with state.writing() as db:
+        db.execute("UPDATE assets SET twin = '' WHERE twin != ''")
+        places = ("SELECT id AS one, ROW_NUMBER() OVER (PARTITION BY checksum ORDER BY taken, id) AS place "
+                  "FROM assets WHERE run = ? AND outcome = 'wanted' AND content")
+        db.execute(f"UPDATE assets SET twin = checksum FROM ({places}) WHERE id = one AND place > 1", (state.run,))
 
 
 def who_has(state: State, sha256: str) -> str:

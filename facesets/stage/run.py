@@ -1,9 +1,8 @@
 """One stage run, from an open client to queue.json: list, judge, know, download, hand over."""
 
-import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -49,11 +48,6 @@ class Tally:
     gate: Verdict | None = None
     orphans: int = 0        # files of assets that the server no longer has
     pruned: bool = False    # they were removed
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def saved(self, number: int) -> None:
-        with self.lock:
-            self.bytes_saved += max(0, number)
 
 
 class Stage:
@@ -72,7 +66,7 @@ class Stage:
         self.tally.listing_requests = self.client.counts.requests
         duplicates.settle_unchanged(self.state, "wanted")
         elsewhere.local_files(self.state)
-        self.tally.saved(duplicates.settle_by_checksum(self.state))
+        self.tally.bytes_saved += duplicates.settle_by_checksum(self.state)
         if not self.options.list_only:
             photos.rename_old(self.state, self.options.photos)
             self._download()
@@ -117,9 +111,11 @@ class Stage:
                                                                              self.rules.min_face_px))
 
     def _download(self) -> None:
-        """Those that may have a twin come after those that have none, and those that failed before come last."""
-        self._each("wanted", "photos", [f"tries {tries} AND twin {twin}" for tries in ("= 0", "> 0")
-                                        for twin in ("= ''", "!= ''")], self._photo)
+        """One asset of each checksum, those that failed before last; then all are known but those whose twin failed."""
+        duplicates.mark_twins(self.state)
+        self._each("wanted", "photos", ["twin = '' AND tries = 0", "twin = '' AND tries > 0"], self._photo)
+        self.tally.bytes_saved += duplicates.settle_by_checksum(self.state)
+        self._each("wanted", "photos", ["twin != ''"], self._photo)
 
     def _prune(self) -> None:
         """Count what is left of assets that are gone from the server; remove it if wanted, and if they surely are."""
@@ -131,8 +127,12 @@ class Stage:
 
     def _each(self, outcome: str, what: str, parts: list[str], work: Callable[[Asset], None]) -> None:
         """Do `work` for every asset of this outcome, one part after the other."""
-        assets = (asset for where in parts for asset in self.state.walk(f"outcome = '{outcome}' AND {where}"))
-        with terminal.progress(self.state.counts().get(outcome, 0), what, what) as bar:
+        parts = [f"outcome = '{outcome}' AND {where}" for where in parts]
+        total = sum(self.state.count(where) for where in parts)
+        if not total:
+            return
+        assets = (asset for where in parts for asset in self.state.walk(where))
+        with terminal.progress(total, what, what) as bar:
 
             def step(asset: Asset) -> None:
                 self._attempt(work, asset, bar)
@@ -161,14 +161,6 @@ class Stage:
             raise Paused(f"{self.options.photos}: {error.strerror or error}; make room or mend it") from None
 
     def _photo(self, asset: Asset) -> None:
-        twin = asset.twin and self.state.one("SELECT sha256 FROM photos WHERE checksum = ? LIMIT 1", asset.twin)
-        if twin:
-            self.state.settle(asset.id, "have", sha256=twin[0])
-            self.tally.saved(asset.size)
-        else:
-            self._take(asset, self._fetch(asset))
-
-    def _fetch(self, asset: Asset) -> download.Got:
         """The original, or the preview where no decoder here opens that; a file that is always missing is asked for
         once a run.
         """
@@ -177,7 +169,7 @@ class Stage:
             got = self.client.retrying(partial(way, self.client, asset, self.options.photos),
                                        1 if asset.tries >= HOPELESS else None)
             if named := download.named(got, asset):
-                return named
+                return self._take(asset, named)
         raise Rejected("neither the file nor the server's preview of it can be decoded")
 
     def _take(self, asset: Asset, got: download.Got) -> None:

@@ -6,7 +6,14 @@
               every run, but for the hashes of local files
     meta      schema, run number, whose library this is
 
-`outcome` of an asset is one of OUTCOMES. Everything is committed when it happens; a kill costs what was in flight.
+What became of an asset is its `outcome`:
+    have       its bytes are a staged photo               known      they are in another user's library or in a cache
+    none       no face                                    small      no face is big enough
+    excluded   its path matches an exclude glob           foreign    it belongs to somebody else
+    error      left for the next run                      rejected   refused by the server, until asked again
+    ask        its faces are not known yet                wanted     to be downloaded
+
+Everything is committed when it happens; a kill costs what was in flight.
 The connection is shared by all threads under one lock, so that each statement is short and none waits for another's.
 """
 
@@ -23,18 +30,6 @@ from ..common import files
 from ..common.errors import Failure, Paused
 
 SCHEMA = 1
-OUTCOMES = {
-    "have": "its bytes are a staged photo",
-    "known": "its bytes are in another user's library or in a cache",
-    "small": "no face is big enough",
-    "none": "no face",
-    "excluded": "its path matches an exclude glob",
-    "foreign": "it belongs to somebody else",
-    "error": "left for the next run",
-    "rejected": "refused by the server, until asked again",
-    "ask": "its faces are not known yet",
-    "wanted": "to be downloaded",
-}
 BATCH = 500     # rows read at once while walking a table
 
 TABLES = """
@@ -82,7 +77,7 @@ class Asset:
     outcome: str
     reason: str = ""
     sha256: str = ""        # of its bytes, once known
-    twin: str = ""          # the content checksum that it shares with other wanted assets
+    twin: str = ""          # its content checksum, where it waits for another asset that has it too
     tries: int = 0          # runs that had to leave it for the next
 
 
@@ -207,6 +202,10 @@ class State:
             if len(rows) < BATCH:
                 return
             taken, identity = rows[-1][COLUMNS.index("taken")], rows[-1][0]
+
+    def count(self, where: str) -> int:
+        """How many assets `walk` would give."""
+        return int(self.all(f"SELECT COUNT(*) FROM assets WHERE run = ? AND ({where})", self.run)[0][0])
 
     def counts(self) -> dict[str, int]:
         return dict(self.all("SELECT outcome, COUNT(*) FROM assets WHERE run = ? GROUP BY outcome", self.run))

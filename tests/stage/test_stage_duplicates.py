@@ -211,3 +211,20 @@ def test_raw_files_and_what_no_decoder_reads_come_as_previews(tmp_path):
         assert run.summary["skipped_download_error"] == 1 and "hopeless.jpg" in run.err
         raw = next(asset for asset in lab.server.library.assets.values() if asset.name == "IMG_1.CR2")
         assert not lab.server.log.find(f"*/{raw.id}/original")
+
+
+def test_equal_uploads_are_downloaded_once_and_another_one_where_the_first_is_missing(tmp_path):
+    def fill(lab: Lab) -> None:
+        for number in (1, 2):
+            for copy in range(3):
+                lab.one(number=number, name=f"{number} {copy}.jpg", taken=f"2020-0{number}-0{copy + 1}T00:00:00")
+    with laboratory(tmp_path, fill=fill) as lab:
+        missing = next(one.id for one in lab.server.library.assets.values() if one.name == "2 0.jpg")
+        lab.server.faults.add("status", f"*/{missing}/original", status=404)
+        run = lab.stage()
+        assert run.status == 0 and run.summary["staged_count"] == 2 and run.summary["skipped_download_error"] == 1
+        assert run.summary["deduped_against_staged"] == 3
+        assert len({one.path for one in lab.server.log.find("*/original") if one.status == 200}) <= 3
+        lab.server.faults.clear()
+        lab.server.log.clear()
+        assert lab.stage().summary["deduped_against_staged"] == 4 and downloads(lab) == []
