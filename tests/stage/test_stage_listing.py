@@ -136,7 +136,7 @@ def test_people_come_first_on_3_2(tmp_path):
         known = {asset.id for asset in lab.server.library.assets.values() if asset.faces[0].person}
         lab.stage("--workers", "1")
         asked = [request.query["id"] for request in lab.server.log.find("/api/faces")]
-        assert known <= set(asked[:4]) and len(asked) == 9      # two threads take turns
+        assert len(known & set(asked[:3])) >= 2 and len(asked) == 9     # all but one that the other thread may hold
 
 
 def test_a_second_run_asks_only_for_what_is_new_and_sees_faces_found_since(tmp_path):
