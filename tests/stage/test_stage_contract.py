@@ -1,0 +1,82 @@
+"""Every request that a stage sends is one that Immich takes: as 2.7.2 and 3.1.0 describe themselves, and as contracts
+made from the descriptions of 3.2.2 and 3.3.5 say (tests/fake_immich/contracts.py).
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from immich_lab.request_log import Request
+from stage_lab import CHECKOUT, NEEDED, Lab, laboratory
+
+CONTRACTS = json.loads((CHECKOUT / "tests" / "fake_immich" / "contracts.json").read_text(encoding="utf-8"))
+BODIES = {"/api/search/metadata": "MetadataSearchDto", "/api/search/random": "RandomSearchDto",
+          "/api/sync/stream": "SyncStreamDto", "/api/auth/login": "LoginCredentialDto"}
+
+
+def asks_everything(lab: Lab) -> None:
+    """A library that leads to every kind of request: a shared date, a video, no exif row, an archive, people."""
+    lab.extra["FACESETS_READ_TIMEOUT"] = "30"
+    lab.key = lab.server.add_key(lab.user, (*NEEDED, "asset.statistics"))
+    anna = lab.server.add_person(lab.user, "Anna")
+    for asset in lab.add(3):
+        asset.faces[0].person = anna
+    lab.one(exif=None, name="no exif row.jpg")
+    lab.one(visibility="archive", name="archived.jpg")
+    lab.one(name="developed.dng")
+    lab.one(type="VIDEO", name="film.mp4", faces=0)
+    for number in range(1100):
+        lab.server.library.add_asset(
+            lab.user, None, checksum=number.to_bytes(20, "big"), size=1000, width=40, height=30, name=f"{number}.jpg",
+            taken="2020-06-01T12:00:00", updated=1_600_000_000_000 + number)
+
+
+def asked(folder: Path, version: tuple[int, int, int], login: bool) -> list[Request]:
+    with laboratory(folder, version, asks_everything) as lab:
+        if login:
+            lab.extra |= {"IMMICH_EMAIL": lab.user.email, "IMMICH_PASSWORD": lab.user.password, "IMMICH_API_KEY": ""}
+        run = lab.stage()
+        assert run.status == 0 and run.summary["gate_held"], run.err
+        refused = [request for request in lab.server.log if request.status >= 400]
+        assert not refused, [(request.path, request.body, request.status) for request in refused]
+        return list(lab.server.log)
+
+
+@pytest.mark.parametrize("login", [False, True])
+@pytest.mark.parametrize("version", CONTRACTS)
+def test_every_body_is_one_that_later_versions_take(version: str, login: bool, tmp_path: Path) -> None:
+    major, minor, patch = map(int, version.split("."))
+    requests = asked(tmp_path, (major, minor, patch), login)
+    bodies = [(BODIES[one.path], one.body) for one in requests if one.path in BODIES]
+    wanted = {"MetadataSearchDto", *(("SyncStreamDto", "LoginCredentialDto") if login else ())}
+    assert wanted <= {name for name, _ in bodies}
+    assert login or any("filter" in body for _, body in bodies)
+    for name, body in bodies:
+        jsonschema.validate(body, CONTRACTS[version][name])
+
+
+@pytest.mark.parametrize("version", [(2, 7, 2), (3, 1, 0)])
+def test_every_request_fits_the_servers_own_description(version: tuple[int, int, int], shared: Path,
+                                                        tmp_path: Path) -> None:
+    name = ".".join(map(str, version))
+    document = json.loads((shared / "immich" / f"openapi-{name}.json").read_text(encoding="utf-8"))
+    for number, login in enumerate((False, True)):
+        for request in asked(tmp_path / str(number), version, login):
+            described(document, request)
+
+
+def described(document: dict[str, Any], request: Request) -> None:
+    """The route exists, with every field of the query and of the body, which has the types that it should have."""
+    path = request.path.removeprefix("/api")
+    parts = path.split("/")
+    if parts[1] == "assets" and len(parts) == 4:
+        path = f"/assets/{{id}}/{parts[3]}"
+    route = document["paths"][path][request.method.lower()]
+    assert set(request.query) <= {one["name"] for one in route.get("parameters", ()) if one["in"] == "query"}, path
+    if request.body:
+        schema = route["requestBody"]["content"]["application/json"]["schema"]
+        jsonschema.validate(request.body, {**schema, "components": document["components"]})
+        fields = document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]["properties"]
+        assert set(request.body) <= set(fields), path
