@@ -1,6 +1,7 @@
-"""Turn one user's cache of faces into facesets: known faces to the identities they belong to, the rest to new ones.
+"""Turn caches of faces into facesets: known faces to the identities they belong to, the rest to new ones.
 
-Reads   work/cache/immich_<user>.npz (or --cache), facesets_swap_ready/
+Reads   work/cache/immich_<user>.npz and every other cache there of the same model (or --cache), since a person may be
+        seen seldom by each user and often by all; facesets_swap_ready/
 Writes  work/immich/<user>/refine.json      the refine manifest: who every face is, and why
         work/immich/<user>/clustered.json   what this run looked at, so that clustering again adds nothing
         facesets_swap_ready/faceset_NNN/    every new identity, all or none; `sort_faces.py undo` takes them back
@@ -14,8 +15,9 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +36,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = terminal.Parser(__doc__, prog="cluster_immich.py")
     parser.add_argument("--user", required=True, metavar="LABEL", help="whose cache: work/cache/immich_LABEL.npz")
     parser.add_argument("--cache", action="append", type=Path, metavar="PATH",
-                        help="cluster this cache instead, may be given several times")
+                        help="cluster this cache alone, may be given several times")
     parser.add_argument("--dry-run", action="store_true", help="propose only, touch no faceset")
     parser.add_argument("--json", action="store_true", help="print the summary as one JSON object on stdout")
     config.add_flags(parser, config.Paths, only=("data_root", "library"))
@@ -50,15 +52,9 @@ def rules_for(settings: config.Clustering, model: cache.Model) -> Rules:
     """The settings, with the model's own distances where none are set."""
     known = model.known_distance if settings.known_distance is None else settings.known_distance
     apart = model.cluster_distance if settings.cluster_distance is None else settings.cluster_distance
-    return Rules(known_distance=known, cluster_distance=apart, known_margin=settings.known_margin,
-                 merge_distance=apart - settings.merge_closer, join_distance=apart + settings.join_farther,
-                 join_margin=settings.join_margin, join_faces=settings.join_faces,
-                 photo_penalty=settings.photo_penalty, photo_veto=settings.photo_veto,
-                 approximate_from=settings.cluster_approximate_from,
-                 min_faces=settings.min_faces, min_photos=settings.min_photos,
-                 spread=known - settings.spread_closer, near_duplicate=settings.near_duplicate,
-                 min_score=settings.min_score, min_short=settings.min_short,
-                 min_blur=settings.min_blur)
+    same = {item.name: getattr(settings, item.name) for item in fields(Rules) if hasattr(settings, item.name)}
+    return Rules(**{**same, "known_distance": known, "cluster_distance": apart,
+                    "approximate_from": settings.cluster_approximate_from, "spread": known - settings.spread_closer})
 
 
 def known_identities(library: Library, model: cache.Model) -> list[Faceset]:
@@ -67,25 +63,38 @@ def known_identities(library: Library, model: cache.Model) -> list[Faceset]:
     return [*library.canonical(), *library.dropped()]
 
 
-def propose(user: str, sources: Sequence[Path], caches: Sequence[cache.Cache], library: Library,
-            settings: config.Clustering, before: seen.Seen) -> proposal.Proposal:
-    now, rules = time.gmtime(), rules_for(settings, caches[0].model)
-    runs = {str(run.get("run")) for run in library.manifest().runs}
+def together(own: Path, folder: Path) -> list[Path]:
+    """The user's cache, then all others of the same recogniser."""
+    model = cache.model_of(own)
+    return [own, *(path for path in sorted(folder.glob("*.npz"))
+                   if path != own and cache.model_of(path).sha256 == model.sha256)]
+
+
+def propose(user: str, sources: Sequence[Path], caches: Sequence[cache.Cache], library: Library, rules: Rules,
+            before: Collection[str]) -> proposal.Proposal:
+    now = time.gmtime()
     return identities.propose(
         caches, known_identities(library, caches[0].model), rules,
         run=time.strftime("%Y%m%d-%H%M%S", now) + f"-cluster-{user}", made_by="cluster_immich.py",
         created=time.strftime("%Y-%m-%dT%H:%M:%SZ", now), paths=[str(path) for path in sources],
-        seen=before.faces if seen.holds(before, asdict(rules), runs) else ())
+        seen=before)
 
 
-def summary_of(made: proposal.Proposal, emitted: Run | None) -> dict[str, Any]:
+def whose(made: proposal.Proposal, caches: Sequence[cache.Cache]) -> dict[str, int]:
+    """User, "" for own folders -> faces that new facesets have from them."""
+    new = {face.face[:64] for group in made.facesets for face in group.faces}
+    users = {photo.sha256: photo.user for one in reversed(caches) for photo in one.photos if photo.sha256 in new}
+    return dict(sorted(Counter(users[face.face[:64]] for group in made.facesets for face in group.faces).items()))
+
+
+def summary_of(made: proposal.Proposal, caches: Sequence[cache.Cache], emitted: Run | None) -> dict[str, Any]:
     """What the run did, in numbers that add up: every face is in exactly one of the counts below `faces`."""
     reasons: dict[str, int] = {}
     for face in made.rejected:
         reasons[face.reason] = reasons.get(face.reason, 0) + 1
     conflicts = [{"faces": sum(not face.reason for face in group.faces), "names": group.names}
                  for group in made.facesets if len(group.names) > 1]
-    return {"run": made.run, **made.counts, "rejected_for": reasons,
+    return {"run": made.run, **made.counts, "rejected_for": reasons, "new_by_user": whose(made, caches),
             "known_by_faceset": {folder: len(faces) for folder, faces in made.extend.items()},
             "name_conflicts": conflicts, "dry_run": emitted is None,
             "exported": None if emitted is None else emitted.as_json()}
@@ -114,6 +123,9 @@ def show(summary: dict[str, Any]) -> None:
         names = ", ".join(f"{terminal.safe(name, 40)} ({faces})" for name, faces in conflict["names"].items())
         say(f"  one faceset of {conflict['faces']} faces has several names in Immich: {names}")
     say(f"{summary['facesets']} new facesets proposed, {summary['thin_facesets']} thin")
+    if len(summary["new_by_user"]) > 1:
+        say("  their faces: " + ", ".join(f"{faces} of {terminal.safe(user) or 'own folders'}"
+                                          for user, faces in summary["new_by_user"].items()))
     if summary["exported"]:
         for note in summary["exported"]["notes"]:
             say(f"  {terminal.safe(note)}")
@@ -126,15 +138,17 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     paths, settings = config.load(config.Paths, args), config.load(config.Clustering, args)
     embedding, exporting = config.load(config.Embedding, args), config.load(config.Exporting, args)
     library, folder = Library(paths.library), paths.user_dir(args.user)
-    sources = args.cache or [paths.cache(args.user)]
+    sources = args.cache or together(paths.cache(args.user), paths.caches)
     caches = [cache.read(path) for path in sources]
     memory = folder / "clustered.json"
-    seen.keep_promise(memory, {str(run.get("run")) for run in library.manifest().runs})
-    before = seen.read(memory)
-    made = propose(args.user, sources, caches, library, settings, before)
+    runs = {str(run.get("run")) for run in library.manifest().runs}
+    seen.keep_promise(memory, runs)
+    rules, before = rules_for(settings, caches[0].model), seen.read(memory)
+    known = seen.together(paths.data_root.glob("immich/*/clustered.json"), asdict(rules), runs)
+    made = propose(args.user, sources, caches, library, rules, known)
     proposal.write(folder / "refine.json", made)
     if args.dry_run:
-        return summary_of(made, None)
+        return summary_of(made, caches, None)
     opened = detector.opener(caches[0].model, embedding.model, embedding.models_dir, embedding.provider)
     looked_at = {key for one in caches for key in cache.face_keys(one)}
     seen.promise(memory, before, made, looked_at)
@@ -142,7 +156,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
                           min_faces=settings.min_faces)
     seen.remember(memory, before, made, looked_at.difference(emitted.waiting), bool(emitted.facesets))
     seen.keep_promise(memory, ())
-    return summary_of(made, emitted)
+    return summary_of(made, caches, emitted)
 
 
 @terminal.script

@@ -110,25 +110,27 @@ class Clustering:
     min_faces: int = setting(6, "faces a faceset needs; fewer give a swap tool nothing to average", least=1)
     min_photos: int = setting(3, "photos they must come from; one burst is no identity", least=1)
     known_margin: float = setting(0.05, "cos-dist by which the next identity must be farther; nearer is ambiguous")
-    merge_closer: float = setting(0.15, "cos-dist by which two centroids must be nearer than cluster_distance to be "
-                                        "one person")
-    join_farther: float = setting(0.08, "cos-dist by which a leftover may be farther than that from the four faces "
-                                        "most like it")
-    join_margin: float = setting(0.10, "cos-dist by which anybody else's four must be farther; 0.05 finds a bit more "
-                                       "and puts strangers into 2 to 6 of 100 more facesets")
+    clear_closer: float = setting(0.18, "share of known_distance by which a face as clear as the library's median (see "
+                                        "cluster/rules.py) must be nearer: one that is far is somebody else")
+    dim_farther: float = setting(0.09, "share of it by which the dimmest face may be farther and still be right")
+    merge_closer: float = setting(0.27, "share of it by which two centroids must be nearer to be one person; of 134 "
+                                        "labelled people no two are within 0.56 of insightface_small")
+    min_clarity: float = setting(0.7, "norm of a raw embedding, over the library's median, below which it says nothing "
+                                      "of anybody: blurred, hidden, turned")
+    founding_clarity: float = setting(0.85, "the same below which a face may join an identity, but founds none: dim "
+                                            "faces are more like each other than like anybody")
     join_faces: int = setting(3, "faces a cluster has at most to count as a leftover; larger ones are somebody")
     photo_penalty: float = setting(0.25, "similarity lost by two clusters that share all photos of the smaller; "
                                          "a hard rule splits people at every mirror and collage")
     photo_veto: float = setting(0.10, "share of their photos that two identities may share and still be one")
+    veto_photos: int = setting(2, "photos that they must share at least to be two: one may be a mirror or a collage")
     cluster_approximate_from: int = setting(2_000_000, "faces from which the first search for links is approximate: "
                                                        "exact, a million take 9 minutes on two cores, so this many "
                                                        "35; approximate, a third, for 0.1 % of BCubed F")
     spread_closer: float = setting(0.05, "cos-dist by which a faceset's mean must be nearer than known_distance")
     near_duplicate: float = setting(0.95, "cosine from which on two faces show one moment; the better one stays")
     min_score: float = setting(0.5, "detector's certainty of a face that may form an identity, 0..1")
-    min_short: int = setting(40, "pixels of the shorter side of such a face; a tiny one glues people together")
-    min_blur: float = setting(20.0, "variance of the Laplacian of such a face; below it hardly one of 1,680 labelled "
-                                    "faces had a name")
+    min_short: int = setting(25, "pixels of the shorter side of such a face; fewer make no picture")
 
 
 @dataclass(frozen=True)

@@ -49,20 +49,21 @@ class Calibration:
     held_out_known: tuple[Line, ...]
 
 
-def calibrate(rows: np.ndarray, people: np.ndarray, photos: np.ndarray, rules: Rules | None = None,
+def calibrate(rows: np.ndarray, people: np.ndarray, photos: np.ndarray, clarity: np.ndarray, rules: Rules | None = None,
               distances: Sequence[float] = DISTANCES) -> Calibration:
     """The distances for the recogniser that made `rows`.
 
-    rows (N, D) float32 unit rows; people (N,) int, -1 unnamed; photos (N,) int. `rules` gives what is not calibrated.
+    rows (N, D) float32 unit rows; people (N,) int, -1 unnamed; photos (N,) int; clarity (N,) as in `rules`, which gives
+    what is not calibrated.
     Raises ValueError for fewer than four people with LEAST_KNOWN faces: two halves need two each.
     """
     faces = np.unique(people[people >= 0], return_counts=True)[1]
     if (faces >= LEAST_KNOWN).sum() < 4:
         raise ValueError(f"at least four people with {LEAST_KNOWN} faces each are needed to calibrate")
     rules = rules or Rules()
-    tables = [measure(rows[half], people[half], photos[half], rules, distances)
+    tables = [measure(rows[half], people[half], photos[half], clarity[half], rules, distances)
               for half in halves(people, photos)]
-    table = measure(rows, people, photos, rules, distances)
+    table = measure(rows, people, photos, clarity, rules, distances)
     crossed = ((tables[0], tables[1]), (tables[1], tables[0]))
     apart = best_cluster(table)
     return Calibration(
@@ -88,14 +89,14 @@ def as_text(result: Calibration) -> list[str]:
     return lines
 
 
-def measure(rows: np.ndarray, people: np.ndarray, photos: np.ndarray, rules: Rules,
+def measure(rows: np.ndarray, people: np.ndarray, photos: np.ndarray, clarity: np.ndarray, rules: Rules,
             distances: Sequence[float]) -> list[Line]:
     """One line for every distance."""
     matched = _matcher(rows, people, rules)
     named = people >= 0
     table = []
     for distance in distances:
-        labels = identities(rows, photos, at_distance(rules, distance))[named]
+        labels = identities(rows, photos, clarity, at_distance(rules, distance))[named]
         recall, wrong = matched(distance)
         table.append(Line(distance, pairwise(labels, people[named]).f, bcubed(labels, people[named]).f, recall, wrong))
     return table
@@ -103,9 +104,8 @@ def measure(rows: np.ndarray, people: np.ndarray, photos: np.ndarray, rules: Rul
 
 def at_distance(rules: Rules, cluster_distance: float) -> Rules:
     """The same rules at another cluster_distance; what depends on it moves along."""
-    move = cluster_distance - rules.cluster_distance
-    return replace(rules, cluster_distance=cluster_distance, merge_distance=rules.merge_distance + move,
-                   join_distance=rules.join_distance + move)
+    return replace(rules, cluster_distance=cluster_distance,
+                   known_distance=rules.known_distance + cluster_distance - rules.cluster_distance)
 
 
 def best_cluster(table: Sequence[Line]) -> float:

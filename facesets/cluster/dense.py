@@ -1,7 +1,7 @@
 """Average linkage of a few thousand clusters: the nearest-neighbour chain on a matrix of summed similarities.
 
-Words: m clusters with summed rows S, weights W and face counts n. The similarity of two clusters is
-S_a · S_b / (W_a W_b) - penalty * conflicts(a, b) / min(n_a, n_b), conflicts being their pairs of faces of one photo.
+Words: m clusters with summed rows S and face counts n. The similarity of two clusters is
+S_a · S_b / (n_a n_b) - penalty * conflicts(a, b) / min(n_a, n_b), conflicts being their pairs of faces of one photo.
 It is reducible: a merged cluster is never closer to a third than the closer of its halves was. So reciprocal nearest
 neighbours may be merged in any order, and a cluster with nobody at `stop` or above is final.
 The chain and its rule for ties (the previous element, else the lowest) are those of scipy.cluster.hierarchy.
@@ -24,12 +24,11 @@ class Chained:
 class Matrix:
     """Sums of similarities between clusters, and of conflicts, rows of merged clusters added up in place."""
 
-    def __init__(self, gram: np.ndarray, weight: np.ndarray, count: np.ndarray, conflicts: np.ndarray | None,
-                 penalty: float) -> None:
+    def __init__(self, gram: np.ndarray, count: np.ndarray, conflicts: np.ndarray | None, penalty: float) -> None:
         self.gram, self.conflicts, self.penalty = gram, conflicts, penalty
-        self.inverse = 1.0 / weight
+        self.inverse = 1.0 / count
         self.count = count.astype(np.float64)
-        self.out = np.zeros(len(weight))        # -inf for clusters that are merged away or final
+        self.out = np.zeros(len(count))        # -inf for clusters that are merged away or final
 
     def similarities(self, x: int) -> np.ndarray:
         """(m,) of cluster x to every cluster that is still in play, -inf to itself."""

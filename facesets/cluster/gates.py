@@ -14,7 +14,7 @@ def reasons(pool: Pool, rules: Rules) -> list[str]:
     found = [""] * len(pool)
     gates = ((pool.meta["det_score"], rules.min_score, "the detector is not sure of it"),
              (pool.meta["face_short"], rules.min_short, "too small"),
-             (pool.meta["blur"], rules.min_blur, "blurred"))
+             (pool.clarity, rules.min_clarity, "too dim: blurred, hidden or turned"))
     for values, least, reason in gates:
         for face in np.flatnonzero(~(values >= least)):
             found[face] = found[face] or reason

@@ -7,6 +7,7 @@ import numpy as np
 
 from ..formats.cache import unit_mean
 from ..formats.proposal import Face, Group
+from .merging import apart
 from .pool import Pool
 from .rules import Rules
 
@@ -20,14 +21,16 @@ def settle(pool: Pool, members: np.ndarray, rules: Rules) -> tuple[Group, list[F
     And the faces that are not in it after all: far from the centroid, or the farther one of two in a photo.
     """
     reference = _middle(pool.rows[members], rules)
-    alone = first_per_photo(pool.photo[members], 1 - pool.rows[members] @ reference)
+    photos = apart(pool.rows[members], pool.photo[members], rules)
+    alone = first_per_photo(photos, 1 - pool.rows[members] @ reference)
     others = [Face(pool.keys[face], 0.0, "another face of the same photo is nearer") for face in members[~alone]]
     members = members[alone]
     distance = 1 - pool.rows[members] @ _middle(pool.rows[members], rules)      # (m,)
-    near = distance <= rules.known_distance
+    limit = rules.near(rules.clear(pool.clarity[members]))
+    near = distance <= limit
     if near.any():
-        others += [Face(pool.keys[face], rounded(far), f"more than {rules.known_distance:.2f} from the centroid")
-                   for face, far in zip(members[~near], distance[~near], strict=True)]
+        others += [Face(pool.keys[face], rounded(far), f"more than {most:.2f} from the centroid")
+                   for face, far, most in zip(members[~near], distance[~near], limit[~near], strict=True)]
         members, distance = members[near], distance[near]
     rows, quality = pool.rows[members], pool.meta["quality"][members]
     reasons = [""] * len(members)

@@ -14,7 +14,8 @@ from ..formats.faceset import Faceset
 from ..formats.proposal import Face, Group, Proposal
 from . import gates, groups
 from .known import Match, match
-from .merging import identities
+from .linkage import members_of
+from .merging import apart, identities
 from .pool import Pool, pool
 from .rules import Rules
 
@@ -27,20 +28,19 @@ def propose(caches: Sequence[Cache], known: Sequence[Faceset], rules: Rules, *, 
     """
     faces = pool(caches)
     held = _held(faces, known)
-    free = np.flatnonzero(~held)
+    reasons = gates.reasons(faces, rules)
+    rejected = tuple(Face(faces.keys[face], 0.0, reasons[face]) for face in np.flatnonzero(~held) if reasons[face])
+    free = np.array([face for face in np.flatnonzero(~held) if not reasons[face]], np.int64)
     found = match(faces.rows[free], _centroids(known, faces), _forbidden(faces, free, known))
-    certain, torn = (test(rules.known_distance, rules.known_margin) for test in (found.certain, found.torn))
-    twice = certain & ~_first_of_photo(faces, free, found, certain, known)
+    near = rules.near(rules.clear(faces.clarity[free]))
+    certain, torn = (test(near, rules.known_margin) for test in (found.certain, found.torn))
+    twice = certain & ~_first_of_photo(faces, free, found, certain, known, rules)
     certain &= ~twice
     extend = _extend(faces, free, found, certain, known)
     ambiguous = tuple(
         Face(faces.keys[free[at]], groups.rounded(found.distance[at]), _why(found, known, at, bool(torn[at])))
         for at in np.flatnonzero(torn | twice).tolist())
-    rest = free[~certain & ~twice & ~torn]
-    reasons = gates.reasons(faces, rules)
-    rejected = tuple(Face(faces.keys[face], 0.0, reasons[face]) for face in rest if reasons[face])
-    clean = np.array([face for face in rest if not reasons[face]], np.int64)
-    clusters = _clusters(faces, clean, rules)
+    clusters = _clusters(faces, free[~certain & ~twice & ~torn], rules)
     adopted = _adopt(faces, clusters, known, rules, extend)
     clusters = [members[~np.isin(members, adopted)] for members in clusters]
     facesets, thin, leftover = _new_groups(faces, clusters, rules, seen)
@@ -76,13 +76,14 @@ def _forbidden(faces: Pool, asked: Sequence[np.ndarray] | np.ndarray, known: Seq
 
 
 def _first_of_photo(faces: Pool, free: np.ndarray, found: Match, certain: np.ndarray,
-                    known: Sequence[Faceset]) -> np.ndarray:
+                    known: Sequence[Faceset], rules: Rules) -> np.ndarray:
     """(F,) bool: false where a nearer face of the same photo is, or is held as, the same identity."""
     first = np.ones(len(free), bool)
     for number, identity in enumerate(known):
         which = np.flatnonzero(certain & (found.nearest == number))
         held = {key.partition("@")[0] for key in identity.face_keys} if len(which) else set()
-        first[which] = groups.first_per_photo(faces.photo[free[which]], found.distance[which])
+        moments = apart(faces.rows[free[which]], faces.photo[free[which]], rules)
+        first[which] = groups.first_per_photo(moments, found.distance[which])
         first[[at for at in which if faces.photo_sha256[free[at]] in held]] = False
     return first
 
@@ -105,11 +106,10 @@ def _extend(faces: Pool, free: np.ndarray, found: Match, certain: np.ndarray,
     return extend
 
 
-def _clusters(faces: Pool, clean: np.ndarray, rules: Rules) -> list[np.ndarray]:
-    """The faces `clean` by identity, each ascending."""
-    labels = identities(faces.rows[clean], faces.photo[clean], rules)
-    order = np.argsort(labels, kind="stable")
-    return np.split(clean[order], np.flatnonzero(np.diff(labels[order])) + 1) if len(clean) else []
+def _clusters(faces: Pool, rest: np.ndarray, rules: Rules) -> list[np.ndarray]:
+    """The faces `rest` by identity, each ascending."""
+    labels = identities(faces.rows[rest], faces.photo[rest], faces.clarity[rest], rules)
+    return [rest[members] for members in members_of(labels)] if len(rest) else []
 
 
 def _adopt(faces: Pool, clusters: Sequence[np.ndarray], known: Sequence[Faceset], rules: Rules,

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 
@@ -17,16 +18,19 @@ class Match:
     second: np.ndarray      # (N,) int64 the next nearest, -1 for none
     runner_up: np.ndarray   # (N,) float32 cos-dist to the next nearest, inf for none
 
-    def certain(self, distance: float, margin: float) -> np.ndarray:
+    def certain(self, distance: float | np.ndarray, margin: float) -> np.ndarray:
         """(N,) bool: near enough to one, and nearer to it than to anybody else by the margin."""
         return (self.distance <= distance) & ~self.torn(distance, margin)
 
-    def torn(self, distance: float, margin: float) -> np.ndarray:
+    def torn(self, distance: float | np.ndarray, margin: float) -> np.ndarray:
         """(N,) bool: near enough to one, and nearly as near to another."""
         return (self.distance <= distance) & (self.runner_up < self.distance + margin)
 
 
-def match(faces: np.ndarray, centroids: np.ndarray, forbidden: Mapping[int, list[int]] | None = None) -> Match:
+NOBODY: Mapping[int, list[int]] = MappingProxyType({})
+
+
+def match(faces: np.ndarray, centroids: np.ndarray, forbidden: Mapping[int, list[int]] = NOBODY) -> Match:
     """The two nearest centroids of each face.
 
     faces (N, D), centroids (P, D): float32 unit rows; forbidden: face -> identities that it is known not to be.
@@ -38,9 +42,8 @@ def match(faces: np.ndarray, centroids: np.ndarray, forbidden: Mapping[int, list
     for start in range(0, n if p else 0, step):
         part = slice(start, min(start + step, n))
         apart = 1 - faces[part] @ centroids.T                   # (B, P) cos-dist
-        for face in forbidden or ():
-            if part.start <= face < part.stop:
-                apart[face - start, forbidden[face]] = np.inf   # type: ignore[index]
+        for face in range(part.start, part.stop) if forbidden else ():
+            apart[face - start, forbidden.get(face, [])] = np.inf
         rows = np.arange(len(apart))
         for index, value in ((nearest, distance), (second, runner_up)):
             best = apart.argmin(axis=1)                         # ties: the lowest number, the older faceset

@@ -3,7 +3,8 @@
 The labels are those of sklearn.cluster.AgglomerativeClustering(metric="cosine", linkage="average",
 distance_threshold=t, n_clusters=None). Why that needs no matrix:
 
-1. Sums. The mean similarity of two clusters is S_a · S_b / (W_a W_b): a vector and a number stand for a cluster.
+1. Sums. The mean similarity of two clusters is S_a · S_b / (n_a n_b): a vector and a number stand for a cluster. Less
+   the product of their mean strictness, it is still a mean over pairs of faces.
 2. Locality. A mean of numbers below s is below s, so clusters that merge at s or above lie in one connected component
    of the graph {similarity >= s}. That holds for clusters (by their means) as for single rows.
 3. Levels. Because linkage is reducible (see `dense`), what it merges at s or above is first what it merges at any
@@ -32,18 +33,18 @@ SAMPLE = 256            # clusters whose similarities to all others show where a
 
 @dataclass
 class Clusters:
-    """m clusters: summed rows (m, d) float64, their weight and number of faces (m,), their faces per photo (m, P)."""
+    """m clusters: summed rows (m, d) and strictness (m,), number of faces (m,), all float64; faces per photo (m, P)."""
 
     sums: np.ndarray
-    weight: np.ndarray
+    strict: np.ndarray
     count: np.ndarray
     photos: csr_array | None = None
 
     def __len__(self) -> int:
-        return len(self.weight)
+        return len(self.count)
 
     def part(self, which: np.ndarray) -> "Clusters":
-        return Clusters(self.sums[which], self.weight[which], self.count[which],
+        return Clusters(self.sums[which], self.strict[which], self.count[which],
                         None if self.photos is None else self.photos[which])
 
     def merged(self, labels: np.ndarray) -> tuple["Clusters", np.ndarray]:
@@ -51,14 +52,14 @@ class Clusters:
         _, number = np.unique(labels, return_inverse=True)
         m = len(labels)
         fold = csr_array((np.ones(m), (number, np.arange(m))))
-        return Clusters(fold @ self.sums, fold @ self.weight, fold @ self.count,
+        return Clusters(fold @ self.sums, fold @ self.strict, fold @ self.count,
                         None if self.photos is None else csr_array(fold @ self.photos)), number
 
     @property
     def means(self) -> np.ndarray:
         """(m, d) float32; their dot products are the clusters' similarities."""
         means = np.empty(self.sums.shape, np.float32)
-        return np.divide(self.sums, self.weight[:, None], out=means, casting="same_kind")
+        return np.divide(self.sums, self.count[:, None], out=means, casting="same_kind")
 
 
 @dataclass(frozen=True)
@@ -72,15 +73,15 @@ class Linkage:
 
 
 def average_linkage(rows: np.ndarray, threshold: float, *, photos: np.ndarray | None = None, penalty: float = 0.0,
-                    weights: np.ndarray | None = None, approximate_from: int | None = None, most_dense: int = DENSE,
+                    strict: np.ndarray | None = None, approximate_from: int | None = None, most_dense: int = DENSE,
                     kind: str = "auto") -> np.ndarray:
     """Clusters of unit rows: (n,) int64 labels, numbered from 0 in the order of their first rows.
 
     rows (n, d) float32 unit rows; threshold: cos-dist at which merging stops (merges are below it, strictly).
     photos (n,) int: photo of each row; with a penalty, two faces of one photo count as strangers (see `dense`).
-    weights (n,) > 0: a row counts that often in means. Without penalty and weights, exactly sklearn's labels, below
-    `approximate_from` rows; from there on the first search may miss links (see `cells`), and the second, of the
-    clusters that came of it, does not.
+    strict (n,) >= 0: a pair of rows counts as less alike by the product of theirs. Without it and without penalty,
+    exactly sklearn's labels, below `approximate_from` rows; from there on the first search may miss links (see
+    `cells`), and the second, of the clusters that came of it, does not.
     Raises ValueError for rows that are not unit rows.
     """
     n = len(rows)
@@ -99,7 +100,7 @@ def average_linkage(rows: np.ndarray, threshold: float, *, photos: np.ndarray | 
         for members in _groups(found):
             number = np.unique(labels[members], return_inverse=True)[1]
             if number.any():        # more than one cluster
-                result = _reduce(_united(rows, lengths, members, number, photos if how.penalty else None, weights), how,
+                result = _reduce(_united(rows, lengths, members, number, photos if how.penalty else None, strict), how,
                                  how.stop)
                 labels[members] = members[_first_of(result.labels[number])]
                 tied |= result.tied
@@ -107,8 +108,8 @@ def average_linkage(rows: np.ndarray, threshold: float, *, photos: np.ndarray | 
     link((cells.components if approximate else components)(rows, how.stop - slack, kind))
     if approximate:
         number = np.unique(labels, return_inverse=True)[1]
-        link(components(_means(rows, number, weights), how.stop - 2 * slack, kind)[number])
-    elif tied and how.penalty == 0 and weights is None and n <= SCIPY:
+        link(components(_means(rows, number), how.stop - 2 * slack, kind)[number])
+    elif tied and how.penalty == 0 and strict is None and n <= SCIPY:
         return numbered(_as_scipy(rows, threshold))
     return numbered(labels)
 
@@ -122,25 +123,23 @@ def _lengths(rows: np.ndarray) -> np.ndarray:
 
 
 def _united(rows: np.ndarray, lengths: np.ndarray, members: np.ndarray, number: np.ndarray, photos: np.ndarray | None,
-            weights: np.ndarray | None) -> Clusters:
+            strict: np.ndarray | None) -> Clusters:
     """The rows `members` as clusters; `number` (m,) says which is whose."""
-    weight = np.ones(len(members)) if weights is None else weights[members].astype(np.float64)
-    sums = np.multiply(rows[members], (weight / lengths[members])[:, None])     # float64, without a copy on the way
+    sums = np.divide(rows[members], lengths[members, None])     # float64, without a copy on the way
     ones = np.ones(len(members))
     by_photo = None
     if photos is not None:
         shared, column, times = np.unique(photos[members], return_inverse=True, return_counts=True)
         if times.max() > 1:
             by_photo = csr_array((ones, (np.arange(len(members)), column)), shape=(len(members), len(shared)))
-    singles = Clusters(sums, weight, ones, by_photo)
+    singles = Clusters(sums, 0 * ones if strict is None else strict[members].astype(np.float64), ones, by_photo)
     return singles if number.max() == len(members) - 1 else singles.merged(number)[0]
 
 
-def _means(rows: np.ndarray, number: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
+def _means(rows: np.ndarray, number: np.ndarray) -> np.ndarray:
     """(m, d) float32 mean of the rows of cluster 0, 1, ..."""
-    weight = np.ones(len(rows), np.float32) if weights is None else weights.astype(np.float32)
-    fold = csr_array((weight, (number, np.arange(len(rows)))))
-    return np.asarray((fold @ rows) / (fold @ np.ones(len(rows), np.float32))[:, None])
+    fold = csr_array((np.ones(len(rows), np.float32), (number, np.arange(len(rows)))))
+    return np.asarray((fold @ rows) / np.bincount(number).astype(np.float32)[:, None])
 
 
 def _reduce(clusters: Clusters, how: Linkage, stop: float) -> dense.Chained:
@@ -201,7 +200,10 @@ def _matrix(clusters: Clusters, how: Linkage) -> dense.Matrix:
     if clusters.photos is not None:
         conflicts = (clusters.photos @ clusters.photos.T).toarray()
         np.fill_diagonal(conflicts, 0)
-    return dense.Matrix(clusters.sums @ clusters.sums.T, clusters.weight, clusters.count, conflicts, how.penalty)
+    gram = clusters.sums @ clusters.sums.T
+    if clusters.strict.any():
+        gram -= np.outer(clusters.strict, clusters.strict)
+    return dense.Matrix(gram, clusters.count, conflicts, how.penalty)
 
 
 def members_of(labels: np.ndarray) -> list[np.ndarray]:

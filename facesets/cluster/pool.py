@@ -20,6 +20,7 @@ class Pool:
     photo: np.ndarray           # (N,) int64, the same for faces of one photo
     photo_sha256: list[str]     # N
     persons: list[Person]       # N
+    clarity: np.ndarray         # (N,) float32, norm of the raw embedding over the median of all: how much it tells
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -44,7 +45,13 @@ def pool(caches: Sequence[Cache]) -> Pool:
         rows=np.concatenate([cache.embeddings for cache in caches])[first],
         meta=np.concatenate([cache.faces for cache in caches])[first],
         photo=np.unique(sha256, return_inverse=True)[1] if sha256 else np.zeros(0, np.int64),
-        photo_sha256=sha256, persons=[named[key] for key in unique])
+        photo_sha256=sha256, persons=[named[key] for key in unique],
+        clarity=clarity_of(np.concatenate([cache.norms for cache in caches])[first]))
+
+
+def clarity_of(norms: np.ndarray) -> np.ndarray:
+    """(N,) norms of raw embeddings, by their median: what blurs, hides or turns a face makes its norm small."""
+    return np.asarray(norms / np.median(norms) if len(norms) else norms, np.float32)
 
 
 def _named(keys: list[str], persons: list[Person]) -> dict[str, Person]:

@@ -1,21 +1,31 @@
-"""What decides who is one person: every threshold of clustering as a plain value."""
+"""What decides who is one person: every threshold of clustering as a plain value.
+
+Distances are cos-dist and belong to the recogniser; shares are of its known_distance, so that they move with it. The
+*clarity* of a face is the norm of its raw embedding over the median of the library: a recogniser gives a short vector
+to what it cannot see well. A clear face of a person is near; a dim one may be far and right, and tells little.
+"""
 
 from dataclasses import dataclass
+
+import numpy as np
 
 
 @dataclass(frozen=True)
 class Rules:
-    """Distances are cos-dist and belong to the recogniser; the reasons stand in config.py."""
+    """The reasons stand in config.py."""
 
-    known_distance: float = 0.45
-    cluster_distance: float = 0.55
-    known_margin: float = 0.05
-    merge_distance: float = 0.40        # identities whose centroids are this near are one
-    join_distance: float = 0.63         # a leftover joins an identity whose best faces are this near
-    join_margin: float = 0.10           # and nearer than that of any other by so much
+    known_distance: float = 0.45        # from a centroid to a face of that person of middling clarity
+    cluster_distance: float = 0.55      # where average linkage stops
+    known_margin: float = 0.05          # by which the next identity must be farther
+    clear_closer: float = 0.18          # share by which a clear face must be nearer
+    dim_farther: float = 0.09           # share by which a dim one may be farther
+    merge_closer: float = 0.27          # share by which two centroids must be nearer to be one person
+    min_clarity: float = 0.7            # a dimmer face takes no part
+    founding_clarity: float = 0.85      # a dimmer face founds no identity, it may join one
     join_faces: int = 3                 # clusters of up to so many faces count as leftovers
     photo_penalty: float = 0.25         # similarity lost when every face of the smaller cluster shares a photo
     photo_veto: float = 0.1             # share of shared photos from which on two clusters are two people
+    veto_photos: int = 2                # and at least so many
     approximate_from: int = 2_000_000   # faces from which the first search may miss links
     min_faces: int = 6
     min_photos: int = 3
@@ -23,5 +33,22 @@ class Rules:
     spread: float = 0.40                # mean cos-dist to the centroid that a faceset may have
     near_duplicate: float = 0.95        # similarity from which on two faces show one moment
     min_score: float = 0.5              # the detector's, 0..1
-    min_short: float = 40.0             # pixels
-    min_blur: float = 20.0              # variance of the Laplacian; larger is sharper
+    min_short: float = 25.0             # pixels
+
+    def clear(self, clarity: np.ndarray) -> np.ndarray:
+        """(N,) from 0 for the dimmest faces that take part to 1 for those of the median and above."""
+        return np.clip((clarity - self.min_clarity) / (1 - self.min_clarity), 0, 1)
+
+    def near(self, clear: np.ndarray) -> np.ndarray:
+        """(N,) cos-dist to a centroid within which faces that are so clear are that person's."""
+        return self.known_distance * (1 + self.dim_farther - (self.dim_farther + self.clear_closer) * clear)
+
+    @property
+    def merge_distance(self) -> float:
+        """Identities whose centroids are this near are one."""
+        return self.known_distance * (1 - self.merge_closer)
+
+    @property
+    def strictness(self) -> float:
+        """What a clear face brings along: two of them are linked only if they are so much, squared, more alike."""
+        return (self.clear_closer * self.known_distance) ** 0.5

@@ -9,7 +9,7 @@ export, and counts if the library knows that run.
 """
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,12 @@ def keep_promise(path: Path, runs: Collection[str]) -> None:
 
 def _promised(path: Path) -> Path:
     return path.with_name(path.stem + ".next" + path.suffix)
+
+
+def together(paths: Iterable[Path], settings: dict[str, Any], runs: Collection[str]) -> set[str]:
+    """The faces that any of the memories `paths` holds now: every user's run looks at the faces of all."""
+    memories = [read(path) for path in paths]
+    return {face for memory in memories if holds(memory, settings, runs) for face in memory.faces}
 
 
 def holds(seen: Seen, settings: dict[str, Any], runs: Collection[str]) -> bool:

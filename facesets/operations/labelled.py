@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from ..cluster.calibrate import Calibration, calibrate
+from ..cluster.pool import clarity_of
 from ..common.errors import Failure
 from ..formats import cache
 
@@ -28,7 +29,7 @@ def distances(faces: cache.Cache, root: Path) -> Calibration:
     """The distances that the labelled folder `root` supports. Raises Failure where it holds too few people."""
     rows, people = people_of(faces, root)
     try:
-        return calibrate(faces.embeddings[rows], people, faces.faces["photo"][rows])
+        return calibrate(faces.embeddings[rows], people, faces.faces["photo"][rows], clarity_of(faces.norms)[rows])
     except ValueError as error:
         raise Failure(f"{root}: {error}; put each person's photos into a folder of their own") from None
 

@@ -43,19 +43,19 @@ def test_an_operator_is_served_by_pure_facesets_of_those_who_should_have_one() -
     assert (nothing.right, nothing.facesets, nothing.expected) == (0.0, 0, 2)
 
 
-def people(spread: float, seed: int = 0, d: int = 64) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def people(spread: float, seed: int = 0, d: int = 64) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """20 people of 12 faces and 60 strangers, whose faces lie `spread` around them."""
     rng = np.random.default_rng(seed)
     who = np.concatenate([np.repeat(np.arange(20), 12), np.arange(20, 80)])
     centres, noise = rng.standard_normal((80, d)), rng.standard_normal((len(who), d))
     rows = centres[who] / np.linalg.norm(centres[who], axis=1, keepdims=True)
     rows = rows + spread * noise / np.linalg.norm(noise, axis=1, keepdims=True)
-    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32), who, np.arange(len(who))
+    rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    return rows, who, np.arange(len(who)), np.full(len(who), 0.9)
 
 
 def test_calibration_finds_distances_that_hold_for_people_kept_apart() -> None:
-    rows, who, photos = people(0.8)
-    result = calibrate.calibrate(rows, who, photos, distances=COARSE)
+    result = calibrate.calibrate(*people(0.8), distances=COARSE)
     assert min(line.f for line in result.held_out_cluster) > 0.97
     assert max(line.false_matches for line in result.held_out_known) <= 0.03
     assert min(line.recall for line in result.held_out_known) > 0.9
@@ -70,7 +70,7 @@ def test_a_recogniser_that_spreads_people_wider_gets_looser_distances() -> None:
 
 
 def test_no_person_is_in_both_halves_and_neither_half_is_empty() -> None:
-    _, who, photos = people(0.5)
+    _, who, photos, _ = people(0.5)
     one, other = calibrate.halves(who, photos)
     assert not set(who[one]) & set(who[other]) and (one ^ other).all()
     assert 0.4 < one.mean() < 0.6
@@ -86,11 +86,11 @@ def test_a_pack_that_we_name_has_distances_of_its_own_and_they_are_those_of_its_
 
 
 def test_too_few_people_are_refused() -> None:
-    rows, who, photos = people(0.5)
+    few = [column[:36] for column in people(0.5)]
     with pytest.raises(ValueError, match="four people"):
-        calibrate.calibrate(rows[:36], who[:36], photos[:36])
+        calibrate.calibrate(*few)
 
 
 def test_what_depends_on_the_cluster_distance_moves_with_it() -> None:
-    rules = calibrate.at_distance(Rules(cluster_distance=0.55, join_distance=0.5, merge_distance=0.4), 0.6)
-    assert (rules.cluster_distance, round(rules.join_distance, 6), round(rules.merge_distance, 6)) == (0.6, 0.55, 0.45)
+    rules = calibrate.at_distance(Rules(cluster_distance=0.55, known_distance=0.45), 0.6)
+    assert (rules.cluster_distance, round(rules.known_distance, 6)) == (0.6, 0.5)

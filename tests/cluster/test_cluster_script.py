@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +63,25 @@ def test_two_names_for_one_faceset_are_shown_and_none_is_proposed(checkout: Path
     assert json.loads(done.stdout)["name_conflicts"] == [{"faces": 9, "names": {"Eva": 4, "Ida": 4}}]
     made = proposal.read(tmp_path / "work" / "immich" / "eva" / "refine.json")
     assert [group.proposed_name for group in made.facesets] == ["", ""]
+
+
+def test_who_is_seen_seldom_by_each_user_and_often_by_both_gets_a_faceset(checkout: Path, tmp_path: Path) -> None:
+    made_up_cache(tmp_path / "both.npz", sizes=(9, 4))
+    both, folder = cache.read(tmp_path / "both.npz"), tmp_path / "work" / "cache"
+    for user, first in (("eva", 0), ("ida", 1)):
+        rows = np.arange(first, 13, 2)
+        faces = both.faces[rows].copy()
+        faces["photo"] = np.arange(len(rows))
+        photos = [replace(both.photos[row], user=user) for row in rows]
+        cache.write(folder / f"immich_{user}.npz", replace(
+            both, photos=photos, faces=faces, embeddings=both.embeddings[rows], norms=both.norms[rows],
+            persons=[both.persons[row] for row in rows]))
+    cache.write(folder / "other_model.npz", replace(both, model=replace(MODEL, sha256="c" * 64)))
+    alone = run(checkout, tmp_path, "--user", "eva", "--cache", str(folder / "immich_eva.npz"), "--dry-run", "--json")
+    assert json.loads(alone.stdout)["facesets"] == 0, alone.stderr
+    done = run(checkout, tmp_path, "--user", "ida", "--dry-run", "--json")
+    assert json.loads(done.stdout)["new_by_user"] == {"eva": 5, "ida": 4}
+    assert "their faces: 5 of eva, 4 of ida" in done.stderr
 
 
 @pytest.mark.parametrize(("args", "status", "message"), [
