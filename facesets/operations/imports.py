@@ -15,7 +15,6 @@ import numpy as np
 
 from ..cluster.known import match
 from ..cluster.linkage import average_linkage
-from ..common import terminal
 from ..export import swap
 from ..export.draft import Options
 from ..export.swap import OpenDetector
@@ -57,7 +56,9 @@ def propose(faces: cache.Cache, queue: Queue, root: Path, known: Sequence[Facese
     `queue` lists what lies in the folders now; the cache may know the same photos by older paths.
     """
     found = Imported()
-    folders = [_person_of(name, rows, faces, rough, fine) for name, rows in _by_folder(faces, queue, root).items()]
+    by_folder = _by_folder(faces, queue, root)
+    found.notes = [f"{name}: no face was found in its photos" for name, rows in by_folder.items() if not len(rows)]
+    folders = [_person_of(name, rows, faces, rough, fine) for name, rows in by_folder.items() if len(rows)]
     people = [folder for folder in folders if folder.centroid is not None]
     found.mixed = sorted(folder.name for folder in folders if folder.centroid is None)
     keys = cache.face_keys(faces)
@@ -87,8 +88,7 @@ def carry_out(run: Run, found: Imported, faces: cache.Cache, open_detector: Open
             entry = edit.find(run.manifest, folder)
             if not entry.name:
                 edit.name(run, folder, name)
-    run.notes += [*found.notes, *(f"{terminal.safe(name)} is mixed: its faces went to whom they are near to"
-                                          for name in found.mixed)]
+    run.notes += [*found.notes, *(f"{name} is mixed: its faces went to whom they are near to" for name in found.mixed)]
     run.count("bystanders", len(found.bystanders))
 
 
@@ -99,10 +99,10 @@ def _by_folder(faces: cache.Cache, queue: Queue, root: Path) -> dict[str, np.nda
         for path in (entry.path, *(alias.path for alias in entry.aliases)):
             place = Path(path).relative_to(root).parts
             names.setdefault(entry.sha256, set()).update(place[:1] if len(place) > 1 else ())
-    rows: dict[str, list[int]] = {}
+    rows: dict[str, list[int]] = {name: [] for places in names.values() for name in places}
     for row, number in enumerate(faces.faces["photo"]):
         for name in names.get(faces.photos[number].sha256, ()):
-            rows.setdefault(name, []).append(row)
+            rows[name].append(row)
     return {name: np.array(found, np.int64) for name, found in sorted(rows.items())}
 
 
@@ -134,9 +134,9 @@ def _targets(people: Sequence[_Folder], known: Sequence[Faceset], fine: float, f
     targets: dict[str, Faceset] = {}
     for other_name, apart, name, item in sorted(claims, key=lambda claim: claim[:3]):
         if other_name or item.folder in {target.folder for target in targets.values()}:
-            whose = f"is called {terminal.safe(item.name)}" if other_name else "is another folder's"
-            found.notes.append(f"{terminal.safe(name)} looks like {item.folder} ({apart:.2f}), which {whose}: it is a "
-                               "faceset of its own")
+            whose = (f"is called {item.name}; if it is the same person: sort_faces.py name {item.folder} {name!r}"
+                     if other_name else "is another folder's")
+            found.notes.append(f"{name} looks like {item.folder} ({apart:.2f}), which {whose}")
         else:
             targets[name] = item
     return targets
