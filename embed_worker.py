@@ -1,7 +1,8 @@
 """Find and embed the faces of every photo in a queue.
 
 Reads   queue.json and its photos     Writes  the cache, e.g. immich_peter.npz (and its .parts while at work); embed.log
-Run     python embed_worker.py --queue work/immich/peter/queue.json --out work/cache/immich_peter.npz
+Run     python embed_worker.py --queue work/immich/peter/queue.json \\
+            --out work/cache/immich_peter.npz
         python embed_worker.py --doctor     versions, providers, models; ours against InsightFace, device against CPU
 Runs anywhere; on Windows it opens the win_path of each photo, elsewhere the path. The same command goes on after a
 stop or a kill. Photos that could not be read are listed by reason, and tried again with --retry-errors.

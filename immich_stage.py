@@ -3,12 +3,15 @@
 Reads   the Immich server, other users' state.db and every cache in work/cache (what is known is not downloaded);
         work/immich/users.json, if there is one: {"peter": "<his Immich user id>"} lets no other key stage as peter
 Writes  work/immich/<user>/state.db, queue.json, summary.json (of the last run) and photos/ (or STAGE_DIR/<user>/photos)
-Run     export IMMICH_URL=https://photos.example.org IMMICH_API_KEY=...      # that user's own key
+Run     export IMMICH_URL=https://photos.example.org
+        export IMMICH_API_KEY=...       that user's own key
         python immich_stage.py --user peter --workers 8
-        The key may lie in a file of mode 0600 instead: IMMICH_API_KEY_FILE. For Immich 3.x a login (IMMICH_EMAIL and
-        IMMICH_PASSWORD, or IMMICH_LOGIN_FILE of mode 0600 with these two lines) instead of a key gives all face boxes
-        in one request. Neither is ever a flag.
-If the server goes away, everything is saved, and the same command goes on. Ctrl-C and SIGTERM do the same.
+
+The key may lie in a file of mode 0600 instead: IMMICH_API_KEY_FILE. For Immich 3.x a login (IMMICH_EMAIL and
+IMMICH_PASSWORD, or IMMICH_LOGIN_FILE of mode 0600 with these two lines) instead of a key gives all face boxes in one
+request. Neither is ever a flag. If the server goes away, everything is saved, and the same command goes on. Ctrl-C and
+SIGTERM do the same.
+
 Exit    0 done · 1 failed · 2 paused, run the same command again · 64 usage · 77 key refused · 78 settings
 """
 

@@ -1,20 +1,15 @@
 """Work on facesets: make, grow, correct, name and look after them.
 
-Faces       embed DIR...              find the faces in folders of your own    merge CACHE... INTO   fold caches
-            cluster                   who is who: writes refine.json           calibrate DIR         a model's distances
-Facesets    export-swap               carry refine.json out                    import-folders DIR    hand-sorted folders
-            extend                    append the faces that are known          split-eras FACESET    one person by years
-            consolidate [FACESET...]  facesets that are one person             refine, dedup, enrich [FACESET...]
-Corrections name, not-this, drop, undo, forget                         apply FILE            the report's decisions
-Looking     status, why PHOTO, report   index.html among the facesets; `sort_faces.py VERB --help` tells more of each
-
 A FACESET is a folder (faceset_007), a number (7) or a name. What changes something takes --dry-run and --json, happens
-all or not at all, and `undo` takes it back.
+all or not at all, and `undo` takes it back. `sort_faces.py VERB --help` tells more of each.
+
 Reads and writes work/cache/*.npz, work/refine.json, work/immich/*/refine.json, facesets_swap_ready/
+
 Exit    0 done · 1 failed · 2 somebody else is at work or the disk is full, run it again · 64 usage · 78 settings
 """
 
 import argparse
+import inspect
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -31,7 +26,10 @@ from facesets.operations.job import Job
 
 
 def embed(job: Job) -> int:
-    """Find the faces in folders of your own, into a cache; resumable."""
+    """Find the faces in folders of your own, into a cache; resumable.
+
+    Example  python sort_faces.py embed ~/Pictures /mnt/d/photos
+    """
     import embed_worker
     from facesets.operations import own
     if job.dry_run:
@@ -66,7 +64,10 @@ def proposed(job: Job, caches: Sequence[cache.Cache]) -> proposal.Proposal:
 
 
 def cluster(job: Job) -> int:
-    """Say who is who in the caches: known people, new ones, the rest with reasons. Writes refine.json, no faceset."""
+    """Say who is who in the caches: known people, new ones, the rest with reasons. Writes refine.json, no faceset.
+
+    Example  python sort_faces.py cluster
+    """
     made, out = proposed(job, job.caches()), job.args.out or job.paths.data_root / "refine.json"
     if not job.dry_run:
         proposal.write(out, made)
@@ -75,7 +76,10 @@ def cluster(job: Job) -> int:
 
 
 def export_swap(job: Job) -> int:
-    """Make the facesets that refine.json proposes, all or none."""
+    """Make the facesets that refine.json proposes, all or none.
+
+    Example  python sort_faces.py export-swap --user peter
+    """
     from facesets.export import kohya, swap
     where = job.args.proposal or (job.paths.user_dir(config.user_label(job.args.user)) / "refine.json"
                                   if job.args.user else job.paths.data_root / "refine.json")
@@ -92,7 +96,10 @@ def export_swap(job: Job) -> int:
 
 
 def extend(job: Job) -> int:
-    """Append faces that are known by now to their facesets; numbers and names stay."""
+    """Append faces that are known by now to their facesets; numbers and names stay.
+
+    Example  python sort_faces.py extend
+    """
     from facesets.export import swap
     caches = job.caches()
     known = replace(proposed(job, caches), facesets=(), thin=())
@@ -101,7 +108,10 @@ def extend(job: Job) -> int:
 
 
 def merge(job: Job) -> int:
-    """Fold caches into one, by the SHA-256 of their photos; paths of further copies are kept, other models refused."""
+    """Fold caches into one, by the SHA-256 of their photos; paths of further copies are kept, other models refused.
+
+    Example  python sort_faces.py merge work/cache/immich_*.npz work/cache/nl_full.npz
+    """
     from facesets.library import members
     into = job.args.target.absolute()
     with files.only_one(cache.lock_of(into), "sort_faces.py merge"):
@@ -120,6 +130,8 @@ def import_folders(job: Job) -> int:
     """Take hand-sorted folders as identities, one each; bystanders are dropped, mixed folders shared out.
 
     A dry run finds the faces all the same, since it could not tell otherwise; no faceset is touched.
+
+    Example  python sort_faces.py import-folders ~/people
     """
     from facesets.operations import imports, own
     queue = own.queue([job.args.folder])
@@ -134,7 +146,10 @@ def import_folders(job: Job) -> int:
 
 
 def split_eras(job: Job) -> int:
-    """Make a further folder for each time of life of a faceset, by capture date; thin eras go to _thin/."""
+    """Make a further folder for each time of life of a faceset, by capture date; thin eras go to _thin/.
+
+    Example  python sort_faces.py split-eras "Aunt Ilse"
+    """
     from facesets.operations import eras
     return job.change(lambda run: eras.split_eras(
         run, job.args.faceset, job.options, job.detector(), distance=job.shelf.era_distance,
@@ -142,7 +157,10 @@ def split_eras(job: Job) -> int:
 
 
 def consolidate(job: Job) -> int:
-    """Find facesets that are one person; --apply merges them. Facesets that are named are merged into the first."""
+    """Find facesets that are one person; --apply merges them. Facesets that are named are merged into the first.
+
+    Example  python sort_faces.py consolidate faceset_007 faceset_031
+    """
     from facesets.operations import consolidate as one
     if len(job.args.facesets) == 1:
         raise UsageError("name at least two facesets, or none to see what is proposed")
@@ -159,44 +177,65 @@ def consolidate(job: Job) -> int:
 
 
 def refine(job: Job) -> int:
-    """Choose the faces of existing facesets anew: outliers and near-duplicates out, best first. Handwork holds."""
+    """Choose the faces of existing facesets anew: outliers and near-duplicates out, best first. Handwork holds.
+
+    Example  python sort_faces.py refine
+    """
     from facesets.operations import upkeep
     return job.change(lambda run: upkeep.refine(run, job.args.facesets, job.options, job.detector()))
 
 
 def dedup(job: Job) -> int:
-    """Each face in one faceset only, the nearest, and each moment once."""
+    """Each face in one faceset only, the nearest, and each moment once.
+
+    Example  python sort_faces.py dedup
+    """
     from facesets.operations import upkeep
     return job.change(lambda run: upkeep.dedup(run, job.args.facesets, job.options, job.detector()))
 
 
 def enrich(job: Job) -> int:
-    """Give facesets what the caches know by now: dates, users, Immich's names; missing files are written again."""
+    """Give facesets what the caches know by now: dates, users, Immich's names; missing files are written again.
+
+    Example  python sort_faces.py enrich
+    """
     from facesets.operations import upkeep
     caches = [cache.read(path) for path in job.cache_paths()]
     return job.change(lambda run: upkeep.enrich(run, job.args.facesets, caches, job.options, job.detector()))
 
 
 def name(job: Job) -> int:
-    """Give a faceset its name; it survives everything."""
+    """Give a faceset its name; it survives everything.
+
+    Example  python sort_faces.py name 7 "Aunt Ilse"
+    """
     from facesets.operations import edit
     return job.change(lambda run: edit.name(run, job.args.faceset, job.args.new_name))
 
 
 def not_this(job: Job) -> int:
-    """Say that faces are not the person of a faceset; no later run puts them back."""
+    """Say that faces are not the person of a faceset; no later run puts them back.
+
+    Example  python sort_faces.py not-this 7 0003.png 0011.png
+    """
     from facesets.operations import edit
     return job.change(lambda run: edit.not_this(run, job.args.faceset, job.args.photos, job.options, job.detector()))
 
 
 def drop(job: Job) -> int:
-    """Move facesets to _dropped/; their faces do not come back as new ones."""
+    """Move facesets to _dropped/; their faces do not come back as new ones.
+
+    Example  python sort_faces.py drop 12 13
+    """
     from facesets.operations import edit
     return job.change(*(lambda run, text=text: edit.drop(run, text) for text in job.args.facesets))
 
 
 def apply(job: Job) -> int:
-    """Carry out the decisions that were saved in the report (decisions.json), as one run."""
+    """Carry out the decisions that were saved in the report (decisions.json), as one run.
+
+    Example  python sort_faces.py apply ~/Downloads/decisions.json
+    """
     from facesets.formats import decisions
     from facesets.operations import decided
     found = decisions.read(job.args.file)
@@ -208,25 +247,35 @@ def apply(job: Job) -> int:
 
 
 def report(job: Job) -> int:
-    """Write index.html into the library: who is there, what to check, what the runs did; opens without a network."""
+    """Write index.html into the library: who is there, what to check, what the runs did; opens without a network.
+
+    Example  python sort_faces.py report
+    """
     from facesets.report import make
     made = make.make(job.paths.library, job.paths.data_root, job.reporting.report_alike)
     return job.tell(made.as_json(), made.lines())
 
 
 def undo(job: Job) -> int:
-    """Take back the last run, exactly; again for the one before it."""
+    """Take back the last run, exactly; again for the one before it.
+
+    Example  python sort_faces.py undo --dry-run
+    """
     from facesets.library import journal
     if job.dry_run:
-        runs = [folder.name.partition("-")[2] for folder in journal.history(job.paths.library)][::-1]
-        return job.tell({"undo": runs}, [f"would take back {runs[0]}" if runs else "there is no run to take back"])
+        found = journal.would_undo(job.paths.library)
+        lines = [f"{what.replace('_', ' ')}: {', '.join(names)}" for what, names in found.items() if names]
+        return job.tell(found, lines or ["there is no run to take back"])
     job.library.undo(lambda verb, kept: job.tell(
         {"undone": verb, "kept": kept}, [f"{verb} is taken back", *(f"yours, kept: {path}" for path in kept)]))
     return OK
 
 
 def forget(job: Job) -> int:
-    """Remove every trace of a person: facesets, cache rows, proposals, report, and what could be undone."""
+    """Remove every trace of a person: facesets, cache rows, proposals, report, and what could be undone.
+
+    Example  python sort_faces.py forget "Aunt Ilse"
+    """
     from facesets.operations import forget as gone
     caches = job.cache_paths()
     places = gone.Places(caches, job.proposals(), sorted(job.paths.data_root.glob("immich/*/clustered*.json")),
@@ -243,21 +292,30 @@ def forget(job: Job) -> int:
 
 
 def why(job: Job) -> int:
-    """Tell what became of every face of a photo."""
+    """Tell what became of every face of a photo.
+
+    Example  python sort_faces.py why /mnt/d/photos/IMG_2041.jpg
+    """
     from facesets.operations import why as reasons
     found = reasons.why(job.library, job.args.photo, job.cache_paths(), job.proposals())
     return job.answer(found, reasons.text(found))
 
 
 def status(job: Job) -> int:
-    """One screen: every user, every stage, what is left, what to run next."""
+    """One screen: every user, every stage, what is left, what to run next.
+
+    Example  python sort_faces.py status
+    """
     from facesets.operations import status as screen
     found = screen.status(job.paths.data_root, job.library)
     return job.answer(found.as_json(), screen.text(found))
 
 
 def calibrate(job: Job) -> int:
-    """Find the distances of a model on photos that are sorted into one folder per person."""
+    """Find the distances of a model on photos that are sorted into one folder per person.
+
+    Example  python sort_faces.py calibrate ~/people --model opencv_zoo
+    """
     from facesets.cluster.calibrate import as_text
     from facesets.operations import labelled, own
     out = job.paths.data_root / "calibrate" / f"{Path(job.embedding.model).name}.npz"
@@ -318,12 +376,25 @@ VERBS: dict[str, tuple[Callable[[Job], int], tuple[type, ...], tuple[Argument, .
 }
 
 
-def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = terminal.Parser(__doc__, prog="sort_faces.py")
-    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+GROUPS = {
+    "Faces": ("embed", "merge", "cluster", "calibrate"),
+    "Facesets": ("export-swap", "extend", "import-folders", "split-eras", "consolidate", "refine", "dedup", "enrich"),
+    "Corrections": ("name", "not-this", "drop", "apply", "undo", "forget"),
+    "Looking": ("status", "why", "report")}
+
+
+def manual() -> str:
+    """The docstring, and what every verb does in the first line of its own."""
+    lines = [line for group, verbs in GROUPS.items() for line in (
+        "", group, *(f"  {verb:<15} {(VERBS[verb][0].__doc__ or '').splitlines()[0]}" for verb in verbs))]
+    return "\n".join([inspect.cleandoc(__doc__), *lines])
+
+
+def parse_args(argv: Sequence[str]) -> argparse.Namespace:
+    parser = terminal.Parser(manual(), prog="sort_faces.py", usage="sort_faces.py VERB ...")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True, help=argparse.SUPPRESS)
     for verb, (act, sections, arguments) in VERBS.items():
-        manual = act.__doc__ or ""
-        one = verbs.add_parser(verb, manual=manual, prog=f"sort_faces.py {verb}", help=manual.split("\n")[0])
+        one = verbs.add_parser(verb, manual=act.__doc__, prog=f"sort_faces.py {verb}")
         for flag, options in arguments:
             one.add_argument(flag, **options)
         if verb not in LOOKING:
@@ -332,12 +403,18 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         config.add_flags(one, config.Paths, only=("data_root", "library"))
         for section in sections:
             config.add_flags(one, section)
+    if not argv:
+        parser.print_help(sys.stderr)
+        raise UsageError("which of these?")
+    if argv[0] not in VERBS and not argv[0].startswith("-"):
+        raise UsageError(f"there is no verb {argv[0]!r}{terminal.did_you_mean(argv[0], VERBS)}; `sort_faces.py --help` "
+                         "lists them")
     return parser.parse_args(argv)
 
 
 @terminal.script
 def main(argv: Sequence[str] | None = None) -> int:
-    args = parse_args(argv)
+    args = parse_args(sys.argv[1:] if argv is None else argv)
     terminal.stop_on_terminate()
     job = Job(args, lambda section: config.load(getattr(config, section), args))
     try:

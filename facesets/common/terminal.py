@@ -2,15 +2,20 @@
 
 import argparse
 import contextlib
+import difflib
 import functools
+import inspect
+import itertools
 import os
+import re
 import signal
 import sys
+import textwrap
 import time
 import traceback
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
@@ -151,15 +156,49 @@ def progress(total: int | None, what: str, unit: str) -> Bar:
     return Bar(what, unit, total, file=SCREEN, disable=hidden, dynamic_ncols=True, smoothing=0.05, mininterval=0.2)
 
 
+class Manual(argparse.HelpFormatter):
+    """Fits docstrings to the terminal: prose is filled, a line of a table goes on below its second column."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        lines: list[str] = []
+        source = inspect.cleandoc(text).split("\n")
+        for is_table, some in itertools.groupby(source, lambda line: not line or "  " in line):
+            for line in some if is_table else [" ".join(some)]:
+                column = re.match(r" *(\S+(?: \S+)*?  +)?", line)
+                hang = column.end() if column and column.end() <= 20 else len(line) - len(line.lstrip())
+                lines += textwrap.wrap(line, width, subsequent_indent=" " * hang, break_long_words=False,
+                                       break_on_hyphens=False) or [""]
+        return "\n".join(lines)
+
+    def add_usage(self, usage: Any, actions: Any, groups: Any, prefix: Any = None) -> None:
+        """Without the settings, which are listed below."""
+        super().add_usage(usage, [action for action in actions if action.metavar != "X"], [], prefix)
+
+
 class Parser(argparse.ArgumentParser):
     """argparse, but the module's docstring is the manual and a wrong command line is status 64."""
 
     def __init__(self, manual: str | None, **options: Any) -> None:
-        super().__init__(description=manual, formatter_class=argparse.RawDescriptionHelpFormatter,
-                         allow_abbrev=False, **options)
+        super().__init__(description=manual, formatter_class=Manual, allow_abbrev=False, **options)
+        self.add_argument("--version", action="version", version=f"face-sets {_version()}",
+                          help="say which version of face-sets this is, and end")
 
     def error(self, message: str) -> NoReturn:
         raise errors.UsageError(f"{message}; `{self.prog} --help` is the manual")
+
+
+def _version() -> str:
+    """Of this checkout; the part that is carried to Windows does not say."""
+    place = Path(__file__).parents[2] / "pyproject.toml"
+    found = re.search(r'^version = "(.+)"', place.read_text(encoding="utf-8"), re.M) if place.exists() else None
+    return found[1] if found else "of the checkout that brought it here"
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """The end of a sentence that says that nothing is called `word`."""
+    names = {name.casefold(): name for name in known if name}
+    close = difflib.get_close_matches(word.casefold(), names, 1)
+    return f"; did you mean {safe(names[close[0]])}?" if close else ""
 
 
 def script(main: Callable[..., int]) -> Callable[..., int]:

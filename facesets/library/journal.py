@@ -72,6 +72,23 @@ def undo(root: Path) -> tuple[str, list[str]]:
     return plan.verb, _backward(root, folder, plan)
 
 
+def would_undo(root: Path) -> dict[str, list[str]]:
+    """What `undo` would do: the run, the folders that change, by what they do, and the runs before it, newest first."""
+    folders = history(root)[::-1]
+    plan = _plan(folders[0]) if folders else Plan("")
+    verbs = [folder.name.partition("-")[2] for folder in folders]
+    found: dict[str, list[str]] = {"would_take_back": verbs[:1], "as_before": [], "comes_back": [], "goes": [],
+                                   "runs_before_it": verbs[1:]}
+    for unit in sorted({*plan.takes, *plan.puts} - {MANIFEST}):
+        if plan.puts.get(unit) == unit:
+            found["as_before"].append(unit)
+        elif unit in plan.takes:
+            found["comes_back"].append(unit)
+        elif not plan.puts[unit]:
+            found["goes"].append(unit)
+    return found
+
+
 def recover(root: Path) -> list[str]:
     """End every change that was cut short; what was done, one line each. The caller holds the library's lock."""
     said = []

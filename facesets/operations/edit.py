@@ -22,7 +22,7 @@ def find(manifest: Manifest, text: str) -> Record:
     """The faceset that a person means by its folder, its number or its name. Raises UsageError for none or several."""
     found = matching(manifest, text)
     if len(found) != 1:
-        raise UsageError(not_one(text, found))
+        raise UsageError(not_one(manifest, text, found))
     return found[0]
 
 
@@ -39,10 +39,13 @@ def matching(manifest: Manifest, text: str, lists: tuple[str, ...] = ("facesets"
     return found
 
 
-def not_one(text: str, found: Sequence[Record]) -> str:
-    what = f"{len(found)} facesets are called" if found else "no faceset is called"
-    return (f"{what} {terminal.safe(text)!r}; give its folder"
-            + (f": {', '.join(entry.folder for entry in found[:5])}" if found else ", e.g. faceset_007"))
+def not_one(manifest: Manifest, text: str, found: Sequence[Record]) -> str:
+    if found:
+        folders_found = ", ".join(entry.folder for entry in found[:5])
+        return f"{len(found)} facesets are called {terminal.safe(text)!r}; give its folder: {folders_found}"
+    known = [word for entry in manifest.facesets for word in (entry.folder, entry.name, entry.proposed_name)]
+    return (f"no faceset is called {terminal.safe(text)!r}"
+            + (terminal.did_you_mean(text, known) or "; give its folder, e.g. faceset_007"))
 
 
 def eras_of(run: Run, entry: Record) -> list[Record]:

@@ -124,7 +124,7 @@ def person_of(manifest: Manifest, text: str) -> list[Record]:
                    if entry not in hers and any(_one_person(entry, other) for other in hers)]:
         hers += more
     if not found or any(entry not in hers for entry in found):
-        raise UsageError(edit.not_one(text, found))
+        raise UsageError(edit.not_one(manifest, text, found))
     return hers
 
 

@@ -622,6 +622,27 @@ def test_a_command_whose_photos_cannot_be_read_now_is_not_done(shelf) -> None:
     assert job.change(lambda run: run.waiting.append("a face")) == 2
 
 
+def test_undo_says_before_what_would_come_back(shelf, capsys) -> None:
+    library, _ = shelf
+    assert command(library, "not-this", "2", "0001.png") == 0 and command(library, "consolidate", "1", "3") == 0
+    capsys.readouterr()
+    assert command(library, "undo", "--dry-run", "--json") == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "would_take_back": ["consolidate"], "as_before": ["faceset_001", "visomaster_embeddings.json"],
+        "comes_back": ["faceset_003"], "goes": [], "runs_before_it": ["not-this", "export-swap"]}
+    assert command(library, "undo") == 0 and command(library, "undo") == 0
+    assert command(library, "undo", "--dry-run") == 0
+    assert "goes: faceset_001, faceset_002, faceset_003" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words, meant", [(("stauts",), "status"), (("name", "adda", "X"), "Ada"),
+                                          (("drop", "faceset_01"), "faceset_001")])
+def test_a_slip_of_the_pen_is_answered_with_what_may_be_meant(shelf, capsys, words, meant) -> None:
+    library, _ = shelf
+    assert command(library, "name", "1", "Ada") == 0
+    assert command(library, *words) == 64 and f"did you mean {meant}?" in capsys.readouterr().err
+
+
 def test_calibrate_labels_a_face_by_its_folder_where_it_is_alone_in_the_photo(tmp_path) -> None:
     root = tmp_path / "labelled"
     faces = library_photos(root, [1, 2, 3, 4], 5, together=2)

@@ -5,6 +5,7 @@ The photos lie in ../shared, so this is skipped where that is absent; test_libra
 
 import json
 import os
+import runpy
 import shutil
 import subprocess
 import sys
@@ -180,12 +181,30 @@ def test_the_script_is_typed_as_the_manual_says(tmp_path, checkout) -> None:
     assert manual.returncode == 0
     for verb in sort_faces.VERBS:
         assert verb in manual.stdout, f"{verb} is not in the manual"
-    assert typed().returncode == 64 and typed("nonsense").returncode == 64 and typed("name", "1").returncode == 64
+    assert typed().returncode == 64 and "Corrections" in typed().stderr
+    assert typed("--version").stdout.startswith("face-sets 0.")
+    assert typed("nonsense").returncode == 64 and typed("name", "1").returncode == 64
     status = typed("status")
     assert status.returncode == 0 and "nothing here yet" in status.stdout
     assert typed("undo").returncode == 1 and typed("extend").returncode == 1
     assert not [line for line in typed("export-swap").stderr.splitlines() if "Traceback" in line]
     shutil.rmtree(tmp_path / "library", ignore_errors=True)
+
+
+@pytest.mark.parametrize("words", [
+    *((script, "--help") for script in ("immich_stage.py", "embed_worker.py", "cluster_immich.py", "config.py")),
+    *(("sort_faces.py", *verb, "--help") for verb in ((), *((verb,) for verb in sort_faces.VERBS)))])
+def test_the_manual_fits_a_terminal_of_80_columns(words, checkout, monkeypatch, capsys) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    script, *rest = words
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(checkout / script))["main"](rest)
+    told = capsys.readouterr().out.replace(str(checkout), "")
+    assert ended.value.code == 0 and max(map(len, told.splitlines())) <= 80
+
+
+def test_every_verb_has_its_place_in_the_manual() -> None:
+    assert sorted(verb for verbs in sort_faces.GROUPS.values() for verb in verbs) == sorted(sort_faces.VERBS)
 
 
 @pytest.mark.parametrize("verb", sorted(sort_faces.VERBS))
@@ -194,5 +213,6 @@ def test_every_verb_has_a_manual_and_takes_json(verb, capsys) -> None:
         sort_faces.main([verb, "--help"])
     told = capsys.readouterr().out
     assert ended.value.code == 0 and "--json" in told and "--library" in told
+    assert f"Example  python sort_faces.py {verb}" in told
     changes = verb not in ("status", "why", "report", "calibrate")
     assert ("--dry-run" in told) == changes
