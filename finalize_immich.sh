@@ -28,7 +28,7 @@ would() {                               # what --dry-run does with a command
 }
 carry() { "$python" -m facesets.windows.carry "$@"; }
 
-find_python() {                         # the system's Python if the locks are made for it, else the newest that there is
+find_python() {                         # the system's Python if the locks are made for it, else the newest one here
     local name
     for name in python3 python3.14 python3.13 python3.12 python3.11 ~/.local/bin/python3.12; do     # the last is uv's
         if "$name" -c 'import sys, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null; then
@@ -46,7 +46,8 @@ set_up() {                              # make .venv, once per state of the lock
         [[ $here != *:* ]] || fail 78 "no Python environment works in a path with a colon; move $here"
         base=$(find_python)
         say "making the environment .venv with $("$base" --version) (once, about a minute)"
-        "$base" -m venv --clear "$venv" || fail 1 "$venv could not be made, see above; mend that, then the same command again"
+        "$base" -m venv --clear "$venv" \
+            || fail 1 "$venv could not be made, see above; mend that, then the same command again"
     elif cmp -s "$lock" "$stamp"; then
         return
     fi
@@ -85,34 +86,36 @@ carry_model() {                         # dry-run prefix; sets windows_flags, wh
 }
 
 choose_side() {                         # what was asked for; sets side and why
-    local ready=no
+    local ready=no set_up_first="bash finalize_immich.sh --setup-windows"
     if command -v wslpath >/dev/null && [[ -f $win_python ]]; then ready=yes; fi
     case $1-$ready in
         local-*) side=local why="--local" ;;
         windows-yes) side=windows why="--windows" ;;
-        windows-no) fail 78 "--windows: there is no Windows environment in $WIN_VENV; first: bash finalize_immich.sh --setup-windows" ;;
+        windows-no) fail 78 "--windows: there is no Windows environment in $WIN_VENV; first: $set_up_first" ;;
         -yes) side=windows why="it is set up in $WIN_VENV; --local embeds here" ;;
         -no) side=local why="no Windows environment in $WIN_VENV"
-            if command -v wslpath >/dev/null; then why+="; for its graphics card: bash finalize_immich.sh --setup-windows"; fi ;;
+            if command -v wslpath >/dev/null; then why+="; for its graphics card: $set_up_first"; fi ;;
     esac
 }
 
 ended() {                               # a step's name and status: what to do now, and our own status
     case $2 in
         2) fail 2 "$1 paused, everything is saved; go on with: $again" ;;
-        1 | 64 | 77 | 78) fail "$2" "$1 failed with status $2 (see above, or the logs beside $queue); mend that, then go on with: $again" ;;
+        1 | 64 | 77 | 78) fail "$2" "$1 failed with status $2 (see above, or the logs beside $queue); mend that," \
+            "then go on with: $again" ;;
         *) fail 1 "$1 was ended from outside (status $2); go on with: $again" ;;
     esac
 }
 
-embed() {                               # the worker's command; after a crash again: it knows the photo and leaves it out
+embed() {                               # the worker's command; after a crash again, which leaves the photo out
     local status tries
     for tries in 1 2 3 4 5 6 7; do
         status=0
         $run "$@" || status=$?
         case $status in                 # memory faults and the like; Windows' codes arrive modulo 256
             0) return ;;
-            5 | 9 | 132 | 134 | 135 | 136 | 139) say "embedding crashed (status $status, time $tries); everything is saved" ;;
+            5 | 9 | 132 | 134 | 135 | 136 | 139)
+                say "embedding crashed (status $status, time $tries); everything is saved" ;;
             *) break ;;
         esac
     done
@@ -123,7 +126,7 @@ embed_here() {
     local cuda='import onnxruntime, sys; sys.exit("CUDAExecutionProvider" not in onnxruntime.get_available_providers())'
     carry check "$queue" "$cache"
     if command -v nvidia-smi >/dev/null && ! "$python" -c "$cuda"; then
-        say "note: there is an NVIDIA card, but the onnxruntime in .venv does not use it; docs/linux.md says which one does"
+        say "note: there is an NVIDIA card, but .venv's onnxruntime does not use it; docs/linux.md says which one does"
     fi
     embed "$python" "$here/embed_worker.py" --queue "$queue" --out "$cache"
     $run carry complete "$queue" "$cache"
@@ -137,7 +140,8 @@ embed_on_windows() {
     $run carry worker "$here" "$win_home/worker"
     carry_model "$run"
     $run carry forth "$queue" "$cache" "$there" --shares "$FACESETS_WINDOWS_SHARES"
-    embed "$python" -m facesets.windows.follow "${queue%/*}/embed.log" "$win_python" -X utf8 -u "$(windows_path face-sets worker embed_worker.py)" \
+    embed "$python" -m facesets.windows.follow "${queue%/*}/embed.log" \
+        "$win_python" -X utf8 -u "$(windows_path face-sets worker embed_worker.py)" \
         --queue "$(windows_path face-sets "$user" queue.json)" \
         --out "$(windows_path face-sets "$user" "$(basename -- "$cache")")" "${windows_flags[@]}"
     $run carry back "$queue" "$cache" "$there"

@@ -8,9 +8,9 @@ import errno
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)    # no room: on the disk, in the quota, on a FAT for more than 4 GB
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
-DISK = (*FULL, *NO_LOCKS, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EISDIR,
+DISK = (*FULL, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EISDIR,
         errno.EEXIST, errno.ELOOP, errno.ESTALE, errno.ENODEV, errno.ENXIO, errno.ENOTCONN, errno.EMFILE,
-        errno.ENAMETOOLONG)     # what a disk does, and no bug of ours
+        errno.ENAMETOOLONG, errno.EBUSY, errno.EHOSTDOWN, errno.ETIMEDOUT)     # what a disk or a share does: no bug
 
 OK, FAILED, PAUSED, USAGE, NOT_ALLOWED, BAD_SETTINGS = 0, 1, 2, 64, 77, 78
 
@@ -56,7 +56,12 @@ def of_disk(error: OSError, place: object = "the disk") -> Failure:
     place = error.filename or place
     if error.errno in FULL:
         return Paused(f"{place}: the disk is full; make room, then run the same command again")
+    return Failure(f"{place}: {error.strerror or error}; mend that, then run the same command again")
+
+
+def of_lock(error: OSError, place: object) -> Failure:
+    """Why the lock file `place` could not be locked, in words."""
     if error.errno in NO_LOCKS:
         return SettingsError(f"{place}: this file system keeps no locks, as some network shares do not; set "
                              "FACESETS_DATA_ROOT to a folder on a local disk")
-    return Failure(f"{place}: {error.strerror or error}; mend that, then run the same command again")
+    return of_disk(error, place)

@@ -19,7 +19,7 @@ from typing import IO, Any
 
 import filelock
 
-from .errors import Failure, Paused, of_disk
+from .errors import Failure, Paused, of_lock
 
 FILE_MODE = 0o600       # faces are biometric data: the owner's eyes only
 FOLDER_MODE = 0o700
@@ -177,7 +177,7 @@ def only_one(path: Path, what: str) -> Iterator[None]:
             who = "another run"
         raise Paused(f"{who} is at work here; wait until it ends, then run the same command again") from None
     except OSError as error:
-        raise of_disk(error, path) from None
+        raise of_lock(error, path) from None
     try:
         started = time.strftime("%Y-%m-%d %H:%M:%S")
         write_bytes(holder, f"{what} (process {os.getpid()} on {socket.gethostname()}, since {started})\n".encode())

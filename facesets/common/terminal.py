@@ -50,11 +50,6 @@ class Screen:
     def write(self, text: str) -> None:
         try:
             sys.stderr.write(text)
-        except OSError:
-            _goes_nowhere(sys.stderr)
-
-    def flush(self) -> None:
-        try:
             sys.stderr.flush()
         except OSError:
             _goes_nowhere(sys.stderr)

@@ -26,7 +26,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..common import files, paths, terminal
-from ..common.errors import Failure, Paused, SettingsError, of_disk
+from ..common.errors import Failure, Paused, SettingsError, of_lock
 from ..formats import queue as queues
 from . import copies
 
@@ -53,7 +53,7 @@ def lock(descriptor: int, who: str) -> None:
         raise Paused(f"{holder or 'another run'} is at work here, or the worker that it started; wait until it ends, "
                      "then run the same command again") from None
     except OSError as error:
-        raise of_disk(error, "finalize.lock") from None
+        raise of_lock(error, "finalize.lock") from None
     os.ftruncate(descriptor, 0)
     os.write(descriptor, f"{who} (process {os.getppid()} on {socket.gethostname()}, since "
                          f"{time.strftime('%Y-%m-%d %H:%M:%S')})\n".encode())

@@ -2,8 +2,8 @@
 
 Run     python -m facesets.windows.follow LOG COMMAND [ARGUMENT...]
 A terminal sees the output as it comes, bars included. The log, and a stderr that is no terminal, get whole lines and
-once a minute the newest state of a bar. The command gets SIGTERM when this process does, or when its parent is gone,
-and is killed if it has not ended a minute later.
+once a minute the newest state of a bar. The command gets SIGTERM when this process does, and is killed if it has not
+ended a minute later.
 Exit    the command's status; 2 where we were told to stop and it did not end well; 128 and the signal's number where a
         signal ended it; 127 where it could not be started
 """
@@ -55,15 +55,14 @@ def follow(command: Sequence[str], log: Path, screen: IO[bytes], live: bool, bar
            patience: float = PATIENCE) -> int:
     """Run `command`, its output to `screen` (as it comes if `live`, else line by line) and to `log`."""
     with files.open_log(log) as kept:
-        def keep(line: str, stamp: str = "") -> None:
-            _write(kept, f"{stamp}{line}\n".encode())
-            if not live and not stamp:
-                _write(screen, f"{line}\n".encode())
+        def keep(line: str) -> None:
+            _write(kept, line.encode() + b"\n")
+            if not live:
+                _write(screen, line.encode() + b"\n")
 
-        keep(" ".join(command), time.strftime("%Y-%m-%d %H:%M:%S  "))
+        _write(kept, f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {' '.join(command)}\n".encode())
         try:
-            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                       env=_environment(live))
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=_environment())
         except OSError as error:
             terminal.say(f"{command[0]} cannot be started: {error.strerror}")
             return 127
@@ -79,22 +78,14 @@ def follow(command: Sequence[str], log: Path, screen: IO[bytes], live: bool, bar
                 shown = time.monotonic()
         if lines.newest():
             keep(lines.newest())
-        try:
-            status = process.wait(patience)
-        except subprocess.TimeoutExpired:       # it closed its output and goes on
-            process.kill()
-            status = process.wait(patience)
-        if stops and status:    # Windows ends a program with a number of its own then
-            status = PAUSED
-        status = 128 - status if status < 0 else status
-        keep(f"status {status}", time.strftime("%Y-%m-%d %H:%M:%S  "))
+        status = _status(process, stops, patience)
+        _write(kept, f"{time.strftime('%Y-%m-%d %H:%M:%S')}  status {status}\n".encode())
         return status
 
 
 def _output(process: "subprocess.Popen[bytes]", stops: list[float], patience: float) -> Iterator[bytes]:
     """What the command says, as it says it; nothing once a second while it is silent."""
     assert process.stdout is not None
-    parent = os.getppid()
     while True:
         if select.select([process.stdout], [], [], 1.0)[0]:
             data = os.read(process.stdout.fileno(), 1 << 16)
@@ -105,12 +96,19 @@ def _output(process: "subprocess.Popen[bytes]", stops: list[float], patience: fl
             yield b""
         else:                           # it has ended, and what it started holds the pipe
             return
-        if os.getppid() != parent:      # the driver was killed
-            parent = os.getppid()
-            stops.append(time.monotonic())
-            process.terminate()
         if stops and time.monotonic() - stops[0] > patience:
             process.kill()
+
+
+def _status(process: "subprocess.Popen[bytes]", stops: list[float], patience: float) -> int:
+    try:
+        status = process.wait(patience)
+    except subprocess.TimeoutExpired:       # it closed its output and goes on
+        process.kill()
+        status = process.wait(patience)
+    if stops and status:    # Windows ends a program with a number of its own then
+        return PAUSED
+    return 128 - status if status < 0 else status
 
 
 def _write(stream: IO[bytes], data: bytes) -> None:
@@ -119,15 +117,10 @@ def _write(stream: IO[bytes], data: bytes) -> None:
         stream.write(data)
 
 
-def _environment(live: bool) -> dict[str, str]:
+def _environment() -> dict[str, str]:
     """Bars are wanted although the command sees no terminal; WSLENV names what Windows programs get of it."""
     names = [name for name in os.environ.get("WSLENV", "").split(":") if name]
-    extra = {"FACESETS_PROGRESS": "1", "WSLENV": ":".join([*names, "FACESETS_PROGRESS/w"])}
-    if live:
-        columns, rows = os.get_terminal_size(sys.stderr.fileno())
-        if columns and rows:
-            extra |= {"COLUMNS": str(columns), "LINES": str(rows)}
-    return {**os.environ, **extra}
+    return {**os.environ, "FACESETS_PROGRESS": "1", "WSLENV": ":".join([*names, "FACESETS_PROGRESS/w"])}
 
 
 def _pass_on(process: "subprocess.Popen[bytes]") -> list[float]:

@@ -7,17 +7,16 @@ windows_program() {                     # a program of Windows itself, with or w
 }
 
 find_windows_python() {                 # the command line of cmd.exe that starts a fitting Python there
-    local candidate
+    local candidate fits="import sys,struct;sys.exit(sys.version_info[1]not in range(11,15)or struct.calcsize('P')!=8)"
     for candidate in 'py -3.'{12,13,14,11} python3.{12,13,14,11} python; do
         # shellcheck disable=SC2086     # two words on purpose
-        if "$cmd" /c $candidate -c "import sys,struct;sys.exit(sys.version_info[1]not in range(11,15)or struct.calcsize('P')!=8)" \
-                >/dev/null 2>&1 </dev/null; then
+        if "$cmd" /c $candidate -c "$fits" >/dev/null 2>&1 </dev/null; then
             printf '%s\n' "$candidate"
             return
         fi
     done
-    fail 78 "Windows has no 64-bit Python 3.11 to 3.14; in a Windows terminal: winget install --exact --id Python.Python.3.12" \
-        "--scope user; then the same command again"
+    fail 78 "Windows has no 64-bit Python 3.11 to 3.14; in a Windows terminal:" \
+        "winget install --exact --id Python.Python.3.12 --scope user; then the same command again"
 }
 
 set_up_windows() {
@@ -49,15 +48,16 @@ set_up_windows() {
     if ! cmp -s "$lock" "$stamp"; then
         say "installing the Windows packages (once, some minutes)"
         rm -f -- "$stamp"               # two builds of one module overwrite each other, so all of them go first
-        "$win_python" -m pip uninstall --quiet --yes onnxruntime onnxruntime-gpu onnxruntime-directml onnxruntime-openvino \
+        "$win_python" -m pip uninstall --quiet --yes \
+            onnxruntime onnxruntime-gpu onnxruntime-directml onnxruntime-openvino \
             opencv-python opencv-python-headless opencv-contrib-python opencv-contrib-python-headless </dev/null
-        "$win_python" -m pip install --disable-pip-version-check --no-input --no-deps --only-binary :all: --require-hashes \
-            -r "$(windows_path face-sets worker requirements-win.txt)" </dev/null \
+        "$win_python" -m pip install --disable-pip-version-check --no-input --no-deps --only-binary :all: \
+            --require-hashes -r "$(windows_path face-sets worker requirements-win.txt)" </dev/null \
             || fail 1 "the packages of requirements-win.txt did not install there; the same command goes on"
         cp -- "$lock" "$stamp"
     fi
     carry_model ''
-    "$win_python" -X utf8 -u "$(windows_path face-sets worker embed_worker.py)" --doctor "${windows_flags[@]}" </dev/null \
-        || fail 1 "the self-test of the Windows side failed, see above; mend that, then the same command again"
+    "$win_python" -X utf8 -u "$(windows_path face-sets worker embed_worker.py)" --doctor "${windows_flags[@]}" \
+        </dev/null || fail 1 "the self-test of the Windows side failed, see above; mend that, then the same command again"
     say "the Windows side is ready in $WIN_VENV; bash finalize_immich.sh NAME will use it"
 }
