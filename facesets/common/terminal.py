@@ -24,7 +24,7 @@ from tqdm import tqdm
 from . import errors, files
 
 LONGEST = 300       # characters of one foreign string on a terminal; more is noise
-TELL_EVERY = 60.0   # seconds between two states of a bar in the log
+TELL_EVERY = 60.0   # seconds between two states of a bar in the log, and on a stderr that is no terminal
 _kept: IO[bytes] | None = None      # the log of this process, if it keeps one
 FORBIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})     # Unicode categories that steer or break a line
 # of these, what letters and emoji are joined with: Persian names, families, flags
@@ -112,7 +112,7 @@ class Bar(tqdm):
         self.steps += int(n or 0)
         if time.monotonic() - self.told > TELL_EVERY:
             self.told = time.monotonic()
-            self._tell()
+            (say if self.disable else _log)(self._state())
         return super().update(n)
 
     def count(self, **more: int) -> None:
@@ -129,16 +129,16 @@ class Bar(tqdm):
 
     def close(self) -> None:
         if self.began and self.steps:
-            self._tell()
+            _log(self._state())
         self.began = 0.0
         super().close()
 
-    def _tell(self) -> None:
+    def _state(self) -> str:
         of = f" of {self.wanted:,}" if self.wanted and self.wanted != self.steps else ""
         seconds = time.monotonic() - self.began
         counted = f"; {self._counted()}" if self.counters else ""
-        _log(f"{self.what}: {self.steps:,}{of} {self.unit_name} in {seconds:.0f} s "
-             f"({self.steps / max(seconds, 1e-9):.1f}/s){counted}")
+        return (f"{self.what}: {self.steps:,}{of} {self.unit_name} in {seconds:.0f} s "
+                f"({self.steps / max(seconds, 1e-9):.1f}/s){counted}")
 
     def _counted(self) -> str:
         now = list(self.counters.items())       # other threads count meanwhile
