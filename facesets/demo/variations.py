@@ -17,10 +17,8 @@ from PIL import Image
 from ..common import files
 
 STRENGTH = 0.8
-UNTURNED = {    # orientation -> what makes the stored picture of the upright one
-    2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_90, 7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_270}
+# orientation -> what makes the stored picture of the upright one
+UNTURNED = {3: Image.Transpose.ROTATE_180, 6: Image.Transpose.ROTATE_90, 8: Image.Transpose.ROTATE_270}
 ORIENTATION, MAKE, MODEL, DATE, DATE_TAKEN, OFFSET = 0x0112, 0x010F, 0x0110, 0x0132, 0x9003, 0x9011
 EXIF_PART = 0x8769
 

@@ -248,28 +248,6 @@ class Library:
             asset.faces = [*asset.faces, face]
             return face
 
-    def change_asset(self, asset: Asset, **fields: Any) -> None:
-        with self.lock:
-            for name, value in fields.items():
-                setattr(asset, name, value)
-            asset.updated += 1000
-            asset.change = self.changed()
-
-    def delete_asset(self, asset: Asset) -> None:
-        with self.lock:
-            del self.assets[asset.id]
-            self.deleted.append((self.changed(), "Asset", asset.id, asset.owner.id))
-
-    def delete_person(self, person: Person) -> None:
-        """The faces of a deleted person stay, unassigned."""
-        with self.lock:
-            del self.people[person.id]
-            self.deleted.append((self.changed(), "Person", person.id, person.owner.id))
-            for asset in self.assets.values():
-                for face in asset.faces:
-                    if face.person is person:
-                        face.person, face.change = None, self.changed()
-
     def _external(self, user: User) -> str:
         return str(uuid.UUID(bytes=hashlib.md5(f"library{user.id}".encode()).digest(), version=4))
 

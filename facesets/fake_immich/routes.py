@@ -17,7 +17,6 @@ ROUTES: tuple[tuple[str, str, str | None, Callable[[Call], Reply]], ...] = (
     ("GET", "/api-keys/me", "", routes_account.api_key_me),
     ("POST", "/search/metadata", "asset.read", routes_search.metadata),
     ("POST", "/search/random", "asset.read", routes_search.at_random),
-    ("POST", "/search/statistics", "asset.statistics", routes_search.search_statistics),
     ("GET", "/assets/statistics", "asset.statistics", routes_search.asset_statistics),
     ("GET", "/timeline/buckets", "asset.read", routes_search.buckets),
     ("GET", "/timeline/bucket", "asset.read", routes_search.bucket),

@@ -2,14 +2,13 @@
 
 import random
 import re
-import unicodedata
 from collections.abc import Callable
 from typing import Any
 
 from .library_model import VISIBILITIES, Asset
 from .paging import Scope, Window, months, visible_owners
 from .protocol import ApiError, Call, Reply, json_reply, text_reply
-from .replies import asset_json, bucket_json, checksum, exif_fields, search_page, seen
+from .replies import asset_json, bucket_json, checksum, search_page, seen
 from .validation import DATE, TYPES, Fields, Invalid
 
 LARGEST_PAGE = 1000
@@ -30,12 +29,6 @@ def metadata(call: Call) -> Reply:
     return _items(call, assets, fields.boolean("withPeople"), scope.with_exif, page + 1 if more else None)
 
 
-def search_statistics(call: Call) -> Reply:
-    """POST /search/statistics: the one true total of a search."""
-    scope, window, keep = _asked(call, Fields(call.body, call.version), 1, 1 << 40)
-    return json_reply({"total": len(call.index.page(scope, window, keep)[0])})
-
-
 def at_random(call: Call) -> Reply:
     """POST /search/random: some assets of a search, others each time."""
     fields = Fields(call.body, call.version)
@@ -50,8 +43,6 @@ def at_random(call: Call) -> Reply:
 def asset_statistics(call: Call) -> Reply:
     """GET /assets/statistics: own assets, timeline and archive unless a visibility is named."""
     chosen = _own(call, "isTrashed", frozenset({call.user.id}))
-    favorite = call.query.get("isFavorite")
-    chosen = [asset for asset in chosen if favorite is None or asset.favorite == (favorite == "true")]
     images = sum(asset.type == "IMAGE" for asset in chosen)
     videos = sum(asset.type == "VIDEO" for asset in chosen)
     return json_reply({"images": images, "videos": videos, "total": len(chosen)})
@@ -112,8 +103,6 @@ def _filters(fields: Fields) -> Keep | None:
     tests: list[Keep] = [_shows(person) for person in fields.get("personIds") or ()]     # all of them in one picture
     if fields.get("id"):
         tests.append(_equals("id", fields.uuid("id")))
-    if fields.get("libraryId"):
-        tests.append(_equals("library", fields.get("libraryId")))
     for name, field in (("isFavorite", "favorite"), ("isOffline", "offline")):
         if name in fields.values:
             tests.append(_equals(field, fields.boolean(name)))
@@ -123,12 +112,6 @@ def _filters(fields: Fields) -> Keep | None:
             tests.append(_between(field, after, before))
     if fields.get("checksum"):
         tests.append(lambda asset: fields.get("checksum") in (checksum(asset), asset.checksum.hex()))
-    if fields.get("originalFileName"):
-        tests.append(lambda asset: _plain(fields.get("originalFileName")) in _plain(asset.name))
-    if "city" in fields.values:
-        tests.append(lambda asset: exif_fields(asset)["city"] == fields.get("city"))
-    if fields.get("albumIds"):
-        tests.append(lambda asset: False)       # this server has no albums
     return (lambda asset: all(test(asset) for test in tests)) if tests else None
 
 
@@ -170,8 +153,3 @@ def _structured(call: Call, fields: Fields) -> Reply:
     assets, more = call.index.page(scope, window, also)
     following = f"page {page + 1}" if more else ""
     return _items(call, assets, fields.boolean("withPeople"), scope.with_exif, cursor=following)
-
-
-def _plain(text: str) -> str:
-    """Lower case without accents, as Immich compares file names."""
-    return "".join(char for char in unicodedata.normalize("NFD", text.lower()) if not unicodedata.combining(char))

@@ -99,12 +99,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         """Headers and body as they go out; Immich gzips JSON from 1 KB on, in chunks of unknown length."""
         headers = {"X-Powered-By": "Express", **reply.headers, "Content-Type": reply.kind}
         body = reply.body
-        if "ETag" not in headers and reply.status not in (204, 302, 304) and reply.kind != STREAMED:
+        if "ETag" not in headers and reply.status != 302 and reply.kind != STREAMED:
             digest = base64.b64encode(hashlib.sha1(body).digest()).decode()[:27]
             headers["ETag"] = f'"{len(body):x}-{digest}"'
-        if reply.status in (204, 304):
-            del headers["Content-Type"]
-        elif (len(body) >= GZIP_FROM and reply.kind.startswith("application/json") and self.command != "HEAD"
+        if (len(body) >= GZIP_FROM and reply.kind.startswith("application/json") and self.command != "HEAD"
                 and "gzip" in self.headers.get("Accept-Encoding", "")):
             packed = gzip.compress(body, 1, mtime=0)
             body = f"{len(packed):x}\r\n".encode() + packed + b"\r\n0\r\n\r\n"

@@ -152,7 +152,7 @@ def test_the_steps_get_nothing_of_the_operators_settings(monkeypatch: pytest.Mon
     assert all(got[name].startswith(str(tmp_path)) for name in ("STAGE_DIR", "FACESETS_DATA_ROOT", "FACESETS_LIBRARY"))
 
 
-@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("orientation", sorted(set(sample_plan.TURNS)))
 def test_a_picture_saved_with_an_orientation_is_upright_when_it_is_applied(orientation: int, tmp_path: Path) -> None:
     picture = np.zeros((40, 60, 3), np.uint8)
     picture[:20, :30] = (0, 0, 255)         # BGR: red above on the left

@@ -210,9 +210,9 @@ def test_assets_come_change_and_go_while_it_runs(server: LabServer) -> None:
     server.library.add_face(asset, server.face((1, 1, 9, 9), 64, 48))
     item = search(server, key, withPeople=True)["items"][0]
     assert len(item["unassignedFaces"]) == 1 and item["updatedAt"] == before
-    server.library.change_asset(asset, visibility="archive")
+    server.change_asset(asset, visibility="archive")
     assert search(server, key)["items"] == [] and len(search(server, key, visibility="archive")["items"]) == 1
-    server.library.delete_asset(asset)
+    server.delete_asset(asset)
     assert get(server, key, f"/assets/{asset.id}").status_code == 400
 
 
@@ -223,7 +223,7 @@ def test_the_sync_stream_tells_what_is_there_and_what_was_deleted(server: LabSer
     bearer = {"Authorization": f"Bearer {token}"}
     first, person = server.add_asset(user, jpeg()), server.add_person(user, "Anna")
     assert [line["type"] for line in stream(server, bearer)] == ["AssetV1", "PersonV1", "SyncCompleteV1"]
-    server.library.delete_person(person)
+    server.delete_person(person)
     second = server.add_asset(user, jpeg((1, 1, 1)))
     lines = stream(server, bearer)
     assert [line["data"] for line in lines if line["type"] == "PersonDeleteV1"] == [{"personId": person.id}]

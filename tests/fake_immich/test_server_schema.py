@@ -85,8 +85,6 @@ def test_a_search_fits_the_description(body: dict[str, Any], described: tuple[La
     reply = requests.post(server.url + "/api/search/metadata", json=body, headers=key_of(server), timeout=LIMIT)
     assert reply.json()["assets"]["items"]
     check(document, "post", "/search/metadata", reply)
-    check(document, "post", "/search/statistics",
-          requests.post(server.url + "/api/search/statistics", json={}, headers=key_of(server), timeout=LIMIT))
 
 
 def test_every_asset_and_its_faces_fit_the_description(described: tuple[LabServer, dict[str, Any]]) -> None:

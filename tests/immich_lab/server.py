@@ -185,3 +185,24 @@ class LabServer(ImmichServer):
 
     def face(self, box: Sequence[float], width: int, height: int, person: Person | None = None, **options: Any) -> Face:
         return self.library.face(box, width, height, person, **options)
+
+    def change_asset(self, asset: Asset, **fields: Any) -> None:
+        with self.library.lock:
+            for name, value in fields.items():
+                setattr(asset, name, value)
+            asset.updated += 1000
+            asset.change = self.library.changed()
+
+    def delete_asset(self, asset: Asset) -> None:
+        with self.library.lock:
+            del self.library.assets[asset.id]
+            self.library.deleted.append((self.library.changed(), "Asset", asset.id, asset.owner.id))
+
+    def delete_person(self, person: Person) -> None:
+        """The faces of a deleted person stay, unassigned."""
+        with self.library.lock:
+            del self.library.people[person.id]
+            self.library.deleted.append((self.library.changed(), "Person", person.id, person.owner.id))
+            for face in (face for asset in self.library.assets.values() for face in asset.faces):
+                if face.person is person:
+                    face.person, face.change = None, self.library.changed()

@@ -183,7 +183,7 @@ def deleted_meanwhile(lab: Lab) -> Run:
     process = lab.start()
     lab.wait_for("*/original", 1)
     if gone.id in first:
-        lab.server.library.delete_asset(gone)
+        lab.server.delete_asset(gone)
     return lab.finish(process)
 
 

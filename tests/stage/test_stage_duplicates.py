@@ -151,7 +151,7 @@ def test_what_nobody_has_any_more_is_not_known(tmp_path):
         run = lab.stage()
         assert (run.summary["deduped_against_existing"], run.summary["staged_count"]) == (3, 1), run.err
         (caches / "nl_full.npz").unlink()
-        lab.server.library.delete_asset(hers)
+        lab.server.delete_asset(hers)
         lab.key = lab.server.add_key(other)
         assert lab.stage(user="maria").status == 0
         lab.key = peters

@@ -187,7 +187,7 @@ def test_assets_that_come_and_go_during_the_run_are_counted_as_the_server_does_i
             if call.path == "/api/search/metadata" and number in (1, 2):
                 assets = list(library.assets.values())
                 for asset in assets[number * 10:number * 10 + 5] + assets[-8:-4]:
-                    library.delete_asset(asset)
+                    lab.server.delete_asset(asset)
                 bulk(lab, 7, taken=1_400_000_000_000 + number, name=f"late {number}")
             return reply
         lab.server.route = meddling     # the server changes between two pages, as servers do
