@@ -31,6 +31,8 @@ from .render import Made, Wish, render
 from .select import ONE_MOMENT, Selection, best_first, in_order, one_moment, select, varied
 
 BY_HAND = "its picture was deleted by hand"
+CHANGED = "changed by hand"         # how such a picture shows its face alone
+Pictures = dict[str, tuple[Path, dict[str, Any]]]       # face key -> a picture that there is, and its entry
 CLEANED = ("cleaned", "masked")     # pictures in which something was painted; "masked" ones are of an earlier version
 LESS_CLEANED, LESS_ENLARGED = 0.5, 0.25     # of its worth, what a picture loses for it among the top ones
 SMALL = 24                          # pixels a side of what two pictures are compared by
@@ -55,7 +57,7 @@ class Draft:
     members: cache.Cache                # N faces
     keys: list[str] = field(default_factory=list)
     selection: Selection | None = None
-    have: dict[str, tuple[Path, dict[str, Any]]] = field(default_factory=dict)     # face key -> a picture there is
+    have: Pictures = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     pictured: list[int] = field(default_factory=list)               # rows with a picture, best first
     worth: np.ndarray = field(default_factory=lambda: np.zeros(0))  # of `pictured`, for the choice of the top ones
@@ -84,17 +86,9 @@ def plan(run: Run, record: Record, members: cache.Cache, options: Options,
     """
     keys = cache.face_keys(members)
     draft = Draft(record, members, keys)
-    refused = {**refused, **{item["face"]: item["reason"] for item in record.left_out
-                             if item["reason"] in (BY_HAND, *NEVER) or item["reason"].startswith(ONE_MOMENT)}}
-    for entry in record.faces:
-        place = run.current(f"{record.folder}/{entry['file']}")
-        if not place.is_file():
-            refused[entry["face"]] = BY_HAND
-            draft.notes.append(f"{record.folder}/{entry['file']} was deleted by hand, so it stays away")
-        else:
-            if files.sha256_of(place) != record.files.get(entry["file"]):
-                draft.notes.append(f"{record.folder}/{entry['file']} was changed by hand, so it is kept as it is")
-            draft.have[entry["face"]] = (place, entry)
+    draft.have, gone, draft.notes = as_it_lies(run, record)
+    refused = {**refused, **gone, **{item["face"]: item["reason"] for item in record.left_out
+                                     if item["reason"] in NEVER or item["reason"].startswith(ONE_MOMENT)}}
     refused |= {key: "not this person" for key in run.manifest.not_this.get(record.folder, ())}
     rows = [row for row, key in enumerate(keys) if key not in refused]
     names = [Path(members.photos[photo].path).name for photo in members.faces["photo"]]
@@ -107,6 +101,24 @@ def plan(run: Run, record: Record, members: cache.Cache, options: Options,
     reasons |= {row: refused[key] for row, key in enumerate(keys) if key in refused}
     draft.selection = Selection([rows[index] for index in chosen.order], reasons, distance)
     return draft
+
+
+def as_it_lies(run: Run, record: Record) -> tuple[Pictures, dict[str, str], list[str]]:
+    """The pictures of a faceset, marked where a person changed them; faces whose picture they deleted; notes of it."""
+    have, notes = {}, []
+    gone = {item["face"]: BY_HAND for item in record.left_out if item["reason"] == BY_HAND}
+    for item in record.faces:
+        name = f"{record.folder}/{item['file']}"
+        place = run.current(name)
+        if not place.is_file():
+            gone[item["face"]] = BY_HAND
+            notes.append(f"{name} was deleted by hand, so it stays away")
+        else:
+            changed = files.sha256_of(place) != record.files.get(item["file"])
+            have[item["face"]] = (place, {**item, "isolation": CHANGED} if changed else item)
+            if changed:
+                notes.append(f"{name} was changed by hand, so it is kept as it is")
+    return have, gone, notes
 
 
 def wishes(drafts: Iterable[Draft], index: Index | None = None) -> dict[str, list[Wish]]:
@@ -181,7 +193,8 @@ def assemble(run: Run, draft: Draft, made: dict[str, Made | str], options: Optio
     distance = 1 - members.embeddings @ centroid
 
     built = run.fresh()
-    _own_files(run.current(record.folder), record, built)
+    kept = {draft.keys[row] for row in draft.pictured}
+    own_files(run.current(record.folder), record, built, (had for key, had in draft.have.items() if key not in kept))
     entries = _pictures(draft, made, distance, built)
     chosen = varied(draft.worth, members.faces["yaw"][draft.pictured],
                     members.faces["pitch"][draft.pictured], np.array([item["light"] for item in entries]), options.top)
@@ -206,15 +219,22 @@ def assemble(run: Run, draft: Draft, made: dict[str, Made | str], options: Optio
     return new
 
 
-def _own_files(folder: Path, record: Record, built: Path) -> None:
-    """What a person put into the folder goes on with it; of ours only the name, in which they may have written."""
-    ours = {folders.MANIFEST, TOP, *record.files} - ({folders.NAME} if record.name else set())
+def own_files(folder: Path, record: Record, built: Path, dropped: Iterable[tuple[Path, dict[str, Any]]]) -> None:
+    """What a person put into the folder goes on with it; of ours what they wrote into the name, and those of the
+    pictures that are `dropped` which they changed."""
+    ours = {folders.MANIFEST, TOP, *record.files}
+    name = folder / folders.NAME
+    if name.is_file() and files.sha256_of(name) != record.files.get(folders.NAME):
+        ours.discard(folders.NAME)
     for item in folder.iterdir() if folder.is_dir() else ():
         if item.name not in ours:
             files.link_all(item, built / item.name)
     for item in (folder / TOP).iterdir() if (folder / TOP).is_dir() else ():
         if item.name not in record.top:
             files.link_all(item, files.private_folder(built / TOP) / item.name)
+    for place, entry in dropped:
+        if entry["isolation"] == CHANGED and place.parent == folder:
+            files.link(place, built / place.name)
 
 
 def _pictures(draft: Draft, made: dict[str, Made | str], distance: np.ndarray, built: Path) -> list[dict[str, Any]]:

@@ -2,7 +2,6 @@
 
 from dataclasses import asdict, dataclass
 from itertools import combinations
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -76,25 +75,27 @@ def merge(run: Run, into: str, others: list[str], options: Options, open_detecto
         name(run, target.folder, named[0])
     record, contents = drafts.existing(run, target.folder)
     members, refused = contents.faces, set(run.manifest.not_this.get(target.folder, ()))
-    borrowed: dict[str, tuple[Path, dict[str, Any]]] = {}
+    borrowed: drafts.Pictures = {}
+    deleted: dict[str, str] = {}        # faces whose pictures a person deleted: they do not come back here
     for text in others:
         entry = find(run.manifest, text)
         if entry.folder == target.folder:
             continue
-        theirs, faces = drafts.existing(run, entry.folder)
+        faces = drafts.existing(run, entry.folder)[1]
         apart = float(1 - faces.centroid @ contents.centroid)
         if apart > contents.faces.model.known_distance:
             run.notes.append(f"{entry.folder} is {apart:.2f} from {target.folder}: hardly the same person; "
                                      "`sort_faces.py undo` takes it back")
         members = without_twins(members, faces.faces)
         refused |= set(run.manifest.not_this.get(entry.folder, ()))
-        aside, *_ = [set_aside(run, gone.folder, "merged", f"merged into {target.folder}", target.folder)
-                     for gone in (entry, *eras_of(run, entry))]
-        borrowed |= {item["face"]: (run.current(f"{aside}/{item['file']}"), item)
-                     for item in theirs.faces if run.exists(f"{aside}/{item['file']}")}
+        aside, *_ = [set_aside(run, folder.folder, "merged", f"merged into {target.folder}", target.folder)
+                     for folder in (entry, *eras_of(run, entry))]
+        have, gone, _ = drafts.as_it_lies(run, run.record(aside))
+        borrowed |= have
+        deleted |= {key: why for key, why in gone.items() if key not in contents.keys}
     if refused:
         run.manifest.not_this[target.folder] = sorted(refused)
-    draft = drafts.plan(run, record, members, options)
+    draft = drafts.plan(run, record, members, options, deleted)
     draft.have = {**borrowed, **draft.have}
     swap.finish(run, [draft], open_detector, options)
     run.count("merged", len(others))

@@ -77,19 +77,27 @@ def drop(run: Run, faceset: str, reason: str = "dropped by hand") -> None:
     """Move a faceset and its era splits to _dropped/. Later runs know its faces and do not bring them back."""
     entry = find(run.manifest, faceset)
     for same in (entry, *eras_of(run, entry)):
-        if run.exists(same.folder):
-            set_aside(run, same.folder, "dropped", reason)
-        else:
-            run.manifest.take_out(same.folder)
-            run.touch(same.folder)
+        if not set_aside(run, same.folder, "dropped", reason):
             run.notes.append(f"{same.folder} was removed by hand; nobody knows its faces, so a later run may "
                                      "find the person again")
     run.count("dropped")
 
 
 def set_aside(run: Run, folder: str, where: str, reason: str, into: str = "") -> str:
-    """Move a folder as it is, a person's files included, into the quarantine of the list `where`; its new place."""
-    record, target = run.record(folder), f"{ASIDE[where]}/{Path(folder).name}"
+    """Move a folder as it is, a person's files included, into the quarantine of the list `where`; its new place.
+
+    One that a person removed is only taken out of the manifest; "".
+    """
+    if not run.exists(folder):
+        run.manifest.take_out(folder)
+        run.touch(folder)
+        return ""
+    base = f"{ASIDE[where]}/{Path(folder).name}"
+    target, number = base, 1
+    while run.manifest.entry(target):       # an earlier era of these years lies there
+        number += 1
+        target = f"{base}_{number}"
+    record = run.record(folder)
     run.move(folder, target)
     if folder in run.manifest.not_this:
         run.manifest.not_this[target] = run.manifest.not_this.pop(folder)

@@ -3,6 +3,9 @@
 Words: n faces with a year, D dimensions; an anchor is a year with the centroid of its faces.
 """
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 
 from ..export import draft as drafts
@@ -14,7 +17,7 @@ from ..formats.faceset import Contents
 from ..library.folder import Record
 from ..library.members import pick
 from ..library.run import Run
-from .edit import find
+from .edit import eras_of, find
 
 
 def split(embeddings: np.ndarray, years: np.ndarray, distance: float, apart: int) -> np.ndarray:
@@ -50,41 +53,73 @@ def split(embeddings: np.ndarray, years: np.ndarray, distance: float, apart: int
 
 def split_eras(run: Run, faceset: str, options: Options, open_detector: OpenDetector, *, distance: float = 0.40,
                apart: int = 5, min_faces: int = 6) -> None:
-    """Make `faceset_NNN_<first>_<last>` of every era of a faceset; thin ones go to _thin/. Earlier splits give way."""
+    """Make `faceset_NNN_<first>_<last>` of every era of a faceset; thin ones go to _thin/.
+
+    Earlier splits give way; what a person did in them holds: a picture that they deleted is in no era, and their own
+    files stay where they are.
+    """
     entry = find(run.manifest, faceset)
     record, contents = drafts.existing(run, entry.folder)
     years = np.array([_year(contents.faces.photos[photo].taken_at) for photo in contents.faces.faces["photo"]])
     rows = np.flatnonzero((contents.rank > 0) & (years > 0))
     labels = split(contents.faces.embeddings[rows], years[rows], distance, apart)
-    count = len(set(labels[labels >= 0].tolist()))
+    eras = [rows[labels == era] for era in range(labels.max(initial=-1) + 1)]
     run.count("without_date", int(((contents.rank > 0) & (years == 0)).sum()))
     run.count("near_no_era", int((labels < 0).sum()))
-    for old in [*run.manifest.eras, *run.manifest.thin_eras]:
-        if old.number == entry.number:
-            run.remove(old.folder)
-            run.manifest.take_out(old.folder)
-            run.touch(old.folder)
-    if count < 2:
+    earlier = [run.record(old.folder) if run.exists(old.folder) else old for old in eras_of(run, entry)]
+    made: list[Draft] = []
+    if len(eras) < 2:
         run.notes.append(f"{entry.folder}: one era only, so there is nothing to split")
-        return
-    made = [_era(run, record, contents, rows[labels == era], years[rows[labels == era]], options, min_faces)
-            for era in range(count)]
+    else:
+        made = _drafts(run, record, contents, eras, years, earlier, options, min_faces)
+    for old in earlier:
+        if old.folder not in {draft.record.folder for draft in made}:
+            _give_way(run, old)
     swap.finish(run, made, open_detector, options)
 
 
-def _era(run: Run, whole: Record, contents: Contents, rows: np.ndarray, years: np.ndarray, options: Options,
-         min_faces: int) -> Draft:
-    """The draft of one era; it takes the pictures that the faceset has."""
-    base = f"{whole.folder}_{years.min()}_{years.max()}"
-    thin = len(rows) < min_faces
-    record = Record(f"_thin/{base}" if thin else base, whole.number, whole.name, whole.proposed_name,
-                    run=run.id, created=whole.created, made_by="sort_faces.py split-eras",
-                    reason=f"{len(rows)} faces, {min_faces} are needed" if thin else "")
-    draft = drafts.plan(run, record, pick(contents.faces, rows), options)
-    keys = set(draft.keys)
-    draft.have = {item["face"]: (run.current(f"{whole.folder}/{item['file']}"), item)
-                  for item in whole.faces if item["face"] in keys}
-    return draft
+def _drafts(run: Run, whole: Record, contents: Contents, eras: Sequence[np.ndarray], years: np.ndarray,
+            earlier: Sequence[Record], options: Options, min_faces: int) -> list[Draft]:
+    """A draft of each era, rows of `contents`; it takes the pictures that the faceset has."""
+    have, refused, _ = drafts.as_it_lies(run, whole)
+    for old in earlier:
+        refused |= drafts.as_it_lies(run, old)[1]
+    before, made, taken = {old.folder: old for old in earlier}, [], set[str]()
+    for rows in eras:
+        thin, name = len(rows) < min_faces, _name(whole.folder, years[rows], taken)
+        folder = f"_thin/{name}" if thin else name
+        record = replace(before.get(folder, Record(folder)), number=whole.number, name=whole.name,
+                         proposed_name=whole.proposed_name, run=run.id, created=whole.created,
+                         made_by="sort_faces.py split-eras",
+                         reason=f"{len(rows)} faces, {min_faces} are needed" if thin else "")
+        draft = drafts.plan(run, record, pick(contents.faces, rows), options, refused)
+        draft.have = {**{key: have[key] for key in draft.keys if key in have}, **draft.have}
+        made.append(draft)
+    return made
+
+
+def _name(faceset: str, years: np.ndarray, taken: set[str]) -> str:
+    """A name that no other era has: a person who changed much may have two of the same years, full or thin."""
+    base = name = f"{faceset}_{years.min()}_{years.max()}"
+    number = 1
+    while name in taken:
+        number += 1
+        name = f"{base}_{number}"
+    taken.add(name)
+    return name
+
+
+def _give_way(run: Run, old: Record) -> None:
+    """An earlier era goes; a folder with what a person put into it, or changed in it, stays."""
+    built = run.fresh()
+    drafts.own_files(run.current(old.folder), old, built, drafts.as_it_lies(run, old)[0].values())
+    if any(built.iterdir()):
+        run.put(built, old.folder)
+        run.notes.append(f"{old.folder} is no era any more; what you put there stays")
+    else:
+        run.remove(old.folder)
+    run.manifest.take_out(old.folder)
+    run.touch(old.folder)
 
 
 def _year(taken_at: str) -> int:
