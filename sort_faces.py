@@ -80,7 +80,7 @@ def export_swap(job: Job) -> int:
 
     Example  python sort_faces.py export-swap --user peter
     """
-    from facesets.export import kohya, swap
+    from facesets.export import swap
     where = job.args.proposal or (job.paths.user_dir(config.user_label(job.args.user)) / "refine.json"
                                   if job.args.user else job.paths.data_root / "refine.json")
     made = proposal.read(where)
@@ -90,9 +90,25 @@ def export_swap(job: Job) -> int:
     detector = job.detector(caches[0].model)
     summary = swap.export(job.library, made, caches, detector, job.options, min_faces=job.clustering.min_faces,
                           candidates=job.args.candidates, dry_run=job.dry_run)
-    if job.args.kohya and not job.dry_run:
-        summary.notes += kohya.write(job.library, job.args.kohya, detector, job.options)
     return job.show(summary)
+
+
+def export_training(job: Job) -> int:
+    """Write pictures for trainers, Frigate and others, into folders of yours.
+
+    Training folders have three framings, captions and loss masks; frigate and folders a person's best pictures.
+
+    What lies below --out from an earlier export is renewed; what you changed or added there stays.
+
+    Example  python sort_faces.py export-training Anna --for kohya --out ~/training
+    """
+    from facesets.export.training import CAPTION
+    from facesets.library.members import Index
+    from facesets.operations import outward
+    index = Index(job.caches())
+    said = outward.export(job.library, job.args.facesets, job.args.out, job.args.purpose, index.boxes,
+                          job.args.caption or CAPTION, job.args.kind)
+    return job.answer(said, said)
 
 
 def extend(job: Job) -> int:
@@ -333,7 +349,7 @@ CACHE = ("--cache", {"type": Path, "action": "append", "metavar": "PATH",
                      "help": "a cache to use, may be given several times (default: all in work/cache)"})
 INTO = ("--into", {"type": Path, "metavar": "CACHE",
                    "help": "the cache to go on with (default work/cache/nl_full.npz)"})
-LOOKING = ("why", "status", "report", "calibrate")     # change no faceset
+LOOKING = ("export-training", "why", "status", "report", "calibrate")     # change no faceset
 Argument = tuple[str, dict[str, Any]]
 
 # verb -> what carries it out (its docstring is the manual), the sections of the settings it takes, its arguments
@@ -345,8 +361,15 @@ VERBS: dict[str, tuple[Callable[[Job], int], tuple[type, ...], tuple[Argument, .
     "export-swap": (export_swap, (EMBEDDING, CLUSTERING, EXPORTING), (
         CACHE, ("--proposal", {"type": Path, "metavar": "PATH", "help": "default work/refine.json"}),
         ("--user", {"metavar": "LABEL", "help": "carry out work/immich/LABEL/refine.json"}),
-        ("--candidates", {"action": "store_true", "help": "also the uncertain ones, into _thin/"}),
-        ("--kohya", {"type": Path, "metavar": "DIR", "help": "write training folders for kohya below DIR, too"}))),
+        ("--candidates", {"action": "store_true", "help": "also the uncertain ones, into _thin/"}))),
+    "export-training": (export_training, (), (
+        FACESETS, ("--for", {"dest": "purpose", "required": True, "metavar": "PROGRAM",
+                             "choices": ("kohya", "onetrainer", "ai-toolkit", "frigate", "folders"),
+                             "help": "kohya, onetrainer, ai-toolkit, frigate or folders"}),
+        ("--out", {"type": Path, "required": True, "metavar": "DIR", "help": "one folder each is made below it"}),
+        ("--caption", {"metavar": "TEXT", "help": "of {trigger}, {class}, {framing} and {year}"}),
+        ("--class", {"dest": "kind", "default": "person", "metavar": "WORD", "help": "person, woman, child, ..."}),
+        CACHE)),
     "extend": (extend, (EMBEDDING, CLUSTERING, EXPORTING), (CACHE,)),
     "merge": (merge, (), (("caches", {"nargs": "+", "type": Path, "metavar": "CACHE"}),
                           ("target", {"type": Path, "metavar": "INTO"}))),
@@ -380,6 +403,7 @@ GROUPS = {
     "Faces": ("embed", "merge", "cluster", "calibrate"),
     "Facesets": ("export-swap", "extend", "import-folders", "split-eras", "consolidate", "refine", "dedup", "enrich"),
     "Corrections": ("name", "not-this", "drop", "apply", "undo", "forget"),
+    "For others": ("export-training",),
     "Looking": ("status", "why", "report")}
 
 

@@ -19,10 +19,10 @@ COARSEST = 4            # pixels a side where diffusion ends
 def without(pixels: np.ndarray, neighbours: Sequence[np.ndarray], wanted: np.ndarray) -> np.ndarray:
     """The picture without the neighbours, but for what of them reaches into the spared box around `wanted`."""
     covered = np.zeros(pixels.shape[:2], np.float32)
-    own = _soft(pixels.shape[:2], wanted, OWN)
+    own = head(pixels.shape[:2], wanted, OWN)
     for box in neighbours:
-        head, face = _soft(pixels.shape[:2], box, REACH), _soft(pixels.shape[:2], box, 0.0)
-        covered = np.maximum(covered, np.maximum(head * (1 - own), face))
+        around, face = head(pixels.shape[:2], box, REACH), head(pixels.shape[:2], box, 0.0)
+        covered = np.maximum(covered, np.maximum(around * (1 - own), face))
     covered *= _away(pixels.shape[:2], grown(wanted, SPARED), SOFT / 4 * float((wanted[2:] - wanted[:2]).max()))
     if not covered.any():
         return pixels
@@ -37,7 +37,7 @@ def grown(box: np.ndarray, part: float) -> np.ndarray:
     return np.concatenate([box[:2] - reach, box[2:] + reach])
 
 
-def _soft(shape: tuple[int, ...], box: np.ndarray, reach: float) -> np.ndarray:
+def head(shape: tuple[int, ...], box: np.ndarray, reach: float) -> np.ndarray:
     """(H, W) 0..1: an ellipse around the head of a face box, 1 within, falling to 0 over a soft edge outside."""
     middle, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]) / 2
     lift = UPWARDS * half[1] * bool(reach)

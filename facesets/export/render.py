@@ -105,11 +105,11 @@ def _photo(path: str, faces: Iterable[Wish], folder: Path, looks: Looks, size: i
             continue
         place = folder / (hashlib.sha256(wish.key.encode()).hexdigest() + ".png")
         made[wish.key] = Made(place, picture.isolation, picture.light)
-        _write_png(place, picture.pixels)
+        write_png(place, picture.pixels)
     return made
 
 
-def _write_png(path: Path, pixels: np.ndarray) -> None:
+def write_png(path: Path, pixels: np.ndarray) -> None:
     good, data = cv2.imencode(".png", pixels, [cv2.IMWRITE_PNG_COMPRESSION, PNG_LEVEL])
     if not good:
         raise Failure(f"{path.name} could not be encoded as PNG")

@@ -137,21 +137,3 @@ def test_pictures_are_512_square_and_private(shelf) -> None:
         assert cv2.imread(str(path)).shape == (512, 512, 3)
     for path in root.rglob("*"):
         assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
-
-
-def test_kohya_gets_wide_pictures_in_a_folder_of_repeats(shelf, tmp_path) -> None:
-    from facesets.export import kohya
-    root, _ = shelf
-    said = kohya.write(Library(root), tmp_path / "train", lambda: LOOKS, swap.Options())
-    assert "no face is large enough" in said[0]
-    big = tmp_path / "big"
-    faces = library_photos(tmp_path / "photos", [4], 7)
-    for photo in faces.photos:
-        pixels = cv2.imread(photo.path)
-        cv2.imwrite(photo.path, cv2.resize(pixels, None, fx=2, fy=2))
-    faces.faces["box"] *= 2
-    swap.export(Library(big), proposal_of(faces), [faces], lambda: LOOKS)
-    said = kohya.write(Library(big), tmp_path / "train", lambda: LOOKS, swap.Options())
-    pictures = sorted((tmp_path / "train" / "faceset_001" / "10_faceset_001").glob("*.png"))
-    assert len(pictures) == 7 and cv2.imread(str(pictures[0])).shape[0] >= 768 and "7 pictures" in said[0]
-    assert not (tmp_path / "train" / ".pending").exists()

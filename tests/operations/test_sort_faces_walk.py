@@ -129,6 +129,10 @@ def test_a_walk_through_every_subcommand(tmp_path, shared, monkeypatch, capsys) 
     walk.run("export-swap")
     assert contents(library.root) == state
 
+    walk.run("export-training", "--for", "folders", "--out", walk.work / "for_others")
+    assert len(list((walk.work / "for_others").glob("*/01.png"))) == len(library.canonical())
+    assert contents(library.root) == state
+
     # a person in two times of her life
     number = walk.record(C).number
     walk.run("split-eras", number, "--min-faces", 3, "--era-distance", 0.7)

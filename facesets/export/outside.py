@@ -1,0 +1,78 @@
+"""A folder of the operator's own, outside the library, that an export keeps up to date.
+
+What we wrote is listed in it with its SHA-256 (`.facesets.json`), so that the next export replaces and removes that and
+nothing else: a caption or a picture that a person changed or added stays as it is.
+"""
+
+import os
+import re
+import shutil
+import unicodedata
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..common import files
+from ..common.errors import Failure
+from ..library.folder import Record
+
+LISTED, SCRATCH, SCHEMA = ".facesets.json", ".pending", 1
+RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.I)        # Windows opens a device instead
+LONGEST = 120       # bytes of a folder's name
+
+
+@contextmanager
+def updating(folder: Path) -> Iterator[Path]:
+    """An empty folder to write into; at the end its files take the places of those that we wrote before."""
+    scratch = files.private_folder(folder) / SCRATCH
+    files.remove(scratch)
+    try:
+        yield files.private_folder(scratch)
+        _take_over(folder, scratch)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _take_over(folder: Path, scratch: Path) -> None:
+    before = _listed(folder)
+    new = {path.relative_to(scratch).as_posix(): files.sha256_of(path)
+           for path in sorted(scratch.rglob("*")) if path.is_file()}
+    ours = {name for name, digest in before.items() if (folder / name).is_file()
+            and files.sha256_of(folder / name) == digest}
+    files.write_json(folder / LISTED, {"schema": SCHEMA, "files": before | new})     # a kill leaves nothing unlisted
+    for name in sorted(ours - set(new)):
+        (folder / name).unlink()
+    for name in new:
+        if name in ours or not os.path.lexists(folder / name):
+            files.private_folder((folder / name).parent)
+            os.replace(scratch / name, folder / name)
+        else:
+            new[name] = before.get(name, "")        # a person's; what we wrote there once is still not theirs
+    files.write_json(folder / LISTED, {"schema": SCHEMA, "files": new})
+
+
+def _listed(folder: Path) -> dict[str, str]:
+    if not (folder / LISTED).exists():
+        return {}
+    found = files.read_json(folder / LISTED, SCHEMA, "sort_faces.py export-training").get("files")
+    if not isinstance(found, dict) or not all(
+            isinstance(digest, str) and ".." not in Path(name).parts and not Path(name).is_absolute()
+            for name, digest in found.items()):
+        raise Failure(f"{folder / LISTED} is damaged; remove it, and what was written there before stays")
+    return found
+
+
+def names(records: Sequence[Record]) -> dict[str, str]:
+    """Folder of a faceset -> what to call it outside: its name where it has one that any system takes, each once."""
+    said = {record.folder: clean(record.name) for record in records}
+    lower = [name.casefold() for name in said.values()]
+    return {folder: name if name and lower.count(name.casefold()) == 1 else f"{name} ({folder})" if name else folder
+            for folder, name in said.items()}
+
+
+def clean(name: str) -> str:
+    """`name` as a file name for Linux, Windows and a Mac, "" where nothing of it is left."""
+    kept = "".join("_" if char in '<>:"/\\|?*' or unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") else char
+                   for char in unicodedata.normalize("NFC", name))
+    kept = kept.encode("utf-8")[:LONGEST].decode("utf-8", "ignore").strip(" .")
+    return f"_{kept}" if RESERVED.fullmatch(kept) else kept

@@ -1,0 +1,236 @@
+"""Training folders: one person's photos in three framings at their own resolution, with captions and loss masks.
+
+    OUT/<name>/images/<photo>-close.png, .txt        and -half, -full; nothing is painted, enlarged or filled
+    OUT/<name>/masks/<photo>-close.png               white where to learn, black where somebody else is
+    OUT/<name>/dataset.toml | concepts.json | dataset.yaml      what the trainer reads
+
+kohya's sd-scripts take a mask by `conditioning_data_dir` (docs/masked_loss_README.md there, with --masked_loss),
+ai-toolkit by `mask_path`, OneTrainer as `<image>-masklabel.png` beside the image.
+"""
+
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from ..common import files, terminal
+from ..embed import decode
+from ..formats import cache
+from ..formats.boxes import overlap
+from ..library.folder import Record
+from . import clean, outside, render
+from .select import varied
+
+MOST, FEWEST = 60, 15           # pictures of one person; more teach a trainer nothing new, fewer too little
+LEAST, LARGEST = 512, 2048      # pixels of the shorter and of the longer side
+INSIDE = 0.8                    # share of a framing that the photo must have
+MASKED = 0.4                    # share of a picture that others may take
+PROFILE = 30.0                  # degrees of yaw from which on a face shows a side
+SAME = 0.4                      # intersection over union from which on a box is the wanted face
+Boxes = Callable[[str], Sequence[Sequence[float]]]      # SHA-256 of a photo -> boxes of all its faces
+CAPTION = "{trigger} {class}, {framing}, {year}"
+
+
+@dataclass(frozen=True)
+class Framing:
+    """What is shown around a face, in heights of its box: above, below and to either side of its middle."""
+
+    words: str
+    share: float        # of the pictures
+    above: float
+    below: float
+    aside: float
+
+
+FRAMINGS = {"close": Framing("close-up portrait", 0.4, 1.1, 1.2, 1.1),
+            "half": Framing("half-length portrait", 0.3, 1.2, 3.3, 1.7),
+            "full": Framing("full body photo", 0.3, 1.3, 6.8, 2.4)}
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One picture to make: a face of the manifest, its framing, and the window of the photo."""
+
+    face: Mapping[str, Any]
+    yaw: float
+    framing: str
+    window: tuple[int, int, int, int]
+    others: tuple[tuple[float, ...], ...]
+
+    @property
+    def name(self) -> str:
+        return f"{self.face['sha256'][:12]}-{self.framing}"
+
+
+def write(record: Record, members: cache.Cache, folder: Path, boxes: Boxes, trainer: str, caption: str = CAPTION,
+          kind: str = "person") -> list[str]:
+    """Write or renew the training folder of one faceset. Returns lines of what it holds and what it lacks.
+
+    record, members     manifest and faces of the faceset
+    boxes               all faces that are known in a photo, by its SHA-256
+    """
+    shots = choose(record, members, boxes)
+    trigger = _trigger(record)
+    with outside.updating(folder) as scratch:
+        made = [shot for shot in shots if _picture(shot, scratch, trainer)]
+        for shot in made:
+            text = describe(caption, trigger, kind, shot)
+            files.write_bytes(scratch / "images" / f"{shot.name}.txt", f"{text}\n".encode())
+        if made:
+            name, content = CONFIGURATIONS[trainer](folder.absolute(), trigger, kind)
+            files.write_bytes(scratch / name, content.encode())
+    return report(record, folder, made)
+
+
+def choose(record: Record, members: cache.Cache, boxes: Boxes) -> list[Shot]:
+    """Varied faces, each in the framing that its photo has and that is wanted most, until there are MOST."""
+    rows = {key: row for row, key in enumerate(cache.face_keys(members))}
+    faces = [face for face in record.faces if face["face"] in rows]
+    meta = members.faces[[rows[face["face"]] for face in faces]]
+    order = varied(np.array([face["quality"] for face in faces]), meta["yaw"], meta["pitch"],
+                   np.array([face["light"] for face in faces]).reshape(-1, 2), len(faces))
+    possible = []
+    for place in order:
+        photo = members.photos[meta["photo"][place]]
+        possible.append(list(_possible(faces[place], float(meta["yaw"][place]), (photo.width, photo.height),
+                                       boxes(photo.sha256))))
+    wanted = {name: round(MOST * framing.share) for name, framing in FRAMINGS.items()}
+    shots: list[Shot] = []
+    for some in [some for some in possible if some][:MOST]:
+        shots.append(max(some, key=lambda shot: wanted[shot.framing]))
+        wanted[shots[-1].framing] -= 1
+    if len(shots) < FEWEST:     # a second framing of a photo is better than too few pictures
+        taken = {shot.name for shot in shots}
+        more = [shot for some in possible for shot in some if shot.name not in taken]
+        shots += more[:FEWEST - len(shots)]
+    return shots
+
+
+def _possible(face: Mapping[str, Any], yaw: float, size: tuple[int, int],
+              boxes: Sequence[Sequence[float]]) -> Iterator[Shot]:
+    """The framings that a photo of this size has of a face."""
+    box = np.array(face["box"], float)
+    height, middle = float(box[3] - box[1]), (box[:2] + box[2:]) / 2
+    others = tuple(tuple(other) for other in boxes if overlap(np.array(other), box) < SAME)
+    for name, framing in FRAMINGS.items():
+        wide, high = 2 * framing.aside * height, (framing.above + framing.below) * height
+        left, top = middle[0] - framing.aside * height, middle[1] - framing.above * height
+        x1, x2 = np.clip([left, left + wide], 0, size[0]).round().astype(int)
+        y1, y2 = np.clip([top, top + high], 0, size[1]).round().astype(int)
+        window = (int(x1), int(y1), int(x2), int(y2))
+        if ((x2 - x1) * (y2 - y1) >= INSIDE * wide * high and min(x2 - x1, y2 - y1) >= LEAST
+                and 1 - _mask(window, others, box).mean() <= MASKED):
+            yield Shot(face, yaw, name, window, others)
+
+
+def _mask(window: tuple[int, int, int, int], others: Sequence[Sequence[float]], box: np.ndarray,
+          size: tuple[int, int] = (64, 64)) -> np.ndarray:
+    """(h, w) 0..1 of the given size: 0 where the heads of others are, 1 elsewhere and on the wanted face itself."""
+    x1, y1, x2, y2 = window
+    scale = np.array([size[1] / (x2 - x1), size[0] / (y2 - y1)] * 2)
+    mask = np.ones(size, np.float32)
+    corner = np.array([x1, y1, x1, y1])
+    for other in others:
+        mask = np.minimum(mask, 1 - clean.head(size, (np.array(other) - corner) * scale, clean.REACH))
+    left, top, right, bottom = np.clip((box - corner) * scale, 0, np.array([*size[::-1]] * 2)).round().astype(int)
+    mask[top:bottom, left:right] = 1
+    return mask
+
+
+def _picture(shot: Shot, scratch: Path, trainer: str) -> bool:
+    """Write a picture and its mask; False where the photo cannot be read."""
+    try:
+        photo = decode.read_upright(shot.face["photo"])
+    except decode.Unreadable as reason:
+        terminal.say(f"{terminal.safe(shot.face['photo'])}: the photo {reason}")
+        return False
+    x1, y1, x2, y2 = shot.window
+    scale = min(1.0, LARGEST / max(x2 - x1, y2 - y1))
+    size = (round((y2 - y1) * scale), round((x2 - x1) * scale))
+    pixels = photo[y1:y2, x1:x2]
+    if scale < 1:
+        pixels = cv2.resize(pixels, size[::-1], interpolation=cv2.INTER_AREA)
+    mask = _mask(shot.window, shot.others, np.array(shot.face["box"], float), size)
+    images = files.private_folder(scratch / "images")
+    masks = images if trainer == "onetrainer" else files.private_folder(scratch / "masks")
+    render.write_png(images / f"{shot.name}.png", pixels)
+    ending = "-masklabel.png" if trainer == "onetrainer" else ".png"
+    render.write_png(masks / f"{shot.name}{ending}", (mask * 255).round().astype(np.uint8))
+    return True
+
+
+def describe(template: str, trigger: str, kind: str, shot: Shot) -> str:
+    """The caption of a picture; what is unknown leaves no gap between commas."""
+    values = {"trigger": trigger, "class": kind, "framing": FRAMINGS[shot.framing].words,
+              "year": shot.face["taken_at"][:4]}
+    for name, value in values.items():
+        template = template.replace("{" + name + "}", value)
+    return ", ".join(part.strip() for part in template.split(",") if part.strip())
+
+
+def _trigger(record: Record) -> str:
+    """A word that a tokenizer takes for one: letters and digits of the name, else of the folder."""
+    return "".join(char for char in record.name.casefold() if char.isascii() and char.isalnum()) or record.folder
+
+
+def report(record: Record, folder: Path, shots: Sequence[Shot]) -> list[str]:
+    """What the training folder holds, and what a person should look for."""
+    counts = Counter(shot.framing for shot in shots)
+    lacks = [f"no {FRAMINGS[name].words}" for name in FRAMINGS if not counts[name]] if shots else []
+    if len(shots) < FEWEST:
+        lacks.insert(0, f"{FEWEST} are better, of photos with {LEAST} pixels around the face")
+    aside = [shot.yaw for shot in shots]
+    most = {"left": -min(aside, default=0.0), "right": max(aside, default=0.0)}
+    lacks += [f"nobody looks {side}" for side, yaw in most.items() if shots and yaw < PROFILE]
+    years = sorted({shot.face["taken_at"][:4] for shot in shots if shot.face["taken_at"][:4].isdecimal()})
+    if years and int(years[-1]) < time.localtime().tm_year - 2:
+        lacks.append(f"nothing since {years[-1]}")
+    held = ", ".join(f"{counts[name]} {name}" for name in FRAMINGS if counts[name])
+    return [f"{terminal.safe(folder)}: {len(shots)} pictures" + (f" ({held})" if held else "")
+            + (f"; {'; '.join(lacks)}" if lacks else "")]
+
+
+def _kohya(folder: Path, trigger: str, kind: str) -> tuple[str, str]:
+    return "dataset.toml", f"""# accelerate launch ... --dataset_config dataset.toml --masked_loss
+[general]
+caption_extension = ".txt"
+enable_bucket = true
+bucket_no_upscale = true
+
+[[datasets]]
+resolution = 1024
+batch_size = 1
+
+  [[datasets.subsets]]
+  image_dir = {json.dumps(str(folder / "images"))}
+  conditioning_data_dir = {json.dumps(str(folder / "masks"))}
+  class_tokens = {json.dumps(f"{trigger} {kind}")}
+  num_repeats = 10
+"""
+
+
+def _onetrainer(folder: Path, trigger: str, kind: str) -> tuple[str, str]:
+    return "concepts.json", json.dumps([{
+        "name": f"{trigger} {kind}", "path": str(folder / "images"), "enabled": True, "include_subdirectories": False,
+        "balancing": 10.0, "balancing_strategy": "REPEATS", "text": {"prompt_source": "sample"}}], indent=1)
+
+
+def _ai_toolkit(folder: Path, trigger: str, kind: str) -> tuple[str, str]:
+    return "dataset.yaml", f"""# for `datasets:` of a job; with trigger_word: {json.dumps(trigger)}
+- folder_path: {json.dumps(str(folder / "images"))}
+  mask_path: {json.dumps(str(folder / "masks"))}
+  mask_min_value: 0.0
+  caption_ext: "txt"
+  default_caption: {json.dumps(f"{trigger} {kind}")}
+  resolution: [512, 768, 1024]
+"""
+
+
+CONFIGURATIONS: dict[str, Callable[[Path, str, str], tuple[str, str]]] = {
+    "kohya": _kohya, "onetrainer": _onetrainer, "ai-toolkit": _ai_toolkit}

@@ -1,0 +1,155 @@
+"""Folders for trainers and other programs: read back by their rules, renewed without losing what a person did."""
+
+import json
+import tomllib
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from drawn import LOOKS, SKIN, library_photos, person, photo, proposal_of
+
+from facesets.export import outside, swap, training
+from facesets.formats import cache
+from facesets.library.folder import Record
+from facesets.library.members import Index
+from facesets.library.run import changing
+from facesets.library.store import Library
+from facesets.operations import edit, outward
+
+SCALE = 3       # of drawn photos, so that a framing has pixels enough
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """Two people in 20 photos each of 1920 x 1440, and four where they stand side by side; one has a name."""
+    folder = tmp_path_factory.mktemp("training")
+    faces = library_photos(folder / "photos", [1, 2], 20, together=4)
+    for item in faces.photos:
+        pixels = cv2.imread(item.path)
+        cv2.imwrite(item.path, cv2.resize(pixels, None, fx=SCALE, fy=SCALE, interpolation=cv2.INTER_NEAREST))
+    faces.photos[:] = [replace(item, width=item.width * SCALE, height=item.height * SCALE) for item in faces.photos]
+    faces.faces["box"] *= SCALE
+    library = Library(folder / "library")
+    swap.export(library, proposal_of(faces), [faces], lambda: LOOKS)
+    with changing(library, "name") as run:
+        edit.name(run, "faceset_001", "Zoë Müller")
+    return library, Index([faces])
+
+
+def made(world, target: Path, purpose: str, **options) -> list[str]:
+    library, index = world
+    return outward.export(library, ["1"], target, purpose, index.boxes, **options)
+
+
+def pairs(folder: Path) -> dict[str, tuple[np.ndarray, str]]:
+    """As a trainer reads it: every image with the caption beside it."""
+    return {path.stem: (cv2.imread(str(path)), path.with_suffix(".txt").read_text().strip())
+            for path in sorted(folder.glob("*.png")) if "-masklabel" not in path.stem}
+
+
+def test_kohya_reads_images_captions_and_masks_of_the_same_size(world, tmp_path) -> None:
+    said = made(world, tmp_path, "kohya")
+    folder = tmp_path / "Zoë Müller"
+    config = tomllib.loads((folder / "dataset.toml").read_text())
+    subset = config["datasets"][0]["subsets"][0]
+    found, masks = pairs(Path(subset["image_dir"])), Path(subset["conditioning_data_dir"])
+    assert len(found) == 20 and "20 pictures" in said[0]
+    assert config["general"]["enable_bucket"] and config["general"]["bucket_no_upscale"]
+    for name, (image, text) in found.items():
+        mask = cv2.imread(str(masks / f"{name}.png"))
+        assert mask.shape == image.shape and set(np.unique(mask)) <= set(range(256))
+        assert min(image.shape[:2]) >= 512 and max(image.shape[:2]) <= 2048
+        assert text.startswith("zomller person, ") and text.split(", ")[2].isdecimal()
+
+
+def test_the_three_framings_are_shared_out_where_the_photos_have_them_and_lie_inside_the_photo(tmp_path) -> None:
+    faces = library_photos(tmp_path / "photos", [1], 80)
+    faces.photos[:] = [replace(item, width=3000, height=5000) for item in faces.photos]
+    faces.faces["box"] = (1300, 900, 1700, 1400)
+    record = Record("faceset_001", faces=[
+        {"face": key, "sha256": key[:64], "box": row["box"].tolist(), "quality": float(row["quality"]),
+         "light": [0.5, 0.0], "taken_at": "2015-01-01"}
+        for key, row in zip(cache.face_keys(faces), faces.faces, strict=True)])
+    shots = training.choose(record, faces, Index([faces]).boxes)
+    counts = Counter(shot.framing for shot in shots)
+    assert counts == {"close": 24, "half": 18, "full": 18} and len({shot.name for shot in shots}) == 60
+    for shot in shots:
+        x1, y1, x2, y2 = shot.window
+        assert 0 <= x1 < x2 <= 3000 and 0 <= y1 < y2 <= 5000 and min(x2 - x1, y2 - y1) >= 512
+    few = replace(record, faces=record.faces[:7])       # better a photo twice than too few
+    assert len(training.choose(few, faces, Index([faces]).boxes)) == 15
+
+
+def test_others_are_masked_not_painted(tmp_path) -> None:
+    boxes = [(900, 400, 1200, 760), (1500, 420, 1780, 760)]
+    sha256 = photo(tmp_path / "p001" / "photo.png", boxes, 7, (1600, 2400))
+    row = np.zeros(2, cache.FACE)
+    row["box"], row["quality"], row["face_short"] = boxes, 0.9, 280
+    faces = cache.Cache(library_photos(tmp_path / "x", [1], 1).model,
+                        [cache.Photo(str(tmp_path / "p001" / "photo.png"), sha256, "faces", width=2400, height=1600)],
+                        row, np.array([person(1), person(2)]), np.full(2, 20, np.float32))
+    library, first = Library(tmp_path / "library"), proposal_of(faces)
+    one = first.facesets[0].faces[:1]
+    swap.export(library, replace(first, facesets=(replace(first.facesets[0], faces=one),)), [faces], lambda: LOOKS,
+                min_faces=1)
+    outward.export(library, [], tmp_path / "out", "onetrainer", Index([faces]).boxes)
+    images = tmp_path / "out" / "faceset_001" / "images"
+    concept, = json.loads((tmp_path / "out" / "faceset_001" / "concepts.json").read_text())
+    assert Path(concept["path"]) == images and concept["text"]["prompt_source"] == "sample"
+    whole = cv2.imread(str(tmp_path / "p001" / "photo.png"))
+    seen = 0
+    for name, (image, _) in pairs(images).items():
+        mask = cv2.imread(str(images / f"{name}-masklabel.png"), cv2.IMREAD_GRAYSCALE)
+        assert cv2.matchTemplate(whole, image, cv2.TM_SQDIFF).min() < 1e4        # the photo as it is
+        discs = (np.abs(image.astype(int) - SKIN).max(axis=2) < 40).astype(np.uint8)
+        _, _, stats, middles = cv2.connectedComponentsWithStats(discs)
+        shown = [middle.round().astype(int) for middle, stat in zip(middles, stats, strict=True) if stat[4] > 5000][1:]
+        values = sorted(int(mask[y, x]) for x, y in shown)
+        assert values[-1] == 255
+        if len(values) == 2:
+            seen += 1
+            assert values[0] == 0
+    assert seen
+
+
+def test_a_folder_is_renewed_and_what_a_person_did_in_it_stays(world, tmp_path) -> None:
+    made(world, tmp_path, "kohya")
+    images = tmp_path / "Zoë Müller" / "images"
+    first, second, *_ = sorted(images.glob("*.png"))
+    first.with_suffix(".txt").write_text("by hand")
+    second.with_suffix(".txt").unlink()
+    (images / "mine.png").write_bytes(b"mine")
+    made(world, tmp_path, "kohya", caption="{trigger}, {year}", kind="woman")
+    assert first.with_suffix(".txt").read_text() == "by hand" and (images / "mine.png").read_bytes() == b"mine"
+    assert second.with_suffix(".txt").read_text().startswith("zomller, 20")
+    made(world, tmp_path, "onetrainer")     # masks go beside the images now, and not a file of kohya's is left
+    assert not list((tmp_path / "Zoë Müller").glob("masks/*")) and not (tmp_path / "Zoë Müller/dataset.toml").exists()
+    assert first.with_suffix(".txt").read_text() == "by hand" and not (tmp_path / "Zoë Müller/.pending").exists()
+
+
+def test_what_is_missing_is_said(world, tmp_path) -> None:
+    said = " ".join(made(world, tmp_path, "ai-toolkit"))
+    assert "nobody looks left" in said and "no full body photo" in said
+    text = (tmp_path / "Zoë Müller" / "dataset.yaml").read_text()
+    assert f'mask_path: {json.dumps(str(tmp_path / "Zoë Müller" / "masks"))}' in text
+
+
+def test_frigate_and_folders_get_one_folder_a_name(world, tmp_path) -> None:
+    library, index = world
+    for purpose, least in (("frigate", 20), ("folders", 20)):
+        outward.export(library, [], tmp_path / purpose, purpose, index.boxes)
+        assert {path.name for path in (tmp_path / purpose).iterdir()} == {"Zoë Müller", "faceset_002"}
+        pictures = list((tmp_path / purpose / "faceset_002").glob("*.png"))
+        assert least <= len(pictures) <= 30
+    tight = cv2.imread(str(next((tmp_path / "frigate" / "Zoë Müller").glob("*.png"))))
+    assert 1.2 < tight.shape[0] / (160 * SCALE) < 1.4
+
+
+@pytest.mark.parametrize(("name", "file"), [
+    ("Anna", "Anna"), ("a/b: c?", "a_b_ c_"), (" . ", ""), ("con", "_con"), ("x" * 300, "x" * 120),
+    ("é" * 100, "é" * 60), ("..", ""), ("a\u202eb\x07", "a\u202eb_")])
+def test_a_name_becomes_a_folder_on_every_system(name, file) -> None:
+    assert outside.clean(name) == file
