@@ -1,327 +1,328 @@
-"""How right the identities are: ours against the usual methods, on labelled photos and on generated libraries.
+"""How right the facesets are that an operator gets: of labelled photos, spoiled ones, and made-up libraries.
 
-Reads   ../shared/photos and ../shared/models (labelled photos, embedded here), ../shared/clustering/gen.py
-Run     python benchmarks/identities.py --keep DIR          everything; DIR keeps the embeddings for the next time
-        python benchmarks/identities.py --keep DIR --sets kin,real --splits 1
-Each method chooses its parameter on half of the people and is reported on the other half, both ways and for several
-splits; siblings stay in one half. Figures are pairwise F / BCubed F in thousandths, faces without a name not scored,
-± the standard deviation of their mean over the halves. `ours` chooses its distance alone, its offsets are those of
-config.py; `ours, all chosen` chooses the offsets as well, so it owes nothing to the people that it is asked about.
-`kin` and the like are settings of the generator; `noise` is `real` with 30 % strangers and 10 % junk.
+Run     python benchmarks/identities.py --keep DIR                      the report; DIR keeps the embeddings
+        python benchmarks/identities.py --keep DIR --without            it again without each of the rules
+        python benchmarks/identities.py --keep DIR --usual              recall against purity, beside the usual methods
+        python benchmarks/identities.py --keep DIR --choose             how the shares of rules.py were chosen
+        python benchmarks/identities.py --keep DIR --like               what the made-up libraries were made after
+        ... --sets insightface_small-plain,strangers-10                 some of the sets alone
+Reads   ../shared/photos, ../shared/models; see labelled.py and generated.py for the sets
+Judged  Nothing is reported on what it was chosen on: distances are fitted on half of the people of the plain photos of
+        insightface_small, shares chosen on the other half and on made-up libraries of other seeds than the report's.
+Prints  pure: facesets of one person only, and mostly of that person (a faceset of faces that have no person in common
+        is impure); wrong: named faces in somebody else's; strangers: faces without a name in facesets; recall: faces of
+        people with six or more in a faceset of their own; split: people with two facesets; glued: people most of whose
+        faces lie in somebody else's; F, B: pairwise and BCubed F, faces without a name not scored
 """
 
 import argparse
-import importlib.util
-import itertools
-import json
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from usual_methods import DISTANCES, USUAL, Faces, Labels
 
 CHECKOUT = Path(__file__).resolve().parent.parent
-SHARED = CHECKOUT.parent / "shared"
-sys.path.insert(0, str(CHECKOUT))
+sys.path[:0] = [str(CHECKOUT), str(CHECKOUT / "benchmarks")]
 
-import config  # noqa: E402
-from facesets.cluster import calibrate, identities, merging  # noqa: E402
-from facesets.cluster.linkage import average_linkage  # noqa: E402
-from facesets.cluster.measures import bcubed, pairwise, served  # noqa: E402
+import generated  # noqa: E402
+import labelled  # noqa: E402
+from usual_methods import USUAL  # noqa: E402
+
+from facesets.cluster import calibrate, groups, identities, merging  # noqa: E402
+from facesets.cluster.linkage import members_of  # noqa: E402
+from facesets.cluster.measures import bcubed, pairwise  # noqa: E402
+from facesets.cluster.pool import clarity_of  # noqa: E402
 from facesets.cluster.rules import Rules  # noqa: E402
-from facesets.common import files  # noqa: E402
 from facesets.formats import cache  # noqa: E402
-from facesets.formats.boxes import overlap  # noqa: E402
-from facesets.formats.faceset import Faceset  # noqa: E402
-from facesets.formats.proposal import Proposal  # noqa: E402
 
-PACKS = ("insightface_small", "embed_512", "opencv_zoo")
-GENERATED = ("std", "hard", "kin", "real", "noise")
-FACES = 4000            # of a generated library
-SAME_FACE = 0.3         # overlap from which a detected face is the labelled one
+FIT, REPORT = (0, 1), (10, 11)      # seeds of made-up libraries
+LIKE = ("insightface_small", "plain")
+LEAST, PHOTOS = 6, 3                # faces and photos of a faceset
+PURE = 0.995                        # share of pure facesets that is asked for
 
 
-# ---------------------------------------------------------------- the data
+@dataclass
+class Set:
+    """N faces with the truth: names (N,), "" for nobody in particular; judged (N,) whether a face counts."""
 
-def generated(setting: str, faces: int = FACES) -> Faces:
-    spec = importlib.util.spec_from_file_location("gen", SHARED / "clustering" / "gen.py")
-    assert spec and spec.loader
-    generator = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(generator)
-    made = generator.make(faces, seed=0, profile=setting) if setting != "noise" else generator.make(
-        faces, seed=1, profile="real", share_stranger=0.3, share_junk=0.1)
-    number = np.arange(made.y.max() + 1)
-    siblings = np.flatnonzero(made.sib >= 0)
-    number[siblings] = np.minimum(siblings, made.sib[siblings])
-    return Faces(made.X, made.y, made.photo, made.q, number[made.y])
+    caches: list[cache.Cache]
+    names: np.ndarray
+    judged: np.ndarray
 
+    @property
+    def clarity(self) -> np.ndarray:
+        return clarity_of(np.concatenate([one.norms for one in self.caches]))
 
-def truth_of_photos() -> dict[str, dict]:
-    """Photo, relative to the folder of the photos -> its label."""
-    return {f"{part}/{name}": label for part in ("people", "groups") for name, label in
-            sorted(json.loads((SHARED / "photos" / part / "labels.json").read_text()).items()) if "faces" in label}
+    @property
+    def rows(self) -> np.ndarray:
+        return np.concatenate([one.embeddings for one in self.caches])
 
-
-def embedded(pack: str, keep: Path) -> cache.Cache:
-    """The cache of all labelled photos, made by our own detector and recogniser if `keep` has none."""
-    path = keep / f"{pack}.npz"
-    if path.exists():
-        return cache.read(path)
-    from facesets.embed import decode, packs
-    from facesets.embed.analyser import Analyser
-    name = str(SHARED / "models" / pack) if pack != "opencv_zoo" else pack
-    opened = packs.open_pack(name, keep)
-    thresholds = config.MODELS[opened.recogniser.sha256]
-    analyser = Analyser(opened, "cpu", (thresholds.known_distance, thresholds.cluster_distance), threads=2)
-    photos, found = [], []
-    for number, photo in enumerate(truth_of_photos()):
-        bgr = decode.read_upright(SHARED / "photos" / photo)
-        boxes, scores, landmarks = analyser.detect(bgr)
-        photos.append(cache.Photo(photo, files.sha256_of(SHARED / "photos" / photo), "faces"))
-        found += [(number, *face) for face in zip(boxes, scores, landmarks, analyser.embed(bgr, landmarks),
-                                                  strict=True)]
-    faces = np.zeros(len(found), cache.FACE)
-    for column, field in enumerate(("photo", "box", "det_score", "landmarks")):
-        faces[field] = [face[column] for face in found]
-    faces["face_short"] = (faces["box"][:, 2:] - faces["box"][:, :2]).min(axis=1)
-    faces["quality"], faces["blur"] = faces["det_score"], 99    # no pipeline here: not looked at
-    raw = np.array([face[4] for face in found], np.float32)
-    norms = np.linalg.norm(raw, axis=1)
-    made = cache.Cache(analyser.model, photos, faces, raw / norms[:, None], norms)
-    cache.write(path, made)
-    return made
+    @property
+    def photos(self) -> np.ndarray:
+        return np.unique([one.photos[number].sha256 for one in self.caches for number in one.faces["photo"]],
+                         return_inverse=True)[1]
 
 
-def who_is_who(made: cache.Cache) -> tuple[np.ndarray, np.ndarray]:
-    """(N,) name of each face, "" for nobody in particular, and (N,) bool whether it counts at all."""
-    truth = truth_of_photos()
-    names, counts = np.full(len(made.faces), "", object), np.ones(len(made.faces), bool)
-    for number, photo in enumerate(made.photos):
-        ours = np.flatnonzero(made.faces["photo"] == number)
-        labels = truth[photo.path]["faces"]
-        boxes = [np.array([x, y, x + w, y + h]) for x, y, w, h in (face["box"] for face in labels)]
-        pairs = sorted(((overlap(made.faces["box"][face], box), face, at) for face in ours
-                        for at, box in enumerate(boxes)), key=lambda pair: -pair[0])
-        taken: set[object] = set()
-        for share, face, at in pairs:
-            if share >= SAME_FACE and face not in taken and ("label", at) not in taken:
-                taken |= {face, ("label", at)}
-                names[face] = labels[at].get("identity") or ""
-                counts[face] = not labels[at].get("ignore")
-    return names, counts
+# ---------------------------------------------------------------- the sets
+
+def sets(keep: Path, wanted: Sequence[str]) -> Iterator[tuple[str, Set]]:
+    """Those of the report, or those `wanted` by name, e.g. opencv_zoo-soft, two_users, strangers-10."""
+    everything = [*(f"{pack}-{kind}" for pack in labelled.PACKS for kind in labelled.KINDS), "two_users",
+                  *(f"{kind}-{seed}" for kind in generated.KINDS for seed in REPORT)]
+    for name in wanted or everything:
+        yield name, one(keep, name)
 
 
-def photographed(pack: str, keep: Path) -> Faces:
-    made = embedded(pack, keep)
-    names, counts = who_is_who(made)
-    people = np.where(names == "", -1, np.unique(names.astype(str), return_inverse=True)[1])
-    whole = Faces(made.embeddings, people, made.faces["photo"].astype(np.int64), made.faces["quality"], people)
-    return whole.part(counts)
+def one(keep: Path, name: str) -> Set:
+    first, _, last = name.rpartition("-")
+    if name == "two_users":
+        return two_users(keep)
+    if first in generated.KINDS:
+        like = one(keep, "-".join(LIKE))
+        made, names, judged = generated.made(first, int(last), like.caches[0], like.names)
+    else:
+        made = labelled.embedded(first, last, keep)
+        names, judged = labelled.names_of(made, last, keep)
+    return Set([made], names, judged)
 
 
-# ---------------------------------------------------------------- the methods
-
-def ours(faces: Faces, rules: Rules | None = None) -> Labels:
-    rules = rules or Rules()
-    return {distance: merging.identities(faces.rows, faces.photos, calibrate.at_distance(rules, distance))
-            for distance in DISTANCES}
-
-
-def with_weights(faces: Faces) -> Labels:
-    found: Labels = {}
-    for distance in DISTANCES:
-        rules = calibrate.at_distance(Rules(), distance)
-        labels = average_linkage(faces.rows, distance, photos=faces.photos, penalty=rules.photo_penalty,
-                                 weights=np.clip(faces.quality, 0.05, None))
-        labels = merging.merge(faces.rows, faces.photos, labels, rules)
-        found[distance] = merging.join(faces.rows, faces.photos, labels, rules)
-    return found
+def two_users(keep: Path) -> Set:
+    """The plain photos, every one of them taken by one of two users at random."""
+    whole = one(keep, "-".join(LIKE))
+    hers = np.random.default_rng(0).random(len(whole.caches[0].photos)) < 0.5
+    rows = [np.flatnonzero(hers[whole.caches[0].faces["photo"]] == user) for user in (True, False)]
+    order = np.concatenate(rows)
+    return Set([part(whole.caches[0], which) for which in rows], whole.names[order], whole.judged[order])
 
 
-def all_chosen(faces: Faces) -> Labels:
-    """Ours, with the offsets of config.py as open to choice as the distance."""
-    base, found = Rules(), {}
-    choices = [{}, {"join_margin": 0.05}, {"join_margin": 0.0}, {"merge_distance": base.merge_distance + 0.05},
-               {"merge_distance": base.merge_distance - 0.05}, {"join_distance": base.join_distance - 0.04},
-               {"join_distance": base.join_distance + 0.04}, {"join_faces": 2}, {"join_faces": 5}]
-    for distance in DISTANCES:
-        linked = average_linkage(faces.rows, distance, photos=faces.photos, penalty=base.photo_penalty)
-        for number, choice in enumerate(choices):
-            rules = calibrate.at_distance(replace(base, **choice), distance)
-            labels = merging.merge(faces.rows, faces.photos, linked, rules)
-            found[distance, number] = merging.join(faces.rows, faces.photos, labels, rules)
-    return found
+def part(whole: cache.Cache, rows: np.ndarray) -> cache.Cache:
+    """The faces `rows`, all photos kept."""
+    return replace(whole, faces=whole.faces[rows], embeddings=whole.embeddings[rows], norms=whole.norms[rows],
+                   persons=[whole.persons[row] for row in rows])
 
 
-METHODS: Mapping[str, Callable[[Faces], Labels]] = {"ours": ours, "ours, all chosen": all_chosen, **USUAL}
-WITHOUT: Mapping[str, Callable[[Faces], Labels]] = {
-    "ours": ours, "without photo penalty": lambda faces: ours(faces, replace(Rules(), photo_penalty=0.0)),
-    "without merging": lambda faces: ours(faces, replace(Rules(), merge_distance=-9.0)),
-    "without joining": lambda faces: ours(faces, replace(Rules(), join_distance=-9.0)),
-    "join without margin": lambda faces: ours(faces, replace(Rules(), join_margin=0.0)),
-    "with quality weights": with_weights}
+def halves(whole: Set) -> list[Set]:
+    """Half of the people each; who has no name is divided by photo."""
+    people = np.where(whole.names == "", -1, np.unique(whole.names.astype(str), return_inverse=True)[1])
+    return [Set([part(whole.caches[0], np.flatnonzero(half))], whole.names[half], whole.judged[half])
+            for half in calibrate.halves(people, whole.photos)]
 
 
-# ---------------------------------------------------------------- the comparison
+# ---------------------------------------------------------------- the figures
 
-def crossed(faces: Faces, methods: Mapping[str, Callable[[Faces], Labels]],
-            splits: int) -> tuple[dict[str, np.ndarray], dict[str, list[object]]]:
-    """Of each method pairwise F and BCubed F (halves, 2) on the half that did not choose, and what was chosen."""
-    scores: dict[str, list[tuple[float, float]]] = {name: [] for name in methods}
-    chosen: dict[str, list[object]] = {name: [] for name in methods}
-    for seed in range(splits):
-        sides = [faces.part(half) for half in calibrate.halves(faces.families, faces.photos, seed)]
-        for name, method in methods.items():
-            tables = [{parameter: scored(labels, side) for parameter, labels in method(side).items()} for side in sides]
-            for mine, theirs in (tables, tables[::-1]):
-                best = choice(mine)
-                scores[name].append(theirs[best])
-                chosen[name].append(best)
-    return {name: 1000 * np.array(found) for name, found in scores.items()}, chosen
+@dataclass
+class Figures:
+    facesets: int
+    pure: int
+    wrong: int
+    strangers: int
+    found: int          # faces of people with LEAST faces that lie in their own faceset
+    wanted: int         # all faces of those people
+    split: int
+    glued: int
+    pairwise: float
+    bcubed: float
 
+    @property
+    def purity(self) -> float:
+        return self.pure / max(1, self.facesets)
 
-def choice(table: Mapping[Any, tuple[float, float]]) -> object:
-    """The best parameter; of distances the middle of those as good, as `sort_faces.py calibrate` chooses them."""
-    kinds: dict[object, dict[float, Any]] = {}      # whatever a method has beside its distance -> distance -> parameter
-    for parameter in table:
-        distance, *rest = parameter if isinstance(parameter, tuple) else (parameter,)
-        kinds.setdefault(tuple(rest), {})[distance] = parameter
-    middles = []
-    for parameters in kinds.values():
-        lines = [calibrate.Line(distance, *table[parameters[distance]], 0, 0) for distance in sorted(parameters)]
-        middles.append(parameters[calibrate.best_cluster(lines)])
-    return max(middles, key=lambda parameter: sum(table[parameter]))
+    @property
+    def recall(self) -> float:
+        return self.found / max(1, self.wanted)
+
+    def __str__(self) -> str:
+        return (f"pure {self.purity:.4f} of {self.facesets:4}, wrong {self.wrong:3}, strangers {self.strangers:3}, "
+                f"recall {self.recall:.4f}, split {self.split}, glued {self.glued}, F {self.pairwise:.3f}, "
+                f"B {self.bcubed:.3f}")
 
 
-def scored(labels: np.ndarray, faces: Faces) -> tuple[float, float]:
-    named = faces.people >= 0
-    return pairwise(labels[named], faces.people[named]).f, bcubed(labels[named], faces.people[named]).f
+def judge(facesets: Sequence[np.ndarray], truth: Set) -> Figures:
+    """`facesets`: rows of each."""
+    names = truth.names
+    size = Counter(names[names != ""].tolist())
+    placed = np.full(len(names), -1)
+    of: Counter[str] = Counter()
+    pure = wrong = strangers = found = glued = 0
+    for number, rows in enumerate(facesets):
+        placed[rows] = number
+        counts = Counter(names[rows][names[rows] != ""].tolist())
+        strangers += int((truth.judged[rows] & (names[rows] == "")).sum())
+        who, most = counts.most_common(1)[0] if counts else ("", 0)
+        pure += len(counts) == 1 and 2 * most >= len(rows)
+        wrong += counts.total() - most
+        glued += sum(2 * count > size[name] >= LEAST for name, count in counts.items() if name != who)
+        if size[who] >= LEAST:
+            found += most
+            of[who] += 1
+    scored = np.flatnonzero(names != "")
+    labels = np.where(placed[scored] >= 0, placed[scored], len(names) + scored)
+    people = np.unique(names[scored].astype(str), return_inverse=True)[1]
+    return Figures(len(facesets), pure, wrong, strangers, found, sum(n for n in size.values() if n >= LEAST),
+                   sum(many > 1 for many in of.values()), glued, pairwise(labels, people).f, bcubed(labels, people).f)
 
 
-def compare(sets: Mapping[str, Faces], methods: Mapping[str, Callable[[Faces], Labels]], splits: int) -> None:
-    for name, faces in sets.items():
-        print(f"{name}, {len(faces.rows)} faces: chosen on one half, scored on the other", flush=True)
-        scores, chosen = crossed(faces, methods, splits)
-        for method, found in scores.items():
-            print(f"  {method:22} {found[:, 0].mean():5.1f} / {found[:, 1].mean():5.1f} "
-                  f"± {found.mean(axis=1).std():4.1f}   at {', '.join(map(str, sorted(set(chosen[method]))))}")
-        others = {method: found for method, found in scores.items() if method in USUAL}
-        if others:
-            best = max(others, key=lambda method: others[method].mean())
-            ahead = (scores["ours"] - others[best]).mean(axis=1)
-            print(f"  ours is ahead of the best of the others, {best}, by {ahead.mean():+.1f} ± {ahead.std():.1f}")
+def summed(figures: Sequence[Figures]) -> Figures:
+    """Counts added up, F as means."""
+    columns = {item.name: [getattr(figure, item.name) for figure in figures] for item in fields(Figures)}
+    return Figures(**{name: sum(column) if name not in ("pairwise", "bcubed") else float(np.mean(column))
+                      for name, column in columns.items()})
 
 
-def glued_siblings(faces: Faces, rules: Rules) -> tuple[int, int]:
-    """Pairs of siblings of 6 faces or more whose largest clusters are one, and all such pairs."""
-    labels = merging.identities(faces.rows, faces.photos, rules)
-    largest = {int(who): int(np.bincount(labels[faces.people == who]).argmax()) for who in np.unique(faces.people)
-               if (faces.people == who).sum() >= 6}
-    families: dict[int, list[int]] = {}
-    for who in largest:
-        families.setdefault(int(faces.families[faces.people == who][0]), []).append(who)
-    pairs = [pair for pair in families.values() if len(pair) == 2]
-    return sum(largest[one] == largest[other] for one, other in pairs), len(pairs)
+# ---------------------------------------------------------------- ours and theirs
+
+def rules_of(whole: Set) -> Rules:
+    model = whole.caches[0].model
+    return Rules(known_distance=model.known_distance, cluster_distance=model.cluster_distance,
+                 spread=model.known_distance - 0.05)
 
 
-# ---------------------------------------------------------------- as an operator gets it
-
-def operated(made: cache.Cache, faces: Faces) -> None:
-    """What an operator gets of ours and of the usual methods in its place, those at what suits these people best."""
-    as_operated("ours", made)
-    ours_is = identities.identities
-    for name, method in USUAL.items():
-        table = {parameter: scored(labels, faces) for parameter, labels in method(faces).items()}
-        best = choice(table)
-
-        def theirs(rows: np.ndarray, photos: np.ndarray, _: Rules, method: Callable[[Faces], Labels] = method,
-                   best: object = best) -> np.ndarray:
-            nobody = np.zeros(len(rows), np.int64)
-            return np.unique(method(Faces(rows, nobody, photos, nobody, nobody))[best], return_inverse=True)[1]
-        identities.identities = theirs
-        as_operated(name, made)
-    identities.identities = ours_is
+def ours(whole: Set, rules: Rules | None = None) -> list[np.ndarray]:
+    """The facesets of a first run over all caches, as cluster_immich.py proposes them."""
+    made = identities.propose(whole.caches, (), rules or rules_of(whole), run="", made_by="", created="")
+    row = {key: number for number, key in enumerate(key for one in whole.caches for key in cache.face_keys(one))}
+    return [np.array([row[face.face] for face in group.faces]) for group in made.facesets]
 
 
-def as_operated(method: str, made: cache.Cache) -> None:
-    """The protocol of the photos: some people known by three photos each, everybody else to be found."""
-    names, counts = who_is_who(made)
-    keys = cache.face_keys(made)
-    name_of = {key: name if count else None for key, name, count in zip(keys, names, counts, strict=True)}
-    protocol = json.loads((SHARED / "photos" / "people" / "protocol.json").read_text())["known"]
-    paths = [made.photos[number].path for number in made.faces["photo"]]
-    known = []
-    for name, references in sorted(protocol.items()):
-        which = [face for face, path in enumerate(paths) if names[face] == name
-                 and path.removeprefix("people/") in references]
-        if which:
-            known.append(Faceset(name, cache.unit_mean(made.embeddings[which])))
-            vars(known[-1])["face_keys"] = frozenset(keys[face] for face in which)      # as if they had been read
-    base, model = Rules(), made.model
-    rules = replace(calibrate.at_distance(base, model.cluster_distance), known_distance=model.known_distance,
-                    spread=model.known_distance - 0.05)
-    result = identities.propose([made], known, rules, run="", made_by="", created="")
-    report(method, model, result, name_of, {key: one.folder for one in known for key in one.faces})
+def theirs(whole: Set, labels: np.ndarray) -> list[np.ndarray]:
+    """Clusters that are large enough, as they are."""
+    return [rows for rows in members_of(labels) if len(rows) >= LEAST and len(set(whole.photos[rows])) >= PHOTOS]
 
 
-def report(method: str, model: cache.Model, result: Proposal, name_of: dict[str, str | None],
-           held: dict[str, str]) -> None:
-    """`held`: the faces that we knew from the start -> whose they are."""
-    known = set(held.values())
-    matched = [(folder, name_of[face.face]) for folder, faces in result.extend.items() for face in faces]
-    right = sum(folder == name for folder, name in matched)
-    wrong = sum(folder != name and bool(name) for folder, name in matched)
-    asked = sum(name in known for name in name_of.values()) - len(held)
-    torn = sum(bool(name_of[face.face]) for face in result.ambiguous)
-    placed = held | {face.face: folder for folder, faces in result.extend.items() for face in faces}
-    placed |= {face.face: f"new {number}" for number, group in enumerate(result.facesets) for face in group.faces}
-    scored_keys = [key for key, name in name_of.items() if name]
-    folders = sorted(set(placed.values()))
-    labels = np.array([folders.index(placed[key]) if key in placed else -1 for key in scored_keys])
-    truth = np.unique([str(name_of[key]) for key in scored_keys], return_inverse=True)[1]
-    got = served(labels, truth, least=6)
-    named = sum(bool(name) for name in name_of.values())
-    print(f"  {method:17} at {model.known_distance:.3f}/{model.cluster_distance:.3f}: known {right} of {asked} "
-          f"({right / asked:.3f}), {wrong} false of {named} ({wrong / named:.4f}), {torn} ambiguous; "
-          f"faces in a right faceset {got.right:.3f}, pure {got.pure:.3f} of {got.facesets}, "
-          f"{got.people} of {got.expected} people of 6 faces or more", flush=True)
+def usual(whole: Set) -> None:
+    """Of each method the highest recall at a purity at least as high as ours, or as near to ours as it comes."""
+    own = judge(ours(whole), whole)
+    print(f"  {'ours':18} {own}", flush=True)
+    fine = whole.clarity >= Rules().min_clarity
+    for gated in (False, True):
+        rows = np.flatnonzero(fine) if gated else np.arange(len(whole.rows))
+        for name, method in USUAL.items():
+            lines = []
+            for parameter, found in method(whole.rows[rows]):
+                labels = len(whole.rows) + np.arange(len(whole.rows))
+                labels[rows] = found
+                lines.append((judge(theirs(whole, np.unique(labels, return_inverse=True)[1]), whole), parameter))
+            best, parameter = max(lines, key=lambda line: (min(line[0].purity, own.purity), line[0].recall))
+            print(f"  {name + (', our gate' if gated else ''):26} at {parameter!s:5} {best}", flush=True)
+            print("     purity/recall " + " ".join(f"{line.purity:.3f}/{line.recall:.3f}" for line, _ in lines))
 
 
-def main() -> int:
+class Lenient(Rules):
+    """Clear faces are linked like dim ones."""
+
+    strictness = 0.0        # type: ignore[assignment]
+
+
+def without(whole: Set) -> dict[str, Rules]:
+    """The rules without each of them."""
+    all_of = rules_of(whole)
+    return {"all of the rules": all_of, "clear and dim alike": replace(all_of, clear_closer=0, dim_farther=0),
+            "clear ones linked alike": Lenient(**{item.name: getattr(all_of, item.name) for item in fields(Rules)}),
+            "dim ones no farther": replace(all_of, dim_farther=0),
+            "dim ones found too": replace(all_of, founding_clarity=0),
+            "no gate for dim ones": replace(all_of, min_clarity=0.4, founding_clarity=0),
+            "without joining": replace(all_of, known_margin=9.0),
+            "without merging": replace(all_of, merge_closer=9.0),
+            "without photo penalty": replace(all_of, photo_penalty=0),
+            "without photo veto": replace(all_of, photo_veto=9.0),
+            "a veto by one photo": replace(all_of, veto_photos=1),
+            "without the spread gate": replace(all_of, spread=9.0),
+            "min_short 40": replace(all_of, min_short=40)}
+
+
+@dataclass
+class Mirrors:
+    """For the time of a block, two faces of one photo are always two people."""
+
+    def __enter__(self) -> None:
+        self.before = merging.apart
+        merging.apart = groups.apart = identities.apart = lambda rows, photos, rules: photos
+
+    def __exit__(self, *_: object) -> None:
+        merging.apart = groups.apart = identities.apart = self.before
+
+
+def ablation(listed: Sequence[tuple[str, Set]]) -> None:
+    for rule in without(listed[0][1]):
+        lines = [judge(ours(whole, without(whole)[rule]), whole) for _, whole in listed]
+        print(f"  {rule:26} {summed(lines)}", flush=True)
+    with Mirrors():
+        print(f"  {'mirrors are two people':26} {summed([judge(ours(whole), whole) for _, whole in listed])}")
+
+
+def turns(whole: Set) -> None:
+    """Two users: what each gets alone, against both caches together."""
+    names = [set(), set()]      # type: list[set[str]]
+    for together in (False, True):
+        parts = [whole] if together else [
+            Set([one], whole.names[rows], whole.judged[rows]) for one, rows in zip(
+                whole.caches, np.split(np.arange(len(whole.names)), [len(whole.caches[0].faces)]), strict=True)]
+        for some in parts:
+            for rows in ours(some):
+                names[together] |= {Counter(some.names[rows]).most_common(1)[0][0]}
+    worth = {name for name, count in Counter(whole.names).items() if name and count >= LEAST}
+    print(f"  people with a faceset: {len(names[0] & worth)} of {len(worth)} where each user is alone, "
+          f"{len(names[1] & worth)} where both are looked at together")
+
+
+def choose(keep: Path) -> None:
+    """Distances fitted on one half of the people; then each share on the other half and on made-up libraries."""
+    fit, rest = halves(one(keep, "-".join(LIKE)))
+    people = np.where(fit.names == "", -1, np.unique(fit.names.astype(str), return_inverse=True)[1])
+    found = calibrate.calibrate(fit.rows, people, fit.photos, fit.clarity)
+    print(f"half of the people choose known {found.known_distance}, cluster {found.cluster_distance}; config.py has "
+          f"{fit.caches[0].model.known_distance}, {fit.caches[0].model.cluster_distance}")
+    chosen_on = [rest, *(one(keep, f"{kind}-{seed}") for kind in generated.KINDS for seed in FIT)]
+    for share, values in (("clear_closer", (0, 0.09, 0.18, 0.27)), ("dim_farther", (0, 0.09, 0.18)),
+                          ("merge_closer", (0.18, 0.27, 0.36)), ("min_clarity", (0.65, 0.7, 0.75)),
+                          ("founding_clarity", (0.75, 0.85, 0.95))):
+        for value in values:
+            line = summed([judge(ours(some, replace(rules_of(some), **{share: value})), some) for some in chosen_on])
+            print(f"  {share} {value:<5} {line}", flush=True)
+
+
+def like(keep: Path) -> None:
+    """Cosine to the person's centroid by clarity, without the face itself: of the labelled photos, and by NOISE."""
+    whole = one(keep, "-".join(LIKE))
+    sums = {name: whole.rows[whole.names == name].sum(axis=0) for name, faces in Counter(whole.names).items()
+            if name and faces >= LEAST}
+    own = np.array([whole.rows[row] @ (rest := sums[name] - whole.rows[row]) / np.linalg.norm(rest) if name in sums
+                    else np.nan for row, name in enumerate(whole.names)])
+    for low in np.arange(0.6, 1.3, 0.1):
+        some = own[(whole.clarity >= low) & (whole.clarity < low + 0.1) & ~np.isnan(own)]
+        expected = np.sqrt(max(0, 1 - (generated.NOISE / (low + 0.05)) ** 2))
+        print(f"  clarity {low:.1f}: {len(some):4} faces, median cosine {np.median(some):.2f}, expected {expected:.2f}")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--keep", type=Path, required=True, help="folder of the embeddings, made if it is not there")
-    parser.add_argument("--sets", default=",".join((*PACKS, *GENERATED)))
-    parser.add_argument("--splits", type=int, default=3, help="ways to halve the people")
-    parser.add_argument("--steps", action="store_true", help="also ours without each of its steps")
-    args = parser.parse_args()
-    if not SHARED.is_dir():
-        print(f"{SHARED} is absent: nothing to measure with")
+    parser.add_argument("--keep", type=Path, required=True, help="folder of photos and embeddings, made where missing")
+    parser.add_argument("--sets", default="", help="names of sets, comma-separated; all of the report otherwise")
+    parts: dict[str, Callable[[Path], None]] = {"choose": choose, "like": like}
+    for mode in ("without", "usual", *parts):
+        parser.add_argument(f"--{mode}", action="store_true", help=argparse.SUPPRESS)
+    args = parser.parse_args(argv)
+    if not labelled.SHARED.is_dir():
+        print(f"{labelled.SHARED} is absent: nothing to measure with")
         return 1
-    wanted = args.sets.split(",")
-    sets = {name: photographed(name, args.keep) if name in PACKS else generated(name) for name in wanted}
-    compare(sets, METHODS, args.splits)
-    if args.steps:
-        print()
-        compare(sets, WITHOUT, args.splits)
-    if "kin" in sets:
-        many = generated("kin", 3 * FACES)
-        for distance, penalty in itertools.product((0.55, 0.6, 0.65), (0.0, Rules().photo_penalty)):
-            rules = replace(calibrate.at_distance(Rules(), distance), photo_penalty=penalty)
-            glued, pairs = glued_siblings(many, rules)
-            print(f"kin, {len(many.rows)} faces at {distance}: {glued} of {pairs} pairs of siblings are glued together "
-                  f"with a photo penalty of {penalty}")
-    for pack in [name for name in wanted if name in PACKS]:
-        found = calibrate.calibrate(sets[pack].rows, sets[pack].people, sets[pack].photos)
-        held = [f"{line.distance}: {1000 * line.pairwise:.0f}/{1000 * line.bcubed:.0f}"
-                for line in found.held_out_cluster]
-        known = [f"{line.distance}: recall {line.recall:.3f}, false {line.false_matches:.4f}"
-                 for line in found.held_out_known]
-        print(f"\n{pack}: calibrated known_distance {found.known_distance}, cluster_distance {found.cluster_distance}; "
-              f"halves for each other {'; '.join(held)}; {'; '.join(known)}")
-        operated(embedded(pack, args.keep), sets[pack])
+    for mode, work in parts.items():
+        if getattr(args, mode):
+            work(args.keep)
+            return 0
+    listed = list(sets(args.keep, [name for name in args.sets.split(",") if name]))
+    if args.without:
+        ablation(listed)
+    for name, whole in [] if args.without else listed:
+        print(f"{name}, {len(whole.names)} faces", flush=True)
+        if args.usual:
+            usual(whole)
+        else:
+            print(f"  {judge(ours(whole), whole)}", flush=True)
+            if len(whole.caches) > 1:
+                turns(whole)
     return 0
 
 

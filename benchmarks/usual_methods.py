@@ -1,61 +1,52 @@
-"""The usual ways to cluster faces, which benchmarks/identities.py compares ours with. Arrays in, labels out."""
+"""The usual ways to cluster faces, which benchmarks/identities.py compares ours with. Unit rows in, labels out.
 
-from collections.abc import Callable
-from dataclasses import dataclass
+Leiden and Infomap are asked where their packages are: pip install leidenalg igraph infomap, in an environment of one's
+own; the project does not need them.
+"""
+
+import importlib.util
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from scipy.cluster import hierarchy
+from scipy.sparse import coo_array
 from scipy.spatial.distance import squareform
 from sklearn.cluster import DBSCAN, HDBSCAN
 
-DISTANCES = [round(0.40 + 0.025 * step, 3) for step in range(18)]
-Labels = dict[object, np.ndarray]
+DISTANCES = (0.40, 0.45, 0.50, 0.55, 0.60, 0.65, 0.70)
+Labels = Iterator[tuple[object, np.ndarray]]        # parameter, labels (N,)
 
 
-@dataclass
-class Faces:
-    """N faces with the truth: people (N,), -1 unnamed; families (N,) is like people, siblings counting as one."""
-
-    rows: np.ndarray
-    people: np.ndarray
-    photos: np.ndarray
-    quality: np.ndarray
-    families: np.ndarray
-
-    def part(self, which: np.ndarray) -> "Faces":
-        return Faces(*(getattr(self, name)[which] for name in self.__dataclass_fields__))
+def average_linkage(rows: np.ndarray) -> Labels:
+    tree = hierarchy.linkage(squareform(apart(rows), checks=False), "average")
+    for distance in DISTANCES:
+        yield distance, hierarchy.fcluster(tree, distance, "distance")
 
 
-def by_tree(method: str) -> Callable[[Faces], Labels]:
-    def labels(faces: Faces) -> Labels:
-        tree = hierarchy.linkage(squareform(apart(faces), checks=False), method)
-        return {distance: hierarchy.fcluster(tree, distance, "distance") for distance in [*DISTANCES, 0.9, 0.95, 1.0]}
-    return labels
+def immich(rows: np.ndarray) -> Labels:
+    """As its machine learning does it: a core face has three within its distance, which is 0.5 by default."""
+    distance = apart(rows)
+    for eps in DISTANCES:
+        yield eps, alone(DBSCAN(eps=eps, min_samples=3, metric="precomputed").fit_predict(distance))
 
 
-def immich(faces: Faces) -> Labels:
-    return {0.5: alone(DBSCAN(eps=0.5, min_samples=3, metric="precomputed").fit_predict(apart(faces)))}
+def hdbscan(rows: np.ndarray) -> Labels:
+    distance = apart(rows)
+    for size in (2, 3, 6):
+        yield size, alone(HDBSCAN(min_cluster_size=size, min_samples=2, metric="precomputed", copy=True)
+                          .fit_predict(distance))
 
 
-def dbscan(faces: Faces) -> Labels:
-    return {(distance, least): alone(DBSCAN(eps=distance, min_samples=least, metric="precomputed")
-                                     .fit_predict(apart(faces))) for distance in DISTANCES for least in (2, 3)}
-
-
-def hdbscan(faces: Faces) -> Labels:
-    return {(size, least): alone(HDBSCAN(min_cluster_size=size, min_samples=least, metric="precomputed", copy=True)
-                                 .fit_predict(apart(faces))) for size in (2, 3, 5) for least in (1, 2)}
-
-
-def chinese_whispers(faces: Faces) -> Labels:
-    return {distance: whisper(faces.rows @ faces.rows.T, 1 - distance) for distance in DISTANCES}
+def chinese_whispers(rows: np.ndarray) -> Labels:
+    similar = rows @ rows.T
+    for distance in DISTANCES:
+        yield distance, whisper(similar, 1 - distance)
 
 
 def whisper(similar: np.ndarray, least: float, rounds: int = 20) -> np.ndarray:
     """Each face takes the label that weighs most among its neighbours, in random order, until none changes."""
     rng, labels = np.random.default_rng(0), np.arange(len(similar))
-    np.fill_diagonal(similar, -1)
-    near = [np.flatnonzero(row >= least) for row in similar]
+    near = [faces[faces != row] for row, faces in enumerate(map(np.flatnonzero, similar >= least))]
     for _ in range(rounds):
         before = labels.copy()
         for face in rng.permutation(len(similar)):
@@ -67,8 +58,39 @@ def whisper(similar: np.ndarray, least: float, rounds: int = 20) -> np.ndarray:
     return labels
 
 
-def apart(faces: Faces) -> np.ndarray:
-    distance = np.clip(1 - faces.rows.astype(np.float64) @ faces.rows.T.astype(np.float64), 0, 2)
+def leiden(rows: np.ndarray) -> Labels:
+    import igraph
+    import leidenalg
+    for distance in DISTANCES:
+        edges = links(rows, 1 - distance)
+        graph = igraph.Graph(len(rows), np.stack([edges.row, edges.col], axis=1).tolist())
+        found = leidenalg.find_partition(graph, leidenalg.ModularityVertexPartition, weights=edges.data, seed=0)
+        yield distance, np.array(found.membership)
+
+
+def infomap(rows: np.ndarray) -> Labels:
+    from infomap import Infomap
+    for distance in DISTANCES:
+        edges = links(rows, 1 - distance)
+        walk = Infomap(silent=True, two_level=True, seed=1)
+        walk.add_nodes(range(len(rows)))
+        for one, other, weight in zip(edges.row.tolist(), edges.col.tolist(), edges.data.tolist(), strict=True):
+            walk.add_link(one, other, weight)
+        walk.run()
+        labels = np.arange(len(rows)) + len(rows)
+        for node, module in walk.get_modules().items():
+            labels[node] = module
+        yield distance, labels
+
+
+def links(rows: np.ndarray, least: float) -> coo_array:
+    """Pairs of rows that reach a similarity, each once, with it."""
+    similar = np.triu(rows @ rows.T, 1)
+    return coo_array(np.where(similar >= least, similar, 0))
+
+
+def apart(rows: np.ndarray) -> np.ndarray:
+    distance = np.clip(1 - rows.astype(np.float64) @ rows.T.astype(np.float64), 0, 2)
     np.fill_diagonal(distance, 0)
     return (distance + distance.T) / 2
 
@@ -78,5 +100,10 @@ def alone(labels: np.ndarray) -> np.ndarray:
     return np.where(labels < 0, labels.max(initial=0) + 1 + np.arange(len(labels)), labels)
 
 
-USUAL = {"average linkage": by_tree("average"), "complete linkage": by_tree("complete"), "DBSCAN as Immich": immich,
-         "DBSCAN": dbscan, "HDBSCAN": hdbscan, "Chinese whispers": chinese_whispers}
+USUAL: dict[str, Callable[[np.ndarray], Labels]] = {
+    "average linkage": average_linkage, "DBSCAN as Immich": immich, "HDBSCAN": hdbscan,
+    "Chinese whispers": chinese_whispers}
+if importlib.util.find_spec("leidenalg"):
+    USUAL["Leiden"] = leiden
+if importlib.util.find_spec("infomap"):
+    USUAL["Infomap"] = infomap
