@@ -4,7 +4,7 @@ import os
 import re
 from pathlib import Path
 
-from ..common import terminal
+from ..common import files, terminal
 from ..common.errors import Failure
 from . import download
 from .state import State
@@ -20,18 +20,22 @@ def check(state: State, folder: Path) -> None:
         return
     here = staged_files(folder)
     by_hash = {path[3:].partition(".")[0].partition("_")[0]: path for path in here}
-    moved, gone = [], []
-    for sha256, path in rows:
-        found = path if path in here else by_hash.get(sha256) or by_hash.get(sha256[:OLD])
-        if not found:
-            gone.append((sha256,))
-        elif found != path:
-            moved.append((found, sha256))
+
+    def file_of(sha256: str, path: str) -> str:
+        """By the name that is recorded, that of today, or one that a killed run of an earlier version gave."""
+        if path in here or sha256 in by_hash:
+            return path if path in here else by_hash[sha256]
+        old = by_hash.get(sha256[:OLD], "")
+        return old if old and files.sha256_of(folder / old) == sha256 else ""
+
+    found = {sha256: file_of(sha256, path) for sha256, path in rows}
+    gone = [(sha256,) for sha256, path in found.items() if not path]
     if len(gone) == len(rows):
         raise Failure(f"none of the {len(rows)} staged photos is below {folder}; is the share mounted, is STAGE_DIR "
                       f"right? (to stage all of them again, move {state.path} aside)")
     with state.writing() as db:
-        db.executemany("UPDATE photos SET path = ? WHERE sha256 = ?", moved)
+        db.executemany("UPDATE photos SET path = ? WHERE sha256 = ?", (
+            (found[sha256], sha256) for sha256, path in rows if found[sha256] != path))
         db.executemany("DELETE FROM photos WHERE sha256 = ?", gone)
         db.execute("UPDATE photos SET folder = ?", (str(folder),))
     if gone:

@@ -189,7 +189,8 @@ class State:
 
     def settle(self, asset_id: str, outcome: str, reason: str = "", sha256: str | None = None) -> None:
         with self.writing() as db:
-            settle(db, asset_id, outcome, reason, sha256)
+            db.execute("UPDATE assets SET outcome = ?, reason = ?, sha256 = COALESCE(?, sha256), tries = tries + ? "
+                       "WHERE id = ?", (outcome, reason, sha256, outcome == "error", asset_id))
 
     def walk(self, where: str, values: Sequence[Any] = ()) -> Iterator[Asset]:
         """Assets of this run's listing that match, by date and id; rows may change while we walk."""
@@ -209,11 +210,6 @@ class State:
 
     def counts(self) -> dict[str, int]:
         return dict(self.all("SELECT outcome, COUNT(*) FROM assets WHERE run = ? GROUP BY outcome", self.run))
-
-
-def settle(db: sqlite3.Connection, asset_id: str, outcome: str, reason: str = "", sha256: str | None = None) -> None:
-    db.execute("UPDATE assets SET outcome = ?, reason = ?, sha256 = COALESCE(?, sha256), tries = tries + ? "
-               "WHERE id = ?", (outcome, reason, sha256, outcome == "error", asset_id))
 
 
 def _shed(db: sqlite3.Connection) -> None:

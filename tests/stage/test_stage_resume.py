@@ -1,5 +1,6 @@
 """A download that broke off goes on where it was, by what the server answers."""
 
+import hashlib
 import signal
 import sqlite3
 
@@ -118,3 +119,15 @@ def test_photos_of_an_earlier_version_take_their_names_of_today_without_a_reques
         assert lab.stage().status == 0
         assert lab.photos == names and lab.queue() == calm
         assert lab.asked()["original"] == lab.asked()["preview"] == 0
+
+
+def test_a_file_whose_name_begins_like_a_photo_that_is_gone_is_not_taken_for_it(tmp_path):
+    """The sixteen digits that names once began with can be forged."""
+    with laboratory(tmp_path, fill=lambda lab: lab.add(2)) as lab:
+        calm = lab.undisturbed()
+        assert lab.stage().status == 0
+        gone = lab.photos[0]
+        gone.with_name(f"{gone.stem[:16]}_IMG_0001.jpg").write_bytes(b"other bytes")
+        gone.unlink()
+        assert lab.stage().status == 0
+        assert lab.queue() == calm and hashlib.sha256(gone.read_bytes()).hexdigest() == gone.stem
