@@ -56,7 +56,7 @@ class Breaker:
     def leave(self) -> None:
         with self._changed:
             self._active -= 1
-            self._changed.notify_all()
+            self._changed.notify()
 
     def succeeded(self) -> None:
         with self._changed:
