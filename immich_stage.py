@@ -147,7 +147,8 @@ def stage_user(client: Client, key: bool, state: State, options: Options, args: 
         client.breaker.probe = partial(probe, client, "/server/ping")
     server = preflight.check(client, key=key)
     terminal.say(f"{client.access.url} is Immich {'.'.join(map(str, server.version))}; as {options.user}, reading the "
-                 f"library of {terminal.safe(server.name, 80)} ({terminal.safe(server.email, 80)})")
+                 f"library of {terminal.safe(server.name, 80)} ({terminal.safe(server.email, 80)}), "
+                 f"faces by {server.faces_by}")
     preflight.is_user(server, options.user, options.queue.parent.parent / "users.json",
                       "" if args.rebind else state.meta("owner"))
     client.breaker.probe = partial(probe, client, "/users/me")
@@ -183,7 +184,7 @@ def figures(stage: Stage, client: Client, state: State, elapsed: float) -> dict[
         **summary.counts(state), "requests": client.counts.requests,
         "requests_before_downloads": tally.listing_requests or client.counts.requests,
         "bytes_downloaded": client.counts.bytes, "bytes_saved": tally.bytes_saved, "elapsed": round(elapsed, 3),
-        "faces_by": tally.faces_by, "gate_held": bool(gate and gate.held), "gate_by": gate.by if gate else "",
+        "faces_by": stage.server.faces_by, "gate_held": bool(gate and gate.held), "gate_by": gate.by if gate else "",
         "gate_fetched": gate.fetched if gate else 0, "gate_missing": gate.missing if gate else [],
         "gate_extra": gate.extra if gate else [], "gate_differ": gate.differ if gate else [],
         "orphaned_files": tally.orphans, "pruned": tally.pruned,

@@ -201,7 +201,7 @@ def compare(args: argparse.Namespace, root: Path) -> int:
               f"{run['cpu']:.1f} | {1000 * run['cpu'] / about['images']:.3f} | {run['megabytes']:.0f} | "
               f"{server_saw['in flight']:.2f} of {args.workers} |")
     print(f"\nbefore the first download: {new['requests_before_downloads']} requests; gate held: {new['gate_held']}; "
-          f"known before or by its ends: {new['deduped_against_staged']}, {new['bytes_saved'] / 1e6:.1f} MB saved")
+          f"known before: {new['deduped_against_staged']}, {new['bytes_saved'] / 1e6:.1f} MB saved")
     good = new["total_assets_seen"] == about["images"] and new["gate_held"]
     if not args.list_only:
         good = good and rows[1][2]["requests"] < rows[0][2]["requests"] and rows[1][2]["bytes"] < rows[0][2]["bytes"]

@@ -15,6 +15,7 @@ IN_A_ROW = 12       # failures; fewer would trip over a handful of damaged files
 PROBES = 3          # of a server that seems away; a proxy that reloads is back within them
 FRESH = 5.0         # seconds that the answer to a probe holds
 RECOVER = 20        # successes in a row that earn one more request at once
+TOLD = 5.0          # seconds; a longer wait that the server asks for is told
 
 
 class Breaker:
@@ -73,8 +74,12 @@ class Breaker:
         with self._changed:
             self._good = 0
             self._row += 1
-            self._not_before = max(self._not_before, time.monotonic() + retry_after if retry_after else 0.0)
+            until = time.monotonic() + retry_after if retry_after else 0.0
+            longer, self._not_before = until - self._not_before, max(self._not_before, until)
             tripped = self._row >= IN_A_ROW
+        if retry_after > TOLD and longer > TOLD:
+            at = time.strftime("%H:%M:%S", time.localtime(time.time() + retry_after))
+            self._tell(f"the server asks to be left alone for {retry_after:.0f} s ({reason}); going on at {at}")
         if tripped:
             self._open(reason)
 

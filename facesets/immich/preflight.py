@@ -37,6 +37,13 @@ class Server:
         return self.version < (3, 0, 0)
 
     @property
+    def faces_by(self) -> str:
+        """How face boxes are read."""
+        if self.boxes_in_search:
+            return "search"
+        return "sync stream" if self.permissions is None else "one request an asset"
+
+    @property
     def total_order(self) -> bool:
         """From 3.1 on a search sorts equal dates by id."""
         return self.version >= (3, 1, 0)

@@ -17,6 +17,7 @@ from .judge import Kept, Rules, excluding
 from .state import Asset, Photo, State
 
 FRUITLESS = 20      # assets in a row that fail for the first time: it is not the assets
+MANY = 100          # requests for faces, which are worth a word about what would spare them
 HOPELESS = 2        # runs that had to leave an asset; the next one asks once, not four times
 
 
@@ -42,7 +43,6 @@ class Options:
 class Tally:
     """What this run did, for the summary."""
 
-    faces_by: str = ""
     listing_requests: int = 0
     bytes_saved: int = 0
     gate: Verdict | None = None
@@ -97,18 +97,19 @@ class Stage:
 
     def _ask_faces(self) -> None:
         """3.x: faces of the assets that we have no photo of yet, or that show other people than before."""
+        least = self.rules.min_face_px
         if self.rules.boxes_in_search:
-            self.tally.faces_by = "search"
-        elif self.server.permissions is None:
-            self.tally.faces_by = "sync stream"
-            faces.from_stream(self.client, self.state, self.rules.min_face_px)
-        else:
-            self.tally.faces_by = "one request an asset"
-            parts = ["tries = 0", "tries > 0"]
-            if self.server.version >= (3, 2, 0):
-                parts = [*faces.peopled_first(self.client, self.state, VISIBILITIES), parts[1]]
-            self._each("ask", "faces", parts, lambda asset: faces.from_asset(self.client, self.state, asset,
-                                                                             self.rules.min_face_px))
+            return
+        if self.server.permissions is None:
+            faces.from_stream(self.client, self.state, least)
+            return
+        if (number := self.state.count("outcome = 'ask'")) >= MANY:
+            terminal.say(f"asking for the faces of {number:,} photos, one request each; a login (IMMICH_EMAIL and "
+                         "IMMICH_PASSWORD) instead of the key tells all faces in one")
+        parts = ["tries = 0", "tries > 0"]
+        if self.server.version >= (3, 2, 0):
+            parts = [*faces.peopled_first(self.client, self.state, VISIBILITIES), parts[1]]
+        self._each("ask", "faces", parts, lambda asset: faces.from_asset(self.client, self.state, asset, least))
 
     def _download(self) -> None:
         """One asset of each checksum, those that failed before last; then all are known but those whose twin failed."""

@@ -139,6 +139,13 @@ def test_people_come_first_on_3_2(tmp_path):
         assert len(known & set(asked[:3])) >= 2 and len(asked) == 9     # all but one that the other thread may hold
 
 
+def test_what_a_login_would_spare_is_told_where_it_is_much(tmp_path):
+    with laboratory(tmp_path, (3, 1, 0), lambda lab: bulk(lab, 120)) as lab:
+        assert "faces of 120 photos, one request each; a login" in lab.stage("--dry-run").err
+        lab.extra |= {"IMMICH_EMAIL": lab.user.email, "IMMICH_PASSWORD": lab.user.password, "IMMICH_API_KEY": ""}
+        assert "a login" not in lab.stage("--dry-run").err
+
+
 def test_a_second_run_asks_only_for_what_is_new_and_sees_faces_found_since(tmp_path):
     with laboratory(tmp_path, fill=lambda lab: (lab.add(5), lab.add(2, faces=0))) as lab:
         lab.stage()

@@ -15,6 +15,7 @@ from stage_lab import CHECKOUT, NEEDED, Lab, laboratory
 
 from facesets.common import files
 from facesets.fake_immich.protocol import Reply
+from facesets.immich.breaker import Breaker
 
 
 def test_missing_permissions_are_listed_by_name(tmp_path):
@@ -56,7 +57,7 @@ def test_every_run_says_first_whose_library_it_reads(tmp_path):
         lab.user.name = "Peter \x1b[31mExample"
         first = lab.stage().err.splitlines()[0]
         assert f"{lab.server.url} is Immich 3.1.0; as peter, reading the library of Peter" in first
-        assert lab.user.email in first and "\x1b" not in first
+        assert lab.user.email in first and "\x1b" not in first and first.endswith("faces by one request an asset")
 
 
 def test_a_label_is_bound_by_a_run_that_staged_and_can_be_given_to_another_user(tmp_path):
@@ -216,6 +217,15 @@ def test_the_server_is_left_alone_as_long_as_it_asks(tmp_path):
         assert lab.stage("--workers", "1").status == 0
         refused, next_one = lab.server.log.find("*/original")[:2]
         assert next_one.began - refused.began >= 0.7
+
+
+def test_a_long_wait_that_the_server_asks_for_is_told_once_with_its_end():
+    told = []
+    breaker = Breaker(8, tell=told.append)
+    for _ in range(8):
+        breaker.failed("429 Too Many Requests", 300)
+    assert len(told) == 1
+    assert re.search(r"left alone for 300 s \(429 Too Many Requests\); going on at \d\d:\d\d:\d\d", told[0])
 
 
 def test_json_on_stdout_is_one_object_and_nothing_else(tmp_path):
