@@ -22,6 +22,7 @@ from facesets.common import files, terminal
 from facesets.common.errors import FAILED, OK, PAUSED, AlreadyDone, Failure, UsageError
 from facesets.formats import cache, proposal
 from facesets.formats.queue import Queue
+from facesets.formats.queue import read as read_queue
 from facesets.operations.job import Job
 
 
@@ -108,6 +109,20 @@ def export_training(job: Job) -> int:
     index = Index(job.caches())
     said = outward.export(job.library, job.args.facesets, job.args.out, job.args.purpose, index.boxes,
                           job.args.caption or CAPTION, job.args.kind)
+    return job.answer(said, said)
+
+
+def export_regions(job: Job) -> int:
+    """Write who is where as XMP sidecars, for digiKam and Lightroom.
+
+    One for each photo that shows somebody with a name; lay them beside the photos.
+
+    Example  python sort_faces.py export-regions --out ~/sidecars
+    """
+    from facesets.export import regions
+    queues = [read_queue(path) for path in sorted(job.paths.data_root.glob("immich/*/queue.json"))]
+    names = {entry.sha256: entry.name for queue in queues for entry in queue.entries}
+    said = regions.export(job.library, job.args.out, names)
     return job.answer(said, said)
 
 
@@ -349,7 +364,7 @@ CACHE = ("--cache", {"type": Path, "action": "append", "metavar": "PATH",
                      "help": "a cache to use, may be given several times (default: all in work/cache)"})
 INTO = ("--into", {"type": Path, "metavar": "CACHE",
                    "help": "the cache to go on with (default work/cache/nl_full.npz)"})
-LOOKING = ("export-training", "why", "status", "report", "calibrate")     # change no faceset
+LOOKING = ("export-training", "export-regions", "why", "status", "report", "calibrate")     # change no faceset
 Argument = tuple[str, dict[str, Any]]
 
 # verb -> what carries it out (its docstring is the manual), the sections of the settings it takes, its arguments
@@ -370,6 +385,8 @@ VERBS: dict[str, tuple[Callable[[Job], int], tuple[type, ...], tuple[Argument, .
         ("--caption", {"metavar": "TEXT", "help": "of {trigger}, {class}, {framing} and {year}"}),
         ("--class", {"dest": "kind", "default": "person", "metavar": "WORD", "help": "person, woman, child, ..."}),
         CACHE)),
+    "export-regions": (export_regions, (), (
+        ("--out", {"type": Path, "required": True, "metavar": "DIR", "help": "one folder a user is made below it"}),)),
     "extend": (extend, (EMBEDDING, CLUSTERING, EXPORTING), (CACHE,)),
     "merge": (merge, (), (("caches", {"nargs": "+", "type": Path, "metavar": "CACHE"}),
                           ("target", {"type": Path, "metavar": "INTO"}))),
@@ -403,7 +420,7 @@ GROUPS = {
     "Faces": ("embed", "merge", "cluster", "calibrate"),
     "Facesets": ("export-swap", "extend", "import-folders", "split-eras", "consolidate", "refine", "dedup", "enrich"),
     "Corrections": ("name", "not-this", "drop", "apply", "undo", "forget"),
-    "For others": ("export-training",),
+    "For others": ("export-training", "export-regions"),
     "Looking": ("status", "why", "report")}
 
 

@@ -131,6 +131,7 @@ def test_a_walk_through_every_subcommand(tmp_path, shared, monkeypatch, capsys) 
 
     walk.run("export-training", "--for", "folders", "--out", walk.work / "for_others")
     assert len(list((walk.work / "for_others").glob("*/01.png"))) == len(library.canonical())
+    walk.run("export-regions", "--out", walk.work / "sidecars")
     assert contents(library.root) == state
 
     # a person in two times of her life
@@ -218,5 +219,5 @@ def test_every_verb_has_a_manual_and_takes_json(verb, capsys) -> None:
     told = capsys.readouterr().out
     assert ended.value.code == 0 and "--json" in told and "--library" in told
     assert f"Example  python sort_faces.py {verb}" in told
-    changes = verb not in ("export-training", "status", "why", "report", "calibrate")
+    changes = verb not in ("export-training", "export-regions", "status", "why", "report", "calibrate")
     assert ("--dry-run" in told) == changes

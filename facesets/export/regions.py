@@ -1,0 +1,99 @@
+"""export-regions: who is where, as XMP sidecars with MWG face regions, which digiKam and Lightroom read.
+
+    OUT/<user>/<photo>.xmp      one a photo that shows somebody with a name, to be laid beside that photo
+
+Metadata Working Group, Guidelines 2.0, section 5.9: an area is its middle and its sides in parts of the picture as it
+is stored, before EXIF's orientation turns it. Our boxes are those of the upright photo.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from xml.sax.saxutils import quoteattr
+
+from ..common import files, terminal
+from ..embed import decode
+from ..library.folder import MANIFEST, read_record
+from ..library.store import Library
+from . import outside
+
+ORIENTATION = 0x0112        # EXIF tag
+Area = tuple[float, float, float, float]        # middle across and down, width, height; in parts of the picture
+
+SIDECAR = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
+<x:xmpmeta xmlns:x="adobe:ns:meta/">
+ <rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
+  <rdf:Description rdf:about="" xmlns:mwg-rs="http://www.metadataworkinggroup.com/schemas/regions/"
+    xmlns:stDim="http://ns.adobe.com/xap/1.0/sType/Dimensions#" xmlns:stArea="http://ns.adobe.com/xmp/sType/Area#">
+   <mwg-rs:Regions rdf:parseType="Resource">
+    <mwg-rs:AppliedToDimensions stDim:w="{width}" stDim:h="{height}" stDim:unit="pixel"/>
+    <mwg-rs:RegionList><rdf:Bag>
+{regions}
+    </rdf:Bag></mwg-rs:RegionList>
+   </mwg-rs:Regions>
+  </rdf:Description>
+ </rdf:RDF>
+</x:xmpmeta>
+<?xpacket end="w"?>
+"""
+REGION = """     <rdf:li><rdf:Description mwg-rs:Name={name} mwg-rs:Type="Face">
+       <mwg-rs:Area stArea:x="{0:.6f}" stArea:y="{1:.6f}" stArea:w="{2:.6f}" stArea:h="{3:.6f}" stArea:unit="normalized"/>
+     </rdf:Description></rdf:li>"""
+
+
+@dataclass
+class Photo:
+    path: str
+    user: str
+    faces: list[tuple[str, list[float]]] = field(default_factory=list)      # name, box of the upright photo
+
+
+def export(library: Library, target: Path, names: dict[str, str]) -> list[str]:
+    """Write a sidecar for every photo with a named faceset's face. names: SHA-256 -> what the photo is called."""
+    photos: dict[str, Photo] = {}
+    for line in library.manifest().facesets:
+        if line.name:
+            record = read_record(library.root / line.folder / MANIFEST)
+            for item in record.faces:
+                photo = photos.setdefault(item["sha256"], Photo(item["photo"], item["user"]))
+                photo.faces.append((line.name, [float(side) for side in item["box"]]))
+    by_user: dict[str, dict[str, Photo]] = {}
+    for sha256, photo in sorted(photos.items()):
+        by_user.setdefault(photo.user or "own", {})[sha256] = photo
+    said = []
+    for user, some in by_user.items():
+        with outside.updating(target / (outside.clean(user) or "own")) as scratch:
+            written = sum(_sidecar(scratch, sha256, photo, names) for sha256, photo in some.items())
+            said.append(f"{terminal.safe(target / user)}: {written} sidecars")
+    return said or ["no faceset has a name yet; sort_faces.py name FACESET NAME"]
+
+
+def _sidecar(folder: Path, sha256: str, photo: Photo, names: dict[str, str]) -> bool:
+    try:
+        with decode.header(Path(photo.path)) as picture:
+            size, turn = picture.size, int(picture.getexif().get(ORIENTATION, 1))
+    except Exception as error:      # Pillow's plug-ins raise whatever they like
+        terminal.say(f"{terminal.safe(photo.path)} cannot be read ({type(error).__name__}); it gets no sidecar")
+        return False
+    called = outside.clean(Path(names.get(sha256, "") or photo.path).name) or sha256
+    if (folder / f"{called}.xmp").exists():         # two photos of one name
+        called = f"{Path(called).stem}-{sha256[:8]}{Path(called).suffix}"
+    files.write_bytes(folder / f"{called}.xmp", sidecar(size, turn, photo.faces).encode())
+    return True
+
+
+def sidecar(size: tuple[int, int], turn: int, faces: Sequence[tuple[str, Sequence[float]]]) -> str:
+    """The text of a sidecar. size: of the picture as stored; turn: EXIF's orientation, 1..8; faces: name and box."""
+    upright = size if turn < 5 else size[::-1]
+    regions = "\n".join(REGION.format(*stored(box, upright, turn), name=quoteattr(name)) for name, box in faces)
+    return SIDECAR.format(width=size[0], height=size[1], regions=regions)
+
+
+def stored(box: Sequence[float], upright: tuple[int, int], turn: int) -> Area:
+    """A box of the upright photo as an area of the picture as it is stored."""
+    x1, x2 = (min(max(side / upright[0], 0.0), 1.0) for side in (box[0], box[2]))
+    y1, y2 = (min(max(side / upright[1], 0.0), 1.0) for side in (box[1], box[3]))
+    x, y, width, height = (x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1
+    return {2: (1 - x, y, width, height), 3: (1 - x, 1 - y, width, height), 4: (x, 1 - y, width, height),
+            5: (y, x, height, width), 6: (y, 1 - x, height, width), 7: (1 - y, 1 - x, height, width),
+            8: (1 - y, x, height, width)}.get(turn, (x, y, width, height))

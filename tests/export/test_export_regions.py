@@ -1,0 +1,65 @@
+"""Sidecars say who is where in the picture as it is stored, however EXIF turns it, and are XML whatever the name is."""
+
+import xml.etree.ElementTree as ET
+
+import cv2
+import numpy as np
+import pytest
+from drawn import LOOKS, library_photos, proposal_of
+from PIL import Image, ImageOps
+
+from facesets.export import regions, swap
+from facesets.library.run import changing
+from facesets.library.store import Library
+from facesets.operations import edit
+
+NAMES = {"mwg": "{http://www.metadataworkinggroup.com/schemas/regions/}", "area": "{http://ns.adobe.com/xmp/sType/Area#}"}
+
+
+def read(text: str) -> list[tuple[str, list[float]]]:
+    root = ET.fromstring(text[text.index("<x:"):text.rindex("<?")])
+    found = []
+    for item in root.iter(f"{NAMES['mwg']}Area"):
+        found.append([float(item.get(f"{NAMES['area']}{side}")) for side in "xywh"])
+    who = [item.get(f"{NAMES['mwg']}Name") for item in root.iter() if item.get(f"{NAMES['mwg']}Name")]
+    return list(zip(who, found, strict=True))
+
+
+@pytest.mark.parametrize("turn", range(1, 9))
+def test_the_area_is_where_the_face_is_in_the_stored_picture(turn, tmp_path) -> None:
+    pixels = np.zeros((300, 400, 3), np.uint8)
+    pixels[40:100, 250:330] = 255                               # a mark in the picture as it is stored
+    exif = Image.Exif()
+    exif[regions.ORIENTATION] = turn
+    Image.fromarray(pixels).save(tmp_path / "a.png", exif=exif)
+    with Image.open(tmp_path / "a.png") as picture:
+        upright = np.array(ImageOps.exif_transpose(picture))
+        size = picture.size
+    ys, xs = np.nonzero(upright[..., 0])
+    box = (xs.min(), ys.min(), xs.max() + 1, ys.max() + 1)      # as our decoder would find it
+    (name, (x, y, width, height)), = read(regions.sidecar(size, turn, [("Anna", box)]))
+    assert name == "Anna" and size == (400, 300)
+    assert np.allclose([x * 400, y * 300, width * 400, height * 300], [290, 70, 80, 60], atol=0.01)
+
+
+@pytest.mark.parametrize("name", ['<"&\'>', "Zoë 王", "</rdf:li>"])
+def test_a_name_stays_a_name(name) -> None:
+    assert read(regions.sidecar((100, 100), 1, [(name, (0, 0, 10, 10))]))[0][0] == name
+
+
+def test_named_people_only_under_the_name_that_the_photo_has_in_immich(tmp_path) -> None:
+    faces = library_photos(tmp_path / "photos", [1, 2], 7, user="peter")
+    library = Library(tmp_path / "library")
+    swap.export(library, proposal_of(faces), [faces], lambda: LOOKS)
+    assert "no faceset has a name" in regions.export(library, tmp_path / "out", {})[0]
+    with changing(library, "name") as run:
+        edit.name(run, "1", "Anna")
+    sha256 = faces.photos[0].sha256
+    said = regions.export(library, tmp_path / "out", {sha256: "../../IMG_1.png", faces.photos[1].sha256: "IMG_1.png"})
+    written = sorted(path.name for path in (tmp_path / "out" / "peter").glob("*.xmp"))
+    assert said == [f"{tmp_path}/out/peter: 7 sidecars"] and len(written) == 7
+    assert "IMG_1.png.xmp" in written and sum(name.startswith("IMG_1-") for name in written) == 1
+    box = faces.faces["box"][0]
+    (name, (x, y, _, _)), = read((tmp_path / "out" / "peter" / "IMG_1.png.xmp").read_text()) if written else []
+    assert name == "Anna" and abs(x * 640 - (box[0] + box[2]) / 2) < 5 and abs(y * 480 - (box[1] + box[3]) / 2) < 5
+    assert cv2.imread(faces.photos[0].path) is not None         # the photo itself is as it was
