@@ -36,9 +36,9 @@ SIDECAR = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 </x:xmpmeta>
 <?xpacket end="w"?>
 """
-REGION = """     <rdf:li><rdf:Description mwg-rs:Name={name} mwg-rs:Type="Face">
-       <mwg-rs:Area stArea:x="{0:.6f}" stArea:y="{1:.6f}" stArea:w="{2:.6f}" stArea:h="{3:.6f}" stArea:unit="normalized"/>
-     </rdf:Description></rdf:li>"""
+REGION = """    <rdf:li><rdf:Description mwg-rs:Name={name} mwg-rs:Type="Face">
+     <mwg-rs:Area stArea:x="{0:.6f}" stArea:y="{1:.6f}" stArea:w="{2:.6f}" stArea:h="{3:.6f}" stArea:unit="normalized"/>
+    </rdf:Description></rdf:li>"""
 
 
 @dataclass
