@@ -11,9 +11,8 @@ def ping(call: Call) -> Reply:
 
 
 def version(call: Call) -> Reply:
-    major, minor, patch = call.version
-    fields: dict[str, object] = {"major": major, "minor": minor, "patch": patch}
-    return json_reply(fields if major < 3 else {**fields, "prerelease": None})
+    fields: dict[str, object] = dict(zip(("major", "minor", "patch"), call.version, strict=True))
+    return json_reply(fields if call.version[0] < 3 else {**fields, "prerelease": None})
 
 
 def users_me(call: Call) -> Reply:
