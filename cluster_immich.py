@@ -48,13 +48,14 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     return args
 
 
-def rules_for(settings: config.Clustering, model: cache.Model) -> Rules:
+def rules_for(settings: config.Clustering, exporting: config.Exporting, model: cache.Model) -> Rules:
     """The settings, with the model's own distances where none are set."""
     known = model.known_distance if settings.known_distance is None else settings.known_distance
     apart = model.cluster_distance if settings.cluster_distance is None else settings.cluster_distance
     same = {item.name: getattr(settings, item.name) for item in fields(Rules) if hasattr(settings, item.name)}
     return Rules(**{**same, "known_distance": known, "cluster_distance": apart,
-                    "approximate_from": settings.cluster_approximate_from, "spread": known - settings.spread_closer})
+                    "approximate_from": settings.cluster_approximate_from, "spread": known - settings.spread_closer,
+                    "duplicate_similarity": exporting.duplicate_similarity})
 
 
 def known_identities(library: Library, model: cache.Model) -> list[Faceset]:
@@ -92,7 +93,7 @@ def summary_of(made: proposal.Proposal, caches: Sequence[cache.Cache], emitted: 
     reasons: dict[str, int] = {}
     for face in made.rejected:
         reasons[face.reason] = reasons.get(face.reason, 0) + 1
-    conflicts = [{"faces": sum(not face.reason for face in group.faces), "names": group.names}
+    conflicts = [{"faces": len(group.faces), "names": group.names}
                  for group in made.facesets if len(group.names) > 1]
     return {"run": made.run, **made.counts, "rejected_for": reasons, "new_by_user": whose(made, caches),
             "known_by_faceset": {folder: len(faces) for folder, faces in made.extend.items()},
@@ -106,7 +107,6 @@ MEANINGS = {
     "ambiguous": "between two people: listed in refine.json",
     "rejected": "too poor to tell",
     "new": "in new facesets",
-    "left_out": "left out of a new or thin one: nearly the same as a better face",
     "thin": "of people seen too seldom for a faceset",
     "leftover": "of nobody seen often enough, or too far from everybody",
 }
@@ -143,7 +143,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     memory = folder / "clustered.json"
     runs = {str(run.get("run")) for run in library.manifest().runs}
     seen.keep_promise(memory, runs)
-    rules, before = rules_for(settings, caches[0].model), seen.read(memory)
+    rules, before = rules_for(settings, exporting, caches[0].model), seen.read(memory)
     known = seen.together(paths.data_root.glob("immich/*/clustered.json"), asdict(rules), runs)
     made = propose(args.user, sources, caches, library, rules, known)
     proposal.write(folder / "refine.json", made)

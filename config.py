@@ -128,7 +128,6 @@ class Clustering:
                                                        "exact, a million take 9 minutes on two cores, so this many "
                                                        "35; approximate, a third, for 0.1 % of BCubed F")
     spread_closer: float = setting(0.05, "cos-dist by which a faceset's mean must be nearer than known_distance")
-    near_duplicate: float = setting(0.95, "cosine from which on two faces show one moment; the better one stays")
     min_score: float = setting(0.5, "detector's certainty of a face that may form an identity, 0..1")
     min_short: int = setting(25, "pixels of the shorter side of such a face; fewer make no picture")
 

@@ -59,7 +59,7 @@ def proposed(job: Job, caches: Sequence[cache.Cache]) -> proposal.Proposal:
     now = time.gmtime()
     return identities.propose(
         caches, cluster_immich.known_identities(job.library, caches[0].model),
-        cluster_immich.rules_for(job.clustering, caches[0].model),
+        cluster_immich.rules_for(job.clustering, job.exporting, caches[0].model),
         run=time.strftime("%Y%m%d-%H%M%S", now) + f"-{job.args.verb}", made_by=f"sort_faces.py {job.args.verb}",
         created=time.strftime("%Y-%m-%dT%H:%M:%SZ", now), paths=[str(path) for path in job.cache_paths()])
 

@@ -1,12 +1,12 @@
 """From a cluster to a faceset: who stays in it, whether it is enough, and what Immich calls it."""
 
 from collections import Counter
-from collections.abc import Sequence
 
 import numpy as np
 
 from ..formats.cache import unit_mean
 from ..formats.proposal import Face, Group
+from . import moments
 from .merging import apart
 from .pool import Pool
 from .rules import Rules
@@ -16,7 +16,7 @@ NAMED_FACES = 2     # and at least so many faces: one face that Immich misplaced
 
 
 def settle(pool: Pool, members: np.ndarray, rules: Rules) -> tuple[Group, list[Face]]:
-    """The cluster `members` (rows of `pool`) as a group: best faces first, those that are out with their reason.
+    """The cluster `members` (rows of `pool`) as a group, best faces first; what it is worth, one of each moment says.
 
     And the faces that are not in it after all: far from the centroid, or the farther one of two in a photo.
     """
@@ -32,16 +32,14 @@ def settle(pool: Pool, members: np.ndarray, rules: Rules) -> tuple[Group, list[F
         others += [Face(pool.keys[face], rounded(far), f"more than {most:.2f} from the centroid")
                    for face, far, most in zip(members[~near], distance[~near], limit[~near], strict=True)]
         members, distance = members[near], distance[near]
-    rows, quality = pool.rows[members], pool.meta["quality"][members]
-    reasons = [""] * len(members)
-    _one_per_moment(pool, members, rows, quality, reasons, rules.near_duplicate)
-    order = sorted(range(len(members)),
-                   key=lambda face: (reasons[face] != "", -quality[face], pool.keys[members[face]]))
-    faces = tuple(Face(pool.keys[members[face]], rounded(distance[face]), reasons[face]) for face in order)
-    inside = [int(members[face]) for face in order if not reasons[face]]
-    names = names_of(pool, inside)
-    spread = float(np.mean([face.distance for face in faces if not face.reason])) if inside else 0.0
-    return Group(faces, proposed_name(names, len(inside)), names, _too_thin(pool, inside, spread, rules)), others
+    quality = pool.meta["quality"][members]
+    order = sorted(range(len(members)), key=lambda face: (-quality[face], pool.keys[members[face]]))
+    members, distance = members[order], distance[order]
+    own = np.setdiff1d(np.arange(len(members)), list(moments.again(pool.rows[members], rules.duplicate_similarity)))
+    names = names_of(pool, members[own])
+    thin = _too_thin(pool, members[own], float(distance[own].mean()), rules)
+    faces = tuple(Face(pool.keys[face], rounded(far)) for face, far in zip(members, distance, strict=True))
+    return Group(faces, proposed_name(names, len(own)), names, thin), others
 
 
 def rounded(distance: float) -> float:
@@ -63,23 +61,8 @@ def first_per_photo(photos: np.ndarray, distance: np.ndarray) -> np.ndarray:
     return nearest
 
 
-def _one_per_moment(pool: Pool, members: np.ndarray, rows: np.ndarray, quality: np.ndarray, reasons: list[str],
-                    near_duplicate: float) -> None:
-    """Of nearly equal faces only the best stays."""
-    inside = [face for face in range(len(members)) if not reasons[face]]
-    inside.sort(key=lambda face: (-quality[face], pool.keys[members[face]]))
-    kept = np.empty((len(inside), rows.shape[1]), np.float32)
-    count = 0
-    for face in inside:
-        if count and float((kept[:count] @ rows[face]).max()) >= near_duplicate:
-            reasons[face] = "nearly the same as a better face"
-        else:
-            kept[count] = rows[face]
-            count += 1
-
-
-def _too_thin(pool: Pool, inside: list[int], spread: float, rules: Rules) -> str:
-    """Why these faces are no faceset, "" if they are one."""
+def _too_thin(pool: Pool, inside: np.ndarray, spread: float, rules: Rules) -> str:
+    """Why these faces, one of each moment, are no faceset; "" if they are one."""
     photos = len({int(pool.photo[face]) for face in inside})
     if len(inside) < rules.min_faces:
         return f"{len(inside)} faces, {rules.min_faces} are needed"
@@ -90,7 +73,7 @@ def _too_thin(pool: Pool, inside: list[int], spread: float, rules: Rules) -> str
     return ""
 
 
-def names_of(pool: Pool, faces: Sequence[int]) -> dict[str, int]:
+def names_of(pool: Pool, faces: np.ndarray) -> dict[str, int]:
     """What Immich calls the faces, the most frequent name first."""
     names = Counter(pool.persons[face].name for face in faces if pool.persons[face].name)
     return dict(sorted(names.items(), key=lambda item: (-item[1], item[0])))

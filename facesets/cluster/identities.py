@@ -154,20 +154,15 @@ def _new_groups(faces: Pool, clusters: Sequence[np.ndarray], rules: Rules,
                 group = replace(group, reason="an earlier run looked at all of its faces")
             settled.append(group)
             leftover += others
-    settled.sort(key=lambda group: (-_inside(group), min(face.face for face in group.faces)))
+    settled.sort(key=lambda group: (-len(group.faces), min(face.face for face in group.faces)))
     return (tuple(group for group in settled if not group.reason), tuple(group for group in settled if group.reason),
             tuple(sorted(leftover, key=lambda face: face.face)))
-
-
-def _inside(group: Group) -> int:
-    return sum(not face.reason for face in group.faces)
 
 
 def _counts(faces: int, held: int, known: int, ambiguous: int, rejected: Iterable[Face], facesets: Sequence[Group],
             thin: Sequence[Group], leftover: Sequence[Face]) -> dict[str, int]:
     counts = {"faces": faces, "held": held, "known": known, "ambiguous": ambiguous, "rejected": len(tuple(rejected)),
-              "new": sum(map(_inside, facesets)),
-              "left_out": sum(len(group.faces) - _inside(group) for group in (*facesets, *thin)),
-              "thin": sum(map(_inside, thin)), "leftover": len(leftover)}
+              "new": sum(len(group.faces) for group in facesets), "thin": sum(len(group.faces) for group in thin),
+              "leftover": len(leftover)}
     assert sum(counts.values()) == 2 * faces, "a face is counted twice or not at all"
     return {**counts, "facesets": len(facesets), "thin_facesets": len(thin)}

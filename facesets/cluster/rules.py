@@ -31,7 +31,7 @@ class Rules:
     min_photos: int = 3
     min_thin: int = 3                   # fewer faces than this are nobody in particular, not a thin faceset
     spread: float = 0.40                # mean cos-dist to the centroid that a faceset may have
-    near_duplicate: float = 0.95        # similarity from which on two faces show one moment
+    duplicate_similarity: float = 0.95  # from which on two faces show one moment
     min_score: float = 0.5              # the detector's, 0..1
     min_short: float = 25.0             # pixels
 

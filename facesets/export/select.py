@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..cluster import moments
 from ..formats.cache import unit_mean
 
 # How far apart two pictures are: degrees of head turn, and light, until they count as wholly different.
@@ -55,16 +56,10 @@ def select(embeddings: np.ndarray, quality: np.ndarray, photo: np.ndarray, names
     for far in np.flatnonzero(distance > outlier):
         reasons[int(far)] = OUTLIER.format(distance[far], outlier)
     _one_per_photo(distance, photo, reasons)
-    kept: list[int] = []
-    for index in best_first(quality, distance):
-        if index in reasons:
-            continue
-        likeness = embeddings[kept] @ embeddings[index] if kept else np.zeros(0)
-        if len(likeness) and likeness.max() >= duplicate:
-            reasons[index] = DUPLICATE.format(names[kept[int(likeness.argmax())]], likeness.max())
-        else:
-            kept.append(index)
-    return Selection(kept, dict(sorted(reasons.items())), distance)
+    order = [index for index in best_first(quality, distance) if index not in reasons]
+    for at, (better, likeness) in moments.again(embeddings[order], duplicate).items():
+        reasons[order[at]] = DUPLICATE.format(names[order[better]], likeness)
+    return Selection([index for index in order if index not in reasons], dict(sorted(reasons.items())), distance)
 
 
 def best_first(quality: np.ndarray, distance: np.ndarray) -> list[int]:

@@ -156,7 +156,7 @@ def _new_draft(run: Run, group: Group, index: Index, settled: dict[str, str], si
                                  "again, then sort_faces.py extend")
         return None
     record = _record(run, group, proposal, "")
-    draft = drafts.plan(run, record, members, options, _refused(group))
+    draft = drafts.plan(run, record, members, options)
     assert draft.selection
     if len(draft.selection.order) < min_faces:
         run.count("left_for_later")
@@ -165,11 +165,6 @@ def _new_draft(run: Run, group: Group, index: Index, settled: dict[str, str], si
     record.folder = f"faceset_{record.number:03d}"
     settled.update(dict.fromkeys(keys, record.folder))
     return draft
-
-
-def _refused(group: Group) -> dict[str, str]:
-    """Faces that clustering left out of their own group, with its reasons."""
-    return {face.face: face.reason for face in group.faces if face.reason}
 
 
 def _record(run: Run, group: Group, proposal: Proposal, folder: str) -> Record:
@@ -186,7 +181,7 @@ def _thin_draft(run: Run, group: Group, index: Index, settled: dict[str, str], p
     record = _record(run, group, proposal, f"_thin/thin_{digest}")
     if not keys or run.exists(record.folder):
         return None
-    return drafts.plan(run, record, index.pick(keys), options, _refused(group))
+    return drafts.plan(run, record, index.pick(keys), options)
 
 
 def _grown_draft(run: Run, folder: str, keys: Sequence[str], index: Index, settled: dict[str, str],

@@ -55,7 +55,7 @@ def reasons(shelf: Shelf, work: Work) -> list[Reason]:
             by_reason["of nobody in particular", face.reason].append(face.face)
         for group in made.thin:
             by_reason["seen too seldom for a faceset", without_numbers(group.reason)] += [
-                face.face for face in group.faces if not face.reason]
+                face.face for face in group.faces]
         for (where, words), keys in by_reason.items():
             add(where, words, keys)
     for item in shelf.sets:

@@ -36,7 +36,7 @@ EMBED = {"faces": ("with faces", "use"), "noface": ("no face found", "rest"), "e
 CLUSTER = {
     "held": ("in a faceset already", "known"), "known": ("known: to extend", "known"),
     "new": ("in new facesets", "use"), "ambiguous": ("between two people", "bad"),
-    "left_out": ("left out: doubled, far or alike", "rest"), "thin": ("seen too seldom", "rest"),
+    "thin": ("seen too seldom", "rest"),
     "leftover": ("seen once or twice", "rest"), "rejected": ("too poor to tell", "rest")}
 
 

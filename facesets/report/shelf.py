@@ -26,7 +26,7 @@ FEWEST_HALF = 3     # faces; fewer do not speak for a second person
 EXAMPLES = 2        # faces kept of each reason for leaving one out
 NUMBER = re.compile(r"\d+(?:[.,]\d+)*(?:\.png)?")
 PLAIN = {"from the centroid": "too far from the middle of the faceset",
-         "near-duplicate": "nearly the same as a better one", "nearly the same": "nearly the same as a better one",
+         "near-duplicate": "nearly the same as a better one",
          "same photo": "another face of the same photo is nearer to the middle", "faces, ": "too few faces",
          "photos, ": "from too few photos", "not tight enough": "too unlike each other"}
 ROUNDS = 8          # of 2-means; it settles in three or four

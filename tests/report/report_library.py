@@ -183,7 +183,7 @@ def make_work(data_root: Path, seed: int = 2, stranger: int = 24) -> None:
                        for number, key in enumerate(keys[3:third])),
         leftover=tuple(proposal.Face(key, 0.0, "seen once") for key in keys[third:]),
         counts={"faces": stranger, "held": 0, "known": 0, "ambiguous": 3, "rejected": third - 3, "new": 0,
-                "left_out": 0, "thin": 0, "leftover": stranger - third, "facesets": 0, "thin_facesets": 0}))
+                "thin": 0, "leftover": stranger - third, "facesets": 0, "thin_facesets": 0}))
     write_state(folder / "state.db", len(found.photos) + 1)
 
 
