@@ -202,7 +202,8 @@ def test_a_hostile_name_typed_in_stays_text(page: Any, name: str) -> None:
     card.locator("input").fill(name)
     card.locator("button[type=submit]").click()
     assert card.locator(".name").inner_text() == name
-    assert page.evaluate("marks.decisions()") == [{"do": "name", "faceset": "faceset_001", "name": name}]
+    assert page.evaluate("marks.decisions()") == [
+        {"do": "name", "faceset": "faceset_001", "name": name, "was": "Paul"}]
 
 
 def test_marks_that_somebody_else_left_in_the_browser_do_no_harm(page: Any) -> None:
