@@ -308,7 +308,8 @@ def forget(job: Job) -> int:
     Example  python sort_faces.py forget "Aunt Ilse"
     """
     from facesets.operations import forget as gone
-    caches = job.cache_paths()
+    found = job.args.cache or [*job.paths.caches.glob("*.npz"), *job.paths.data_root.glob("calibrate/*.npz")]
+    caches = sorted(path.absolute() for path in found)
     places = gone.Places(caches, job.proposals(), sorted(job.paths.data_root.glob("immich/*/clustered*.json")),
                          [job.paths.data_root / "cluster.lock", *(cache.lock_of(path) for path in caches)])
 

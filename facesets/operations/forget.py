@@ -19,6 +19,7 @@ from ..common import files
 from ..common.errors import Failure, UsageError
 from ..export.run import changing
 from ..formats import cache, proposal
+from ..formats.boxes import overlap
 from ..formats.faceset import FACES, read_faces, read_keys
 from ..formats.proposal import Face, Group, Proposal
 from ..library import journal
@@ -28,6 +29,7 @@ from ..library.store import LISTS, Library, Manifest
 from . import edit
 
 REPORT = ("index.html", "_report", "decisions.json")     # what `report` writes at the top of the library
+SAME_FACE = 0.5     # intersection over union from which two boxes of one photo are one face, whoever found them
 BEGUN = ".forgetting.json"      # {"keys": [face keys]} of a `forget` that has not ended
 
 
@@ -155,11 +157,12 @@ def _near(library: Library, hers: set[str], paths: Iterable[Path], centroids: Se
     """Keys of the faces in caches that are hers by likeness."""
     others = [item.centroid for item in library.everybody() if item.folder not in hers]
     settled = {key for key, folder in library.settled().items() if folder not in hers}
+    model = library.manifest().model or {}
     found: set[str] = set()
     for path in paths:
         whole = cache.read(path)
-        if not centroids or len(centroids[0]) != whole.model.dimension:
-            continue        # of another recogniser: its faces cannot be compared
+        if not centroids or whole.model.sha256 != model.get("sha256"):
+            continue        # its faces cannot be compared
         apart = (1 - whole.embeddings @ np.array(centroids).T).min(axis=1)                      # (N,)
         strange = (1 - whole.embeddings @ np.array(others).T).min(axis=1) if others else np.inf
         near = (apart <= (whole.model.known_distance if distance is None else distance)) & (apart < strange)
@@ -179,9 +182,13 @@ def _like(library: Library, manifest: Manifest, keys: set[str]) -> set[str]:
 
 
 def _from_cache(path: Path, keys: set[str], dry_run: bool) -> int:
-    """Remove faces from a cache; its photos stay, so that none is embedded again."""
-    whole = cache.read(path)
-    stay = np.array([key not in keys for key in cache.face_keys(whole)], bool)
+    """Remove faces from a cache; its photos stay, so that none is embedded again.
+
+    Another model's detector put its box a little elsewhere, so a face of the same photo that overlaps hers is hers.
+    """
+    whole, boxes = cache.read(path), _boxes(keys)
+    stay = np.array([photo not in boxes or overlap(box, boxes[photo]).max() < SAME_FACE for photo, box in zip(
+        (whole.photos[number].sha256 for number in whole.faces["photo"]), whole.faces["box"], strict=True)], bool)
     if not stay.all() and not dry_run:
         rows = np.flatnonzero(stay)
         left = set(whole.faces["photo"][rows].tolist())
@@ -190,6 +197,15 @@ def _from_cache(path: Path, keys: set[str], dry_run: bool) -> int:
         cache.write(path, replace(whole, photos=photos, faces=whole.faces[rows], embeddings=whole.embeddings[rows],
                                   norms=whole.norms[rows], persons=[whole.persons[row] for row in rows]))
     return int((~stay).sum())
+
+
+def _boxes(keys: Iterable[str]) -> dict[str, np.ndarray]:
+    """SHA-256 of a photo -> the boxes (n, 4) of the faces `keys` in it."""
+    found: dict[str, list[list[float]]] = {}
+    for key in keys:
+        sha256, _, box = key.partition("@")
+        found.setdefault(sha256, []).append([float(side) for side in box.split(",")])
+    return {sha256: np.array(boxes) for sha256, boxes in found.items()}
 
 
 def _from_proposal(path: Path, keys: set[str], hers: set[str], dry_run: bool) -> int:

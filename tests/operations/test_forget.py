@@ -106,6 +106,21 @@ def test_she_is_meant_by_any_folder_that_was_ever_hers(library: Library, text: s
     assert traces(library, hers, "Anna") == []
 
 
+def test_she_goes_out_of_the_caches_of_other_models_too(library: Library) -> None:
+    """Whose embeddings say nothing, and whose detector drew other boxes."""
+    faces = whole(library)
+    hers = of_person(faces, 3)
+    other = replace(faces, model=replace(faces.model, sha256="5" * 64), faces=faces.faces.copy(),
+                    embeddings=faces.embeddings[::-1])
+    other.faces["box"] += (-9, 4, 6, 8)
+    path = library.root.parent / "work" / "calibrate" / "zoo.npz"
+    cache.write(path, other)
+    assert command(library, "forget", "Anna", "--yes") == 0
+    left = {cache.face_key(key[:64], np.array(key[65:].split(","), float) + np.array([-9, 4, 6, 8]))
+            for key in set(cache.face_keys(faces)) - hers}
+    assert set(cache.face_keys(cache.read(path))) == left and len(left) == 11
+
+
 def test_two_people_of_one_name_are_not_guessed_at(library: Library) -> None:
     assert command(library, "name", "4", "Anna") == 0
     assert command(library, "forget", "Anna", "--yes") == 64 and len(library.canonical()) >= 2
@@ -116,12 +131,12 @@ def test_who_is_nearer_to_somebody_else_stays(library: Library) -> None:
     middle = person(3) + 0.9 * person(5)
     middle /= np.linalg.norm(middle)
     more = library_photos(library.root.parent / "more", [5], 12, "anna")
-    more.embeddings[:] = [face_of(middle, 500 + number, 0.3) for number in range(12)]
+    more.embeddings[:] = [face_of(middle, 500 + number, 0.5) for number in range(12)]
     path = library.root.parent / "work" / "cache" / "immich_bert.npz"
     few = replace(more, photos=more.photos[:8], faces=more.faces[:8], embeddings=more.embeddings[:8],
                   norms=more.norms[:8], persons=more.persons[:8])
     cache.write(path, more)
-    swap.export(library, proposal_of(few, "20260103-000000-more"), [few], lambda: LOOKS)
+    assert swap.export(library, proposal_of(few, "20260103-000000-more"), [few], lambda: LOOKS).counts["new"] == 1
     hers = np.array([item.centroid for item in library.canonical() if item.folder == "faceset_003"])
     assert (1 - more.embeddings[8:] @ hers.T).max() < 0.45          # so near that they would have gone
     assert command(library, "forget", "Anna", "--yes") == 0
