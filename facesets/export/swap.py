@@ -102,16 +102,16 @@ def _place(run: Run, draft: Draft, pictures: dict[str, Made | str], options: Opt
     elif not CANONICAL.fullmatch(folder):
         where = "eras"
     elif not grown and len(draft.pictured) < min_faces:
-        reasons = draft.selection.reasons
-        unread = sum(row in reasons and reasons[row] not in NEVER for row in draft.selection.order)
+        failed = [pictures.get(draft.keys[row]) for row in draft.selection.order]
+        unread = sum(isinstance(reason, str) and reason not in NEVER for reason in failed)
         if len(draft.pictured) + unread >= min_faces:
             run.count("left_for_later")
             run.notes.append(f"1 more would be a faceset if {unread} photos of it could be read; it waits")
             run.waiting += draft.keys
             return
         where, draft.record.folder = "masked", f"_masked/{folder}"
-        draft.record.reason = (f"{len(draft.pictured)} of {len(draft.selection.order)} faces can be shown alone, "
-                               f"{min_faces} are needed")
+        draft.record.reason = (f"{len(draft.pictured)} of {len(draft.selection.order)} faces can be shown alone, each "
+                               f"moment once, {min_faces} are needed")
     if not draft.pictured:
         run.count("without_pictures")
         run.notes.append(f"{folder}: no face of it can be shown alone; " +

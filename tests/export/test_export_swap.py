@@ -12,7 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from drawn import LOOKS, contents, detect, library_photos, proposal_of
+from drawn import LOOKS, contents, detect, face_of, library_photos, person, proposal_of
 
 from facesets.common.errors import Failure, Paused
 from facesets.export import render, swap
@@ -179,6 +179,15 @@ def test_a_proposal_made_before_somebody_got_a_faceset_does_not_split_them_in_tw
     assert any("4 faces are of faceset_001" in note for note in late.notes)
     again = replace(half[1], created="2099-01-01T00:00:00Z")       # who knows the faceset means it
     assert export(world, proposal=again, min_faces=4).counts["new"] == 1
+
+
+def test_pictures_of_one_moment_are_not_photos_that_wait(world, tmp_path) -> None:
+    library, _ = world
+    alike = library_photos(tmp_path / "alike", [5], 8)
+    alike.embeddings[:] = [face_of(person(5), 700 + number, 0.3) for number in range(8)]
+    run = swap.export(library, proposal_of(alike), [alike], lambda: LOOKS)
+    assert run.waiting == [] and run.counts["masked"] == 1
+    assert "each moment once" in library.manifest().masked[0].reason
 
 
 def test_extend_appends_and_keeps_number_name_and_old_pictures(world) -> None:
