@@ -17,6 +17,7 @@ from facesets.formats.proposal import Face, Group, Proposal
 
 MODEL = cache.Model("drawn", W600K_R50, "d" * 64, 512, 0.45, 0.55)
 SKIN = (60, 120, 220)       # BGR; nothing else in the drawings comes near it
+POINTS = np.array([[0.3, 0.4], [0.7, 0.4], [0.5, 0.6], [0.35, 0.8], [0.65, 0.8]], np.float32)   # parts of a disc's box
 Box = tuple[float, float, float, float]
 
 
@@ -26,7 +27,9 @@ def detect(bgr: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     _, _, stats, _ = cv2.connectedComponentsWithStats(near)
     boxes = [(x, y, x + w, y + h) for x, y, w, h, area in stats[1:] if area > 200 and 0.25 < w / h < 4]
     boxes.sort(key=lambda box: box[0] - box[2])
-    return np.array(boxes, np.float32).reshape(-1, 4), np.ones(len(boxes), np.float32), np.zeros((len(boxes), 5, 2))
+    found = np.array(boxes, np.float32).reshape(-1, 4)
+    corner, sides = found[:, None, :2], found[:, None, 2:] - found[:, None, :2]
+    return found, np.ones(len(boxes), np.float32), corner + POINTS * sides
 
 
 LOOKS = Looks((detect,))

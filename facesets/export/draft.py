@@ -5,7 +5,6 @@ An existing folder keeps its pictures: they only change places. What a person di
 deleted is not made again, one that was changed stays as it is, a foreign file is never overwritten.
 """
 
-import functools
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,7 +13,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import cv2
 import numpy as np
 
 from ..common import files
@@ -35,7 +33,6 @@ CHANGED = "changed by hand"         # how such a picture shows its face alone
 Pictures = dict[str, tuple[Path, dict[str, Any]]]       # face key -> a picture that there is, and its entry
 CLEANED = ("cleaned", "masked")     # pictures in which something was painted; "masked" ones are of an earlier version
 LESS_CLEANED, LESS_ENLARGED = 0.5, 0.25     # of its worth, what a picture loses for it among the top ones
-SMALL = 24                          # pixels a side of what two pictures are compared by
 TOP = "top8"                        # the pictures of _top8.fsz as plain files, for tools and people
 
 
@@ -62,14 +59,13 @@ class Draft:
     pictured: list[int] = field(default_factory=list)               # rows with a picture, best first
     worth: np.ndarray = field(default_factory=lambda: np.zeros(0))  # of `pictured`, for the choice of the top ones
 
-    def isolation(self, row: int, made: Mapping[str, Made | str]) -> str:
+    def picture(self, row: int, made: Mapping[str, Made | str]) -> dict[str, Any]:
+        """What the manifest says of the picture of a row, new or there already."""
         found = made.get(self.keys[row])
-        return found.isolation if isinstance(found, Made) else str(self.have[self.keys[row]][1]["isolation"])
-
-    def place(self, row: int, made: Mapping[str, Made | str]) -> Path:
-        """Where the picture of a row lies now."""
-        found = made.get(self.keys[row])
-        return found.path if isinstance(found, Made) else self.have[self.keys[row]][0]
+        if isinstance(found, Made):
+            return {"isolation": found.isolation, "light": list(found.light), "look": found.look}
+        entry = self.have[self.keys[row]][1]
+        return {"isolation": entry["isolation"], "light": entry["light"], "look": entry.get("look", "")}
 
 
 def existing(run: Run, folder: str) -> tuple[Record, Contents]:
@@ -157,29 +153,16 @@ def choose(draft: Draft, made: Mapping[str, Made | str], options: Options) -> No
     rows = np.array([row for row in selected if row not in failed], np.int64)
     meta, norms = members.faces[rows], members.norms[rows]
     enlarged = meta["face_short"] * (1 + 2 * options.padding) < options.image_size
-    cleaned = np.array([draft.isolation(row, made) in CLEANED for row in rows], bool)
+    cleaned = np.array([draft.picture(row, made)["isolation"] in CLEANED for row in rows], bool)
     worth = quality.worth(meta["quality"], norms, float(np.median(norms)) if len(norms) else 1.0)
     order = in_order(worth, enlarged, cleaned, draft.selection.distance[rows])
     rows, worth = rows[order], (worth - LESS_CLEANED * cleaned - LESS_ENLARGED * enlarged)[order]
-    thumbnail = functools.cache(lambda at: _thumbnail(draft.place(int(rows[at]), made)))
-    same = one_moment(members.embeddings[rows], thumbnail)
+    same = one_moment(members.embeddings[rows], [draft.picture(row, made)["look"] for row in rows])
     for at, better in same.items():
         photo = members.photos[members.faces["photo"][rows[better]]]
         draft.selection.reasons[int(rows[at])] = f"{ONE_MOMENT} {Path(photo.path).name}"
     kept = [at for at in range(len(rows)) if at not in same]
     draft.pictured, draft.worth = rows[kept].tolist(), worth[kept]
-
-
-def _thumbnail(picture: Path) -> np.ndarray:
-    """(P,) float32 of mean 0 and length 1: the middle of a picture, small and grey."""
-    grey = cv2.imread(str(picture), cv2.IMREAD_GRAYSCALE)
-    if grey is None:        # a person put something else there
-        return np.zeros(SMALL * SMALL, np.float32)
-    height, width = grey.shape
-    middle = grey[height // 4:height - height // 4, width // 4:width - width // 4]
-    small = cv2.resize(middle, (SMALL, SMALL), interpolation=cv2.INTER_AREA).astype(np.float32).ravel()
-    small -= small.mean()
-    return np.asarray(small / max(float(np.linalg.norm(small)), 1e-9))
 
 
 def assemble(run: Run, draft: Draft, made: dict[str, Made | str], options: Options) -> Record:
@@ -247,21 +230,18 @@ def _pictures(draft: Draft, made: dict[str, Made | str], distance: np.ndarray, b
             number += 1
         name, found = f"{number:04d}.png", made.get(key)
         if isinstance(found, Made):
-            isolation, light = found.isolation, list(found.light)
             os.rename(found.path, built / name)
         else:
-            source, entry = draft.have[key]
-            isolation, light = entry["isolation"], entry["light"]
-            files.link(source, built / name)
-        entries.append(_entry(draft.members, row, len(entries) + 1, name, float(distance[row]), isolation, light))
+            files.link(draft.have[key][0], built / name)
+        entries.append(_entry(draft.members, row, len(entries) + 1, name, float(distance[row]),
+                              draft.picture(row, made)))
     return entries
 
 
-def _entry(members: cache.Cache, row: int, rank: int, name: str, distance: float, isolation: str,
-           light: Sequence[float]) -> dict[str, Any]:
+def _entry(members: cache.Cache, row: int, rank: int, name: str, distance: float,
+           picture: dict[str, Any]) -> dict[str, Any]:
     face = members.faces[row]
-    return {"rank": rank, "file": name, **_who(members, row), "distance": round(distance, 4),
-            "isolation": isolation, "light": list(light),
+    return {"rank": rank, "file": name, **_who(members, row), "distance": round(distance, 4), **picture,
             "box": [round(float(side), 1) for side in face["box"]],
             "parts": {part: round(float(value[0]), 4)
                       for part, value in quality.parts(members.faces[row:row + 1]).items()}}

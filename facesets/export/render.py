@@ -39,6 +39,7 @@ class Made:
     path: Path
     isolation: str
     light: tuple[float, float]
+    look: str
 
 
 def render(wishes: dict[str, list[Wish]], folder: Path, looks: Looks, size: int, padding: float,
@@ -104,7 +105,7 @@ def _photo(path: str, faces: Iterable[Wish], folder: Path, looks: Looks, size: i
             made[wish.key] = str(reason)
             continue
         place = folder / (hashlib.sha256(wish.key.encode()).hexdigest() + ".png")
-        made[wish.key] = Made(place, picture.isolation, picture.light)
+        made[wish.key] = Made(place, picture.isolation, picture.light, picture.look)
         write_png(place, picture.pixels)
     return made
 

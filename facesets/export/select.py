@@ -3,7 +3,7 @@
 Words: n faces of one identity, D dimensions; `cos-dist` = 1 - cosine similarity.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ from ..formats.cache import unit_mean
 
 # How far apart two pictures are: degrees of head turn, and light, until they count as wholly different.
 YAW_SPAN, PITCH_SPAN, LIGHT_SPAN = 40.0, 30.0, 0.35
-ALIKE, SAME_PIXELS = 0.90, 0.9      # cosine, and correlation of small grey pictures, of two that show one moment
+ALIKE, SAME_LOOK = 0.90, 0.84       # cosine, and share of equal bits of their looks, of two that show one moment
 VARIETY = 0.35          # share of the choice that goes to variety; the rest is quality
 
 OUTLIER = "{:.2f} from the centroid, more than {:.2f}"
@@ -75,21 +75,26 @@ def in_order(worth: np.ndarray, enlarged: np.ndarray, cleaned: np.ndarray, dista
     return [int(index) for index in np.lexsort((distance, -worth.astype(np.float64), cleaned, enlarged))]
 
 
-def one_moment(embeddings: np.ndarray, thumbnail: Callable[[int], np.ndarray]) -> dict[int, int]:
+def one_moment(embeddings: np.ndarray, looks: Sequence[str]) -> dict[int, int]:
     """Index -> the earlier one whose moment it shows too, of pictures (n,) best first.
 
-    embeddings (n, D) unit rows; thumbnail gives a picture's (P,) float32 of mean 0 and length 1. Two photos of a burst
-    are alike in both, two photos of one person only in the first.
+    embeddings (n, D) unit rows; looks: see crop.Picture, "" unknown. Two photos of a burst are alike in both, two
+    photos of one person only in the first.
     """
     found: dict[int, int] = {}
     for index in range(1, len(embeddings)):
         kept = [other for other in range(index) if other not in found]
         alike = [other for other, cosine in zip(kept, embeddings[kept] @ embeddings[index], strict=True)
-                 if cosine >= ALIKE]
-        same = next((other for other in alike if thumbnail(other) @ thumbnail(index) >= SAME_PIXELS), None)
-        if same is not None:
-            found[index] = same
+                 if cosine >= ALIKE and _same(looks[other], looks[index])]
+        if alike:
+            found[index] = alike[0]
     return found
+
+
+def _same(one: str, other: str) -> bool:
+    if not one or len(one) != len(other):
+        return False
+    return (int(one, 16) ^ int(other, 16)).bit_count() <= (1 - SAME_LOOK) * 4 * len(one)
 
 
 def _one_per_photo(distance: np.ndarray, photo: np.ndarray, reasons: dict[int, str]) -> None:
