@@ -18,6 +18,7 @@ The connection is shared by all threads under one lock, so that each statement i
 """
 
 import json
+import operator
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -95,12 +96,14 @@ class Photo:
 
 
 COLUMNS = tuple(Asset.__dataclass_fields__)[:-3]     # those that a listing writes
+listed_columns = operator.attrgetter(*COLUMNS)
 ROW = ", ".join((*COLUMNS, "sha256", "twin", "tries"))
 SAME = "excluded.checksum = checksum AND excluded.size = size"
-# A rejected asset stays so while it is unchanged and the last complete listing, or a later one, showed it.
-STILL = f"outcome = 'rejected' AND run >= :listed AND excluded.outcome IN ('wanted', 'ask') AND {SAME}"
+# A rejected asset stays so while it is unchanged and the last complete listing (?2), or a later one, showed it.
+STILL = f"outcome = 'rejected' AND run >= ?2 AND excluded.outcome IN ('wanted', 'ask') AND {SAME}"
 UPSERT = f"""
-INSERT INTO assets (run, {', '.join(COLUMNS)}) VALUES (:run, {', '.join(f':{name}' for name in COLUMNS)})
+INSERT INTO assets (run, {', '.join(COLUMNS)})
+VALUES (?1, {', '.join(f'?{place}' for place in range(3, 3 + len(COLUMNS)))})
 ON CONFLICT (id) DO UPDATE SET
     run = excluded.run,
     sha256 = IIF({SAME}, sha256, ''),
@@ -183,9 +186,9 @@ class State:
 
     def put(self, assets: Iterable[Asset]) -> None:
         """Add or refresh assets of this run's listing. What is settled stays so while checksum and size do."""
-        runs = {"run": self.run, "listed": int(self.meta("listed", "0"))}
+        listed = int(self.meta("listed", "0"))
         with self.writing() as db:
-            db.executemany(UPSERT, ({**vars(asset), **runs} for asset in assets))
+            db.executemany(UPSERT, ((self.run, listed, *listed_columns(asset)) for asset in assets))
 
     def settle(self, asset_id: str, outcome: str, reason: str = "", sha256: str | None = None) -> None:
         with self.writing() as db:
