@@ -46,6 +46,7 @@ class Status:
     caches: dict[str, int] = field(default_factory=dict)    # others than the users' -> photos
     library: dict[str, Any] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    next: str = ""          # the one command to run now
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -63,7 +64,9 @@ def status(data_root: Path, library: Library) -> Status:
         found.caches[path.stem] = _try(lambda path=path: len(cache.processed(path)), 0, found.problems)
     found.library = _try(lambda: _library(library, found.problems), {}, found.problems)
     for one in found.users:
-        one.next = one.next or _afterwards(one, found.library)
+        if not one.next and one.known and one.cluster.when > found.library.get("extended", 0.0):
+            one.next = f"python sort_faces.py extend    # {one.known:,} faces of people who have a faceset"
+    found.next = next((one.next for one in found.users if one.next), "") or _afterwards(found)
     return found
 
 
@@ -97,15 +100,18 @@ def _user(read: runs.User) -> User:
     return user
 
 
-def _afterwards(user: User, shelf: dict[str, Any]) -> str:
-    """What to do once all photos are clustered: faces of known people, then facesets that nobody looked at."""
-    if user.known and user.cluster.when > shelf.get("extended", 0.0):
-        return f"python sort_faces.py extend    # {user.known:,} faces of people who have a faceset"
-    unnamed = shelf.get("facesets", 0) - shelf.get("named", 0)
+def _afterwards(found: Status) -> str:
+    """What to do once every user's photos are in facesets: look at those that nobody has named."""
+    shelf = found.library
+    if not shelf.get("facesets"):
+        if found.caches:
+            return "python sort_faces.py cluster"
+        return "" if found.users else "python immich_stage.py --user LABEL    # or: bash finalize_immich.sh --demo"
+    unnamed = shelf["facesets"] - shelf["named"]
     if not unnamed:
         return ""
     look = f"open {shelf['root']}/index.html" if shelf["report"] == "there" else "python sort_faces.py report"
-    return f"{look}    # {unnamed:,} facesets have no name yet"
+    return f"{look}    # {unnamed:,} facesets that nobody has named"
 
 
 def _library(library: Library, problems: list[str]) -> dict[str, Any]:
@@ -169,23 +175,22 @@ def text(found: Status, now: float | None = None) -> list[str]:
             lines.append(f"  {name:<8} {mark}  {stage.text}{left}{when}")
             if stage.failed:
                 lines.append(f"  {'':<8}       {sum(stage.failed.values()):,} failed: {_reasons(stage.failed)}")
-        lines.append(f"  {'next':<8}       {user.next}" if user.next else "  nothing left to do")
     for name, photos in found.caches.items():
         lines.append(f"{name}: {photos:,} photos of your own")
     shelf = found.library
     if shelf.get("facesets") or shelf.get("last_run"):
         aside = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in shelf["aside"].items() if count)
-        lines.append(f"library: {shelf['facesets']:,} facesets ({shelf['named']:,} named), {shelf['pictures']:,} "
-                     f"pictures of {shelf['faces']:,} faces" + (f"; aside: {aside}" if aside else ""))
+        lines.append(f"library: {shelf['facesets']:,} facesets ({shelf['facesets'] - shelf['named']:,} that nobody has "
+                     f"named), {shelf['pictures']:,} pictures of {shelf['faces']:,} faces"
+                     + (f"; aside: {aside}" if aside else ""))
     if shelf.get("last_run"):
         run = shelf["last_run"]
         lines.append(f"last run: {run.get('verb')} at {run.get('at')}"
                      + ("; `sort_faces.py undo` takes it back" if shelf["undoable"] else ""))
         lines.append("report: " + {"there": f"{shelf['root']}/index.html", "": "none yet: python sort_faces.py report",
                                    "old": "older than the library: python sort_faces.py report"}[shelf["report"]])
-    if not lines:
-        lines = ["nothing here yet; begin with: python immich_stage.py --user LABEL, or bash finalize_immich.sh --demo"]
-    return lines + [f"problem: {problem}" for problem in found.problems]
+    return [*(lines or ["nothing here yet"]), *(f"problem: {problem}" for problem in found.problems),
+            f"next: {found.next}" if found.next else "nothing left to do"]
 
 
 def _reasons(failed: dict[str, int], most: int = 3) -> str:
