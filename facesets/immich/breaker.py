@@ -79,7 +79,7 @@ class Breaker:
             tripped = self._row >= IN_A_ROW
         if retry_after > TOLD and longer > TOLD:
             at = time.strftime("%H:%M:%S", time.localtime(time.time() + retry_after))
-            self._tell(f"the server asks to be left alone for {retry_after:.0f} s ({reason}); going on at {at}")
+            self._tell(f"the server asks for a pause ({reason}): waiting {retry_after:.0f} s, until {at}")
         if tripped:
             self._open(reason)
 

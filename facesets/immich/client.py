@@ -28,6 +28,7 @@ import urllib3
 from ..common import terminal
 from ..common.errors import Failure, NotAllowed, SettingsError
 from .breaker import Breaker
+from .words import is_page, no_url, not_json, words
 
 CHUNK = 64 << 10        # bytes per read of a body
 IDLE = 4.0              # seconds; Immich closes a kept-alive connection after 5, so we do not use one that old
@@ -114,7 +115,7 @@ class Client:
             try:
                 return json.loads(data)
             except (ValueError, RecursionError):
-                raise Transient(_not_json(response, data)) from None
+                raise Transient(not_json(response, data)) from None
 
     def retrying(self, call: Callable[[], T], attempts: int | None = None) -> T:
         """Run `call` until it ends well, its attempts are spent, or the breaker opens: the only retry there is."""
@@ -187,7 +188,7 @@ class Client:
             try:
                 piece = response.raw.read1(CHUNK, decode_content=True)
             except (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError) as error:
-                raise Transient(f"the answer broke off ({_words(error)})") from None
+                raise Transient(f"the answer broke off ({words(error)})") from None
             if not piece:
                 return
             total += len(piece)
@@ -214,9 +215,9 @@ class Client:
                                    timeout=(self.access.connect_timeout, self.access.read_timeout))
         except (requests.exceptions.InvalidURL, requests.exceptions.MissingSchema, requests.exceptions.InvalidSchema,
                 urllib3.exceptions.LocationValueError) as error:
-            raise SettingsError(_no_url(error, session.proxies)) from None
+            raise SettingsError(no_url(error, session.proxies)) from None
         except (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError) as error:
-            raise Transient(_words(error)) from None
+            raise Transient(words(error)) from None
 
     def _lend(self) -> requests.Session:
         """The session that was used last and is free; a connection that idled too long is closed rather than tried."""
@@ -266,7 +267,7 @@ class Client:
             parts = [str(part) for part in message] if isinstance(message, list) else [str(message)]
             parts += [f"{'.'.join(map(str, error['path']))}: {error['message']}" for error in reply.get("errors") or ()]
         except (Transient, RecursionError, *WRONG_SHAPE):
-            return terminal.safe(response.reason or "", 80), "page" if _is_page(response, data) else ""
+            return terminal.safe(response.reason or "", 80), "page" if is_page(response, data) else ""
         return terminal.safe("; ".join(parts), 200), "json"
 
 
@@ -281,17 +282,6 @@ def is_local(url: str) -> bool:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def _no_url(error: Exception, proxies: Mapping[str, str]) -> str:
-    """What to do about an address that cannot be asked: the server's, or that of a proxy."""
-    if "SOCKS" in str(error):
-        return ("the environment sets a SOCKS proxy, which needs PySocks: .venv/bin/python -m pip install pysocks; "
-                "no_proxy=HOST goes without a proxy")
-    if proxies and isinstance(error, (requests.exceptions.InvalidProxyURL, urllib3.exceptions.ProxySchemeUnknown)):
-        return "the proxy that the environment sets is no URL such as http://proxy.example.org:3128; see http_proxy, " \
-               "https_proxy and all_proxy"
-    return f"IMMICH_URL is no URL that can be asked ({type(error).__name__})"
 
 
 def _origin(url: str) -> tuple[str, str]:
@@ -315,53 +305,3 @@ def _retry_after(text: str) -> float:
         except (ValueError, OverflowError, TypeError):
             return 0.0
     return min(max(seconds, 0.0), LONGEST_WAIT) if seconds == seconds else 0.0
-
-
-def _not_json(response: requests.Response, data: bytes) -> str:
-    what = "a web page" if _is_page(response, data) else "something other than JSON"
-    return f"it answers with {what}, as a login page of a proxy does"
-
-
-def _is_page(response: requests.Response, data: bytes) -> bool:
-    return "html" in response.headers.get("Content-Type", "") or data.lstrip()[:1] == b"<"
-
-
-def _words(error: BaseException) -> str:
-    """A network error in a few words, without addresses of memory or headers."""
-    chain: list[BaseException] = []
-    queue: list[Any] = [error]
-    while queue and len(chain) < 20:
-        one = queue.pop(0)
-        if isinstance(one, BaseException) and one not in chain:
-            chain.append(one)
-            queue += [getattr(one, "reason", None), one.__cause__, one.__context__, *one.args]
-    text = " ".join(f"{type(one).__name__} {one}" for one in chain)
-    for sign, words in SIGNS:
-        if sign in text:
-            return words
-    return terminal.safe(type(chain[-1]).__name__, 60)
-
-
-UNKNOWN_AUTHORITY = "its certificate is not signed by an authority known here; --ca-file names your own"
-SIGNS = (
-    ("hostname mismatch", "its certificate is for another host name"),
-    ("doesn't match", "its certificate is for another host name"),
-    ("IP address mismatch", "its certificate is for another host name"),
-    ("certificate has expired", "its certificate has expired"),
-    ("self-signed", UNKNOWN_AUTHORITY),
-    ("self signed", UNKNOWN_AUTHORITY),
-    ("unable to get local issuer", UNKNOWN_AUTHORITY),
-    ("CERTIFICATE_VERIFY_FAILED", "its certificate cannot be verified; --ca-file names your own authority"),
-    ("ProxyError", "the proxy that the environment sets does not let us through; no_proxy=HOST goes without it"),
-    ("SSLError", "TLS fails; is it https that the server speaks there?"),
-    ("NameResolutionError", "its name is not known (DNS)"),
-    ("ConnectTimeout", "no connection in time"),
-    ("refused", "connection refused"),
-    ("Read timed out", "no answer in time"),
-    ("timed out", "no answer in time"),
-    ("reset by peer", "connection reset"),
-    ("IncompleteRead", "cut off"),
-    ("RemoteDisconnected", "connection closed without an answer"),
-    ("unreachable", "network unreachable"),
-    ("No route to host", "no route to the host"),
-)

@@ -225,7 +225,7 @@ def test_a_long_wait_that_the_server_asks_for_is_told_once_with_its_end():
     for _ in range(8):
         breaker.failed("429 Too Many Requests", 300)
     assert len(told) == 1
-    assert re.search(r"left alone for 300 s \(429 Too Many Requests\); going on at \d\d:\d\d:\d\d", told[0])
+    assert re.search(r"a pause \(429 Too Many Requests\): waiting 300 s, until \d\d:\d\d:\d\d", told[0])
 
 
 def test_json_on_stdout_is_one_object_and_nothing_else(tmp_path):
