@@ -4,9 +4,9 @@ from collections import Counter
 
 import numpy as np
 
+from ..formats import moments
 from ..formats.cache import unit_mean
 from ..formats.proposal import Face, Group
-from . import moments
 from .merging import apart
 from .pool import Pool
 from .rules import Rules

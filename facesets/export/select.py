@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..cluster import moments
+from ..formats import moments
 from ..formats.cache import unit_mean
 
 # How far apart two pictures are: degrees of head turn, and light, until they count as wholly different.
