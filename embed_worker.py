@@ -84,6 +84,7 @@ def distances(recogniser_sha256: str) -> tuple[float, float]:
 def show(summary: pipeline.Summary, out: Path, as_json: bool) -> None:
     now = summary.with_faces + summary.noface + summary.errors
     second = f", {summary.second_look} of them at the second look" if summary.second_look else ""
+    second += f", {summary.turned} photos lie on their side or upside down" if summary.turned else ""
     terminal.say(f"{now} photos in {summary.elapsed:.1f} s ({summary.photos_per_second}/s), {summary.done_before} "
                  f"before: {summary.faces} faces in {summary.with_faces}{second}, {summary.noface} without, "
                  f"{summary.errors} unreadable")

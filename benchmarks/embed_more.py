@@ -2,6 +2,7 @@
 
 Run     python benchmarks/embed_more.py device          feeding a device that answers as slowly as DirectML's
         python benchmarks/embed_more.py save            what saving costs at 1,000 and 100,000 photos, and opening
+        python benchmarks/embed_more.py turned [MODEL]  labelled photos, 30 % of them turned: how many are set right
         python benchmarks/embed_more.py tried           batches, IO binding, a saved graph, reduced decoding, malloc
 """
 
@@ -20,7 +21,8 @@ import onnxruntime  # noqa: E402
 from device import SECONDS, Card  # noqa: E402
 from embed import SHARED, SIZES, make_photos  # noqa: E402
 
-from facesets.embed import align, decode, graph, lanes, packs, pipeline, providers  # noqa: E402
+from facesets.common import files  # noqa: E402
+from facesets.embed import align, decode, graph, lanes, packs, pipeline, providers, turning  # noqa: E402
 from facesets.embed.analyser import GPU_BATCH, Analyser  # noqa: E402
 from facesets.embed.parts import Parts  # noqa: E402
 from facesets.formats import cache  # noqa: E402
@@ -87,6 +89,38 @@ def made(photos: int, start: int, model: cache.Model) -> cache.Cache:
     norms = np.linalg.norm(rows, axis=1)
     return cache.Cache(model, [cache.Photo(f"/photos/{n}.jpg", f"{n:064x}", "faces", width=9, height=9)
                                for n in range(start, start + photos)], faces, rows / norms[:, None], norms)
+
+
+def turned(model: str = str(SMALL), every: int = 3) -> None:
+    """Labelled photos as they are, and with 30 % turned and saved without a word about it."""
+    analyser = Analyser(packs.open_pack(model, Path(tempfile.gettempdir())))
+    sources = [*sorted(SHARED.glob("photos/people/*/*.jpg")), *sorted(SHARED.glob("photos/groups/*.jpg"))][::every]
+    random = np.random.default_rng(6)
+    for share in (0.0, 0.3):
+        turns = np.where(random.random(len(sources)) < share, random.integers(1, 4, len(sources)), 0)
+        with tempfile.TemporaryDirectory() as folder:
+            entries = []
+            for number, (source, turn) in enumerate(zip(sources, turns.tolist(), strict=True)):
+                path = Path(folder) / f"{number:04d}.png"
+                cv2.imwrite(str(path), np.rot90(decode.read_upright(source), turn))
+                entries.append(queues.Entry(f"asset-{number}", str(path), "", files.sha256_of(path), 1, faces=(
+                    queues.ImmichFace((0, 0, 1, 1)),)))
+            out, queue = Path(folder) / "c.npz", queues.Queue("benchmark", "", tuple(entries))
+            started = time.perf_counter()
+            cache.write(out, lanes.as_cache(list(lanes.outcomes(entries, analyser)), analyser.model))
+            first, started = time.perf_counter() - started, time.perf_counter()
+            asked = turning.unclear(Parts(out), queue)
+            again = [entry for entry in entries if entry.sha256 in asked]
+            told = {outcome.photo.path: outcome.photo.turn for outcome in
+                    lanes.outcomes(again, analyser, find=turning.other_directions(asked))}
+            second = time.perf_counter() - started
+        right = np.array([told.get(entry.path, 0) == turn for entry, turn in zip(entries, turns, strict=True)])
+        looks = np.array([entry.sha256 in asked for entry in entries])
+        said = f"{share:.0%} turned:"
+        if share:
+            print(f"{said} {right[turns > 0].mean():.1%} of {np.count_nonzero(turns)} turned ones set right")
+        print(f"{said} {right[turns == 0].mean():.1%} of {np.count_nonzero(turns == 0)} upright ones left as they are, "
+              f"{looks[turns == 0].mean():.1%} of them looked at again; {second / first:.1%} more time in all")
 
 
 def tried() -> None:
@@ -196,4 +230,4 @@ def clocked(call: Callable[[], object]) -> float:
 
 
 if __name__ == "__main__":
-    {"device": device, "save": save, "tried": tried}[sys.argv[1] if len(sys.argv) > 1 else "tried"]()
+    {"device": device, "save": save, "turned": turned, "tried": tried}[(sys.argv[1:] or ["tried"])[0]](*sys.argv[2:])

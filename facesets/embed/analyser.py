@@ -58,16 +58,17 @@ class Analyser:
     def provider(self) -> str:
         return self.recogniser.provider if self.recogniser.losses else self.detector.provider
 
-    def detect(self, bgr: np.ndarray, margin: float = 0.0, side: int = detect.SIDE) -> detect.Faces:
+    def detect(self, bgr: np.ndarray, margin: float = 0.0, side: int = detect.SIDE, turn: int = 0) -> detect.Faces:
         """Boxes (n, 4), scores (n,), landmarks (n, 5, 2) of a photo (H, W, 3), best first, pixels of the photo.
 
         margin  looks at the photo with that part of its longer side added on every side: for faces too large to see
         side    of the square that the detector gets, a multiple of 32; a detector made for 640 only gets a border
+        turn    looks at the photo after so many quarter turns clockwise
         """
         session = self._session(side)
         if session is self.detector:
             margin, side = max(margin, (detect.SIDE / side - 1) / 2), detect.SIDE
-        place = detect.frame(bgr, margin, side)
+        place = detect.frame(bgr, margin, side, turn)
         outputs = session.run(self.blob(place.square))
         return detect.in_photo(self.kind.faces(outputs, side), place, self.kind.overlap)
 

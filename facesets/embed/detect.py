@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ..formats.boxes import distinct
+from ..formats.boxes import distinct, turned, turned_boxes
 
 SIDE = 640          # det_size; always passed, since InsightFace 2.x otherwise mixes 128 and 640
 STRIDES = (8, 16, 32)
@@ -20,17 +20,19 @@ Faces = tuple[np.ndarray, np.ndarray, np.ndarray]      # boxes (n, 4), scores (n
 
 @dataclass(frozen=True)
 class Frame:
-    """Where a photo lies in the detector's square: photo = (square - offset) / scale."""
+    """Where a photo lies in the detector's square: photo = (square - offset) / scale, turned back."""
 
     square: np.ndarray          # (side, side, 3) uint8 BGR
     scale: float
     offset: tuple[int, int]
+    turn: int                   # quarter turns clockwise of the photo in the square
+    size: tuple[int, int]       # its (width, height) there
 
 
-def frame(bgr: np.ndarray, margin: float = 0.0, side: int = SIDE) -> Frame:
+def frame(bgr: np.ndarray, margin: float = 0.0, side: int = SIDE, turn: int = 0) -> Frame:
     """Scale a photo (H, W, 3) into the square of `side`, with `margin` of its longer side left black on every side.
 
-    Without a margin these are exactly the pixels that insightface/model_zoo/scrfd.py makes, its rounding included.
+    Without margin and turn these are exactly the pixels that insightface/model_zoo/scrfd.py makes, rounding included.
     """
     height, width = bgr.shape[:2]
     inner = int(side / (1 + 2 * margin))
@@ -39,10 +41,11 @@ def frame(bgr: np.ndarray, margin: float = 0.0, side: int = SIDE) -> Frame:
     else:
         new_height, new_width = int(inner * (height / width)), inner
     new_height, new_width = max(new_height, 1), max(new_width, 1)
-    square = np.zeros((side, side, 3), np.uint8)
-    x, y = ((side - new_width) // 2, (side - new_height) // 2) if margin else (0, 0)
-    square[y:y + new_height, x:x + new_width] = cv2.resize(bgr, (new_width, new_height))
-    return Frame(square, new_height / height, (x, y))
+    small = np.rot90(cv2.resize(bgr, (new_width, new_height)), -turn)
+    square, (rows, columns) = np.zeros((side, side, 3), np.uint8), small.shape[:2]
+    x, y = ((side - columns) // 2, (side - rows) // 2) if margin else (0, 0)
+    square[y:y + rows, x:x + columns] = small
+    return Frame(square, new_height / height, (x, y), turn, (columns, rows))
 
 
 class Scrfd:
@@ -100,8 +103,9 @@ def in_photo(faces: Faces, place: Frame, overlap: float) -> Faces:
     """Bring faces from the square into the photo and keep the best of those that overlap more than `overlap`."""
     boxes, scores, points = faces
     offset = np.array(place.offset, np.float32)
-    boxes = ((boxes - np.tile(offset, 2)) / place.scale).astype(np.float32)
-    points = ((points - offset) / place.scale).astype(np.float32)
+    boxes = turned_boxes(boxes - np.tile(offset, 2), -place.turn, place.size)
+    points = turned(points - offset, -place.turn, place.size)
+    boxes, points = (boxes / place.scale).astype(np.float32), (points / place.scale).astype(np.float32)
     keep = distinct(boxes + INCLUSIVE, overlap)
     return boxes[keep], scores[keep].astype(np.float32), points[keep]
 

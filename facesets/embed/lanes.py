@@ -29,8 +29,7 @@ from . import align, decode, pose, providers
 from .analyser import Analyser
 
 SECOND_MARGIN = 0.6     # of the longer side, black around the photo at the second look
-BIG_FACE = 90           # pixels of the shorter side of Immich's box from which a missed face is looked for again;
-                        # in folders of the operator's own, where no Immich says, always
+BIG_FACE = 90           # pixels of the shorter side of Immich's box from which a missed face is looked for again
 KEPT = 512 << 20        # bytes of free memory that stay with the process
 M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8     # of malloc.h
 Mark = Callable[[Entry], AbstractContextManager[object]]
@@ -44,18 +43,22 @@ class Outcome:
 
     photo: Photo
     faces: np.ndarray = field(default_factory=lambda: np.zeros(0, FACE))                    # (n,)
-    crops: np.ndarray = field(default_factory=lambda: np.zeros((0, 112, 112, 3), np.uint8))
+    crops: np.ndarray = field(default_factory=lambda: np.zeros((0, 112, 112, 3), np.uint8))     # not yet recognised
     raw: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.float32))           # (n, D)
     second_look: bool = False       # the faces were found only with the photo padded
     suspect: bool = False           # an error that may be of the machine rather than of the photo
 
 
+Find = Callable[[Entry, Photo, np.ndarray, Analyser], Outcome]      # an entry, what is known of its photo, its pixels
+
+
 def outcomes(entries: Sequence[Entry], analyser: Analyser, lanes: int = 0, user: str = "",
-             mark: Mark = nullcontext, others: Sequence[Entry] = ()) -> Generator[Outcome, None, None]:
+             mark: Mark = nullcontext, others: Sequence[Entry] = (),
+             find: Find | None = None) -> Generator[Outcome, None, None]:
     """What became of every entry, in the order they are ready; the lanes end when the iterator is closed.
 
-    `lanes` 0 means as many as pay. `mark` surrounds the work on a photo. Raises Paused where photos cannot be opened
-    any more, none of `others` either.
+    `lanes` 0 means as many as pay. `mark` surrounds the work on a photo, `find` (`first_look`) does it. Raises Paused
+    where photos cannot be opened any more, none of `others` either.
     """
     stop = threading.Event()
     lanes = lanes or default_lanes(analyser.provider)
@@ -68,7 +71,7 @@ def outcomes(entries: Sequence[Entry], analyser: Analyser, lanes: int = 0, user:
 
     def work() -> None:
         try:
-            _lane(take, ready.put, analyser, lambda entry: look(entry, analyser, user), mark)
+            _lane(take, ready.put, analyser, lambda entry: look(entry, analyser, user, find), mark)
             ready.put(None)
         except BaseException as error:
             ready.put(error)
@@ -170,7 +173,7 @@ def _lane(take: Callable[[], Entry | None], give: Callable[[Outcome], None], ana
         if entry is not None:
             with mark(entry):
                 outcome = look_at(entry)
-            if len(outcome.faces):
+            if len(outcome.crops):
                 waiting.append(outcome)
                 crops.extend(outcome.crops)
             else:
@@ -188,7 +191,7 @@ def _lane(take: Callable[[], Entry | None], give: Callable[[Outcome], None], ana
             give(outcome)
 
 
-def look(entry: Entry, analyser: Analyser, user: str = "") -> Outcome:
+def look(entry: Entry, analyser: Analyser, user: str = "", find: Find | None = None) -> Outcome:
     """Read, decode, detect and align one photo; an error becomes the outcome, not an exception."""
     photo = unread(entry, user)
     try:
@@ -197,18 +200,23 @@ def look(entry: Entry, analyser: Analyser, user: str = "") -> Outcome:
             raise decode.Unreadable("has changed since it was staged")
         bgr = decode.decode(data)
         photo = replace(photo, height=bgr.shape[0], width=bgr.shape[1])
-        boxes, scores, landmarks = analyser.detect(bgr)
-        again = not len(boxes) and (not entry.asset_id or biggest(entry, *bgr.shape[:2]) >= BIG_FACE)
-        if again:
-            boxes, scores, landmarks = analyser.detect(bgr, SECOND_MARGIN)
-        crops = align.crops(bgr, landmarks)
+        return (find or first_look)(entry, photo, bgr, analyser)
     except decode.Unreadable as error:
         return Outcome(replace(photo, status="error", reason=str(error)), suspect=isinstance(error, decode.Vanished))
     except Exception as error:      # OpenCV or onnxruntime on a picture nobody thought of: no reason to end the run
         reason = f"cannot be analysed ({type(error).__name__}: {error})"[:300]
         return Outcome(replace(photo, status="error", reason=reason), suspect=True)
+
+
+def first_look(entry: Entry, photo: Photo, bgr: np.ndarray, analyser: Analyser) -> Outcome:
+    """The faces of a photo (H, W, 3); where there is none that should be there, those that it shows padded."""
+    boxes, scores, landmarks = analyser.detect(bgr)
+    again = not len(boxes) and face_expected(entry, *bgr.shape[:2])
+    if again:
+        boxes, scores, landmarks = analyser.detect(bgr, SECOND_MARGIN)
     if not len(boxes):
         return Outcome(photo)
+    crops = align.crops(bgr, landmarks)
     return Outcome(replace(photo, status="faces"), describe(boxes, scores, landmarks, crops), crops, second_look=again)
 
 
@@ -228,7 +236,7 @@ def describe(boxes: np.ndarray, scores: np.ndarray, landmarks: np.ndarray, crops
     return faces
 
 
-def biggest(entry: Entry, height: int, width: int) -> float:
-    """Shorter side, in pixels of the photo, of the largest face that Immich saw; 0 where it saw none."""
-    return max((min((face.box[2] - face.box[0]) * width, (face.box[3] - face.box[1]) * height)
-                for face in entry.faces), default=0.0)
+def face_expected(entry: Entry, height: int, width: int) -> bool:
+    """Whether Immich saw a big face in a photo of this size; of the operator's own folders nobody says, so yes."""
+    return not entry.asset_id or any(min((face.box[2] - face.box[0]) * width, (face.box[3] - face.box[1]) * height)
+                                     >= BIG_FACE for face in entry.faces)

@@ -34,10 +34,14 @@ class Parts:
         """SHA-256 of every photo in the cache and the parts."""
         return cache.processed(self.out).union(*map(cache.processed, self.paths))
 
+    def caches(self) -> tuple[list[Cache], list[Cache]]:
+        """The cache, if there is one yet, and the parts."""
+        return [cache.read(self.out)] if self.out.exists() else [], [cache.read(path) for path in self.paths]
+
     def errors(self) -> frozenset[str]:
         """SHA-256 of every photo whose last outcome is an error."""
-        last = {photo.sha256: photo.status for path in (self.out, *self.paths) if path.exists()
-                for photo in cache.read(path).photos}
+        last = {str(sha256): status for path in (self.out, *self.paths)
+                for sha256, status in cache.columns(path, "sha256", "status")}
         return frozenset(sha256 for sha256, status in last.items() if status == "error")
 
     def add(self, part: Cache) -> None:
@@ -52,8 +56,8 @@ class Parts:
         Photos come in the order of the queue, after those that are in no queue any more, so a run that was killed gives
         the same file as one that was not. What the queue says about a photo and its faces holds from now on.
         """
-        before = [cache.read(path) for path in (self.out, *self.paths) if path.exists()]
-        whole = cache.combined([Cache(model), *before], [entry.sha256 for entry in queue.entries])
+        before, parts = self.caches()
+        whole = cache.combined([Cache(model), *before, *parts], [entry.sha256 for entry in queue.entries])
         whole.queue = queues.digest(queue)
         renew_photos(whole, queue)
         if queue.user:

@@ -1,5 +1,6 @@
 """A queue of photos into a cache: what is new is embedded, saved in parts, folded in. Loads models only if need be."""
 
+import functools
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Sequence
@@ -17,7 +18,7 @@ from .reading import REASON, Reading
 
 if TYPE_CHECKING:
     from .analyser import Analyser  # brings onnxruntime and OpenCV, which a run without work does not need
-    from .lanes import Outcome
+    from .lanes import Find, Outcome
 
 SAVE_SECONDS = 20.0     # at the latest; on a slow CPU that is twenty photos
 
@@ -33,6 +34,7 @@ class Summary:
     errors: int = 0
     faces: int = 0              # found by this run
     second_look: int = 0        # photos whose faces were found only with the photo padded
+    turned: int = 0             # photos that lie on their side or upside down without saying so
     reasons: dict[str, int] = field(default_factory=dict)   # of the errors
     provider: str = ""
     device_losses: int = 0
@@ -68,35 +70,72 @@ def run(queue: queues.Queue, out: Path, recogniser_sha256: str, load: Callable[[
     done = parts.processed() - (parts.errors() if options.retry_errors else frozenset())
     todo = [entry for entry in queue.entries if entry.sha256 not in done]
     summary = Summary(photos=len(queue.entries), done_before=len(queue.entries) - len(todo))
+    load = functools.cache(load)
     if todo or not models:
-        analyser = load()
-        models = {out: analyser.model}
-        _embed(todo, queue, analyser, parts, options, summary)
+        models = models or {out: load().model}
+        _first_looks(todo, queue, load(), parts, options, summary)
     model = next(iter(models.values()))
     if thresholds:
         model = replace(model, known_distance=thresholds[0], cluster_distance=thresholds[1])
     if not summary.paused and (todo or parts.folder.exists() or not out.exists() or models.get(out) != model
                                or cache.queue_of(out) != queues.digest(queue)):
-        whole = parts.fold(queue, model)
-        summary.cache_photos, summary.cache_faces = len(whole.photos), len(whole.faces)
+        _other_directions(queue, load, parts, options, summary)
+        if not summary.paused:
+            whole = parts.fold(queue, model)
+            summary.cache_photos, summary.cache_faces = len(whole.photos), len(whole.faces)
     summary.elapsed = round(time.monotonic() - started, 3)
     return summary
 
 
-def _embed(todo: Sequence[queues.Entry], queue: queues.Queue, analyser: "Analyser", parts: Parts, options: Options,
-           summary: Summary) -> None:
-    """Photos through the models, a part every so often; Ctrl-C and SIGTERM save what is finished and pause."""
-    from . import lanes
-    started = saved = time.monotonic()
-    batch: list[Outcome] = []
-    reasons: Counter[str] = Counter()
-    bar = terminal.progress(len(todo), "embed", "photos")
+def _first_looks(todo: Sequence[queues.Entry], queue: queues.Queue, analyser: "Analyser", parts: Parts,
+                 options: Options, summary: Summary) -> None:
+    started, reasons = time.monotonic(), Counter[str]()
+
+    def note(outcome: "Outcome", bar: terminal.Bar) -> bool:
+        _count(outcome, summary, reasons)
+        bar.show(faces=summary.faces, unreadable=summary.errors)
+        return True
+
     try:
-        with closing(_arriving(todo, queue, analyser, Reading(parts.folder / "reading"), options)) as arriving:
+        _work("embed", todo, queue, analyser, parts, options, summary, note)
+    finally:
+        done = summary.with_faces + summary.noface + summary.errors
+        summary.photos_per_second = round(done / max(time.monotonic() - started, 1e-9), 2)
+        summary.reasons = dict(reasons.most_common())
+
+
+def _other_directions(queue: queues.Queue, load: Callable[[], "Analyser"], parts: Parts, options: Options,
+                      summary: Summary) -> None:
+    """Look again at photos in which no face is clear and upright; those that are turned go into parts of their own."""
+    from . import turning
+    asked = turning.unclear(parts, queue)
+    todo = [entry for entry in queue.entries if entry.sha256 in asked]
+
+    def note(outcome: "Outcome", bar: terminal.Bar) -> bool:
+        summary.turned += bool(outcome.photo.turn)
+        bar.show(turned=summary.turned)
+        return bool(outcome.photo.turn)
+
+    if todo:
+        _work("turn", todo, queue, load(), parts, options, summary, note, turning.other_directions(asked))
+
+
+def _work(what: str, todo: Sequence[queues.Entry], queue: queues.Queue, analyser: "Analyser", parts: Parts,
+          options: Options, summary: Summary, note: Callable[["Outcome", terminal.Bar], bool],
+          find: "Find | None" = None) -> None:
+    """Photos through the models, a part every so often; Ctrl-C and SIGTERM save what is finished and pause.
+
+    `note` hears of every outcome and says whether it is to be kept.
+    """
+    from . import lanes
+    saved = time.monotonic()
+    batch: list[Outcome] = []
+    bar = terminal.progress(len(todo), what, "photos")
+    try:
+        with closing(_arriving(todo, queue, analyser, Reading(parts.folder / "reading"), options, find)) as arriving:
             for outcome in arriving:
-                batch.append(outcome)
-                _count(outcome, summary, reasons)
-                bar.show(faces=summary.faces, unreadable=summary.errors)
+                if note(outcome, bar):
+                    batch.append(outcome)
                 bar.update()
                 if len(batch) >= options.save_photos or time.monotonic() - saved > SAVE_SECONDS:
                     parts.add(lanes.as_cache(batch, analyser.model))
@@ -107,15 +146,12 @@ def _embed(todo: Sequence[queues.Entry], queue: queues.Queue, analyser: "Analyse
         if batch:
             parts.add(lanes.as_cache(batch, analyser.model))
         bar.close()
-        done = summary.with_faces + summary.noface + summary.errors
-        summary.photos_per_second = round(done / max(time.monotonic() - started, 1e-9), 2)
-        summary.reasons = dict(reasons.most_common())
         summary.provider = analyser.provider
         summary.device_losses = len(analyser.detector.losses) + len(analyser.recogniser.losses)
 
 
 def _arriving(todo: Sequence[queues.Entry], queue: queues.Queue, analyser: "Analyser", reading: Reading,
-              options: Options) -> Generator["Outcome", None, None]:
+              options: Options, find: "Find | None") -> Generator["Outcome", None, None]:
     """First the photos that an earlier process may not have survived, one at a time; see reading.py."""
     from . import lanes
     hopeless, suspects, others = reading.sorted(todo)
@@ -125,7 +161,8 @@ def _arriving(todo: Sequence[queues.Entry], queue: queues.Queue, analyser: "Anal
         yield lanes.Outcome(replace(lanes.unread(entry, queue.user), status="error", reason=REASON))
     for entries, count in ((suspects, 1), (others, options.lanes)):
         if entries:
-            with closing(lanes.outcomes(entries, analyser, count, queue.user, reading.of, queue.entries)) as arriving:
+            with closing(lanes.outcomes(entries, analyser, count, queue.user, reading.of, queue.entries,
+                                        find)) as arriving:
                 yield from arriving
 
 

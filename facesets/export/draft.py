@@ -129,7 +129,7 @@ def wishes(drafts: Iterable[Draft], index: Index | None = None) -> dict[str, lis
                 x1, y1, x2, y2 = (float(side) for side in face["box"])
                 others = index.boxes(photo.sha256) if index else ()
                 wanted.setdefault(photo.path, []).append(Wish(draft.keys[row], (x1, y1, x2, y2), others,
-                                                                   draft.members.embeddings[row]))
+                                                               draft.members.embeddings[row], photo.turn))
     return wanted
 
 
@@ -243,6 +243,7 @@ def _entry(members: cache.Cache, row: int, rank: int, name: str, distance: float
     face = members.faces[row]
     return {"rank": rank, "file": name, **_who(members, row), "distance": round(distance, 4), **picture,
             "box": [round(float(side), 1) for side in face["box"]],
+            "turn": members.photos[face["photo"]].turn,
             "parts": {part: round(float(value[0]), 4)
                       for part, value in quality.parts(members.faces[row:row + 1]).items()}}
 

@@ -26,7 +26,8 @@ def tight(record: Record, folder: Path) -> list[str]:
             except decode.Unreadable as reason:
                 terminal.say(f"{terminal.safe(face['photo'])}: the photo {reason}")
                 continue
-            x1, y1, x2, y2 = crop.around(np.array(face["box"], float), photo.shape[1::-1], TIGHT)
+            photo, (box,) = render.turned_right(photo, [face["box"]], face["turn"])
+            x1, y1, x2, y2 = crop.around(box, photo.shape[1::-1], TIGHT)
             render.write_png(scratch / f"{face['sha256'][:12]}.png", photo[y1:y2, x1:x2])
         return _said(folder, len(list(scratch.iterdir())), ENOUGH)
 

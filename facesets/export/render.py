@@ -5,7 +5,7 @@ A decoded photo lives as long as its faces are cut out; `workers` photos are in 
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ import numpy as np
 from ..common import files, terminal
 from ..common.errors import Failure, Paused
 from ..embed import decode
+from ..formats.boxes import turned_boxes
 from . import crop
 from .looks import Looks
 
@@ -32,6 +33,7 @@ class Wish:
     box: tuple[float, float, float, float]
     others: tuple[tuple[float, ...], ...] = ()      # boxes of all faces that are known in the photo
     embedding: np.ndarray | None = None             # (D,) unit, which the picture's face must have
+    turn: int = 0                                   # quarter turns clockwise that make the photo upright
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ def _collect(running: set[Future[dict[str, Made | str]]], results: dict[str, Mad
     return rest
 
 
-def _photo(path: str, faces: Iterable[Wish], folder: Path, looks: Looks, size: int, padding: float,
+def _photo(path: str, faces: Sequence[Wish], folder: Path, looks: Looks, size: int, padding: float,
            read: Callable[[str], np.ndarray]) -> dict[str, Made | str]:
     try:
         photo = read(path)
@@ -99,8 +101,9 @@ def _photo(path: str, faces: Iterable[Wish], folder: Path, looks: Looks, size: i
         return {wish.key: f"the photo {reason}" for wish in faces}
     made: dict[str, Made | str] = {}
     for wish in faces:
+        upright, (box, *others) = turned_right(photo, [wish.box, *wish.others], wish.turn)
         try:
-            picture = crop.cut_out(photo, wish.box, looks, size, padding, wish.others, wish.embedding)
+            picture = crop.cut_out(upright, box, looks, size, padding, others, wish.embedding)
         except crop.Dropped as reason:
             made[wish.key] = str(reason)
             continue
@@ -108,6 +111,12 @@ def _photo(path: str, faces: Iterable[Wish], folder: Path, looks: Looks, size: i
         made[wish.key] = Made(place, picture.isolation, picture.light, picture.look)
         write_png(place, picture.pixels)
     return made
+
+
+def turned_right(photo: np.ndarray, boxes: Sequence[Sequence[float]], turn: int) -> tuple[np.ndarray, np.ndarray]:
+    """A photo (H, W, 3) and boxes (n, 4) in it after `turn` quarter turns clockwise."""
+    size = (photo.shape[1], photo.shape[0])
+    return np.ascontiguousarray(np.rot90(photo, -turn)), turned_boxes(np.asarray(boxes, np.float64), turn, size)
 
 
 def write_png(path: Path, pixels: np.ndarray) -> None:

@@ -22,7 +22,7 @@ import numpy as np
 from ..common import files, terminal
 from ..embed import decode
 from ..formats import cache
-from ..formats.boxes import overlap
+from ..formats.boxes import overlap, turned_boxes
 from ..library.folder import Record
 from . import clean, outside, render
 from .select import varied
@@ -55,13 +55,15 @@ FRAMINGS = {"close": Framing("close-up portrait", 0.4, 1.1, 1.2, 1.1),
 
 @dataclass(frozen=True)
 class Shot:
-    """One picture to make: a face of the manifest, its framing, and the window of the photo."""
+    """One picture to make: a face of the manifest, its framing, and the window of the photo as one sees it upright."""
 
     face: Mapping[str, Any]
     yaw: float
     framing: str
     window: tuple[int, int, int, int]
-    others: tuple[tuple[float, ...], ...]
+    box: np.ndarray                 # (4,)
+    others: tuple[np.ndarray, ...]
+    turn: int                       # quarter turns clockwise that make the photo upright
 
     @property
     def name(self) -> str:
@@ -98,8 +100,7 @@ def choose(record: Record, members: cache.Cache, boxes: Boxes) -> list[Shot]:
     possible = []
     for place in order:
         photo = members.photos[meta["photo"][place]]
-        possible.append(list(_possible(faces[place], float(meta["yaw"][place]), (photo.width, photo.height),
-                                       boxes(photo.sha256))))
+        possible.append(list(_possible(faces[place], float(meta["yaw"][place]), photo, boxes(photo.sha256))))
     wanted = {name: round(MOST * framing.share) for name, framing in FRAMINGS.items()}
     shots: list[Shot] = []
     for some in [some for some in possible if some][:MOST]:
@@ -112,12 +113,14 @@ def choose(record: Record, members: cache.Cache, boxes: Boxes) -> list[Shot]:
     return shots
 
 
-def _possible(face: Mapping[str, Any], yaw: float, size: tuple[int, int],
+def _possible(face: Mapping[str, Any], yaw: float, photo: cache.Photo,
               boxes: Sequence[Sequence[float]]) -> Iterator[Shot]:
-    """The framings that a photo of this size has of a face."""
-    box = np.array(face["box"], float)
+    """The framings that a photo has of a face."""
+    size = (photo.width, photo.height)
+    box, *known = turned_boxes(np.array([face["box"], *boxes], float), photo.turn, size)
+    size = size if photo.turn % 2 == 0 else size[::-1]
     height, middle = float(box[3] - box[1]), (box[:2] + box[2:]) / 2
-    others = tuple(tuple(other) for other in boxes if overlap(np.array(other), box) < SAME)
+    others = tuple(other for other in known if overlap(other, box) < SAME)
     for name, framing in FRAMINGS.items():
         wide, high = 2 * framing.aside * height, (framing.above + framing.below) * height
         left, top = middle[0] - framing.aside * height, middle[1] - framing.above * height
@@ -126,10 +129,10 @@ def _possible(face: Mapping[str, Any], yaw: float, size: tuple[int, int],
         window = (int(x1), int(y1), int(x2), int(y2))
         if ((x2 - x1) * (y2 - y1) >= INSIDE * wide * high and min(x2 - x1, y2 - y1) >= LEAST
                 and 1 - _mask(window, others, box).mean() <= MASKED):
-            yield Shot(face, yaw, name, window, others)
+            yield Shot(face, yaw, name, window, box, others, photo.turn)
 
 
-def _mask(window: tuple[int, int, int, int], others: Sequence[Sequence[float]], box: np.ndarray,
+def _mask(window: tuple[int, int, int, int], others: Sequence[np.ndarray], box: np.ndarray,
           size: tuple[int, int] = (64, 64)) -> np.ndarray:
     """(h, w) 0..1 of the given size: 0 where the heads of others are, 1 elsewhere and on the wanted face itself."""
     x1, y1, x2, y2 = window
@@ -137,7 +140,7 @@ def _mask(window: tuple[int, int, int, int], others: Sequence[Sequence[float]], 
     mask = np.ones(size, np.float32)
     corner = np.array([x1, y1, x1, y1])
     for other in others:
-        mask = np.minimum(mask, 1 - clean.head(size, (np.array(other) - corner) * scale, clean.REACH))
+        mask = np.minimum(mask, 1 - clean.head(size, (other - corner) * scale, clean.REACH))
     left, top, right, bottom = np.clip((box - corner) * scale, 0, np.array([*size[::-1]] * 2)).round().astype(int)
     mask[top:bottom, left:right] = 1
     return mask
@@ -150,13 +153,14 @@ def _picture(shot: Shot, scratch: Path, trainer: str) -> bool:
     except decode.Unreadable as reason:
         terminal.say(f"{terminal.safe(shot.face['photo'])}: the photo {reason}")
         return False
+    photo = np.rot90(photo, -shot.turn)
     x1, y1, x2, y2 = shot.window
     scale = min(1.0, LARGEST / max(x2 - x1, y2 - y1))
     size = (round((y2 - y1) * scale), round((x2 - x1) * scale))
-    pixels = photo[y1:y2, x1:x2]
+    pixels = np.ascontiguousarray(photo[y1:y2, x1:x2])
     if scale < 1:
         pixels = cv2.resize(pixels, size[::-1], interpolation=cv2.INTER_AREA)
-    mask = _mask(shot.window, shot.others, np.array(shot.face["box"], float), size)
+    mask = _mask(shot.window, shot.others, shot.box, size)
     images = files.private_folder(scratch / "images")
     masks = images if trainer == "onetrainer" else files.private_folder(scratch / "masks")
     render.write_png(images / f"{shot.name}.png", pixels)

@@ -11,6 +11,21 @@ def overlap(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     return np.asarray(common / np.maximum(areas[0] + areas[1] - common, 1e-9))
 
 
+def turned(points: np.ndarray, turn: int, size: tuple[int, int]) -> np.ndarray:
+    """Where points (..., 2) of a picture of `size` (width, height) are after `turn` quarter turns clockwise."""
+    width, height = size
+    for _ in range(turn % 4):
+        points = np.stack([height - points[..., 1], points[..., 0]], axis=-1)
+        width, height = height, width
+    return points
+
+
+def turned_boxes(boxes: np.ndarray, turn: int, size: tuple[int, int]) -> np.ndarray:
+    """The same for boxes (n, 4)."""
+    corners = turned(boxes.reshape(-1, 2, 2), turn, size)
+    return np.hstack([corners.min(axis=1), corners.max(axis=1)])
+
+
 def distinct(boxes: np.ndarray, limit: float) -> list[int]:
     """Rows of boxes (n, 4), best first, that overlap no better one by more than `limit`."""
     left, keep = np.arange(len(boxes)), []

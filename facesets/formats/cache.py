@@ -11,6 +11,12 @@ Words: N faces, D dimensions, M photos; `box` = (x1, y1, x2, y2) in pixels of th
 
 The SHA-256 of the bytes is the identity of a photo, and `face_keys` that of a face: both survive any reordering and
 merging. Paths are stored as WSL sees them. The same faces and photos give the same bytes.
+
+Everything of a face is in the frame of the photo as its EXIF turns it, which is how Immich shows it, and `width` and
+`height` are its sides. A photo that lies on its side without saying so has a `turn`: the quarter turns clockwise that
+make it upright (`boxes.turned`). Its boxes and landmarks stay in the photo's own frame, so that they can be cut out and
+compared with Immich's like all others; the landmarks still begin with the left eye of the upright face, and yaw, pitch
+and roll are those of the upright face.
 """
 
 import io
@@ -34,7 +40,7 @@ SCHEMA = 2
 FACE = np.dtype([
     ("photo", "<i4"),               # index into photos
     ("box", "<f4", (4,)),           # pixels of the upright photo
-    ("landmarks", "<f4", (5, 2)),   # left eye, right eye, nose, left and right mouth corner as one sees them; pixels
+    ("landmarks", "<f4", (5, 2)),   # left eye, right eye, nose, left and right mouth corner as one sees a face upright
     ("det_score", "<f4"),           # 0..1
     ("face_short", "<f4"),          # shorter side of the box, pixels of the upright original
     ("blur", "<f4"),                # variance of the Laplacian of the aligned 112² grey crop; larger is sharper
@@ -72,6 +78,7 @@ class Photo:
     source: str = "original"    # "preview": Immich's JPEG stands for a file that no decoder here reads
     asset_id: str = ""          # Immich's, "" for the operator's own folders
     user: str = ""              # the label whose library it came from
+    turn: int = 0               # 0..3 quarter turns clockwise that make it upright
 
 
 @dataclass(frozen=True)
@@ -198,8 +205,17 @@ def columns(path: Path, *names: str) -> list[tuple[Any, ...]]:
     if not path.exists():
         return []
     with opened(path) as archive:
-        photos = _of_json(archive["photos"])
+        photos = _photos(archive)
         return list(zip(*(photos[name] for name in names), strict=True))
+
+
+def faces_of(path: Path) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Norms (n,) and FACE rows (n,) of every photo of the cache `path`, without reading the embeddings."""
+    with opened(path) as archive:
+        norms, faces, count = archive["norms"], archive["meta"], len(archive["processed"])
+        order = np.argsort(faces["photo"], kind="stable")
+        ends = np.searchsorted(faces["photo"][order], np.arange(1, count))
+        return list(zip(np.split(norms[order], ends), np.split(faces[order], ends), strict=True))[:count]
 
 
 def model_of(path: Path) -> Model:
@@ -264,6 +280,8 @@ def check(cache: Cache) -> None:
         raise ValueError("an embedding is no unit row")
     if any(photo.status not in STATUSES for photo in cache.photos):
         raise ValueError("a photo has no outcome")
+    if not all(0 <= photo.turn <= 3 for photo in cache.photos):
+        raise ValueError("a photo is turned by more than it can be")
 
 
 PHOTO_COLUMNS = tuple(item.name for item in fields(Photo))
@@ -291,13 +309,19 @@ def _of_json(array: np.ndarray) -> Any:
     return json.load(io.BytesIO(array.tobytes()))
 
 
+def _photos(members: Mapping[str, np.ndarray]) -> dict[str, list[Any]]:
+    photos: dict[str, list[Any]] = _of_json(members["photos"])
+    photos.setdefault("turn", [0] * len(photos["sha256"]))      # in no cache before it was asked
+    return photos
+
+
 def _model(item: dict[str, Any]) -> Model:
     return Model(str(item["name"]), str(item["sha256"]), str(item["detector_sha256"]), int(item["dimension"]),
                  float(item["known_distance"]), float(item["cluster_distance"]))
 
 
 def _from_members(members: dict[str, np.ndarray]) -> Cache:
-    model, photos, immich = (_of_json(members[name]) for name in ("model", "photos", "immich"))
+    model, immich, photos = _of_json(members["model"]), _of_json(members["immich"]), _photos(members)
     aliases = _of_json(members["path_aliases"])
     if not all(isinstance(text, str) for pair in aliases.items() for text in pair):
         raise ValueError("path_aliases holds more than text")

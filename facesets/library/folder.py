@@ -4,7 +4,7 @@ manifest.json
     schema, folder, number, name, proposed_name, names {what Immich says: faces}, run, created, made_by, reason,
     model {...}, centroid [D], spread (mean cos-dist of the pictured faces to the centroid),
     eras {year: faces}, users {label: faces}, top [file names chosen for _top8.fsz],
-    faces     [{rank, file, face, photo, sha256, asset_id, user, taken_at, box, quality, parts {...}, distance,
+    faces     [{rank, file, face, photo, sha256, asset_id, user, taken_at, box, turn, quality, parts {...}, distance,
                 isolation "alone" | "moved" | "cleaned", light [brightness, side light], look}]
     left_out  [{face, photo, sha256, quality, distance, reason}]      faces of this person without a picture
     files     {name: SHA-256 of every file that we wrote here, but this one}
@@ -94,6 +94,7 @@ def read_record(path: Path) -> Record:
         record = Record(**{name: value[name] for name in OWN})
         for item in record.faces:
             texts(item, "face", "photo", "sha256", "taken_at", "isolation")
+            item["turn"] = int(item.get("turn", 0))
             int(item["rank"]), float(item["quality"]), float(item["distance"]), [float(side) for side in item["box"]]
             float(item["light"][0]), float(item["light"][1]), int(item.get("look") or "0", 16)
         for item in record.left_out:

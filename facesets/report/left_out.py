@@ -81,7 +81,8 @@ def cuttings(keys: Iterable[str], rows: dict[str, tuple[cache.Cache, int]]) -> d
             item, row = rows[key]
             face = item.faces[row]
             x1, y1, x2, y2 = (float(side) for side in face["box"])
-            found[key] = sheets.cutting(item.photos[face["photo"]].path, key, (x1, y1, x2, y2))
+            photo = item.photos[face["photo"]]
+            found[key] = sheets.cutting(photo.path, key, (x1, y1, x2, y2), photo.turn)
     return found
 
 

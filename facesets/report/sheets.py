@@ -58,6 +58,7 @@ class Cutting:
     path: str                                   # of the photo
     box: tuple[float, float, float, float]
     name: str                                   # file, relative to the page
+    turn: int = 0                               # quarter turns clockwise that make it upright
 
 
 def plan(item: Set) -> Sheets:
@@ -99,14 +100,14 @@ def cut(root: Path, faces: Sequence[Cutting], workers: int = 2) -> set[str]:
             box = np.asarray(face.box, np.float64)
             if (box[2:] - box[:2]).min() >= 2:
                 window = crop.around(box, photo.shape[1::-1], CONTEXT)
-                _write(root / face.name, crop.scaled(photo, window, TILE)[0])
+                _write(root / face.name, np.rot90(crop.scaled(photo, window, TILE)[0], -face.turn))
     _each(list(by_photo.items()), one, workers, "examples", "photos")
     return {face.name for face in faces if (root / face.name).exists()}
 
 
-def cutting(path: str, face_key: str, box: tuple[float, float, float, float]) -> Cutting:
+def cutting(path: str, face_key: str, box: tuple[float, float, float, float], turn: int = 0) -> Cutting:
     digest = hashlib.sha256(face_key.encode("utf-8", "surrogatepass")).hexdigest()[:16]
-    return Cutting(path, box, f"{FOLDER}/face-{digest}.webp")
+    return Cutting(path, box, f"{FOLDER}/face-{digest}.webp", turn)
 
 
 def clear(root: Path, keep: set[str]) -> None:

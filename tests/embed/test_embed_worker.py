@@ -14,6 +14,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import people
 import pytest
@@ -107,6 +108,27 @@ def test_a_kill_costs_at_most_one_batch_and_what_is_in_the_lanes(worker, tmp_pat
     assert opened - kept <= SAVE + 3 * 2      # a batch not yet saved; two in the lanes, two waiting, two on their way
     assert finish(worker())[1]["done_before"] == kept
     assert times_opened(tmp_path / "opened.log", paths) == 60 + opened - kept
+
+
+def test_a_run_killed_while_it_looks_at_photos_from_other_sides_ends_in_the_same_cache(worker, tmp_path):
+    paths = people.photos(tmp_path / "photos", 45)
+    for number, path in enumerate(paths):
+        if number % 3 == 1:
+            cv2.imwrite(str(path), np.rot90(cv2.imread(str(path)), 2 * (number % 2) + 1))
+    queue, seen = people.queue(paths), (queues.ImmichFace((0.2, 0.2, 0.9, 0.9)),)
+    queues.write(tmp_path / "queue.json", replace(queue, entries=tuple(
+        replace(entry, faces=seen) for entry in queue.entries)))
+    status, summary, _ = finish(worker(out="clean.npz"))
+    assert status == 0 and summary["turned"] >= 2 * SAVE, "several parts of turned photos are needed"
+    process = worker()
+    while not any(turn for path in (tmp_path / "out").glob("*.parts/*.npz") for turn, in cache.columns(path, "turn")):
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.kill()
+    process.communicate()
+    status, rest, _ = finish(worker())
+    assert (status, rest["done_before"]) == (0, 45) and 0 < rest["turned"] < summary["turned"]
+    assert (tmp_path / "out/cache.npz").read_bytes() == (tmp_path / "clean.npz").read_bytes()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

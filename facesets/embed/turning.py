@@ -1,0 +1,87 @@
+"""Photos that lie on their side or upside down and do not say so: looked at again where no face is clear and upright.
+
+The raw norm of an embedding tells how much the recogniser makes of a face. Of one upside down it makes little, and the
+landmarks of one on its side say so. How much is much belongs to the model, so it is the median of the cache, once all
+photos were looked at: in whatever order they came and however often the run was stopped, the same ones are looked at
+again. `benchmarks/embed_more.py turned` says how many are set right, and at what cost.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from ..formats import cache
+from ..formats.boxes import turned
+from ..formats.cache import Photo
+from ..formats.queue import Entry, Queue
+from . import align
+from .analyser import Analyser
+from .lanes import Find, Outcome, describe, face_expected
+from .parts import Parts
+
+CLEAR = 0.75        # of the median norm
+FAINT = 0.5         # of the median norm; less is no proof of a direction
+UPRIGHT = 45.0      # degrees of roll; beyond, another direction is nearer
+
+
+def clearest(norms: np.ndarray, roll: np.ndarray) -> float:
+    """Norm of the clearest upright face of a photo with faces of these norms (n,) and rolls (n,); 0 without one."""
+    return float(norms[np.abs(roll) <= UPRIGHT].max(initial=0))
+
+
+def unclear(parts: Parts, queue: Queue) -> dict[str, float]:
+    """SHA-256 -> norm that an upright face must have from another side, of the photos to look at again.
+
+    Photos of the cache that the parts go into were asked before they were folded, unless that was before anybody asked.
+    Parts of turned photos, which a run that was stopped left, are done, and no first look.
+    """
+    found: dict[str, tuple[np.ndarray, np.ndarray]] = {}    # norms and FACE rows of each photo at the first look
+    sizes: dict[str, tuple[int, int]] = {}                  # (height, width) of the photos to ask
+    done: set[str] = set()
+    for path in filter(Path.exists, (parts.out, *parts.paths)):
+        photos = cache.columns(path, "sha256", "turn", "status", "height", "width")
+        now = {sha256 for sha256, turn, *_ in photos if turn}
+        done |= now
+        if path != parts.out and now:
+            continue
+        found.update(zip((photo[0] for photo in photos), cache.faces_of(path), strict=True))
+        if path != parts.out or not cache.queue_of(path):
+            sizes.update({sha256: size for sha256, _, status, *size in photos if status != "error"})
+    norms = [of_photo for of_photo, _ in found.values() if len(of_photo)]
+    median = float(np.median(np.concatenate(norms))) if norms else 0.0
+    asked = {}
+    for entry in queue.entries:
+        if entry.sha256 in sizes and entry.sha256 not in done:
+            of_photo, faces = found[entry.sha256]
+            norm = clearest(of_photo, faces["roll"])
+            if norm < CLEAR * median and (len(faces) or face_expected(entry, *sizes[entry.sha256])):
+                asked[entry.sha256] = max(norm, FAINT * median)
+    return asked
+
+
+def other_directions(asked: Mapping[str, float]) -> Find:
+    """Looks at a photo from all sides; the one with the clearest upright face, if it is clearer than before, is up."""
+
+    def find(entry: Entry, photo: Photo, bgr: np.ndarray, analyser: Analyser) -> Outcome:
+        best, norm = Outcome(photo), asked[entry.sha256]
+        for turn in range(4):       # 0 again: a face of somebody who was forgotten is not in the cache, but is upright
+            outcome = _faces(photo, bgr, turn, analyser)
+            clear = clearest(np.linalg.norm(outcome.raw, axis=1), outcome.faces["roll"])
+            if clear > norm:
+                best, norm = outcome, clear
+        return best
+
+    return find
+
+
+def _faces(photo: Photo, bgr: np.ndarray, turn: int, analyser: Analyser) -> Outcome:
+    """The faces of a photo as they are seen when it is turned; boxes and landmarks as they are in the photo itself."""
+    boxes, scores, landmarks = analyser.detect(bgr, turn=turn)
+    if not len(boxes):
+        return Outcome(photo)
+    crops = align.crops(bgr, landmarks)
+    faces = describe(boxes, scores, turned(landmarks, turn, (bgr.shape[1], bgr.shape[0])), crops)
+    faces["landmarks"] = landmarks
+    return Outcome(replace(photo, status="faces", turn=turn), faces, raw=analyser.recognise(crops))
