@@ -23,13 +23,14 @@ REQUESTS_3 = {**dict.fromkeys((
     "AssetsV1", "AssetsV2", "AssetExifsV1", "AssetEditsV1", "AssetMetadataV1", "AssetOcrV1", "AuthUsersV1",
     "MemoriesV1", "MemoryToAssetsV1", "PartnersV1", "PartnerAssetsV1", "PartnerAssetsV2"), ""), **REQUESTS,
     "AssetsV2": "AssetV2"}
+REQUESTS_3_3 = {**REQUESTS_3, "AssetFacesV3": "AssetFaceV3"}
 
 
 def stream(call: Call) -> Reply:
     """POST /sync/stream {"types": [...]}"""
     if not call.session:
         raise ApiError(403, "Sync endpoints cannot be used with API keys")
-    known = REQUESTS if call.version[0] < 3 else REQUESTS_3
+    known = REQUESTS if call.version[0] < 3 else REQUESTS_3 if call.version < (3, 3, 0) else REQUESTS_3_3
     types = call.body.get("types") if isinstance(call.body, dict) else None
     types = types if isinstance(types, list) else [None]
     for place, name in enumerate(types):
@@ -44,7 +45,7 @@ def stream(call: Call) -> Reply:
 
 
 def _entities(call: Call, kind: str) -> Iterator[str]:
-    gone = kind.removesuffix("V1").removesuffix("V2")
+    gone = kind[:-2]
     for change, what, identity, owner in call.library.deleted:
         if what == gone and owner == call.user.id:
             yield _line(f"{gone}DeleteV1", {f"{gone[0].lower()}{gone[1:]}Id": identity}, change)
@@ -65,7 +66,7 @@ def _rows(call: Call, kind: str) -> Iterator[tuple[int, Callable[[], dict[str, A
             yield asset.change, lambda asset=asset: _asset(asset, call.version, kind)   # type: ignore[misc]
         elif kind == "AssetExifV1" and asset.exif is not None:
             yield asset.change, lambda asset=asset: _exif(asset)                # type: ignore[misc]
-        elif kind in ("AssetFaceV1", "AssetFaceV2"):
+        elif kind.startswith("AssetFace"):
             for face in asset.faces:
                 yield face.change, lambda asset=asset, face=face: _face(asset, face, kind)      # type: ignore[misc]
 
@@ -100,7 +101,7 @@ def _exif(asset: Asset) -> dict[str, Any]:
 def _face(asset: Asset, face: Face, kind: str) -> dict[str, Any]:
     box = face_box(face)
     fields = {"id": box.pop("id"), "assetId": asset.id, "personId": face.person.id if face.person else None, **box}
-    if kind == "AssetFaceV2":
+    if kind != "AssetFaceV1":
         fields |= {"isVisible": face.visible, "deletedAt": iso(NOW) if face.deleted else None}
     return fields
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from ..common.errors import Failure, Paused
@@ -9,20 +10,25 @@ from .client import WRONG_SHAPE, Client, Rejected, Transient, understanding
 
 BATCH = 1000                    # rows given at once
 LONGEST_LINE = 1 << 20          # bytes; a row has some hundred
-TYPES = {"PersonV1": "PeopleV1", "AssetFaceV2": "AssetFacesV2"}    # what comes: what is asked for
-IDS = {"PersonV1": ("id",), "AssetFaceV2": ("id", "assetId")}
+KINDS = {"PersonV1": "person", "AssetFaceV2": "face", "AssetFaceV3": "face"}   # the rows of both faces have one shape
+IDS = {"person": ("id",), "face": ("id", "assetId")}
 Rows = list[tuple[str, dict[str, Any]]]
 
 
 @understanding("the stream of faces")
-def stream(client: Client, take: Callable[[Rows], None]) -> None:
-    """Give every person and every face of the library to `take`, as (type, row), in batches; some twice, where the
-    stream was cut off and begins again. Needs a login.
+def stream(client: Client, version: tuple[int, int, int], take: Callable[[Rows], None]) -> None:
+    """Give every "person" and every "face" of the library to `take`, each with its row, in batches; some twice, where
+    the stream was cut off and begins again. Needs a login.
     """
-    try:
-        client.retrying(lambda: _receive(client, take), 3)
-    except (Transient, Rejected) as error:
-        raise Paused(f"{client.access.url} does not stream the faces: {error}") from None
+    newest = ["AssetFacesV3"] if version >= (3, 3, 0) else []       # which deprecates V2, so that some day it goes
+    for types in (["PeopleV1", faces] for faces in [*newest, "AssetFacesV2"]):
+        try:
+            return client.retrying(partial(_receive, client, types, take), 3)
+        except (Transient, Rejected) as error:
+            refused = error
+            if isinstance(error, Transient):
+                break
+    raise Paused(f"{client.access.url} does not stream the faces: {refused}")
 
 
 def peopled(client: Client, visibility: str) -> Iterator[list[str]]:
@@ -51,15 +57,15 @@ def of_asset(client: Client, asset_id: str) -> list[dict[str, Any]]:
     return [face for face in found if isinstance(face, dict)]
 
 
-def _receive(client: Client, take: Callable[[Rows], None]) -> None:
+def _receive(client: Client, types: list[str], take: Callable[[Rows], None]) -> None:
     """One attempt at the whole stream; a stream without its last line was cut off."""
     rows: Rows = []
     complete = False
-    with client.open("POST", "/sync/stream", {"types": list(TYPES.values())}) as answer:
+    with client.open("POST", "/sync/stream", {"types": types}) as answer:
         for line in _lines(client.chunks(answer)):
             kind, row = _row(line)
             complete |= kind == "SyncCompleteV1"
-            if kind in TYPES:
+            if kind in IDS:
                 rows.append((kind, row))
             if len(rows) >= BATCH:
                 take(rows)
@@ -84,13 +90,13 @@ def _lines(chunks: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def _row(line: bytes) -> tuple[str, dict[str, Any]]:
-    """Type and content of one line; ("", {}) of an empty one."""
+    """Kind (or type, where it is of no use) and row of one line; ("", {}) of an empty one."""
     if not line.strip():
         return "", {}
     try:
         event = json.loads(line)
-        kind, row = event["type"], event["data"]
-        if kind in TYPES and not all(isinstance(row[name], str) for name in IDS[kind]):
+        kind, row = KINDS.get(event["type"], event["type"]), event["data"]
+        if kind in IDS and not all(isinstance(row[name], str) for name in IDS[kind]):
             raise ValueError("an id is no text")
         return kind, row
     except (RecursionError, *WRONG_SHAPE):

@@ -9,7 +9,7 @@ from .judge import judge, text
 from .state import Asset, State
 
 
-def from_stream(client: Client, state: State, least: float) -> None:
+def from_stream(client: Client, state: State, version: tuple[int, int, int], least: float) -> None:
     """Judge every asset whose faces are not known yet by one stream, which needs a login."""
     with state.writing() as db:
         for table in ("stream_faces", "stream_people"):
@@ -18,7 +18,7 @@ def from_stream(client: Client, state: State, least: float) -> None:
                    "WITHOUT ROWID")
         db.execute("CREATE INDEX temp.stream_by_asset ON stream_faces (asset)")
         db.execute("CREATE TEMP TABLE stream_people (id TEXT PRIMARY KEY, name TEXT) WITHOUT ROWID")
-    faces.stream(client, lambda rows: _store(state, rows))
+    faces.stream(client, version, lambda rows: _store(state, rows))
     for asset in state.walk("outcome = 'ask'"):
         found = [{**json.loads(face), "person": {"id": person, "name": name or ""} if person else None}
                  for face, person, name in state.all(
@@ -52,10 +52,10 @@ def from_asset(client: Client, state: State, asset: Asset, least: float) -> None
 def _store(state: State, rows: list[tuple[str, dict[str, Any]]]) -> None:
     with state.writing() as db:
         db.executemany("INSERT OR REPLACE INTO stream_people VALUES (?, ?)", (
-            (row["id"], text(row, "name")) for kind, row in rows if kind == "PersonV1"))
+            (row["id"], text(row, "name")) for kind, row in rows if kind == "person"))
         db.executemany("INSERT OR REPLACE INTO stream_faces VALUES (?, ?, ?, ?)", (
             (row["id"], row["assetId"], text(row, "personId"), json.dumps(row))
-            for kind, row in rows if kind == "AssetFaceV2"))
+            for kind, row in rows if kind == "face"))
 
 
 def _settle(state: State, asset: Asset, outcome: str, found: str) -> None:

@@ -101,7 +101,7 @@ class Stage:
         if self.rules.boxes_in_search:
             return
         if self.server.permissions is None:
-            faces.from_stream(self.client, self.state, least)
+            faces.from_stream(self.client, self.state, self.server.version, least)
             return
         if (number := self.state.count("outcome = 'ask'")) >= MANY:
             terminal.say(f"asking for the faces of {number:,} photos, one request each; a login (IMMICH_EMAIL and "

@@ -101,7 +101,8 @@ def hard(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize(("version", "login"), [((2, 7, 2), False), ((2, 7, 2), True), ((3, 0, 0), False),
-                                                ((3, 1, 0), False), ((3, 1, 0), True), ((3, 2, 0), False)])
+                                                ((3, 1, 0), False), ((3, 1, 0), True), ((3, 2, 0), False),
+                                                ((3, 3, 5), True)])
 def test_every_kind_of_asset_ends_in_one_place_on_every_version(version, login, tmp_path):
     with laboratory(tmp_path, version, hard) as lab:
         if login:
@@ -137,6 +138,18 @@ def test_people_come_first_on_3_2(tmp_path):
         lab.stage("--workers", "1")
         asked = [request.query["id"] for request in lab.server.log.find("/api/faces")]
         assert len(known & set(asked[:3])) >= 2 and len(asked) == 9     # all but one that the other thread may hold
+
+
+@pytest.mark.parametrize(("version", "asked"), [((3, 2, 2), ["AssetFacesV2"]), ((3, 3, 5), ["AssetFacesV3"]),
+                                                ((3, 3, 0), ["AssetFacesV3", "AssetFacesV2"])])
+def test_the_newest_stream_of_faces_that_a_server_has_is_read(version, asked, tmp_path):
+    with laboratory(tmp_path, version, lambda lab: lab.add(2)) as lab:
+        lab.extra |= {"IMMICH_EMAIL": lab.user.email, "IMMICH_PASSWORD": lab.user.password, "IMMICH_API_KEY": ""}
+        if len(asked) > 1:      # a server that does not know the newest
+            lab.server.faults.add("status", "*/sync/stream", status=400, times=1)
+        assert lab.stage().summary["staged_count"] == 2
+        types = [request.body["types"] for request in lab.server.log.find("*/sync/stream")]
+        assert types == [["PeopleV1", faces] for faces in asked]
 
 
 def test_what_a_login_would_spare_is_told_where_it_is_much(tmp_path):
