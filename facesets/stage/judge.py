@@ -62,8 +62,9 @@ class Kept:
         shows others than before is `refaced`: its faces are asked for again.
         """
         chosen = ", ".join("?" * len(people))
-        staged = self.state.all(f"SELECT id, faces FROM assets WHERE id IN ({chosen}) "
-                                "AND sha256 IN (SELECT sha256 FROM photos)", *people)
+        staged = self.state.all(        # of an edited picture the boxes are not kept
+            f"SELECT id, faces FROM assets WHERE id IN ({chosen}) AND edited = '' "
+            "AND sha256 IN (SELECT sha256 FROM photos)", *people)
         with self.state.writing() as db:
             for asset_id, text in staged:
                 faces, now = json.loads(text), people[asset_id]

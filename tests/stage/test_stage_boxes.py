@@ -50,6 +50,19 @@ def test_recorded_assets_become_rows_with_the_right_outcome(shared):
     assert row(listed["flower.jpg"], Rules("somebody", 90, excluding([]), True)).outcome == "foreign"
 
 
+def test_what_a_3_1_told_of_an_asset_is_asked_about_and_its_boxes_are_placed(shared):
+    folder = shared / "immich" / "recorded-3.1.0"
+    search, faces = (json.loads(next(folder.glob(f"{number}_*.json")).read_text())["response"]["json"]
+                     for number in ("010", "039"))
+    item, = search["assets"]["items"]
+    asset = row(item, Rules(item["ownerId"], 90, excluding([]), False))
+    assert asset.outcome == "ask" and (asset.width, asset.height, asset.size) == (1200, 1600, 472385)
+    outcome, placed = judge(faces, (asset.width, asset.height), 90)
+    (x1, y1, x2, y2, person, name), = json.loads(placed)
+    assert outcome == "wanted" and (person, name) == (item["people"][0]["id"], item["people"][0]["name"])
+    assert (x1, y1, x2, y2) == pytest.approx((201 / 1200, 35 / 1600, 401 / 1200, 235 / 1600), abs=1e-5)
+
+
 def test_a_reply_that_was_not_asked_for_people_has_no_boxes_rather_than_no_faces(shared):
     assert boxes.faces_of(items(shared, "029")["two_people.jpg"]) is None
     assert boxes.faces_of(items(shared, "032")["flower.jpg"]) == []
