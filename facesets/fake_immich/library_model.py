@@ -241,12 +241,11 @@ class Library:
         x1, y1, x2, y2 = (round(side) for side in box)
         return Face(self.new_id("face"), (x1, y1, x2, y2), width, height, person, **options)
 
-    def add_face(self, asset: Asset, face: Face) -> Face:
+    def add_face(self, asset: Asset, face: Face) -> None:
         """Immich found a face; `updatedAt` of the asset does not move."""
         with self.lock:
             face.change = self.changed()
             asset.faces = [*asset.faces, face]
-            return face
 
     def _external(self, user: User) -> str:
         return str(uuid.UUID(bytes=hashlib.md5(f"library{user.id}".encode()).digest(), version=4))
