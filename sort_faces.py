@@ -27,10 +27,7 @@ from facesets.operations.job import Job
 
 
 def embed(job: Job) -> int:
-    """Find the faces in folders of your own, into a cache; resumable.
-
-    Example  python sort_faces.py embed ~/Pictures /mnt/d/photos
-    """
+    """Find the faces in folders of your own, into a cache; resumable."""
     import embed_worker
     from facesets.operations import own
     if job.dry_run:
@@ -65,10 +62,7 @@ def proposed(job: Job, caches: Sequence[cache.Cache]) -> proposal.Proposal:
 
 
 def cluster(job: Job) -> int:
-    """Say who is who in the caches: known people, new ones, the rest with reasons. Writes refine.json, no faceset.
-
-    Example  python sort_faces.py cluster
-    """
+    """Say who is who in the caches: known people, new ones, the rest with reasons. Writes refine.json, no faceset."""
     made, out = proposed(job, job.caches()), job.args.out or job.paths.data_root / "refine.json"
     if not job.dry_run:
         proposal.write(out, made)
@@ -77,10 +71,7 @@ def cluster(job: Job) -> int:
 
 
 def export_swap(job: Job) -> int:
-    """Make the facesets that refine.json proposes, all or none.
-
-    Example  python sort_faces.py export-swap --user peter
-    """
+    """Make the facesets that refine.json proposes, all or none."""
     from facesets.export import swap
     where = job.args.proposal or (job.paths.user_dir(config.user_label(job.args.user)) / "refine.json"
                                   if job.args.user else job.paths.data_root / "refine.json")
@@ -99,10 +90,7 @@ def export_training(job: Job) -> int:
 
     Training folders have three framings, captions and loss masks; frigate and folders a person's best pictures.
 
-    What lies below --out from an earlier export is renewed; what you changed or added there stays.
-
-    Example  python sort_faces.py export-training Anna --for kohya --out ~/training
-    """
+    What lies below --out from an earlier export is renewed; what you changed or added there stays."""
     from facesets.export.training import CAPTION
     from facesets.library.members import Index
     from facesets.operations import outward
@@ -115,10 +103,7 @@ def export_training(job: Job) -> int:
 def export_regions(job: Job) -> int:
     """Write who is where as XMP sidecars, for digiKam and Lightroom.
 
-    One for each photo that shows somebody with a name; lay them beside the photos.
-
-    Example  python sort_faces.py export-regions --out ~/sidecars
-    """
+    One for each photo that shows somebody with a name; lay them beside the photos."""
     from facesets.export import regions
     queues = [read_queue(path) for path in sorted(job.paths.data_root.glob("immich/*/queue.json"))]
     names = {entry.sha256: entry.name for queue in queues for entry in queue.entries}
@@ -127,10 +112,7 @@ def export_regions(job: Job) -> int:
 
 
 def extend(job: Job) -> int:
-    """Append faces that are known by now to their facesets; numbers and names stay.
-
-    Example  python sort_faces.py extend
-    """
+    """Append faces that are known by now to their facesets; numbers and names stay."""
     from facesets.export import swap
     caches = job.caches()
     known = replace(proposed(job, caches), facesets=(), thin=())
@@ -139,10 +121,7 @@ def extend(job: Job) -> int:
 
 
 def merge(job: Job) -> int:
-    """Fold caches into one, by the SHA-256 of their photos; paths of further copies are kept, other models refused.
-
-    Example  python sort_faces.py merge work/cache/immich_*.npz work/cache/nl_full.npz
-    """
+    """Fold caches into one, by the SHA-256 of their photos; paths of further copies are kept, other models refused."""
     from facesets.library import members
     into = job.args.target.absolute()
     with files.only_one(cache.lock_of(into), "sort_faces.py merge"):
@@ -160,10 +139,7 @@ def merge(job: Job) -> int:
 def import_folders(job: Job) -> int:
     """Take hand-sorted folders as identities, one each; bystanders are dropped, mixed folders shared out.
 
-    A dry run finds the faces all the same, since it could not tell otherwise; no faceset is touched.
-
-    Example  python sort_faces.py import-folders ~/people
-    """
+    A dry run finds the faces all the same, since it could not tell otherwise; no faceset is touched."""
     from facesets.operations import imports, own
     queue = own.queue([job.args.folder])
     if embedded(job, queue).paused:
@@ -177,10 +153,7 @@ def import_folders(job: Job) -> int:
 
 
 def split_eras(job: Job) -> int:
-    """Make a further folder for each time of life of a faceset, by capture date; thin eras go to _thin/.
-
-    Example  python sort_faces.py split-eras "Aunt Ilse"
-    """
+    """Make a further folder for each time of life of a faceset, by capture date; thin eras go to _thin/."""
     from facesets.operations import eras
     return job.change(lambda run: eras.split_eras(
         run, job.args.faceset, job.options, job.detector(), distance=job.shelf.era_distance,
@@ -188,10 +161,7 @@ def split_eras(job: Job) -> int:
 
 
 def consolidate(job: Job) -> int:
-    """Find facesets that are one person; --apply merges them. Facesets that are named are merged into the first.
-
-    Example  python sort_faces.py consolidate faceset_007 faceset_031
-    """
+    """Find facesets that are one person; --apply merges them. Facesets that are named are merged into the first."""
     from facesets.operations import consolidate as one
     if len(job.args.facesets) == 1:
         raise UsageError("name at least two facesets, or none to see what is proposed")
@@ -208,65 +178,44 @@ def consolidate(job: Job) -> int:
 
 
 def refine(job: Job) -> int:
-    """Choose the faces of existing facesets anew: outliers and near-duplicates out, best first. Handwork holds.
-
-    Example  python sort_faces.py refine
-    """
+    """Choose the faces of existing facesets anew: outliers and near-duplicates out, best first. Handwork holds."""
     from facesets.operations import upkeep
     return job.change(lambda run: upkeep.refine(run, job.args.facesets, job.options, job.detector()))
 
 
 def dedup(job: Job) -> int:
-    """Each face in one faceset only, the nearest, and each moment once.
-
-    Example  python sort_faces.py dedup
-    """
+    """Each face in one faceset only, the nearest, and each moment once."""
     from facesets.operations import upkeep
     return job.change(lambda run: upkeep.dedup(run, job.args.facesets, job.options, job.detector()))
 
 
 def enrich(job: Job) -> int:
-    """Give facesets what the caches know by now: dates, users, Immich's names; missing files are written again.
-
-    Example  python sort_faces.py enrich
-    """
+    """Give facesets what the caches know by now: dates, users, Immich's names; missing files are written again."""
     from facesets.operations import upkeep
     caches = [cache.read(path) for path in job.cache_paths()]
     return job.change(lambda run: upkeep.enrich(run, job.args.facesets, caches, job.options, job.detector()))
 
 
 def name(job: Job) -> int:
-    """Give a faceset its name; it survives everything.
-
-    Example  python sort_faces.py name 7 "Aunt Ilse"
-    """
+    """Give a faceset its name; it survives everything."""
     from facesets.operations import edit
     return job.change(lambda run: edit.name(run, job.args.faceset, job.args.new_name))
 
 
 def not_this(job: Job) -> int:
-    """Say that faces are not the person of a faceset; no later run puts them back.
-
-    Example  python sort_faces.py not-this 7 0003.png 0011.png
-    """
+    """Say that faces are not the person of a faceset; no later run puts them back."""
     from facesets.operations import edit
     return job.change(lambda run: edit.not_this(run, job.args.faceset, job.args.photos, job.options, job.detector()))
 
 
 def drop(job: Job) -> int:
-    """Move facesets to _dropped/; their faces do not come back as new ones.
-
-    Example  python sort_faces.py drop 12 13
-    """
+    """Move facesets to _dropped/; their faces do not come back as new ones."""
     from facesets.operations import edit
     return job.change(*(lambda run, text=text: edit.drop(run, text) for text in job.args.facesets))
 
 
 def apply(job: Job) -> int:
-    """Carry out the decisions that were saved in the report (decisions.json), as one run.
-
-    Example  python sort_faces.py apply ~/Downloads/decisions.json
-    """
+    """Carry out the decisions that were saved in the report (decisions.json), as one run."""
     from facesets.formats import decisions
     from facesets.operations import decided
     found = decisions.read(job.args.file)
@@ -278,20 +227,14 @@ def apply(job: Job) -> int:
 
 
 def report(job: Job) -> int:
-    """Write index.html into the library: who is there, what to check, what the runs did; opens without a network.
-
-    Example  python sort_faces.py report
-    """
+    """Write index.html into the library: who is there, what to check, what the runs did; opens without a network."""
     from facesets.report import make
     made = make.make(job.paths.library, job.paths.data_root, job.reporting.report_alike)
     return job.tell(made.as_json(), made.lines())
 
 
 def undo(job: Job) -> int:
-    """Take back the last run, exactly; again for the one before it.
-
-    Example  python sort_faces.py undo --dry-run
-    """
+    """Take back the last run, exactly; again for the one before it."""
     from facesets.library import journal
     if job.dry_run:
         found = journal.would_undo(job.paths.library)
@@ -303,10 +246,7 @@ def undo(job: Job) -> int:
 
 
 def forget(job: Job) -> int:
-    """Remove every trace of a person: facesets, cache rows, proposals, report, and what could be undone.
-
-    Example  python sort_faces.py forget "Aunt Ilse"
-    """
+    """Remove every trace of a person: facesets, cache rows, proposals, report, and what could be undone."""
     from facesets.operations import forget as gone
     found = job.args.cache or [*job.paths.caches.glob("*.npz"), *job.paths.data_root.glob("calibrate/*.npz")]
     caches = sorted(path.absolute() for path in found)
@@ -324,30 +264,21 @@ def forget(job: Job) -> int:
 
 
 def why(job: Job) -> int:
-    """Tell what became of every face of a photo.
-
-    Example  python sort_faces.py why /mnt/d/photos/IMG_2041.jpg
-    """
+    """Tell what became of every face of a photo."""
     from facesets.operations import why as reasons
     found = reasons.why(job.library, job.args.photo, job.cache_paths(), job.proposals())
     return job.answer(found, reasons.text(found))
 
 
 def status(job: Job) -> int:
-    """One screen: every user, every stage, what is left, what to run next.
-
-    Example  python sort_faces.py status
-    """
+    """One screen: every user, every stage, what is left, what to run next."""
     from facesets.operations import status as screen
     found = screen.status(job.paths.data_root, job.library)
     return job.answer(found.as_json(), screen.text(found))
 
 
 def calibrate(job: Job) -> int:
-    """Find the distances of a model on photos that are sorted into one folder per person.
-
-    Example  python sort_faces.py calibrate ~/people --model opencv_zoo
-    """
+    """Find the distances of a model on photos that are sorted into one folder per person."""
     from facesets.cluster.calibrate import as_text
     from facesets.operations import labelled, own
     out = job.paths.data_root / "calibrate" / f"{Path(job.embedding.model).name}.npz"
@@ -417,12 +348,20 @@ VERBS: dict[str, tuple[Callable[[Job], int], tuple[type, ...], tuple[Argument, .
 }
 
 
-GROUPS = {
-    "Faces": ("embed", "merge", "cluster", "calibrate"),
-    "Facesets": ("export-swap", "extend", "import-folders", "split-eras", "consolidate", "refine", "dedup", "enrich"),
-    "Corrections": ("name", "not-this", "drop", "apply", "undo", "forget"),
-    "For others": ("export-training", "export-regions"),
-    "Looking": ("status", "why", "report")}
+GROUPS = {      # verb -> an example of its arguments
+    "Faces": {
+        "embed": "~/Pictures /mnt/d/photos", "merge": "work/cache/immich_*.npz work/cache/nl_full.npz", "cluster": "",
+        "calibrate": "~/people --model opencv_zoo"},
+    "Facesets": {
+        "export-swap": "--user peter", "extend": "", "import-folders": "~/people", "split-eras": '"Aunt Ilse"',
+        "consolidate": "faceset_007 faceset_031", "refine": "", "dedup": "", "enrich": ""},
+    "Corrections": {
+        "name": '7 "Aunt Ilse"', "not-this": "7 0003.png 0011.png", "drop": "12 13",
+        "apply": "~/Downloads/decisions.json", "undo": "--dry-run", "forget": '"Aunt Ilse"'},
+    "For others": {
+        "export-training": "Anna --for kohya --out ~/training", "export-regions": "--out ~/sidecars"},
+    "Looking": {
+        "status": "", "why": "/mnt/d/photos/IMG_2041.jpg", "report": ""}}
 
 
 def manual() -> str:
@@ -434,9 +373,11 @@ def manual() -> str:
 
 def parse_args(argv: Sequence[str]) -> argparse.Namespace:
     parser = terminal.Parser(manual(), prog="sort_faces.py", usage="sort_faces.py VERB ...")
+    examples = {verb: example for group in GROUPS.values() for verb, example in group.items()}
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True, help=argparse.SUPPRESS)
     for verb, (act, sections, arguments) in VERBS.items():
-        one = verbs.add_parser(verb, manual=act.__doc__, prog=f"sort_faces.py {verb}")
+        one = verbs.add_parser(verb, manual=f"{inspect.getdoc(act)}\n\nExample  python sort_faces.py {verb} {examples[verb]}",
+                               prog=f"sort_faces.py {verb}")
         for flag, options in arguments:
             one.add_argument(flag, **options)
         if verb not in LOOKING:
