@@ -376,8 +376,8 @@ def parse_args(argv: Sequence[str]) -> argparse.Namespace:
     examples = {verb: example for group in GROUPS.values() for verb, example in group.items()}
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True, help=argparse.SUPPRESS)
     for verb, (act, sections, arguments) in VERBS.items():
-        one = verbs.add_parser(verb, manual=f"{inspect.getdoc(act)}\n\nExample  python sort_faces.py {verb} {examples[verb]}",
-                               prog=f"sort_faces.py {verb}")
+        prog = f"sort_faces.py {verb}"
+        one = verbs.add_parser(verb, manual=f"{inspect.getdoc(act)}\n\nExample  python {prog} {examples[verb]}", prog=prog)
         for flag, options in arguments:
             one.add_argument(flag, **options)
         if verb not in LOOKING:
