@@ -377,7 +377,8 @@ def parse_args(argv: Sequence[str]) -> argparse.Namespace:
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True, help=argparse.SUPPRESS)
     for verb, (act, sections, arguments) in VERBS.items():
         prog = f"sort_faces.py {verb}"
-        one = verbs.add_parser(verb, manual=f"{inspect.getdoc(act)}\n\nExample  python {prog} {examples[verb]}", prog=prog)
+        help_text = f"{inspect.getdoc(act)}\n\nExample  python {prog} {examples[verb]}"
+        one = verbs.add_parser(verb, manual=help_text, prog=prog)
         for flag, options in arguments:
             one.add_argument(flag, **options)
         if verb not in LOOKING:
