@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from facesets.common import files
 from facesets.export import swap
+from facesets.export.looks import Looks
 from facesets.export.run import changing
 from facesets.formats import cache, proposal
 from facesets.formats.faceset import Contents, write_faces
@@ -80,7 +81,8 @@ def make(root: Path, count: int, each: int, photos: Sequence[Path]) -> Library:
 def detect(bgr: np.ndarray) -> tuple[np.ndarray, ...]:
     """The middle of any picture is its face; what a detector costs is measured elsewhere."""
     side = bgr.shape[0]
-    return (np.array([[side / 4, side / 4, 3 * side / 4, 3 * side / 4]], np.float32),)
+    box = np.array([[side / 4, side / 4, 3 * side / 4, 3 * side / 4]], np.float32)
+    return box, np.ones(1, np.float32), np.zeros((1, 5, 2), np.float32)
 
 
 def seconds(act: Callable[[], object], times: int = 3) -> float:
@@ -107,10 +109,10 @@ def growth(place: Path, photos: Sequence[Path], sizes: Sequence[int]) -> tuple[l
         made = proposal.Proposal("bench", "bench", "2026-01-01T00:00:00Z", {}, (), facesets=tuple(
             proposal.Group(tuple(map(proposal.Face, mine[:25]))) for mine in keys))
         library = Library(Path(tempfile.mkdtemp(dir=place)))
-        exported.append(seconds(lambda: swap.export(library, made, [faces], lambda: detect), 1))    # noqa: B023
+        exported.append(seconds(lambda: swap.export(library, made, [faces], lambda: Looks((detect,))), 1))    # noqa: B023
         grown = replace(made, run="more", facesets=(), extend={
             f"faceset_{number:03d}": tuple(map(proposal.Face, mine[25:])) for number, mine in enumerate(keys, 1)})
-        extended.append(seconds(lambda: swap.export(library, grown, [faces], lambda: detect, extend=True), 1))  # noqa: B023
+        extended.append(seconds(lambda: swap.export(library, grown, [faces], lambda: Looks((detect,)), extend=True), 1))  # noqa: B023
         print(f"  {size:6} faces: export-swap {exported[-1]:6.2f} s, extend by as many {extended[-1]:6.2f} s, "
               f"peak {peak():5.0f} MB")
     return exported, extended
