@@ -24,16 +24,13 @@ from ..library.members import Index, pick
 from ..library.run import Run
 from . import embeddings, fsz
 from .crop import NEVER
+from .handwork import TOP, Pictures, as_it_lies, own_files
 from .looks import Looks
 from .render import Made, Wish, render
 from .select import ONE_MOMENT, Selection, best_first, in_order, one_moment, select, varied
 
-BY_HAND = "its picture was deleted by hand"
-CHANGED = "changed by hand"         # how such a picture shows its face alone
-Pictures = dict[str, tuple[Path, dict[str, Any]]]       # face key -> a picture that there is, and its entry
 CLEANED = ("cleaned", "masked")     # pictures in which something was painted; "masked" ones are of an earlier version
 LESS_CLEANED, LESS_ENLARGED = 0.5, 0.25     # of its worth, what a picture loses for it among the top ones
-TOP = "top8"                        # the pictures of _top8.fsz as plain files, for tools and people
 
 
 @dataclass(frozen=True)
@@ -97,24 +94,6 @@ def plan(run: Run, record: Record, members: cache.Cache, options: Options,
     reasons |= {row: refused[key] for row, key in enumerate(keys) if key in refused}
     draft.selection = Selection([rows[index] for index in chosen.order], reasons, distance)
     return draft
-
-
-def as_it_lies(run: Run, record: Record) -> tuple[Pictures, dict[str, str], list[str]]:
-    """The pictures of a faceset, marked where a person changed them; faces whose picture they deleted; notes of it."""
-    have, notes = {}, []
-    gone = {item["face"]: BY_HAND for item in record.left_out if item["reason"] == BY_HAND}
-    for item in record.faces:
-        name = f"{record.folder}/{item['file']}"
-        place = run.current(name)
-        if not place.is_file():
-            gone[item["face"]] = BY_HAND
-            notes.append(f"{name} was deleted by hand, so it stays away")
-        else:
-            changed = files.sha256_of(place) != record.files.get(item["file"])
-            have[item["face"]] = (place, {**item, "isolation": CHANGED} if changed else item)
-            if changed:
-                notes.append(f"{name} was changed by hand, so it is kept as it is")
-    return have, gone, notes
 
 
 def wishes(drafts: Iterable[Draft], index: Index | None = None) -> dict[str, list[Wish]]:
@@ -200,24 +179,6 @@ def assemble(run: Run, draft: Draft, made: dict[str, Made | str], options: Optio
     folders.write_record(built / folders.MANIFEST, new)
     run.put(built, record.folder)
     return new
-
-
-def own_files(folder: Path, record: Record, built: Path, dropped: Iterable[tuple[Path, dict[str, Any]]]) -> None:
-    """What a person put into the folder goes on with it; of ours what they wrote into the name, and those of the
-    pictures that are `dropped` which they changed."""
-    ours = {folders.MANIFEST, TOP, *record.files}
-    name = folder / folders.NAME
-    if name.is_file() and files.sha256_of(name) != record.files.get(folders.NAME):
-        ours.discard(folders.NAME)
-    for item in folder.iterdir() if folder.is_dir() else ():
-        if item.name not in ours:
-            files.link_all(item, built / item.name)
-    for item in (folder / TOP).iterdir() if (folder / TOP).is_dir() else ():
-        if item.name not in record.top:
-            files.link_all(item, files.private_folder(built / TOP) / item.name)
-    for place, entry in dropped:
-        if entry["isolation"] == CHANGED and place.parent == folder:
-            files.link(place, built / place.name)
 
 
 def _pictures(draft: Draft, made: dict[str, Made | str], distance: np.ndarray, built: Path) -> list[dict[str, Any]]:

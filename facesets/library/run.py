@@ -101,9 +101,6 @@ class Run:
         place.unlink(missing_ok=True)       # the file on disk is the same one
         return place
 
-    def write_json(self, path: str, value: Any) -> None:
-        files.write_json(self.write(path), value)
-
     def remove(self, path: str) -> None:
         """Take the file or folder `path` away."""
         unit = journal.unit_of(path)

@@ -24,8 +24,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ..common import files, terminal
 from ..common.errors import AlreadyDone, Failure, Paused
 from ..formats import cache
@@ -115,10 +113,6 @@ class Library:
         if ours and ours.get("sha256") != model.sha256:
             raise Failure(f"{self.root}: its facesets were made with {ours.get('name')}, these faces with "
                           f"{model.name}; embed with the same --model, or use another --library")
-
-    def centroids(self) -> np.ndarray:
-        """(P, D) unit rows in the order of `canonical`."""
-        return np.array([item.centroid for item in self.canonical()], np.float32)
 
     def highest(self) -> int:
         """The highest number that any faceset ever had, a run that was taken back included."""

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..export import draft as drafts
-from ..export import swap
+from ..export import handwork, swap
 from ..export.draft import Options
 from ..export.swap import OpenDetector
 from ..formats.faceset import Faceset
@@ -75,7 +75,7 @@ def merge(run: Run, into: str, others: list[str], options: Options, open_detecto
         name(run, target.folder, named[0])
     record, contents = drafts.existing(run, target.folder)
     members, refused = contents.faces, set(run.manifest.not_this.get(target.folder, ()))
-    borrowed: drafts.Pictures = {}
+    borrowed: handwork.Pictures = {}
     deleted: dict[str, str] = {}        # faces whose pictures a person deleted: they do not come back here
     for text in others:
         entry = find(run.manifest, text)
@@ -90,7 +90,7 @@ def merge(run: Run, into: str, others: list[str], options: Options, open_detecto
         refused |= set(run.manifest.not_this.get(entry.folder, ()))
         aside, *_ = [set_aside(run, folder.folder, "merged", f"merged into {target.folder}", target.folder)
                      for folder in (entry, *eras_of(run, entry))]
-        have, gone, _ = drafts.as_it_lies(run, run.record(aside))
+        have, gone, _ = handwork.as_it_lies(run, run.record(aside))
         borrowed |= have
         deleted |= {key: why for key, why in gone.items() if key not in contents.keys}
     if refused:

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from ..export import draft as drafts
-from ..export import swap
+from ..export import handwork, swap
 from ..export.draft import Draft, Options
 from ..export.swap import OpenDetector
 from ..formats.cache import unit_mean
@@ -81,9 +81,9 @@ def split_eras(run: Run, faceset: str, options: Options, open_detector: OpenDete
 def _drafts(run: Run, whole: Record, contents: Contents, eras: Sequence[np.ndarray], years: np.ndarray,
             earlier: Sequence[Record], options: Options, min_faces: int) -> list[Draft]:
     """A draft of each era, rows of `contents`; it takes the pictures that the faceset has."""
-    have, refused, _ = drafts.as_it_lies(run, whole)
+    have, refused, _ = handwork.as_it_lies(run, whole)
     for old in earlier:
-        refused |= drafts.as_it_lies(run, old)[1]
+        refused |= handwork.as_it_lies(run, old)[1]
     before, made, taken = {old.folder: old for old in earlier}, [], set[str]()
     for rows in eras:
         thin, name = len(rows) < min_faces, _name(whole.folder, years[rows], taken)
@@ -112,7 +112,7 @@ def _name(faceset: str, years: np.ndarray, taken: set[str]) -> str:
 def _give_way(run: Run, old: Record) -> None:
     """An earlier era goes; a folder with what a person put into it, or changed in it, stays."""
     built = run.fresh()
-    drafts.own_files(run.current(old.folder), old, built, drafts.as_it_lies(run, old)[0].values())
+    handwork.own_files(run.current(old.folder), old, built, handwork.as_it_lies(run, old)[0].values())
     if any(built.iterdir()):
         run.put(built, old.folder)
         run.notes.append(f"{old.folder} is no era any more; what you put there stays")
