@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from busy import LIMIT
 
 SCRIPT = """
 import sys
@@ -34,7 +35,7 @@ def ended(checkout, tmp_path, redirected):
     os.close(reader)
     run = subprocess.run(["bash", "-c", f'"$@" {redirected.replace("gone", str(gone))}', "bash", sys.executable, "-c",
                           SCRIPT, str(work)], cwd=checkout, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                         stderr=subprocess.PIPE, text=True, timeout=120, pass_fds=[gone],
+                         stderr=subprocess.PIPE, text=True, timeout=LIMIT, pass_fds=[gone],
                          env={**os.environ, "FACESETS_PROGRESS": "1", "PYTHONPATH": str(checkout)})
     os.close(gone)
     return run, work.read_text()

@@ -363,7 +363,7 @@ def test_doctor_says_what_works_here(checkout, models_dir):
 def test_doctor_proves_our_numbers_against_insightfaces_own(checkout, shared):
     done = subprocess.run([sys.executable, str(checkout / "embed_worker.py"), "--doctor", "--provider", "cpu",
                            "--model", str(shared / "models/insightface_small")], capture_output=True, text=True,
-                          timeout=300)
+                          timeout=LIMIT)
     assert done.returncode == 0, done.stdout
     found = re.search(r"insightface (\d+) faces of its FaceAnalysis: boxes (\S+) px apart at worst, cosine (\S+)\n",
                       done.stdout)

@@ -7,6 +7,7 @@ import threading
 import time
 
 import pytest
+from busy import LIMIT
 from PIL import Image
 from stage_lab import Lab, laboratory, photo
 from test_state import ASSET
@@ -14,7 +15,7 @@ from test_state import ASSET
 from facesets.common.errors import Paused
 from facesets.stage import workers
 
-HOLDS = 6       # seconds; longer than the stage waits for its database
+HOLDS = 30      # seconds; longer than the stage waits for its database
 
 
 def test_a_database_that_somebody_holds_pauses_the_run_although_photos_pour_in(tmp_path):
@@ -24,7 +25,7 @@ def test_a_database_that_somebody_holds_pauses_the_run_although_photos_pour_in(t
         lab.server.faults.add("delay", "*/original", seconds=0.05)
         process = lab.start()
         lab.wait_for("*/original", 1)
-        other = sqlite3.connect(lab.user_dir / "state.db", timeout=20, isolation_level=None)
+        other = sqlite3.connect(lab.user_dir / "state.db", timeout=LIMIT, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
         run = lab.finish(process)
         other.close()

@@ -7,6 +7,8 @@ import sys
 import time
 from pathlib import Path
 
+from busy import LIMIT
+
 from facesets.windows.follow import Lines
 
 FOLLOW = ("import sys; from pathlib import Path; from facesets.windows.follow import follow; sys.exit(follow("
@@ -23,7 +25,7 @@ def started(log: Path, code: str) -> "subprocess.Popen[str]":
 def test_the_log_gets_the_state_of_a_bar_now_and_then(tmp_path: Path) -> None:
     run = started(tmp_path / "log",
                   "import time\nfor n in range(4): print(f'{n}0%', end='\\r', flush=True); time.sleep(0.7)")
-    shown = run.communicate(timeout=120)[1]
+    shown = run.communicate(timeout=LIMIT)[1]
     assert run.returncode == 0, shown
     states = [line for line in (tmp_path / "log").read_text().splitlines() if line.endswith("0%")]
     assert 2 <= len(states) <= 4 and states[-1] == "30%" and shown.splitlines() == states
@@ -45,16 +47,16 @@ def test_a_program_that_does_not_end_when_it_is_told_is_killed(tmp_path: Path) -
                                     "print('deaf', flush=True)\nwhile True: time.sleep(1)")
     assert run.stderr is not None and run.stderr.readline() == "deaf\n"
     run.send_signal(signal.SIGTERM)
-    run.communicate(timeout=120)
+    run.communicate(timeout=LIMIT)
     assert run.returncode == 2 and "status 2" in (tmp_path / "log").read_text()
 
 
 def test_what_a_program_left_running_is_not_waited_for(tmp_path: Path) -> None:
     began = time.monotonic()
     run = started(tmp_path / "log", "import subprocess; print(subprocess.Popen(['sleep', '600']).pid, flush=True)")
-    shown = run.communicate(timeout=300)[1]
+    shown = run.communicate(timeout=LIMIT)[1]
     os.kill(int(shown.split()[0]), signal.SIGKILL)
-    assert run.returncode == 0 and time.monotonic() - began < 300
+    assert run.returncode == 0 and time.monotonic() - began < LIMIT
 
 
 def test_a_log_that_cannot_be_kept_is_said_in_one_line(tmp_path: Path) -> None:
