@@ -9,7 +9,7 @@ from .library_model import VISIBILITIES, Asset
 from .paging import Scope, Window, months, visible_owners
 from .protocol import ApiError, Call, Reply, json_reply, text_reply
 from .replies import asset_json, bucket_json, checksum, search_page, seen
-from .validation import DATE, TYPES, Fields, Invalid
+from .validation import DATE, Fields, wrong_type
 
 LARGEST_PAGE = 1000
 KINDS = ("IMAGE", "VIDEO", "AUDIO", "OTHER")
@@ -138,8 +138,7 @@ def _structured(call: Call, fields: Fields) -> Reply:
     wanted: dict[str, Any] = {}
     for name, test in (fields.get("filter") or {}).items():
         if not isinstance(test, dict):
-            raise Invalid(["filter", name], "", f"Invalid input: expected object, received {TYPES[type(test)]}",
-                          expected="object", code="invalid_type")
+            raise wrong_type(["filter", name], "", "object", test)
         wanted[name] = test.get("eq")
     has_people = wanted.pop("hasPeople", None)
     cursor, size = fields.get("cursor") or "page 1", fields.integer("size", 250, LARGEST_PAGE)

@@ -10,16 +10,16 @@ from .library_model import milliseconds
 from .protocol import ApiError
 
 UUID = "[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-4[0-9a-fA-F]{3}-[89abAB][0-9a-fA-F]{3}-[0-9a-fA-F]{12}"
+Path = str | list[Any]      # of a field
 DATE = r"\d{4}-\d\d-\d\d"
 MOMENT = DATE + r"T\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)"
-TYPES = {str: "string", bool: "boolean", int: "number", float: "number", dict: "object", list: "array",
-         type(None): "null"}
+TYPES = {str: "string", bool: "boolean", int: "number", float: "number", dict: "object", list: "array"}     # else null
 
 
 class Invalid(ApiError):
     """A field that is not valid; `old` is what 2.x says of it, `issue` what 3.x says."""
 
-    def __init__(self, path: str | list[Any], old: str | list[str], message: str, **issue: Any) -> None:
+    def __init__(self, path: Path, old: str | list[str], message: str, **issue: Any) -> None:
         super().__init__(400, old)
         self.issue = {**issue, "path": [path] if isinstance(path, str) else path, "message": message}
 
@@ -31,14 +31,13 @@ class Fields:
         self.values: dict[str, Any] = values if isinstance(values, dict) else {}
         self.strict = version[0] >= 3
 
-    def get(self, name: str) -> Any:
-        return self.values.get(name)
+        self.get = self.values.get
 
     def text(self, name: str, old: list[str]) -> str:
         """A text that must be there."""
         value = self.get(name)
         if not isinstance(value, str) or not value:
-            raise self._other_type(name, old, "string", "undefined" if name not in self.values else None)
+            raise wrong_type(name, old, "string", value, given=name in self.values)
         return value
 
     def uuid(self, name: str) -> str:
@@ -52,11 +51,8 @@ class Fields:
     def integer(self, name: str, default: int, largest: int | None) -> int:
         value = self.values.get(name, default)
         if self.strict and (isinstance(value, bool) or not isinstance(value, int | float)):
-            raise self._other_type(name, "", "number")
-        try:
-            number = float(value)
-        except (TypeError, ValueError):
-            raise Invalid(name, [f"{name} must be an integer number"], "") from None
+            raise wrong_type(name, "", "number", value)
+        number = float(value) if re.fullmatch(r"-?[0-9.]{1,15}", str(value)) else 0.5
         if not number.is_integer():
             raise Invalid(name, [f"{name} must be an integer number"], "Invalid input: expected int, received number",
                           expected="int", format="safeint", code="invalid_type")
@@ -72,7 +68,7 @@ class Fields:
     def boolean(self, name: str) -> bool:
         value = self.values.get(name, False)
         if value not in ((True, False) if self.strict else (True, False, "true", "false", None)):
-            raise self._other_type(name, [f"{name} must be a boolean value"], "boolean")
+            raise wrong_type(name, [f"{name} must be a boolean value"], "boolean", value)
         return value in (True, "true")
 
     def moment(self, name: str) -> int | None:
@@ -85,13 +81,8 @@ class Fields:
             return milliseconds(str(value))
         except ValueError:
             raise Invalid(name, f"{name} must be a date string",
-                          f"Invalid input: expected ISO 8601 datetime string, received {TYPES.get(type(value))}",
+                          f"Invalid input: expected ISO 8601 datetime string, received {type_of(value)}",
                           origin="string", code="invalid_format", format="datetime") from None
-
-    def _other_type(self, name: str, old: str | list[str], expected: str, received: str | None = None) -> Invalid:
-        received = received or TYPES.get(type(self.get(name)), "unknown")
-        return Invalid(name, old, f"Invalid input: expected {expected}, received {received}", expected=expected,
-                       code="invalid_type")
 
 
 def uuid_of(text: object, name: str = "id") -> str:
@@ -101,7 +92,16 @@ def uuid_of(text: object, name: str = "id") -> str:
     return text.lower()
 
 
-def not_among(path: str | list[Any], allowed: Sequence[str], old: str) -> Invalid:
+def wrong_type(path: Path, old: str | list[str], expected: str, value: object, given: bool = True) -> Invalid:
+    message = f"Invalid input: expected {expected}, received {type_of(value) if given else 'undefined'}"
+    return Invalid(path, old, message, expected=expected, code="invalid_type")
+
+
+def type_of(value: object) -> str:
+    return TYPES.get(type(value), "null")
+
+
+def not_among(path: Path, allowed: Sequence[str], old: str) -> Invalid:
     options = "|".join(f'"{one}"' for one in allowed)
     return Invalid(path, [f"{old} must be one of the following values: {', '.join(allowed)}"],
                    f"Invalid option: expected one of {options}", code="invalid_value", values=list(allowed))
