@@ -89,7 +89,7 @@ def merge(into: cache.Cache, other: cache.Cache) -> cache.Cache:
 
     A photo that both have keeps the faces of `into`, gains what only `other` knows of it (date, asset, user, the
     persons of equal faces), and the other path becomes an alias, or the path where the old one is dead. One that only
-    `other` could read counts as read. Of the same asset `other` has the newer names.
+    `other` could read, or found to be turned, comes with its faces. Of the same asset `other` has the newer names.
     """
     cache.same_model(into.model, other.model, "merge")
     photos = list(into.photos)
@@ -104,7 +104,7 @@ def merge(into: cache.Cache, other: cache.Cache) -> cache.Cache:
             taken[number] = True
         else:
             mine = photos[place[photo.sha256]]
-            taken[number] = mine.status == "error" and photo.status != "error"
+            taken[number] = photo.status != "error" and (mine.status == "error" or photo.turn != mine.turn == 0)
             first, second = (photo, mine) if taken[number] else (mine, photo)
             moved_away = not os.path.exists(first.path) and os.path.exists(second.path)
             photos[place[photo.sha256]] = replace(_filled(first, second), path=(second if moved_away else first).path)
@@ -116,10 +116,12 @@ def merge(into: cache.Cache, other: cache.Cache) -> cache.Cache:
     rows = np.flatnonzero(taken[other.faces["photo"]])
     faces = other.faces[rows].copy()
     faces["photo"] = moved[faces["photo"]]
-    return cache.Cache(into.model, photos, np.concatenate([into.faces, faces]),
-                       np.concatenate([into.embeddings, other.embeddings[rows]]),
-                       np.concatenate([into.norms, other.norms[rows]]),
-                       _named(into, other) + [other.persons[row] for row in rows], aliases)
+    stay = np.flatnonzero(~np.isin(into.faces["photo"], moved[taken]))
+    named = _named(into, other)
+    return cache.Cache(into.model, photos, np.concatenate([into.faces[stay], faces]),
+                       np.concatenate([into.embeddings[stay], other.embeddings[rows]]),
+                       np.concatenate([into.norms[stay], other.norms[rows]]),
+                       [named[row] for row in stay] + [other.persons[row] for row in rows], aliases)
 
 
 def _filled(first: cache.Photo, second: cache.Photo) -> cache.Photo:

@@ -79,6 +79,19 @@ def test_merging_what_was_embedded_again_brings_the_new_path_and_name(two, tmp_p
     assert merge(merge(gone, other), other).photos == whole.photos
 
 
+def test_merging_a_photo_that_was_found_to_be_turned_brings_its_faces_and_drops_the_old_ones(two) -> None:
+    a, _ = two
+    photos = [replace(photo, turn=1) if number == 2 else photo for number, photo in enumerate(a.photos)]
+    faces = a.faces.copy()
+    faces["box"][2] += 50
+    turned = replace(a, photos=photos, faces=faces)
+    whole = merge(a, turned)
+    cache.check(whole)
+    assert whole.photos[2].turn == 1 and sorted(cache.face_keys(whole)) == sorted(cache.face_keys(turned))
+    again = merge(whole, a)
+    assert again.photos == whole.photos and cache.face_keys(again) == cache.face_keys(whole)
+
+
 def test_a_photo_that_only_the_other_could_read_counts_as_read(two) -> None:
     a, b = two
     unreadable = cache.Cache(a.model, [replace(photo, status="error", reason="truncated") for photo in b.photos])
