@@ -6,6 +6,7 @@
 
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -57,7 +58,7 @@ class Parts:
         the same file as one that was not. What the queue says about a photo and its faces holds from now on.
         """
         before, parts = self.caches()
-        whole = cache.combined([Cache(model), *before, *parts], [entry.sha256 for entry in queue.entries])
+        whole = combined([Cache(model), *before, *parts], [entry.sha256 for entry in queue.entries])
         whole.queue = queues.digest(queue)
         renew_photos(whole, queue)
         if queue.user:
@@ -71,6 +72,32 @@ class Parts:
             shutil.rmtree(self.folder)
             files.sync_folder(self.folder.parent)
         self.paths = []
+
+
+def combined(caches: Sequence[Cache], order: Sequence[str] = ()) -> Cache:
+    """One cache of several of the same model; of a photo that is in more than one, the last counts.
+
+    Photos whose SHA-256 is in `order` come last and in that order, the others before them as they were.
+    """
+    model = caches[0].model
+    for part in caches:
+        cache.same_model(part.model, model, "merging caches")
+    photos = [photo for part in caches for photo in part.photos]
+    starts = np.cumsum([0] + [len(part.photos) for part in caches])
+    last = {photo.sha256: index for index, photo in enumerate(photos)}
+    place = {sha256: index for index, sha256 in enumerate(order)}
+    chosen = sorted(last.values(), key=lambda index: (place.get(photos[index].sha256, -1), index))
+    rank = np.full(len(photos), -1)
+    rank[chosen] = np.arange(len(chosen))
+    faces = np.concatenate([part.faces for part in caches])
+    new = rank[np.concatenate([part.faces["photo"] + start for part, start in zip(caches, starts, strict=False)])]
+    faces["photo"] = new
+    rows = np.argsort(new, kind="stable")[np.count_nonzero(new < 0):]
+    persons = [person for part in caches for person in part.persons]
+    return Cache(model, [photos[index] for index in chosen], faces[rows],
+                 np.concatenate([part.embeddings for part in caches])[rows],
+                 np.concatenate([part.norms for part in caches])[rows], [persons[row] for row in rows],
+                 {path: sha256 for part in caches for path, sha256 in part.path_aliases.items()})
 
 
 def renew_photos(whole: Cache, queue: queues.Queue) -> None:

@@ -24,7 +24,7 @@ import json
 import os
 import re
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -228,32 +228,6 @@ def queue_of(path: Path) -> str:
     """What `queue.digest` said of the queue that was folded into the cache `path` last; "" if nothing is known."""
     with opened(path) as archive:
         return str(_of_json(archive["queue"])) if "queue" in archive else ""
-
-
-def combined(caches: Sequence[Cache], order: Sequence[str] = ()) -> Cache:
-    """One cache of several of the same model; of a photo that is in more than one, the last counts.
-
-    Photos whose SHA-256 is in `order` come last and in that order, the others before them as they were.
-    """
-    model = caches[0].model
-    for part in caches:
-        same_model(part.model, model, "merging caches")
-    photos = [photo for part in caches for photo in part.photos]
-    starts = np.cumsum([0] + [len(part.photos) for part in caches])
-    last = {photo.sha256: index for index, photo in enumerate(photos)}
-    place = {sha256: index for index, sha256 in enumerate(order)}
-    chosen = sorted(last.values(), key=lambda index: (place.get(photos[index].sha256, -1), index))
-    rank = np.full(len(photos), -1)
-    rank[chosen] = np.arange(len(chosen))
-    faces = np.concatenate([part.faces for part in caches])
-    new = rank[np.concatenate([part.faces["photo"] + start for part, start in zip(caches, starts, strict=False)])]
-    faces["photo"] = new
-    rows = np.argsort(new, kind="stable")[np.count_nonzero(new < 0):]
-    persons = [person for part in caches for person in part.persons]
-    return Cache(model, [photos[index] for index in chosen], faces[rows],
-                 np.concatenate([part.embeddings for part in caches])[rows],
-                 np.concatenate([part.norms for part in caches])[rows], [persons[row] for row in rows],
-                 {path: sha256 for part in caches for path, sha256 in part.path_aliases.items()})
 
 
 def same_model(a: Model, b: Model, where: str) -> None:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from facesets.common.errors import Failure
-from facesets.embed.parts import Parts
+from facesets.embed.parts import Parts, combined
 from facesets.formats import cache
 from facesets.formats import queue as queues
 from facesets.formats.cache import FACE, Cache, Model, Person, Photo
@@ -134,7 +134,7 @@ def test_a_file_of_someone_else_fails_in_words_and_executes_nothing(tmp_path, ca
 
 def test_combining_keeps_every_face_with_its_photo_and_the_last_outcome_of_a_photo():
     first, second = made(4), made(3, seed=1, prefix=2)      # photos 2 and 3 of the first are 0 and 1 of the second
-    whole = cache.combined([first, second])
+    whole = combined([first, second])
     cache.check(whole)
     assert [photo.sha256 for photo in whole.photos] == [f"{n:064x}" for n in range(5)]
     expected = {key: row for part in (first, second)
@@ -151,9 +151,9 @@ def keys(part: Cache) -> list[tuple[str, float]]:
 @given(st.permutations(range(6)))
 def test_the_order_of_parts_does_not_show_in_the_whole(order):
     whole = made(6)
-    singles = [cache.combined([Cache(MODEL), one(whole, n)]) for n in order]
+    singles = [combined([Cache(MODEL), one(whole, n)]) for n in order]
     names = [f"{n:064x}" for n in range(6)]
-    assert same(cache.combined([Cache(MODEL), *singles], names), whole)
+    assert same(combined([Cache(MODEL), *singles], names), whole)
 
 
 def one(whole: Cache, photo: int) -> Cache:
@@ -166,7 +166,7 @@ def one(whole: Cache, photo: int) -> Cache:
 def test_models_do_not_mix():
     other = made(1, model=replace(MODEL, sha256="c" * 64))
     with pytest.raises(Failure, match="cannot be compared"):
-        cache.combined([made(1), other])
+        combined([made(1), other])
 
 
 def test_a_fold_that_was_killed_before_the_parts_went_changes_nothing(tmp_path):
