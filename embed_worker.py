@@ -6,6 +6,7 @@ Run     python embed_worker.py --queue work/immich/peter/queue.json \\
         python embed_worker.py --doctor     versions, providers, models; ours against InsightFace, device against CPU
 Runs anywhere; on Windows it opens the win_path of each photo, elsewhere the path. The same command goes on after a
 stop or a kill. Photos that could not be read are listed by reason, and tried again with --retry-errors.
+A photo that lies on its side or upside down without saying so is set right, where its faces tell.
 Exit    0 done · 1 failed · 2 paused, run the same command again · 64 usage · 78 settings
 """
 
