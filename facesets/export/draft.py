@@ -30,6 +30,7 @@ from .render import Made, Wish, render
 from .select import ONE_MOMENT, Selection, best_first, in_order, one_moment, select, varied
 
 CLEANED = ("cleaned", "masked")     # pictures in which something was painted; "masked" ones are of an earlier version
+ENLARGED = 2                        # times, from which on a picture looks enlarged
 LESS_CLEANED, LESS_ENLARGED = 0.5, 0.25     # of its worth, what a picture loses for it among the top ones
 
 
@@ -131,7 +132,7 @@ def choose(draft: Draft, made: Mapping[str, Made | str], options: Options) -> No
     draft.selection.reasons.update(failed)
     rows = np.array([row for row in selected if row not in failed], np.int64)
     meta, norms = members.faces[rows], members.norms[rows]
-    enlarged = meta["face_short"] * (1 + 2 * options.padding) < options.image_size
+    enlarged = ENLARGED * meta["face_short"] * (1 + 2 * options.padding) < options.image_size
     cleaned = np.array([draft.picture(row, made)["isolation"] in CLEANED for row in rows], bool)
     worth = quality.worth(meta["quality"], norms, float(np.median(norms)) if len(norms) else 1.0)
     order = in_order(worth, enlarged, cleaned, draft.selection.distance[rows])
