@@ -52,7 +52,7 @@ class Fields:
         value = self.values.get(name, default)
         if self.strict and (isinstance(value, bool) or not isinstance(value, int | float)):
             raise wrong_type(name, "", "number", value)
-        number = float(value) if re.fullmatch(r"-?[0-9.]{1,15}", str(value)) else 0.5
+        number = float(value) if re.fullmatch(r"-?\d{1,15}(\.\d{1,15})?", str(value)) else 0.5
         if not number.is_integer():
             raise Invalid(name, [f"{name} must be an integer number"], "Invalid input: expected int, received number",
                           expected="int", format="safeint", code="invalid_type")
