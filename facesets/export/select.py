@@ -30,11 +30,6 @@ class Selection:
     reasons: dict[int, str]
     distance: np.ndarray    # (n,) float32 cos-dist of every face to the centroid of the chosen
 
-    @property
-    def outliers(self) -> list[int]:
-        """Left out because they may be somebody else; the others are this person."""
-        return [index for index, reason in self.reasons.items() if "from the centroid" in reason]
-
 
 def select(embeddings: np.ndarray, quality: np.ndarray, photo: np.ndarray, names: Sequence[str], outlier: float,
            duplicate: float) -> Selection:
