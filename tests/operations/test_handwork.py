@@ -1,5 +1,7 @@
 """What a person does in the folders by hand holds, whatever verb comes next."""
 
+import os
+import random
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,6 +14,7 @@ import sort_faces
 from facesets.export import swap
 from facesets.export.run import changing
 from facesets.formats import cache
+from facesets.formats.faceset import read_faces
 from facesets.formats.proposal import Face, Group
 from facesets.library import folder as folders
 from facesets.library.run import Run
@@ -169,3 +172,47 @@ def test_an_era_that_is_set_aside_replaces_no_earlier_one(two_looks: Library) ->
                                        for entry in list(run.manifest.eras)])
     listed = {entry.folder for entry in two_looks.manifest().dropped}
     assert len(listed) == 4 and all((two_looks.root / folder / "faces.npz").exists() for folder in listed)
+
+
+def by_hand(library: Library, chance: random.Random, number: int) -> set[bytes]:
+    """One thing that a person does in the file manager; the bytes that must not be lost."""
+    places = sorted(path.parent for path in library.root.glob("[!.]*/**/faces.npz"))
+    place = chance.choice(places) if places else library.root
+    ours = [path for path in sorted(place.glob("*.png")) if not path.read_bytes().startswith(b"by hand")]
+    what = chance.choice(["note", "paint", "save anew", "delete", "name"])
+    mine = f"by hand {number}".encode()
+    if what == "name":
+        (place / "NAME.txt").write_text(f"Name {number}\n")
+    elif what == "note" or not ours:
+        (place / chance.choice([f"{number}.txt", f"{number:04d}.png"])).write_bytes(mine)
+        return {mine}
+    else:
+        picture = chance.choice(ours)
+        if what != "paint":     # an editor may also write in place, which changes every link to the file
+            picture.unlink()
+        if what != "delete":
+            picture.write_bytes(mine)
+            return {mine}
+    return set()
+
+
+@pytest.mark.parametrize("seed", range(int(os.environ.get("TRUST_ROUNDS", "3"))))
+def test_whatever_is_done_in_whatever_order_no_work_of_a_person_is_lost(library: Library, seed: int, capsys) -> None:
+    chance, work, told = random.Random(seed), set[bytes](), []
+    for number in range(100, 125):      # no picture of ours has such a number
+        if chance.random() < 0.5:
+            work |= by_hand(library, chance, number)
+        there = [str(item.number) for item in library.canonical()] or ["1"]
+        one, other = chance.choice(there), chance.choice(there)
+        words = chance.choice([
+            ("name", one, f"Person {number}"), ("not-this", one, "0001.png"), ("drop", one),
+            ("consolidate", one, other), ("split-eras", one, "--era-years", chance.choice("12"), "--min-faces", "3"),
+            ("refine",), ("dedup",), ("enrich",), ("extend",), ("undo",), ("undo",)])
+        told.append((*words, command(library, *words)))
+        assert told[-1][-1] in (0, 1, 64) and "a bug" not in capsys.readouterr().err, told
+        lost = work - set(contents(library.root).values())
+        assert not lost, (lost, told)
+        for item in library.canonical():
+            files = [entry["file"] for entry in record(library, item.folder).faces]
+            assert len(set(files)) == len(files) == (read_faces(item.path / "faces.npz").rank > 0).sum(), told
+        assert not (library.root / ".pending").exists()
