@@ -1,7 +1,8 @@
 """A folder of the operator's own, outside the library, that an export keeps up to date.
 
 What we wrote is listed in it with its SHA-256 (`.facesets.json`), so that the next export replaces and removes that and
-nothing else: a caption or a picture that a person changed or added stays as it is.
+nothing else: a caption or a picture that a person changed or added stays as it is. While files take their places, what
+comes is listed beside what was: whatever a kill leaves of either is known as ours.
 """
 
 import os
@@ -16,7 +17,7 @@ from ..common import files
 from ..common.errors import Failure
 from ..library.folder import Record
 
-LISTED, SCRATCH, SCHEMA = ".facesets.json", ".pending", 1
+LISTED, SCRATCH, LOCK, SCHEMA = ".facesets.json", ".pending", ".facesets.lock", 1
 RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.I)        # Windows opens a device instead
 LONGEST = 120       # bytes of a folder's name
 
@@ -25,21 +26,23 @@ LONGEST = 120       # bytes of a folder's name
 def updating(folder: Path) -> Iterator[Path]:
     """An empty folder to write into; at the end its files take the places of those that we wrote before."""
     scratch = files.private_folder(folder) / SCRATCH
-    files.remove(scratch)
-    try:
-        yield files.private_folder(scratch)
-        _take_over(folder, scratch)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    with files.only_one(folder / LOCK, "an export"):
+        files.remove(scratch)
+        try:
+            yield files.private_folder(scratch)
+            _take_over(folder, scratch)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _take_over(folder: Path, scratch: Path) -> None:
-    before = _listed(folder)
+    before, coming = _listed(folder, "files"), _listed(folder, "coming")
     new = {path.relative_to(scratch).as_posix(): files.sha256_of(path)
            for path in sorted(scratch.rglob("*")) if path.is_file()}
-    ours = {name for name, digest in before.items() if (folder / name).is_file()
-            and files.sha256_of(folder / name) == digest}
-    files.write_json(folder / LISTED, {"schema": SCHEMA, "files": before | new})     # a kill leaves nothing unlisted
+    there = {name: files.sha256_of(folder / name) for name in before | coming if (folder / name).is_file()}
+    ours = {name for name, digest in there.items() if digest in (before.get(name), coming.get(name))}
+    was = before | {name: there[name] for name in ours}
+    files.write_json(folder / LISTED, {"schema": SCHEMA, "files": was, "coming": new})
     for name in sorted(ours - set(new)):
         (folder / name).unlink()
     for name in new:
@@ -47,14 +50,14 @@ def _take_over(folder: Path, scratch: Path) -> None:
             files.private_folder((folder / name).parent)
             os.replace(scratch / name, folder / name)
         else:
-            new[name] = before.get(name, "")        # a person's; what we wrote there once is still not theirs
+            new[name] = was.get(name, "")       # a person's; what we wrote there once is still not theirs
     files.write_json(folder / LISTED, {"schema": SCHEMA, "files": new})
 
 
-def _listed(folder: Path) -> dict[str, str]:
+def _listed(folder: Path, what: str) -> dict[str, str]:
     if not (folder / LISTED).exists():
         return {}
-    found = files.read_json(folder / LISTED, SCHEMA, "sort_faces.py export-training").get("files")
+    found = files.read_json(folder / LISTED, SCHEMA, "sort_faces.py export-training").get(what, {})
     if not isinstance(found, dict) or not all(
             isinstance(digest, str) and ".." not in Path(name).parts and not Path(name).is_absolute()
             for name, digest in found.items()):

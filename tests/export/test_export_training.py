@@ -10,7 +10,10 @@ import cv2
 import numpy as np
 import pytest
 from drawn import LOOKS, SKIN, library_photos, person, photo, proposal_of
+from killing import killed
 
+from facesets.common import files
+from facesets.common.errors import Paused
 from facesets.export import outside, swap, training
 from facesets.formats import cache
 from facesets.library.folder import Record
@@ -128,6 +131,35 @@ def test_a_folder_is_renewed_and_what_a_person_did_in_it_stays(world, tmp_path) 
     made(world, tmp_path, "onetrainer")     # masks go beside the images now, and not a file of kohya's is left
     assert not list((tmp_path / "Zoë Müller").glob("masks/*")) and not (tmp_path / "Zoë Müller/dataset.toml").exists()
     assert first.with_suffix(".txt").read_text() == "by hand" and not (tmp_path / "Zoë Müller/.pending").exists()
+
+
+def test_killed_at_any_step_the_next_export_renews_the_folder_all_the_same(tmp_path) -> None:
+    def export(folder: Path, *names: str, text: str) -> None:
+        with outside.updating(folder) as scratch:
+            for name in names:
+                files.write_bytes(scratch / name, f"{text} {name}".encode())
+
+    kills, struck = 0, True
+    while struck:
+        folder = tmp_path / str(kills)
+        export(folder, "images/a.txt", "images/b.txt", "old.txt", text="first")
+        (folder / "images" / "b.txt").write_text("by hand")
+        kills += 1
+        struck = killed(lambda folder=folder: export(folder, "images/a.txt", "images/b.txt", "new.txt", text="second"),
+                        kills)
+        export(folder, "images/a.txt", "images/b.txt", "new.txt", text="third")
+        found = {path.relative_to(folder).as_posix(): path.read_text() for path in folder.rglob("[!.]*")
+                 if path.is_file()}
+        assert found == {"images/a.txt": "third images/a.txt", "images/b.txt": "by hand", "new.txt": "third new.txt"}
+    assert kills > 8
+
+
+def test_two_exports_into_one_folder_do_not_mix(tmp_path) -> None:
+    with outside.updating(tmp_path) as scratch:
+        (scratch / "a.txt").write_text("first")
+        with pytest.raises(Paused, match="at work here"), outside.updating(tmp_path):
+            pass
+    assert (tmp_path / "a.txt").read_text() == "first"
 
 
 def test_what_is_missing_is_said(world, tmp_path) -> None:
