@@ -208,6 +208,45 @@ def not_this(job: Job) -> int:
     return job.change(lambda run: edit.not_this(run, job.args.faceset, job.args.photos, job.options, job.detector()))
 
 
+def this_is(job: Job) -> int:
+    """Say that faces of the caches are the person of a faceset, whatever clustering thought of them.
+
+    A face is named by its key, as `why` prints it, or by its photo where that shows one face only.
+    """
+    from facesets.library.members import Index
+    from facesets.operations import verdicts
+    index = Index(job.caches())
+    return job.change(lambda run: verdicts.this_is(run, job.args.faceset, job.args.photos, index, job.options,
+                                                   job.detector()))
+
+
+def split(job: Job) -> int:
+    """Make a faceset of its own of some faces of a faceset: they are somebody else, and always the same one."""
+    from facesets.operations import verdicts
+    return job.change(lambda run: verdicts.split(run, job.args.faceset, job.args.photos, job.options, job.detector()))
+
+
+def promote(job: Job) -> int:
+    """Make a faceset of a group that was too thin for one."""
+    from facesets.library.members import Index
+    from facesets.operations import verdicts
+    index, made = Index(job.caches()), [proposal.read(path) for path in job.proposals()]
+    return job.change(*(lambda run, text=text: verdicts.promote(run, text, made, index, job.options, job.detector())
+                        for text in job.args.groups))
+
+
+def two_people(job: Job) -> int:
+    """Say that two facesets that look alike are two people: nothing merges them, nobody asks again."""
+    from facesets.operations import verdicts
+    return job.change(lambda run: verdicts.two_people(run, job.args.faceset, job.args.other))
+
+
+def reviewed(job: Job) -> int:
+    """Say that facesets are right as they are; only what comes to them later is asked again."""
+    from facesets.operations import verdicts
+    return job.change(*(lambda run, text=text: verdicts.reviewed(run, text) for text in job.args.facesets))
+
+
 def drop(job: Job) -> int:
     """Move facesets to _dropped/; their faces do not come back as new ones."""
     from facesets.operations import edit
@@ -333,6 +372,14 @@ VERBS: dict[str, tuple[Callable[[Job], int], tuple[type, ...], tuple[Argument, .
     "name": (name, (), (FACESET, ("new_name", {"metavar": "NAME"}))),
     "not-this": (not_this, (EMBEDDING, EXPORTING), (FACESET, ("photos", {
         "metavar": "PHOTO", "nargs": "+", "help": "a picture (0003.png), a path, a SHA-256 or a face key"}))),
+    "this-is": (this_is, (EMBEDDING, EXPORTING), (FACESET, ("photos", {
+        "metavar": "FACE", "nargs": "+", "help": "a face key, or a photo with one face"}), CACHE)),
+    "split": (split, (EMBEDDING, EXPORTING), (FACESET, ("photos", {
+        "metavar": "FACE", "nargs": "+", "help": "a picture (0003.png), a path, a SHA-256 or a face key"}))),
+    "promote": (promote, (EMBEDDING, EXPORTING), (("groups", {
+        "metavar": "THIN", "nargs": "+", "help": "a folder of _thin/, or a face key of a thin group"}), CACHE)),
+    "two-people": (two_people, (), (FACESET, ("other", {"metavar": "FACESET"}))),
+    "reviewed": (reviewed, (), (("facesets", {"metavar": "FACESET", "nargs": "+"}),)),
     "drop": (drop, (), (("facesets", {"metavar": "FACESET", "nargs": "+"}),)),
     "apply": (apply, (EMBEDDING, EXPORTING), (("file", {
         "type": Path, "metavar": "FILE", "help": "decisions.json, as the report page saves it"}),)),
@@ -356,8 +403,9 @@ GROUPS = {      # verb -> an example of its arguments
         "export-swap": "--user peter", "extend": "", "import-folders": "~/people", "split-eras": '"Aunt Ilse"',
         "consolidate": "faceset_007 faceset_031", "refine": "", "dedup": "", "enrich": ""},
     "Corrections": {
-        "name": '7 "Aunt Ilse"', "not-this": "7 0003.png 0011.png", "drop": "12 13",
-        "apply": "~/Downloads/decisions.json", "undo": "--dry-run", "forget": '"Aunt Ilse"'},
+        "name": '7 "Aunt Ilse"', "this-is": "Anna /mnt/d/photos/IMG_2041.jpg", "not-this": "7 0003.png 0011.png",
+        "split": "7 0003.png 0011.png", "promote": "_thin/thin_0a1b2c3d4e5f", "two-people": "7 31",
+        "reviewed": "7 12", "drop": "12 13", "apply": "~/Downloads/decisions.json", "undo": "--dry-run", "forget": '"Aunt Ilse"'},
     "For others": {
         "export-training": "Anna --for kohya --out ~/training", "export-regions": "--out ~/sidecars"},
     "Looking": {

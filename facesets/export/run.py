@@ -20,7 +20,7 @@ FOLDER_AT_END = re.compile(r"(faceset_\d{3,9})\)?$")
 def _visomaster(run: Run) -> None:
     """Write the list of all facesets again, reading only those that the run touched."""
     model = run.manifest.model
-    if not model or not embeddings.usable(cache.Model(**model)):
+    if not run.changes_files or not model or not embeddings.usable(cache.Model(**model)):
         return
     known = _known_means(run)
     means = []

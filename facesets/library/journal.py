@@ -55,7 +55,7 @@ def begin(root: Path, folder: Path, plan: Plan) -> None:
     """Decide: from the moment that the phase is written, the change happens. OSError: it did not."""
     if not os.access(files.private_folder(root / UNDO), os.W_OK | os.X_OK):
         raise PermissionError(errno.EACCES, "may not be written", str(root / UNDO))
-    if hasattr(os, "sync"):
+    if hasattr(os, "sync") and set(plan.puts) != {MANIFEST}:
         os.sync()       # one flush for all that was built, not one fsync a picture
     files.write_json(folder / "plan.json", {"schema": SCHEMA, **asdict(plan)})
     _set_phase(folder, "doing")

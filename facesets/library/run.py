@@ -81,6 +81,11 @@ class Run:
         self._number += 1
         return self._number
 
+    @property
+    def changes_files(self) -> bool:
+        """Whether a faceset changes, and not only what the manifest says of it."""
+        return bool(self._made_of or self._gone)
+
     def use_model(self, model: cache.Model) -> None:
         """Let this be the recogniser of the library if it has none yet. Raises Failure for another."""
         self.library.check_model(model)

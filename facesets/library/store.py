@@ -6,6 +6,8 @@ manifest.json at the top
     thin_eras, masked, merged, dropped     [ENTRY], set aside in _thin/, _masked/, _merged/, _dropped/
     runs       [{"run", "verb", "at", "counts", "facesets"}], oldest first
     not_this   {folder: [face keys that a person said are not this person]}
+    reviewed   {folder: [faces that a person has seen to be right there, by formats.decisions.short_key]}
+    two_people [[folder, folder] of which a person said that they are two]
     forgotten  how many identities `forget` removed
 
 ENTRY  {"folder", "number", "name", "proposed_name", "faces" (members), "pictures", "spread", "years" [first, last] or
@@ -51,6 +53,8 @@ class Manifest:
     dropped: list[Record] = field(default_factory=list)
     runs: list[dict[str, Any]] = field(default_factory=list)
     not_this: dict[str, list[str]] = field(default_factory=dict)
+    reviewed: dict[str, list[str]] = field(default_factory=dict)
+    two_people: list[list[str]] = field(default_factory=list)
     forgotten: int = 0
 
     @property
@@ -67,6 +71,24 @@ class Manifest:
     def take_out(self, folder: str) -> None:
         for name in LISTS:
             setattr(self, name, [item for item in getattr(self, name) if item.folder != folder])
+
+    def are_two(self, one: str, other: str) -> bool:
+        """Whether a person said that two folders are two people."""
+        return sorted((one, other)) in self.two_people
+
+    def said_of(self, folder: str, now: str) -> None:
+        """What a person said of `folder` is said of `now`, where its faces are."""
+        for said in (self.not_this, self.reviewed):
+            if folder in said:
+                said[now] = sorted({*said.get(now, ()), *said.pop(folder)})
+        moved = (sorted(now if name == folder else name for name in pair) for pair in self.two_people)
+        self.two_people = sorted([one, other] for one, other in {tuple(pair) for pair in moved} if one != other)
+
+    def unsaid(self, folder: str) -> None:
+        """Forget what a person said of `folder`."""
+        self.not_this.pop(folder, None)
+        self.reviewed.pop(folder, None)
+        self.two_people = [pair for pair in self.two_people if folder not in pair]
 
 
 class Library:
@@ -180,8 +202,7 @@ class Library:
                     continue
                 if entry := entry or _unlisted(place):
                     manifest.take_out(entry.folder)
-                    if entry.folder in manifest.not_this:
-                        manifest.not_this[folder] = manifest.not_this.pop(entry.folder)
+                    manifest.said_of(entry.folder, folder)
                     entry.folder = folder
                     getattr(manifest, where).append(entry)
             getattr(manifest, where).sort(key=lambda entry: (entry.number, entry.folder))
@@ -206,9 +227,11 @@ def read_manifest(path: Path) -> Manifest:
     try:
         entries = {name: [folders.read_line(item) for item in value.get(name, [])] for name in LISTS}
         not_this = {str(folder): list(map(str, keys)) for folder, keys in value["not_this"].items()}
+        reviewed = {str(folder): list(map(str, faces)) for folder, faces in value.get("reviewed", {}).items()}
+        two_people = [sorted((str(one), str(other))) for one, other in value.get("two_people", ())]
         return Manifest(int(value["next_number"]), value["model"] and dict(value["model"]), **entries,
-                        runs=[dict(run) for run in value["runs"]], not_this=not_this,
-                        forgotten=int(value["forgotten"]))
+                        runs=[dict(run) for run in value["runs"]], not_this=not_this, reviewed=reviewed,
+                        two_people=two_people, forgotten=int(value["forgotten"]))
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise Failure(f"{path} is not the manifest of a library ({type(error).__name__}: {error!s:.200})") from None
 

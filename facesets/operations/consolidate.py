@@ -13,7 +13,7 @@ from ..export.swap import OpenDetector
 from ..formats.faceset import Faceset
 from ..library.members import without_twins
 from ..library.run import Run
-from ..library.store import Library
+from ..library.store import Library, Manifest
 from .edit import eras_of, find, name, set_aside
 
 SHARED_PHOTOS = 0.1     # share of the smaller one's photos that show both: two people who are often together
@@ -39,7 +39,8 @@ def propose(library: Library, distance: float) -> list[Pairing]:
         return []
     centroids = np.array([item.centroid for item in sets])
     groups = complete_linkage(1 - centroids @ centroids.T, distance)
-    found = [_pairing([sets[index] for index in group], centroids[group]) for group in groups]
+    manifest = library.manifest()
+    found = [_pairing([sets[index] for index in group], centroids[group], manifest) for group in groups]
     return sorted(found, key=lambda pairing: (bool(pairing.against), pairing.distance))
 
 
@@ -53,13 +54,15 @@ def complete_linkage(apart: np.ndarray, distance: float) -> list[list[int]]:
     return [found.tolist() for label in np.unique(labels) if len(found := np.flatnonzero(labels == label)) > 1]
 
 
-def _pairing(group: list[Faceset], centroids: np.ndarray) -> Pairing:
+def _pairing(group: list[Faceset], centroids: np.ndarray, manifest: Manifest) -> Pairing:
     """The named one comes first, else the lowest number."""
     order = sorted(group, key=lambda item: (not item.name, item.number))
     names = sorted({item.name for item in group if item.name})
     against = f"two names: {', '.join(names)}" if len(names) > 1 else ""
     photos = {item.folder: {key.partition("@")[0] for key in item.face_keys} for item in group}
     for a, b in combinations(group, 2):
+        if manifest.are_two(a.folder, b.folder):
+            against = against or f"{a.folder} and {b.folder} were said to be two people"
         both = len(photos[a.folder] & photos[b.folder])
         if both > SHARED_PHOTOS * min(len(photos[a.folder]), len(photos[b.folder])):
             against = against or f"{both} photos show both {a.folder} and {b.folder}"
@@ -74,7 +77,7 @@ def merge(run: Run, into: str, others: list[str], options: Options, open_detecto
     if named and not target.name:
         name(run, target.folder, named[0])
     record, contents = drafts.existing(run, target.folder)
-    members, refused = contents.faces, set(run.manifest.not_this.get(target.folder, ()))
+    members = contents.faces
     borrowed: handwork.Pictures = {}
     deleted: dict[str, str] = {}        # faces whose pictures a person deleted: they do not come back here
     for text in others:
@@ -87,14 +90,12 @@ def merge(run: Run, into: str, others: list[str], options: Options, open_detecto
             run.notes.append(f"{entry.folder} is {apart:.2f} from {target.folder}: hardly the same person; "
                                      "`sort_faces.py undo` takes it back")
         members = without_twins(members, faces.faces)
-        refused |= set(run.manifest.not_this.get(entry.folder, ()))
         aside, *_ = [set_aside(run, folder.folder, "merged", f"merged into {target.folder}", target.folder)
                      for folder in (entry, *eras_of(run, entry))]
+        run.manifest.said_of(aside, target.folder)
         have, gone, _ = handwork.as_it_lies(run, run.record(aside))
         borrowed |= have
         deleted |= {key: why for key, why in gone.items() if key not in contents.keys}
-    if refused:
-        run.manifest.not_this[target.folder] = sorted(refused)
     draft = drafts.plan(run, record, members, options, deleted)
     draft.have = {**borrowed, **draft.have}
     swap.finish(run, [draft], open_detector, options)

@@ -10,7 +10,7 @@ from ..export import swap
 from ..export.draft import Options
 from ..export.swap import OpenDetector
 from ..formats import cache
-from ..formats.faceset import FACES
+from ..formats.faceset import FACES, Contents
 from ..library import folder as folders
 from ..library.folder import Record
 from ..library.members import pick
@@ -99,8 +99,7 @@ def set_aside(run: Run, folder: str, where: str, reason: str, into: str = "") ->
         target = f"{base}_{number}"
     record = run.record(folder)
     run.move(folder, target)
-    if folder in run.manifest.not_this:
-        run.manifest.not_this[target] = run.manifest.not_this.pop(folder)
+    run.manifest.said_of(folder, target)
     run.touch(folder)
     run.manifest.take_out(folder)
     record.folder, record.reason, record.into = target, reason, into
@@ -117,23 +116,28 @@ def not_this(run: Run, faceset: str, photos: Sequence[str], options: Options, op
     """
     entry = find(run.manifest, faceset)
     record, contents = drafts.existing(run, entry.folder)
-    keys = contents.keys
-    pictures = {item["file"]: item["face"] for item in record.faces}
-    wrong: set[str] = set()
-    for photo in photos:
-        found = {pictures[photo]} if photo in pictures else {
-            key for key, face in zip(keys, contents.faces.faces, strict=True)
-            if means(photo, key, contents.faces.photos[face["photo"]])}
-        found = found or ({photo} if cache.FACE_KEY.fullmatch(photo) else set())
-        if not found:
-            raise UsageError(f"{entry.folder} has no face of {terminal.safe(photo)}")
-        wrong |= found
+    keys, wrong = contents.keys, chosen(record, contents, photos)
     run.manifest.not_this[entry.folder] = sorted(wrong | set(run.manifest.not_this.get(entry.folder, ())))
     for same in eras_of(run, entry):
         _leave_era(run, same, wrong, options, open_detector)
     rest = [row for row, key in enumerate(keys) if key not in wrong]
     run.count("faces_removed", len(wrong))
     _rebuild(run, entry, drafts.plan(run, record, pick(contents.faces, rest), options), options, open_detector)
+
+
+def chosen(record: Record, contents: Contents, photos: Sequence[str]) -> set[str]:
+    """Keys of the faces of a faceset that a person means; the key of a face that is not in it stands for itself."""
+    pictures = {item["file"]: item["face"] for item in record.faces}
+    keys: set[str] = set()
+    for photo in photos:
+        found = {pictures[photo]} if photo in pictures else {
+            key for key, face in zip(contents.keys, contents.faces.faces, strict=True)
+            if means(photo, key, contents.faces.photos[face["photo"]])}
+        found = found or ({photo} if cache.FACE_KEY.fullmatch(photo) else set())
+        if not found:
+            raise UsageError(f"{record.folder} has no face of {terminal.safe(photo)}")
+        keys |= found
+    return keys
 
 
 def _leave_era(run: Run, entry: Record, wrong: set[str], options: Options, open_detector: OpenDetector) -> None:

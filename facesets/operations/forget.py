@@ -20,6 +20,7 @@ from ..common.errors import Failure, UsageError
 from ..export.run import changing
 from ..formats import cache, proposal
 from ..formats.boxes import overlap
+from ..formats.decisions import short_key
 from ..formats.faceset import FACES, read_faces, read_keys
 from ..formats.proposal import Face, Group, Proposal
 from ..library import journal
@@ -242,10 +243,13 @@ def _from_library(run: Run, gone: Sequence[str], keys: set[str]) -> None:
     for folder in gone:
         run.remove(folder)
         manifest.take_out(folder)
-        manifest.not_this.pop(folder, None)
+        manifest.unsaid(folder)
         run.touch(folder)
     left = {folder: [key for key in refused if key not in keys] for folder, refused in manifest.not_this.items()}
     manifest.not_this = {folder: refused for folder, refused in left.items() if refused}
+    hers = set(map(short_key, keys))
+    manifest.reviewed = {folder: [face for face in faces if face not in hers]
+                         for folder, faces in manifest.reviewed.items()}
     manifest.forgotten += 1
     for name in (*REPORT, BEGUN):
         run.remove(name)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..library.store import Manifest
 from .shelf import Set
 
 SECOND_NAME = 0.15      # share of a faceset's named faces, from which on a second name is no slip of Immich
@@ -54,10 +55,16 @@ class Findings:
                 | {item.index for item in self.mixed} | {index for item in self.conflicts for index in item.members})
 
 
-def find(sets: Sequence[Set], near: np.ndarray, distance: np.ndarray, known: float, alike: float) -> Findings:
-    """Everything to check. near, distance: `shelf.nearest`; known, alike: cos-dist, below which two centroids are
-    probably one person, and below which they are worth a look."""
-    return Findings(pairs(sets, near, distance, known, alike), mixed(sets, known), conflicts(sets))
+def find(sets: Sequence[Set], near: np.ndarray, distance: np.ndarray, known: float, alike: float,
+         manifest: Manifest) -> Findings:
+    """Everything to check but what a person has said already. near, distance: `shelf.nearest`; known, alike: cos-dist,
+    below which two centroids are probably one person, and below which they are worth a look."""
+    open_pairs = [pair for pair in pairs(sets, near, distance, known, alike)
+                  if not manifest.are_two(sets[pair.one].folder, sets[pair.other].folder)]
+    seen = {folder: set(faces) for folder, faces in manifest.reviewed.items()}
+    open_sets = [item for item in mixed(sets, known) if not seen.get(sets[item.index].folder, set()).issuperset(
+        face.key for face in sets[item.index].faces)]
+    return Findings(open_pairs, open_sets, conflicts(sets))
 
 
 def pairs(sets: Sequence[Set], near: np.ndarray, distance: np.ndarray, known: float, alike: float) -> list[Pair]:

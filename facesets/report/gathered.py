@@ -41,8 +41,8 @@ def gather(library: Library, data_root: Path, alike: float) -> Gathered:
     work = runs.read(data_root)
     known = known_distance(books, work)
     near, distance = shelf.nearest(books.centroids, NEAREST)
-    return Gathered(books, work, checks.find(books.sets, near, distance, known, known + alike),
-                             [sheets.plan(item) for item in books.sets], near, distance, known, known + alike)
+    return Gathered(books, work, checks.find(books.sets, near, distance, known, known + alike, books.manifest),
+                    [sheets.plan(item) for item in books.sets], near, distance, known, known + alike)
 
 
 def known_distance(books: shelf.Shelf, work: runs.Work) -> float:

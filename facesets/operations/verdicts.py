@@ -1,0 +1,144 @@
+"""What a person says after looking: two people, this is she, these are somebody else, a person after all, all right.
+
+`edit` has what is said of one faceset alone; here are verdicts that concern faces outside it, or another faceset.
+"""
+
+from collections.abc import Iterable, Sequence
+from functools import partial
+
+from ..common import terminal
+from ..common.errors import UsageError
+from ..export import draft as drafts
+from ..export import handwork, swap
+from ..export.draft import Options
+from ..export.swap import OpenDetector
+from ..formats import cache
+from ..formats.decisions import short_key
+from ..formats.proposal import Proposal
+from ..library.folder import Record
+from ..library.members import Index, pick, without_twins
+from ..library.run import Run
+from . import edit
+
+CANDIDATES = ("thin_eras",)
+
+
+def two_people(run: Run, one: str, other: str) -> None:
+    """Say that two facesets are two people: nothing merges them, nobody asks again."""
+    pair = sorted(edit.find(run.manifest, text).folder for text in (one, other))
+    if pair[0] == pair[1]:
+        raise UsageError(f"{pair[0]} is one faceset; name two")
+    if pair not in run.manifest.two_people:
+        run.manifest.two_people = sorted([*run.manifest.two_people, pair])
+        run.count("two_people")
+        for folder in pair:
+            run.touch(folder)
+
+
+def reviewed(run: Run, faceset: str) -> None:
+    """Say that the pictures of a faceset are one person; only what comes to it later is asked again."""
+    entry = edit.find(run.manifest, faceset)
+    record = run.record(entry.folder)
+    run.manifest.reviewed[entry.folder] = sorted(short_key(item["face"]) for item in record.faces)
+    run.touch(entry.folder)
+    run.count("reviewed")
+
+
+def this_is(run: Run, faceset: str, photos: Sequence[str], index: Index, options: Options,
+            open_detector: OpenDetector) -> None:
+    """Put faces of the caches into a faceset; they leave another one that has them.
+
+    A photo: a face key, or the path, file name, SHA-256 or asset id of a photo with one face.
+    """
+    entry = edit.find(run.manifest, faceset)
+    members = index.pick(meant(index, photos))
+    keys = set(cache.face_keys(members))
+    settled = run.library.settled()
+    for other in [item.folder for item in run.manifest.facesets if item.folder != entry.folder]:
+        if theirs := [key for key in keys if settled.get(key) == other]:
+            edit.not_this(run, other, theirs, options, open_detector)
+    if refused := set(run.manifest.not_this.pop(entry.folder, ())) - keys:
+        run.manifest.not_this[entry.folder] = sorted(refused)
+    record, contents = drafts.existing(run, entry.folder)
+    grown = drafts.plan(run, record, without_twins(contents.faces, members), options)
+    swap.finish(run, [grown], open_detector, options, index=index)
+    said = {*run.manifest.reviewed.get(entry.folder, ()), *map(short_key, keys)}
+    run.manifest.reviewed[entry.folder] = sorted(said)
+    run.count("faces_added", len(keys))
+
+
+def split(run: Run, faceset: str, photos: Sequence[str], options: Options, open_detector: OpenDetector) -> None:
+    """Make a faceset of its own, with the next number, of some faces of a faceset; the two are two people from now on.
+
+    A photo: what `not_this` takes.
+    """
+    entry = edit.find(run.manifest, faceset)
+    record, contents = drafts.existing(run, entry.folder)
+    chosen = edit.chosen(record, contents, photos)
+    if unknown := chosen.difference(contents.keys):
+        raise UsageError(f"{entry.folder} has no face {terminal.safe(min(unknown))}")
+    if len(chosen) == len(contents.keys):
+        raise UsageError(f"these are all faces of {entry.folder}; leave one, or give it another name")
+    have = handwork.as_it_lies(run, record)[0]
+    rows = [row for row, key in enumerate(contents.keys) if key in chosen]
+    number = run.new_number()
+    draft = drafts.plan(run, Record(f"faceset_{number:03d}", number, run=run.id, created=record.created,
+                                    made_by=f"sort_faces.py {run.verb}", reason=f"split from {entry.folder}"),
+                        pick(contents.faces, rows), options)
+    draft.have = {key: picture for key, picture in have.items() if key in chosen}
+    swap.finish(run, [draft], open_detector, options)
+    if draft.record.folder not in run.facesets:
+        raise UsageError(f"none of these {len(chosen)} faces can be shown alone, so there would be no picture of them")
+    edit.not_this(run, entry.folder, sorted(chosen), options, open_detector)
+    if not run.manifest.entry(entry.folder):
+        raise UsageError(f"no picture of {entry.folder} would be left; give it another name instead")
+    two_people(run, entry.folder, draft.record.folder)
+
+
+def promote(run: Run, thin: str, proposals: Iterable[Proposal], index: Index, options: Options,
+            open_detector: OpenDetector) -> None:
+    """Make a thin group a faceset, with the next number: a folder of _thin/, or a group that clustering left as thin,
+    named by one of its faces."""
+    found = edit.matching(run.manifest, thin, CANDIDATES)
+    have: handwork.Pictures = {}
+    if found and found[0].number:
+        raise UsageError(f"{found[0].folder} is a time of life of faceset {found[0].number}, and no other person")
+    if found:
+        record, contents = drafts.existing(run, found[0].folder)
+        members, have = contents.faces, handwork.as_it_lies(run, record)[0]
+    else:
+        members = index.pick(_thin_group(run, thin, proposals))
+        record = Record("", reason="")
+    number = run.new_number()
+    draft = drafts.plan(run, Record(f"faceset_{number:03d}", number, record.name, record.proposed_name, run.id,
+                                    names=record.names, created=record.created,
+                                    made_by=f"sort_faces.py {run.verb}"), members, options)
+    draft.have = have
+    swap.finish(run, [draft], open_detector, options, index=index)
+    if found and draft.record.folder in run.facesets:
+        run.remove(found[0].folder)
+        run.manifest.take_out(found[0].folder)
+
+
+def _thin_group(run: Run, face: str, proposals: Iterable[Proposal]) -> list[str]:
+    """The faces of the thin group that has this face, without those that have a faceset by now."""
+    for made in proposals:
+        for group in made.thin:
+            keys = [item.face for item in group.faces]
+            if face in keys:
+                settled = run.library.settled()
+                return [key for key in keys if key not in settled]
+    raise UsageError(f"there is no thin group {terminal.safe(face)}; give a folder of _thin/ or one of its faces")
+
+
+def meant(index: Index, photos: Sequence[str]) -> list[str]:
+    """Keys of the faces in caches that a person means; UsageError where that is nobody, or several."""
+    found = []
+    for text in photos:
+        keys = [text] if text in index else index.faces_of(partial(edit.means, text))
+        if len(keys) != 1:
+            which = ": " + ", ".join(keys[:4]) if keys else ""
+            raise UsageError(f"{len(keys) or 'no'} faces of {terminal.safe(text)} are in the caches"
+                             + (f"; give the key of one{which}" if keys else ""))
+        found += keys
+    return list(dict.fromkeys(found))

@@ -1,0 +1,196 @@
+"""What a person says after looking: it reaches the library, everything obeys it, and undo takes it back."""
+
+import json
+import shutil
+
+import pytest
+from drawn import LOOKS, contents, face_of, library_photos, person, proposal_of
+
+import sort_faces
+from facesets.export import swap
+from facesets.export.run import changing
+from facesets.formats import cache, proposal
+from facesets.formats.decisions import short_key
+from facesets.formats.faceset import read_faces
+from facesets.library import store
+from facesets.library.members import Index
+from facesets.library.store import Library
+from facesets.operations import consolidate, edit, verdicts
+from facesets.report import checks, shelf
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory):
+    """Three people, eight photos of each, of whom the last two look alike; the caches know three photos of all."""
+    place = tmp_path_factory.mktemp("template")
+    faces = library_photos(place / "photos", [1, 2, 3], 8, together=3)
+    for row in range(16, 24):
+        faces.embeddings[row] = face_of(person(2) + 0.35 * person(3), 3000 + row)
+    cache.write(place / "here" / "work" / "cache" / "immich_anna.npz", faces)
+    swap.export(Library(place / "here" / "library"), proposal_of(faces), [faces], lambda: LOOKS)
+    return place / "here", faces
+
+
+@pytest.fixture
+def shelf_of(template, tmp_path):
+    place, faces = template
+    shutil.copytree(place, tmp_path, dirs_exist_ok=True)
+    return Library(tmp_path / "library"), faces
+
+
+def command(library: Library, *words: str) -> int:
+    place = library.root.parent
+    verb, *rest = words
+    return sort_faces.main([verb, "--data-root", str(place / "work"), "--library", str(library.root), *rest])
+
+
+def change(library: Library, act):
+    with changing(library, "test") as run:
+        act(run)
+    return run
+
+
+def opened():
+    return LOOKS
+
+
+def keys_in(library: Library, folder: str) -> set[str]:
+    return set(read_faces(library.root / folder / "faces.npz").keys)
+
+
+def test_two_people_are_not_proposed_as_one_by_anybody(shelf_of) -> None:
+    library, _ = shelf_of
+    assert [pair.facesets for pair in consolidate.propose(library, 0.4)] == [("faceset_002", "faceset_003")]
+    assert command(library, "two-people", "2", "3") == 0
+    assert [pair.against for pair in consolidate.propose(library, 0.4)] == [
+        "faceset_002 and faceset_003 were said to be two people"]
+    assert command(library, "consolidate", "--apply") == 0 and len(library.canonical()) == 3
+    books = shelf.read(library)
+    near, distance = shelf.nearest(books.centroids, 2)
+    assert not checks.find(books.sets, near, distance, 0.45, 0.5, books.manifest).pairs
+    assert checks.find(books.sets, near, distance, 0.45, 0.5, store.Manifest()).pairs
+    assert command(library, "undo") == 0 and not library.manifest().two_people
+
+
+def test_one_faceset_is_not_two_people(shelf_of) -> None:
+    library, _ = shelf_of
+    assert command(library, "two-people", "2", "faceset_002") == 64
+
+
+def test_what_was_said_of_two_people_follows_a_merge_a_drop_and_the_file_manager(shelf_of) -> None:
+    library, _ = shelf_of
+    assert command(library, "two-people", "1", "3") == 0 and command(library, "reviewed", "2") == 0
+    assert command(library, "consolidate", "1", "2") == 0
+    manifest = library.manifest()
+    assert manifest.two_people == [["faceset_001", "faceset_003"]] and len(manifest.reviewed["faceset_001"]) == 8
+    assert command(library, "undo") == 0
+    assert command(library, "consolidate", "2", "1") == 0
+    assert library.manifest().two_people == [["faceset_002", "faceset_003"]]
+    assert command(library, "drop", "3") == 0
+    assert library.manifest().two_people == [["_dropped/faceset_003", "faceset_002"]]
+    shutil.move(library.root / "_dropped" / "faceset_003", library.root / "faceset_003")
+    assert library.manifest().two_people == [["faceset_002", "faceset_003"]]
+
+
+def test_two_people_who_are_merged_by_hand_all_the_same_are_one(shelf_of) -> None:
+    library, _ = shelf_of
+    assert command(library, "two-people", "2", "3") == 0 and command(library, "consolidate", "2", "3") == 0
+    assert library.manifest().two_people == []
+
+
+def test_what_is_reviewed_is_asked_again_only_for_what_came_since(shelf_of) -> None:
+    library, faces = shelf_of
+    assert command(library, "reviewed", "2") == 0
+    seen = set(library.manifest().reviewed["faceset_002"])
+    assert seen == {short_key(key) for key in keys_in(library, "faceset_002")}
+    books = shelf.read(library)
+    books.sets[1].halves = shelf.Halves(0.9)
+    assert not checks.find(books.sets, *shelf.nearest(books.centroids, 2), 0.45, 0.0, books.manifest).mixed
+    new = cache.face_keys(faces)[25]
+    assert command(library, "this-is", "1", new) == 0       # of another faceset: nothing changes in this one
+    assert set(library.manifest().reviewed["faceset_002"]) == seen
+    books = shelf.read(library)
+    books.sets[1].halves = shelf.Halves(0.9)
+    books.manifest.reviewed["faceset_002"] = sorted(seen)[1:]
+    assert checks.find(books.sets, *shelf.nearest(books.centroids, 2), 0.45, 0.0, books.manifest).mixed
+
+
+def test_a_face_of_nobody_becomes_a_persons_and_leaves_another(shelf_of) -> None:
+    library, faces = shelf_of
+    index, keys = Index([faces]), cache.face_keys(faces)
+    free, theirs = keys[24], keys[8]       # of a photo of all, in no faceset; of faceset_002
+    change(library, lambda run: edit.not_this(run, "1", [free], swap.Options(), opened))
+    change(library, lambda run: verdicts.this_is(run, "1", [free, theirs], index, swap.Options(), opened))
+    assert {free, theirs} <= keys_in(library, "faceset_001") and theirs not in keys_in(library, "faceset_002")
+    manifest = library.manifest()
+    assert "faceset_001" not in manifest.not_this and manifest.not_this["faceset_002"] == [theirs]
+    assert short_key(free) in manifest.reviewed["faceset_001"]
+
+
+def test_a_photo_with_several_faces_or_none_names_nobody(shelf_of, capsys) -> None:
+    library, faces = shelf_of
+    assert command(library, "this-is", "1", faces.photos[24].path) == 64
+    assert "3 faces of" in capsys.readouterr().err
+    assert command(library, "this-is", "1", "nobody.jpg") == 64
+    assert "no faces of nobody.jpg" in capsys.readouterr().err
+
+
+def test_a_split_makes_a_faceset_of_its_own_without_new_pictures_and_is_taken_back(shelf_of) -> None:
+    library, _ = shelf_of
+    before = contents(library.root)
+    pictures = {item["face"] for item in json.loads((library.root / "faceset_002" / "manifest.json").read_text())[
+        "faces"] if item["file"] in ("0001.png", "0004.png", "0005.png")}
+    assert command(library, "split", "2", "0001.png", "0004.png", "0005.png") == 0
+    assert keys_in(library, "faceset_004") == pictures and not pictures & keys_in(library, "faceset_002")
+    manifest = library.manifest()
+    assert manifest.two_people == [["faceset_002", "faceset_004"]]
+    assert set(manifest.not_this["faceset_002"]) == pictures
+    assert command(library, "undo") == 0 and contents(library.root) == before
+    assert command(library, "split", "2", "0001.png") == 0 and library.canonical()[-1].number == 5
+
+
+def test_a_split_that_leaves_nothing_changes_nothing(shelf_of) -> None:
+    library, _ = shelf_of
+    before = contents(library.root)
+    assert command(library, "split", "2", *(f"{number:04d}.png" for number in range(1, 9))) == 64
+    assert contents(library.root) == before
+
+
+def test_a_thin_group_becomes_a_faceset_with_the_next_number(shelf_of) -> None:
+    library, faces = shelf_of
+    keys = cache.face_keys(faces)[24::3]
+    thin = proposal.Proposal("r2", "test", "2099-01-01T00:00:00Z", {}, (), thin=(proposal.Group(
+        tuple(map(proposal.Face, keys)), proposed_name="Dora"),))
+    proposal.write(library.root.parent / "work" / "refine.json", thin)
+    change(library, lambda run: verdicts.promote(run, keys[1], [thin], Index([faces]), swap.Options(), opened))
+    assert keys_in(library, "faceset_004") == set(keys)
+    library.undo()
+    change(library, lambda run: swap.carry_out(run, thin, [faces], opened, candidates=True))
+    folder = library.manifest().thin_eras[0].folder
+    assert folder.startswith("_thin/thin_")
+    change(library, lambda run: verdicts.promote(run, folder, [], Index([faces]), swap.Options(), opened))
+    manifest = library.manifest()
+    assert not manifest.thin_eras and not (library.root / folder).exists()
+    assert [(entry.folder, entry.proposed_name) for entry in manifest.facesets[3:]] == [("faceset_005", "Dora")]
+    assert command(library, "promote", "_thin/nothing") == 64
+
+
+def test_a_person_who_is_forgotten_is_in_no_verdict(shelf_of) -> None:
+    library, _ = shelf_of
+    for words in (("two-people", "1", "2"), ("two-people", "2", "3"), ("reviewed", "1", "2")):
+        assert command(library, *words) == 0
+    assert command(library, "forget", "1", "--yes") == 0
+    manifest = library.manifest()
+    assert manifest.two_people == [["faceset_002", "faceset_003"]] and list(manifest.reviewed) == ["faceset_002"]
+
+
+def test_a_library_without_verdicts_is_read_as_before(shelf_of) -> None:
+    library, _ = shelf_of
+    path = library.root / "manifest.json"
+    value = json.loads(path.read_text())
+    del value["reviewed"], value["two_people"]
+    path.write_text(json.dumps(value))
+    assert (library.manifest().reviewed, library.manifest().two_people) == ({}, [])
+    value["two_people"] = [["faceset_001"]]
+    path.write_text(json.dumps(value))
+    assert command(library, "name", "1", "Ada") == 1
