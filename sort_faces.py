@@ -405,7 +405,8 @@ GROUPS = {      # verb -> an example of its arguments
     "Corrections": {
         "name": '7 "Aunt Ilse"', "this-is": "Anna /mnt/d/photos/IMG_2041.jpg", "not-this": "7 0003.png 0011.png",
         "split": "7 0003.png 0011.png", "promote": "_thin/thin_0a1b2c3d4e5f", "two-people": "7 31",
-        "reviewed": "7 12", "drop": "12 13", "apply": "~/Downloads/decisions.json", "undo": "--dry-run", "forget": '"Aunt Ilse"'},
+        "reviewed": "7 12", "drop": "12 13", "apply": "~/Downloads/decisions.json",
+        "undo": "--dry-run", "forget": '"Aunt Ilse"'},
     "For others": {
         "export-training": "Anna --for kohya --out ~/training", "export-regions": "--out ~/sidecars"},
     "Looking": {
