@@ -17,12 +17,13 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
 import config
-from facesets.cluster import identities, seen
+from facesets.cluster import calibrate, identities, seen
+from facesets.cluster.pool import pool
 from facesets.cluster.rules import Rules
 from facesets.common import files, terminal
 from facesets.export import detector, swap
@@ -46,6 +47,24 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     args.user = config.user_label(args.user)
     return args
+
+
+def with_distances(caches: Sequence[cache.Cache]) -> Sequence[cache.Cache]:
+    """The caches; with the distances that the library's strangers give where none were measured for the recogniser."""
+    model = caches[0].model
+    elsewhere = config.MODELS.get(model.sha256)
+    if elsewhere and elsewhere != config.BUFFALO_L:
+        return caches
+    faces = pool(caches)
+    found = calibrate.from_strangers(faces.rows, faces.photo, faces.clarity)
+    if found and elsewhere:     # one library's, not to be exceeded
+        found = min(found[0], elsewhere.known_distance), min(found[1], elsewhere.cluster_distance)
+    if found is None or found == (model.known_distance, model.cluster_distance):
+        return caches
+    terminal.say(f"{terminal.safe(model.name)}: distances as the strangers among these faces give them, known "
+                 f"{found[0]:g} and cluster {found[1]:g}; `sort_faces.py calibrate` measures them")
+    model = replace(model, known_distance=found[0], cluster_distance=found[1])
+    return [replace(one, model=model) for one in caches]
 
 
 def rules_for(settings: config.Clustering, exporting: config.Exporting, model: cache.Model) -> Rules:
@@ -139,7 +158,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     embedding, exporting = config.load(config.Embedding, args), config.load(config.Exporting, args)
     library, folder = Library(paths.library), paths.user_dir(args.user)
     sources = args.cache or together(paths.cache(args.user), paths.caches)
-    caches = [cache.read(path) for path in sources]
+    caches = with_distances([cache.read(path) for path in sources])
     memory = folder / "clustered.json"
     runs = {str(run.get("run")) for run in library.manifest().runs}
     seen.keep_promise(memory, runs)

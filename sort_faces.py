@@ -50,6 +50,12 @@ def embedded(job: Job, queue: Queue, retry_errors: bool = False, into: Path | No
                             lambda: embed_worker.load(settings), options)
 
 
+def clustered(job: Job) -> Sequence[cache.Cache]:
+    """The caches with the distances that cluster_immich.py goes by."""
+    import cluster_immich
+    return cluster_immich.with_distances(job.caches())
+
+
 def proposed(job: Job, caches: Sequence[cache.Cache]) -> proposal.Proposal:
     import cluster_immich
     from facesets.cluster import identities
@@ -63,7 +69,7 @@ def proposed(job: Job, caches: Sequence[cache.Cache]) -> proposal.Proposal:
 
 def cluster(job: Job) -> int:
     """Say who is who in the caches: known people, new ones, the rest with reasons. Writes refine.json, no faceset."""
-    made, out = proposed(job, job.caches()), job.args.out or job.paths.data_root / "refine.json"
+    made, out = proposed(job, clustered(job)), job.args.out or job.paths.data_root / "refine.json"
     if not job.dry_run:
         proposal.write(out, made)
     text = ", ".join(f"{count:,} {what.replace('_', ' ')}" for what, count in made.counts.items())
@@ -76,7 +82,8 @@ def export_swap(job: Job) -> int:
     where = job.args.proposal or (job.paths.user_dir(config.user_label(job.args.user)) / "refine.json"
                                   if job.args.user else job.paths.data_root / "refine.json")
     made = proposal.read(where)
-    caches = job.caches() if job.args.cache else [cache.read(Path(path)) for path in made.caches]
+    job.args.cache = job.args.cache or [Path(path) for path in made.caches]
+    caches = clustered(job) if job.args.cache else ()
     if not caches:
         raise Failure(f"{where} names no cache; give it with --cache")
     detector = job.detector(caches[0].model)
@@ -114,7 +121,7 @@ def export_regions(job: Job) -> int:
 def extend(job: Job) -> int:
     """Append faces that are known by now to their facesets; numbers and names stay."""
     from facesets.export import swap
-    caches = job.caches()
+    caches = clustered(job)
     known = replace(proposed(job, caches), facesets=(), thin=())
     return job.change(lambda run: swap.carry_out(run, known, caches, job.detector(caches[0].model), job.options,
                                                  extend=True))

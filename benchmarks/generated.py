@@ -7,6 +7,7 @@ What no person is in (turned, half, blurred to nothing) has a norm of its own an
 
     strangers   a thousand people, nearly all of them seen a few times; look-alikes among them
     family      sixty people seen often, siblings and years apart
+    kin         as family, a third of them siblings who look alike (cosine 0.5 to 0.7) and stand side by side
     poor        as family, with a third of the faces soft, occluded, turned or garbage, and mirrors in the photos
 """
 
@@ -22,7 +23,7 @@ from facesets.formats import cache  # noqa: E402
 
 NOISE = 0.64        # of the median norm
 D, INNER = 128, 108     # two strangers have a cosine of 0 ± 0.096
-KINDS = ("strangers", "family", "poor")
+KINDS = ("strangers", "family", "kin", "poor")
 
 
 def made(kind: str, seed: int, like: cache.Cache, names: np.ndarray) -> tuple[cache.Cache, np.ndarray, np.ndarray]:
@@ -30,7 +31,7 @@ def made(kind: str, seed: int, like: cache.Cache, names: np.ndarray) -> tuple[ca
     rng = np.random.default_rng([seed, KINDS.index(kind)])
     clarity = like.norms / np.median(like.norms)
     named, dim = clarity[names != ""], clarity[(names == "") & (clarity < 0.65)]
-    people, sizes = _people(kind, rng)
+    people, sizes, siblings = _people(kind, rng)
     who = np.repeat(np.arange(len(sizes)), sizes)
     modes = _modes(people, who, sizes, rng)
     c = rng.choice(named, len(who)) * rng.normal(1, 0.06, len(sizes))[who]
@@ -50,7 +51,7 @@ def made(kind: str, seed: int, like: cache.Cache, names: np.ndarray) -> tuple[ca
     many = len(who) // (4 if kind == "poor" else 10)        # garbage
     junk_c = rng.choice(dim, many)
     junk = _towards(common, _inner(rng, many), junk_c, rng)
-    photos = _photos(who, len(sizes), rng)
+    photos = _photos(who, len(sizes), siblings, rng)
     everywhere = rng.integers(photos.max() + 1, size=many)
     if kind == "poor":      # mirrors: the same face again in its photo
         twin = np.flatnonzero(rng.random(len(who)) < 0.05)
@@ -66,8 +67,8 @@ def _towards(common: np.ndarray, noise: np.ndarray, clarity: np.ndarray, rng: np
     return _unit(weight * common[rng.integers(len(common), size=len(noise))] + np.sqrt(1 - weight ** 2) * noise)
 
 
-def _people(kind: str, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """(P, D) directions and (P,) faces of each; some are alike, some siblings."""
+def _people(kind: str, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(P, D) directions, (P,) faces of each, and (S, 2) who are siblings; some others are alike."""
     if kind == "strangers":
         sizes = np.sort(np.minimum(1 + rng.pareto(0.95, 1100).astype(int), 150))[::-1]
     else:
@@ -77,8 +78,10 @@ def _people(kind: str, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray
     people = _unit(np.sqrt(alike) * group + np.sqrt(1 - alike) * _inner(rng, len(sizes)))
     pairs = rng.permutation(len(sizes))[:len(sizes) // 10 * 2].reshape(-1, 2)
     like = rng.uniform(0.3, 0.5, (len(pairs), 1))
+    if kind == "kin":
+        pairs, like = np.arange(20).reshape(-1, 2), rng.uniform(0.5, 0.7, (10, 1))
     people[pairs[:, 1]] = _unit(like * people[pairs[:, 0]] + np.sqrt(1 - like ** 2) * people[pairs[:, 1]])
-    return people, sizes
+    return people, sizes, pairs
 
 
 def _modes(people: np.ndarray, who: np.ndarray, sizes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -91,9 +94,10 @@ def _modes(people: np.ndarray, who: np.ndarray, sizes: np.ndarray, rng: np.rando
     return np.asarray(modes[who, number])
 
 
-def _photos(who: np.ndarray, people: int, rng: np.random.Generator) -> np.ndarray:
-    """(N,) photo of each face: one to four people of a circle of ten, a person once."""
+def _photos(who: np.ndarray, people: int, siblings: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """(N,) photo of each face: one to four people of a circle of ten or so, a person once."""
     circle = rng.permutation(people) // 10
+    circle[siblings[:, 1]] = circle[siblings[:, 0]]
     photo = np.empty(len(who), np.int64)
     number = 0
     for which in range(circle.max() + 1):

@@ -4,6 +4,11 @@ Half of the people choose the distances, the other half shows what they are wort
 recommended is chosen on all of them. Of distances that are as good the middle one is taken: in a library the stricter
 end splits people, since the gates take away faces that link their years, and the looser end meets more strangers.
 
+Where nobody is labelled, a library tells by its strangers: nearly all pairs of its faces are two people, whose likeness
+has the same middle and spread in every library of a recogniser (benchmarks/identities.py --strangers prints both), and
+beyond so many spreads hardly any lie. What is calibrated is never looser than that: the people that somebody labels
+are few, and meet fewer strangers than those of a library.
+
 Words: N faces, D dimensions, P people; `people` (N,) int, -1 for a face that nobody named (there, but not scored).
 """
 
@@ -22,6 +27,10 @@ DISTANCES = tuple(round(0.30 + 0.025 * step, 3) for step in range(25))      # 0.
 AS_GOOD = 0.003         # F between distances that are as good: less than two splits of the same people differ by
 FALSE_MATCHES = 0.005   # share of strangers' faces that may be taken for somebody we know
 REFERENCES = 10         # faces a known person's centroid is made of at most, when we measure
+SPREADS = (4.6, 3.6)    # above the middle of strangers' similarities: where known_distance and cluster_distance lie
+LOOSEST = (0.60, 0.70)  # known_distance and cluster_distance, whatever the strangers say
+STRANGERS, FEW = 2000, 200      # clear faces whose pairs are looked at, and fewer than which say nothing
+ROUNDED = 0.025         # so that a library that grows keeps its distances
 LEAST_KNOWN = 4         # faces a person must have to stand for a known one: two make the centroid, two are asked
 
 
@@ -63,13 +72,33 @@ def calibrate(rows: np.ndarray, people: np.ndarray, photos: np.ndarray, clarity:
     rules = rules or Rules()
     tables = [measure(rows[half], people[half], photos[half], clarity[half], rules, distances)
               for half in halves(people, photos)]
+    limits = from_strangers(rows, people, clarity) or LOOSEST
     table = measure(rows, people, photos, clarity, rules, distances)
     crossed = ((tables[0], tables[1]), (tables[1], tables[0]))
-    apart = best_cluster(table)
+    apart = best_cluster([line for line in table if line.distance <= limits[1]])
+    known = min(best_known([line for line in table if line.distance <= limits[0]]), apart)
     return Calibration(
-        known_distance=min(best_known(table), apart), cluster_distance=apart, table=tuple(table),
+        known_distance=known, cluster_distance=apart, table=tuple(table),
         held_out_cluster=tuple(_at(theirs, best_cluster(ours)) for ours, theirs in crossed),
         held_out_known=tuple(_at(theirs, best_known(ours)) for ours, theirs in crossed))
+
+
+def from_strangers(rows: np.ndarray, apart: np.ndarray, clarity: np.ndarray) -> tuple[float, float] | None:
+    """known_distance and cluster_distance of a recogniser, out of the faces of a library; None for too few clear ones.
+
+    rows (N, D) unit rows, clarity (N,); two faces of the same `apart` (N,), a photo or a person, are no pair. Rows in
+    another order may give other distances, so give them in one that means something.
+    """
+    clear = np.flatnonzero(clarity >= Rules.founding_clarity)
+    if len(clear) < FEW:
+        return None
+    some = clear[::-(-len(clear) // STRANGERS)]
+    pairs = np.triu(apart[some][:, None] != apart[some])
+    alike = (rows[some] @ rows[some].T)[pairs]
+    middle, low = np.percentile(alike, (50, 16))        # below the middle nobody is the same person
+    known, cluster = (min(round((1 - middle - spreads * (middle - low)) / ROUNDED) * ROUNDED, loosest)
+                      for spreads, loosest in zip(SPREADS, LOOSEST, strict=True))
+    return round(known, 3), round(cluster, 3)
 
 
 def as_text(result: Calibration) -> list[str]:

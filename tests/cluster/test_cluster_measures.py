@@ -69,6 +69,19 @@ def test_a_recogniser_that_spreads_people_wider_gets_looser_distances() -> None:
     assert tight < wide
 
 
+def test_strangers_tell_the_distances_of_a_recogniser_whoever_is_in_the_library() -> None:
+    """Also where a person is a third of it, and not where there are too few faces to tell."""
+    rng = np.random.default_rng(0)
+    many = rng.standard_normal((600, 108))
+    mine = np.repeat(many[:1], 300, axis=0) + 0.6 * rng.standard_normal((300, 108))
+    for rows in (many, np.concatenate([many, mine])):
+        rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+        found = calibrate.from_strangers(rows, np.arange(len(rows)), np.ones(len(rows)))
+        assert found and found[0] == pytest.approx(0.55, abs=0.03) and found[1] == pytest.approx(0.65, abs=0.03)
+    assert calibrate.from_strangers(rows[:100], np.arange(100), np.ones(100)) is None
+    assert calibrate.from_strangers(rows, np.arange(len(rows)), np.full(len(rows), 0.8)) is None
+
+
 def test_no_person_is_in_both_halves_and_neither_half_is_empty() -> None:
     _, who, photos, _ = people(0.5)
     one, other = calibrate.halves(who, photos)

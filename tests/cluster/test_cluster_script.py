@@ -26,12 +26,13 @@ def run(checkout: Path, root: Path, *args: str) -> subprocess.CompletedProcess[s
                           env=environment, check=False)
 
 
-def made_up_cache(path: Path, sizes: tuple[int, ...] = (9, 7, 4, 1), names: tuple[str, ...] = ()) -> None:
+def made_up_cache(path: Path, sizes: tuple[int, ...] = (9, 7, 4, 1), names: tuple[str, ...] = (),
+                  dimension: int = 32) -> None:
     """`names`: what Immich calls the first faces."""
     rng = np.random.default_rng(0)
     who = np.repeat(np.arange(len(sizes)), sizes)
-    centres = np.linalg.qr(rng.standard_normal((32, len(sizes))))[0].T
-    rows = centres[who] + 0.1 * rng.standard_normal((len(who), 32))
+    centres = np.linalg.qr(rng.standard_normal((dimension, len(sizes))))[0].T
+    rows = centres[who] + 0.1 * rng.standard_normal((len(who), dimension))
     rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
     faces = np.zeros(len(who), cache.FACE)
     faces["photo"], faces["det_score"], faces["face_short"], faces["blur"] = np.arange(len(who)), 0.9, 120, 99
@@ -39,7 +40,8 @@ def made_up_cache(path: Path, sizes: tuple[int, ...] = (9, 7, 4, 1), names: tupl
     photos = [cache.Photo(f"/nowhere/{number}.jpg", f"{number:064x}", "faces") for number in range(len(who))]
     called = names or ("\x1b[2JEva",) * sizes[0]
     persons = [cache.Person(name, name) for name in (*called, *[""] * (len(who) - len(called)))]
-    cache.write(path, cache.Cache(MODEL, photos, faces, rows, np.ones(len(who), np.float32), persons))
+    model = replace(MODEL, dimension=dimension)
+    cache.write(path, cache.Cache(model, photos, faces, rows, np.ones(len(who), np.float32), persons))
 
 
 def test_a_dry_run_writes_the_proposal_and_touches_no_faceset(checkout: Path, tmp_path: Path) -> None:
@@ -112,6 +114,15 @@ def test_thresholds_come_from_the_flag_then_from_the_model(tmp_path: Path) -> No
                                     *flag]) == 0
         made = proposal.read(tmp_path / "work" / "immich" / "eva" / "refine.json")
         assert (made.settings["known_distance"], made.settings["cluster_distance"]) == (known, 0.55)
+
+
+def test_a_pack_without_distances_gets_those_of_the_strangers_and_says_so(checkout: Path, tmp_path: Path) -> None:
+    made_up_cache(tmp_path / "work" / "cache" / "immich_eva.npz", sizes=(9, *[1] * 300), dimension=400)
+    done = run(checkout, tmp_path, "--user", "eva", "--dry-run")
+    assert done.returncode == 0 and "as the strangers among these faces give them, known 0.6 and clus" in done.stderr
+    made = proposal.read(tmp_path / "work" / "immich" / "eva" / "refine.json")
+    assert (made.settings["known_distance"], made.settings["cluster_distance"]) == (0.6, 0.7)
+    assert (made.model["known_distance"], made.model["cluster_distance"]) == (0.6, 0.7)     # so that the export agrees
 
 
 def labelled(shared: Path, people: int, each: int) -> list[Path]:
