@@ -110,15 +110,14 @@ class Clustering:
     min_faces: int = setting(6, "faces a faceset needs; fewer give a swap tool nothing to average", least=1)
     min_photos: int = setting(3, "photos they must come from; one burst is no identity", least=1)
     known_margin: float = setting(0.05, "cos-dist by which the next identity must be farther; nearer is ambiguous")
-    clear_closer: float = setting(0.18, "share of known_distance by which a face as clear as the library's median (see "
-                                        "cluster/rules.py) must be nearer: one that is far is somebody else")
+    clear_closer: float = setting(0.27, "share of known_distance by which the clearest face (see cluster/rules.py), or "
+                                        "another centroid, must be nearer: one that is far is somebody else")
     dim_farther: float = setting(0.09, "share of it by which the dimmest face may be farther and still be right")
-    merge_closer: float = setting(0.27, "share of it by which two centroids must be nearer to be one person; of 134 "
-                                        "labelled people no two are within 0.56 of insightface_small")
     min_clarity: float = setting(0.7, "norm of a raw embedding, over the library's median, below which it says nothing "
                                       "of anybody: blurred, hidden, turned")
     founding_clarity: float = setting(0.85, "the same below which a face may join an identity, but founds none: dim "
                                             "faces are more like each other than like anybody")
+    full_clarity: float = setting(1.1, "the same from which on a face tells no more")
     join_faces: int = setting(3, "faces a cluster has at most to count as a leftover; larger ones are somebody")
     photo_penalty: float = setting(0.25, "similarity lost by two clusters that share all photos of the smaller; "
                                          "a hard rule splits people at every mirror and collage")
@@ -127,7 +126,6 @@ class Clustering:
     cluster_approximate_from: int = setting(2_000_000, "faces from which the first search for links is approximate: "
                                                        "exact, a million take 9 minutes on two cores, so this many "
                                                        "35; approximate, a third, for 0.1 % of BCubed F")
-    spread_closer: float = setting(0.05, "cos-dist by which a faceset's mean must be nearer than known_distance")
     min_score: float = setting(0.5, "detector's certainty of a face that may form an identity, 0..1")
     min_short: int = setting(25, "pixels of the shorter side of such a face; fewer make no picture")
 
@@ -146,15 +144,14 @@ BUFFALO_L = Thresholds(0.45, 0.55, "DESIGN.md: one home library, 19,480 faces, b
 # SHA-256 of the recogniser's file -> its distances. A pack that is not here gets those of buffalo_l, and that is said.
 MODELS: dict[str, Thresholds] = {
     "4c06341c33c2ca1f86781dab0e829f88ad5b64be9fba56e56bc9ebdefc619e43": BUFFALO_L,
-    # From facesets.cluster.calibrate on 1,128 labelled photos of 134 people; benchmarks/identities.py prints what half
-    # of the people choose for the other half, and what an operator gets at these.
+    # benchmarks/identities.py prints what an operator gets at these, and with --strangers where the strangers of a
+    # library put them, which is stricter than what the few people choose whose photos are labelled (--choose).
     "5c98a8f2e7237e2970b5edd187c8ee5c652888d20fd7a7757a70e6bb5c85d554": Thresholds(
-        0.55, 0.65, "insightface_small: calibrated (alike from 0.53 to 0.70); benchmarks/chain.py splits four of 41 "
-                    "people at 0.55, and nobody at 0.65"),
+        0.55, 0.65, "insightface_small: 4.6 and 3.6 spreads above the middle of strangers"),
     "87aacdfe57510db2af90c0251df680e8eec88f122ee94712121d09bcaaaf3581": Thresholds(
-        0.575, 0.575, "embed_512: calibrated; clusters alike from 0.55 to 0.60, known recall 0.99"),
+        0.575, 0.575, "embed_512: 4.3 spreads above the middle of strangers"),
     "fb143eea07838aa532d1c95df5f69899974ea0140e1fba05e94204be13ed74ee": Thresholds(
-        0.575, 0.575, "opencv_zoo: stricter than calibrated (0.6, 0.65), where 14 of 1,682 are misnamed, not 3"),
+        0.55, 0.575, "opencv_zoo: 3.9 and 3.6 spreads above the middle of strangers"),
 }
 
 

@@ -4,6 +4,7 @@ Run     python benchmarks/identities.py --keep DIR                      the repo
         python benchmarks/identities.py --keep DIR --without            it again without each of the rules
         python benchmarks/identities.py --keep DIR --usual              recall against purity, beside the usual methods
         python benchmarks/identities.py --keep DIR --choose             how the shares of rules.py were chosen
+        python benchmarks/identities.py --keep DIR --strangers          distances that a library gives by itself
         python benchmarks/identities.py --keep DIR --like               what the made-up libraries were made after
         ... --sets insightface_small-plain,strangers-10                 some of the sets alone
 Reads   ../shared/photos, ../shared/models; see labelled.py and generated.py for the sets
@@ -176,8 +177,7 @@ def summed(figures: Sequence[Figures]) -> Figures:
 
 def rules_of(whole: Set) -> Rules:
     model = whole.caches[0].model
-    return Rules(known_distance=model.known_distance, cluster_distance=model.cluster_distance,
-                 spread=model.known_distance - 0.05)
+    return Rules(known_distance=model.known_distance, cluster_distance=model.cluster_distance)
 
 
 def ours(whole: Set, rules: Rules | None = None) -> list[np.ndarray]:
@@ -225,32 +225,28 @@ def without(whole: Set) -> dict[str, Rules]:
             "dim ones found too": replace(all_of, founding_clarity=0),
             "no gate for dim ones": replace(all_of, min_clarity=0.4, founding_clarity=0),
             "without joining": replace(all_of, known_margin=9.0),
-            "without merging": replace(all_of, merge_closer=9.0),
             "without photo penalty": replace(all_of, photo_penalty=0),
             "without photo veto": replace(all_of, photo_veto=9.0),
             "a veto by one photo": replace(all_of, veto_photos=1),
-            "without the spread gate": replace(all_of, spread=9.0),
             "min_short 40": replace(all_of, min_short=40)}
 
 
-@dataclass
-class Mirrors:
-    """For the time of a block, two faces of one photo are always two people."""
-
-    def __enter__(self) -> None:
-        self.before = merging.apart
-        merging.apart = groups.apart = identities.apart = lambda rows, photos, rules: photos
-
-    def __exit__(self, *_: object) -> None:
-        merging.apart = groups.apart = identities.apart = self.before
+STEPS = {"mirrors are two people": ("apart", lambda rows, photos, rules: photos),
+         "without merging": ("merge", lambda rows, photos, labels, rules: labels)}
 
 
 def ablation(listed: Sequence[tuple[str, Set]]) -> None:
     for rule in without(listed[0][1]):
         lines = [judge(ours(whole, without(whole)[rule]), whole) for _, whole in listed]
         print(f"  {rule:26} {summed(lines)}", flush=True)
-    with Mirrors():
-        print(f"  {'mirrors are two people':26} {summed([judge(ours(whole), whole) for _, whole in listed])}")
+    for rule, (step, instead) in STEPS.items():
+        places = [module for module in (merging, groups, identities) if hasattr(module, step)]
+        before = getattr(merging, step)
+        for module in places:
+            setattr(module, step, instead)
+        print(f"  {rule:26} {summed([judge(ours(whole), whole) for _, whole in listed])}", flush=True)
+        for module in places:
+            setattr(module, step, before)
 
 
 def turns(whole: Set) -> None:
@@ -276,12 +272,22 @@ def choose(keep: Path) -> None:
     print(f"half of the people choose known {found.known_distance}, cluster {found.cluster_distance}; config.py has "
           f"{fit.caches[0].model.known_distance}, {fit.caches[0].model.cluster_distance}")
     chosen_on = [rest, *(one(keep, f"{kind}-{seed}") for kind in generated.KINDS for seed in FIT)]
-    for share, values in (("clear_closer", (0, 0.09, 0.18, 0.27)), ("dim_farther", (0, 0.09, 0.18)),
-                          ("merge_closer", (0.18, 0.27, 0.36)), ("min_clarity", (0.65, 0.7, 0.75)),
-                          ("founding_clarity", (0.75, 0.85, 0.95))):
+    for share, values in (("clear_closer", (0, 0.18, 0.27, 0.36)), ("dim_farther", (0, 0.09, 0.18)),
+                          ("min_clarity", (0.65, 0.7, 0.75)), ("founding_clarity", (0.75, 0.85, 0.95)),
+                          ("full_clarity", (1.0, 1.1, 1.2))):
         for value in values:
             line = summed([judge(ours(some, replace(rules_of(some), **{share: value})), some) for some in chosen_on])
             print(f"  {share} {value:<5} {line}", flush=True)
+
+
+def strangers(keep: Path) -> None:
+    """The distances that strangers give, out of each kind of photos, beside those of config.py."""
+    for pack in labelled.PACKS:
+        for kind in labelled.KINDS:
+            whole = one(keep, f"{pack}-{kind}")
+            model = whole.caches[0].model
+            print(f"  {pack} {kind:9} {calibrate.from_strangers(whole.rows, whole.photos, whole.clarity)}, "
+                  f"config.py {model.known_distance}, {model.cluster_distance}")
 
 
 def like(keep: Path) -> None:
@@ -301,7 +307,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--keep", type=Path, required=True, help="folder of photos and embeddings, made where missing")
     parser.add_argument("--sets", default="", help="names of sets, comma-separated; all of the report otherwise")
-    parts: dict[str, Callable[[Path], None]] = {"choose": choose, "like": like}
+    parts: dict[str, Callable[[Path], None]] = {"choose": choose, "like": like, "strangers": strangers}
     for mode in ("without", "usual", *parts):
         parser.add_argument(f"--{mode}", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args(argv)

@@ -11,6 +11,7 @@ import json
 import sys
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -95,14 +96,16 @@ def scaled(faces: list[Label], scale: float) -> list[Label]:
 def embedded(pack: str, kind: str, keep: Path) -> cache.Cache:
     """The cache that the embed worker makes of these photos, where `keep` has none."""
     path = keep / f"{pack}-{kind}.npz"
+    opened = packs.open_pack(pack if pack in packs.KNOWN else str(SHARED / "models" / pack), keep)
+    known = config.MODELS[opened.recogniser.sha256]
     if not path.exists():
-        opened = packs.open_pack(pack if pack in packs.KNOWN else str(SHARED / "models" / pack), keep)
-        known = config.MODELS[opened.recogniser.sha256]
         made = pipeline.run(photos(kind, keep), path, opened.recogniser.sha256, lambda: Analyser(
             opened, "cpu", (known.known_distance, known.cluster_distance)))
         print(f"{path}: {made.faces} faces, {made.noface} photos without, {made.errors} unreadable, "
               f"{made.elapsed:.0f} s", flush=True)
-    return cache.read(path)
+    made = cache.read(path)
+    made.model = replace(made.model, known_distance=known.known_distance, cluster_distance=known.cluster_distance)
+    return made
 
 
 def photos(kind: str, keep: Path) -> queue.Queue:

@@ -28,16 +28,15 @@ def settle(pool: Pool, members: np.ndarray, rules: Rules) -> tuple[Group, list[F
     distance = 1 - pool.rows[members] @ _middle(pool.rows[members], rules)      # (m,)
     limit = rules.near(rules.clear(pool.clarity[members]))
     near = distance <= limit
-    if near.any():
-        others += [Face(pool.keys[face], rounded(far), f"more than {most:.2f} from the centroid")
-                   for face, far, most in zip(members[~near], distance[~near], limit[~near], strict=True)]
-        members, distance = members[near], distance[near]
+    others += [Face(pool.keys[face], rounded(far), f"more than {most:.2f} from the centroid")
+               for face, far, most in zip(members[~near], distance[~near], limit[~near], strict=True)]
+    members, distance = members[near], distance[near]
     quality = pool.meta["quality"][members]
     order = sorted(range(len(members)), key=lambda face: (-quality[face], pool.keys[members[face]]))
     members, distance = members[order], distance[order]
     own = np.setdiff1d(np.arange(len(members)), list(moments.again(pool.rows[members], rules.duplicate_similarity)))
     names = names_of(pool, members[own])
-    thin = _too_thin(pool, members[own], float(distance[own].mean()), rules)
+    thin = _too_thin(pool, members[own], rules)
     faces = tuple(Face(pool.keys[face], rounded(far)) for face, far in zip(members, distance, strict=True))
     return Group(faces, proposed_name(names, len(own)), names, thin), others
 
@@ -61,15 +60,13 @@ def first_per_photo(photos: np.ndarray, distance: np.ndarray) -> np.ndarray:
     return nearest
 
 
-def _too_thin(pool: Pool, inside: np.ndarray, spread: float, rules: Rules) -> str:
+def _too_thin(pool: Pool, inside: np.ndarray, rules: Rules) -> str:
     """Why these faces, one of each moment, are no faceset; "" if they are one."""
     photos = len({int(pool.photo[face]) for face in inside})
     if len(inside) < rules.min_faces:
         return f"{len(inside)} faces, {rules.min_faces} are needed"
     if photos < rules.min_photos:
         return f"from {photos} photos, {rules.min_photos} are needed"
-    if spread > rules.spread:
-        return f"not tight enough: {spread:.2f} from the centroid on average, {rules.spread:.2f} is allowed"
     return ""
 
 

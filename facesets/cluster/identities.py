@@ -124,7 +124,7 @@ def _adopt(faces: Pool, clusters: Sequence[np.ndarray], known: Sequence[Faceset]
         return np.array(adopted, np.int64)
     middles = np.stack([unit_mean(faces.rows[members]) for members in large])
     found = match(middles, _centroids(known, faces), _forbidden(faces, large, known))
-    for at in np.flatnonzero(found.certain(rules.merge_distance, rules.known_margin)).tolist():
+    for at in np.flatnonzero(found.certain(rules.near(1), rules.known_margin)).tolist():
         identity = known[found.nearest[at]]
         more = extend.get(identity.folder, ())
         taken = {key.partition("@")[0] for key in (*identity.face_keys, *(face.face for face in more))}
@@ -152,7 +152,7 @@ def _new_groups(faces: Pool, clusters: Sequence[np.ndarray], rules: Rules,
             group, others = groups.settle(faces, members, rules)
             if not group.reason and all(face.face in seen for face in group.faces):
                 group = replace(group, reason="an earlier run looked at all of its faces")
-            settled.append(group)
+            settled += [group] if group.faces else []
             leftover += others
     settled.sort(key=lambda group: (-len(group.faces), min(face.face for face in group.faces)))
     return (tuple(group for group in settled if not group.reason), tuple(group for group in settled if group.reason),

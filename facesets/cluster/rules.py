@@ -6,6 +6,7 @@ to what it cannot see well. A clear face of a person is near; a dim one may be f
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -17,11 +18,11 @@ class Rules:
     known_distance: float = 0.45        # from a centroid to a face of that person of middling clarity
     cluster_distance: float = 0.55      # where average linkage stops
     known_margin: float = 0.05          # by which the next identity must be farther
-    clear_closer: float = 0.18          # share by which a clear face must be nearer
-    dim_farther: float = 0.09           # share by which a dim one may be farther
-    merge_closer: float = 0.27          # share by which two centroids must be nearer to be one person
+    clear_closer: float = 0.27          # share by which the clearest face, or a centroid, must be nearer
+    dim_farther: float = 0.09           # share by which the dimmest may be farther
     min_clarity: float = 0.7            # a dimmer face takes no part
     founding_clarity: float = 0.85      # a dimmer face founds no identity, it may join one
+    full_clarity: float = 1.1           # no face tells more
     join_faces: int = 3                 # clusters of up to so many faces count as leftovers
     photo_penalty: float = 0.25         # similarity lost when every face of the smaller cluster shares a photo
     photo_veto: float = 0.1             # share of shared photos from which on two clusters are two people
@@ -30,25 +31,19 @@ class Rules:
     min_faces: int = 6
     min_photos: int = 3
     min_thin: int = 3                   # fewer faces than this are nobody in particular, not a thin faceset
-    spread: float = 0.40                # mean cos-dist to the centroid that a faceset may have
     duplicate_similarity: float = 0.95  # from which on two faces show one moment
     min_score: float = 0.5              # the detector's, 0..1
     min_short: float = 25.0             # pixels
 
     def clear(self, clarity: np.ndarray) -> np.ndarray:
-        """(N,) from 0 for the dimmest faces that take part to 1 for those of the median and above."""
-        return np.clip((clarity - self.min_clarity) / (1 - self.min_clarity), 0, 1)
+        """(N,) from 0 for the dimmest faces that take part to 1 for the clearest."""
+        return np.clip((clarity - self.min_clarity) / (self.full_clarity - self.min_clarity), 0, 1)
 
-    def near(self, clear: np.ndarray) -> np.ndarray:
-        """(N,) cos-dist to a centroid within which faces that are so clear are that person's."""
+    def near(self, clear: Any) -> Any:
+        """(N,) cos-dist to a centroid within which faces that are so clear are that person's; 1 for a centroid."""
         return self.known_distance * (1 + self.dim_farther - (self.dim_farther + self.clear_closer) * clear)
 
     @property
-    def merge_distance(self) -> float:
-        """Identities whose centroids are this near are one."""
-        return self.known_distance * (1 - self.merge_closer)
-
-    @property
     def strictness(self) -> float:
-        """What a clear face brings along: two of them are linked only if they are so much, squared, more alike."""
+        """What a clear face brings along: two of them are linked only if they are more alike by its square."""
         return (self.clear_closer * self.known_distance) ** 0.5

@@ -28,7 +28,7 @@ NUMBER = re.compile(r"\d+(?:[.,]\d+)*(?:\.png)?")
 PLAIN = {"from the centroid": "too far from the middle of the faceset",
          "near-duplicate": "nearly the same as a better one",
          "same photo": "another face of the same photo is nearer to the middle", "faces, ": "too few faces",
-         "photos, ": "from too few photos", "not tight enough": "too unlike each other"}
+         "photos, ": "from too few photos"}
 ROUNDS = 8          # of 2-means; it settles in three or four
 
 

@@ -187,8 +187,8 @@ def test_gates_on_clusters_say_why_it_is_no_faceset() -> None:
     copies = propose(cache_of(np.repeat(person(1, 3), 4, axis=0)))
     assert not copies.facesets and "3 faces, 6 are needed" in copies.thin[0].reason
     assert len(copies.thin[0].faces) == 12      # which of them are shown, the export chooses
-    loose = propose(cache_of(person(1, 12, 0.8)), rules=replace(RULES, spread=0.1))
-    assert not loose.facesets and "not tight enough" in loose.thin[0].reason
+    loose = propose(cache_of(person(1, 12, 0.8)), rules=replace(RULES, known_distance=0.1))
+    assert not loose.facesets and not loose.thin and loose.leftover[0].reason == "more than 0.08 from the centroid"
 
 
 def test_the_best_face_comes_first_and_nearly_equal_ones_count_as_one() -> None:
