@@ -132,7 +132,7 @@ class Client:
             except Transient as error:
                 failure = error
                 self.breaker.failed(str(failure), failure.retry_after)
-                away = attempt % self.access.attempts == 0 and self.breaker.suspect(successes)
+                away = attempt % attempts == 0 and self.breaker.suspect(successes)
             finally:
                 self.breaker.leave()
             if away or self.breaker.absences != absences:       # it is not this request's fault

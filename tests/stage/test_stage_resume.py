@@ -8,6 +8,8 @@ import pytest
 from busy import LIMIT
 from stage_lab import Lab, laboratory, photo
 
+from facesets.stage.run import HOPELESS
+
 SIDE = 700      # about half a megabyte
 
 
@@ -131,3 +133,14 @@ def test_a_file_whose_name_begins_like_a_photo_that_is_gone_is_not_taken_for_it(
         gone.unlink()
         assert lab.stage().status == 0
         assert lab.queue() == calm and hashlib.sha256(gone.read_bytes()).hexdigest() == gone.stem
+
+
+def test_a_server_that_goes_away_while_the_last_photos_are_asked_for_pauses_also_those_that_failed_before(tmp_path):
+    with laboratory(tmp_path, fill=lambda lab: lab.add(3)) as lab:
+        lab.server.faults.add("status", "*/original", status=500)
+        for _ in range(HOPELESS):
+            assert lab.stage().summary["skipped_download_error"] == 3
+        lab.server.faults.clear()
+        lab.server.faults.add("down", "*/original")
+        run = lab.stage()
+        assert run.status == 2 and "the server is away" in run.err, run.err
