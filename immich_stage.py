@@ -181,7 +181,8 @@ def stage_user(client: Client, key: bool, state: State, options: Options, args: 
 def figures(stage: Stage, client: Client, state: State, elapsed: float) -> dict[str, Any]:
     tally, gate = stage.tally, stage.tally.gate
     return {
-        **summary.counts(state), "requests": client.counts.requests,
+        **summary.counts(state), f"big_enough_at_{summary.SMALLER}_px": summary.almost(state),
+        "requests": client.counts.requests,
         "requests_before_downloads": tally.listing_requests or client.counts.requests,
         "bytes_downloaded": client.counts.bytes, "bytes_saved": tally.bytes_saved, "elapsed": round(elapsed, 3),
         "faces_by": stage.server.faces_by, "gate_held": bool(gate and gate.held), "gate_by": gate.by if gate else "",
@@ -197,6 +198,9 @@ def report(values: dict[str, Any], state: State, url: str, args: argparse.Namesp
         terminal.say(f"  {terminal.safe(line)}")
     for name, outcome, reason in summary.errors(state):
         terminal.say(f"  {outcome}: {terminal.safe(name, 80)}: {terminal.safe(reason, 200)}")
+    if almost := values[f"big_enough_at_{summary.SMALLER}_px"]:
+        terminal.say(f"no face big enough in {values['skipped_no_big_face']}: --min-face-px {summary.SMALLER} would "
+                     f"stage {almost} more")
     counts = state.counts()
     if left := counts.get("error", 0):
         terminal.say(f"could not be read: {left}; left for the next run, the same command asks for them again")

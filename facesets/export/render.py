@@ -78,7 +78,7 @@ def _pause_where_away(missing: list[str], wanted: list[str]) -> None:
     if len(missing) > GONE * len(wanted) or any(os.path.exists(path) or Path(path).parent.parent not in seen
                                                 for path in missing):
         raise Paused(f"{len(missing)} of {len(wanted)} photos cannot be read, e.g. {terminal.safe(missing[0])}; is "
-                     "the share with the photos mounted? Nothing was changed; mend it and run the same again")
+                     "the share with the photos mounted? Nothing was changed; run the same command again")
 
 
 def _collect(running: set[Future[dict[str, Made | str]]], results: dict[str, Made | str],

@@ -207,8 +207,10 @@ def last_run(path: Path) -> list[str]:
         raise Failure(f"{path} is no summary of a stage run; run immich_stage.py again")
     gate = "the server counts what it listed" if value.get("gate_held") is True else \
         "what the server counts is not what it listed: stage.log names the difference"
+    almost = value.get("big_enough_at_60_px") or 0
+    smaller = [f"--min-face-px 60 would stage {almost:,} more"] if almost else []
     return [f"last run: {asked:,} requests, {before:,} of them before the first download; "
-            f"{received / 1e6:,.1f} MB received, {saved / 1e6:,.1f} MB of equal files not", gate]
+            f"{received / 1e6:,.1f} MB received, {saved / 1e6:,.1f} MB of equal files not", gate, *smaller]
 
 
 def embedded(queue: queues.Queue | None, photos: Sequence[tuple[str, str, str]], at: float) -> Stage:

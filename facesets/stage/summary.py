@@ -9,6 +9,7 @@ from ..formats import queue as queues
 from .state import State
 
 LONG = 10_000       # photos; written in about a second
+SMALLER = 60        # pixels; what --min-face-px is most worth a try with: such faces are still told apart
 SUMMARY_SCHEMA = 1  # of summary.json: the figures of the last run
 
 
@@ -59,6 +60,12 @@ def counts(state: State) -> dict[str, int]:
         "skipped_download_error": by.get("error", 0) + by.get("rejected", 0),
         "pending": by.get("wanted", 0) + by.get("ask", 0),
     }
+
+
+def almost(state: State) -> int:
+    """How many of the assets without a big enough face have one of SMALLER pixels, as far as sizes are known."""
+    return sum(any(min((face[2] - face[0]) * asset.width, (face[3] - face[1]) * asset.height) >= SMALLER
+                   for face in json.loads(asset.faces)) for asset in state.walk("outcome = 'small'"))
 
 
 def errors(state: State, most: int = 20) -> list[tuple[str, str, str]]:

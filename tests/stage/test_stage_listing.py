@@ -100,6 +100,18 @@ def hard(lab: Lab) -> None:
     lab.add(6)
 
 
+@pytest.mark.parametrize("version", [(2, 7, 2), (3, 1, 0)])
+def test_what_a_smaller_face_would_stage_is_said(version, tmp_path):
+    with laboratory(tmp_path, version) as lab:
+        for face_px, count in ((70, 2), (40, 3)):
+            lab.add(count, face_px=face_px)
+        run = lab.stage()
+        assert run.summary["big_enough_at_60_px"] == 2
+        assert f"in {run.summary['skipped_no_big_face']}: --min-face-px 60 would stage 2 more" in run.err
+        more = lab.stage("--min-face-px", "60").summary
+        assert (more["staged_count"], more["big_enough_at_60_px"]) == (run.summary["staged_count"] + 2, 0)
+
+
 @pytest.mark.parametrize(("version", "login"), [((2, 7, 2), False), ((2, 7, 2), True), ((3, 0, 0), False),
                                                 ((3, 1, 0), False), ((3, 1, 0), True), ((3, 2, 0), False),
                                                 ((3, 3, 5), True)])
