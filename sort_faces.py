@@ -9,6 +9,7 @@ Exit    0 done · 1 failed · 2 somebody else is at work or the disk is full, ru
 """
 
 import argparse
+import contextlib
 import inspect
 import sys
 import time
@@ -294,10 +295,11 @@ def undo(job: Job) -> int:
 def forget(job: Job) -> int:
     """Remove every trace of a person: facesets, cache rows, proposals, report, and what could be undone."""
     from facesets.operations import forget as gone
-    found = job.args.cache or [*job.paths.caches.glob("*.npz"), *job.paths.data_root.glob("calibrate/*.npz")]
+    stopped = (path.with_suffix("") for path in job.paths.caches.glob("*.npz.parts"))       # perhaps before any cache
+    found = job.args.cache or {*job.paths.caches.glob("*.npz"), *stopped, *job.paths.data_root.glob("calibrate/*.npz")}
     caches = sorted(path.absolute() for path in found)
     places = gone.Places(caches, job.proposals(), sorted(job.paths.data_root.glob("immich/*/clustered*.json")),
-                         [job.paths.data_root / "cluster.lock", *(cache.lock_of(path) for path in caches)])
+                         [job.cluster_lock, *(cache.lock_of(path) for path in caches)])
 
     def tell(done: gone.Forgotten) -> None:
         job.tell(asdict(done), gone.text(done))
@@ -342,6 +344,7 @@ CACHE = ("--cache", {"type": Path, "action": "append", "metavar": "PATH",
                      "help": "a cache to use, may be given several times (default: all in work/cache)"})
 INTO = ("--into", {"type": Path, "metavar": "CACHE",
                    "help": "the cache to go on with (default work/cache/nl_full.npz)"})
+FROM_CACHES = ("cluster", "export-swap", "extend", "merge", "import-folders", "enrich")     # no `forget` meanwhile
 LOOKING = ("export-training", "export-regions", "why", "status", "report", "calibrate")     # change no faceset
 Argument = tuple[str, dict[str, Any]]
 
@@ -458,7 +461,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     terminal.stop_on_terminate()
     job = Job(args, lambda section: config.load(getattr(config, section), args))
     try:
-        return VERBS[args.verb][0](job)
+        with job.alone() if args.verb in FROM_CACHES else contextlib.nullcontext():
+            return VERBS[args.verb][0](job)
     except AlreadyDone as done:
         return job.tell({"done": str(done)}, [str(done)])
 

@@ -24,14 +24,14 @@ from ..formats.decisions import short_key
 from ..formats.faceset import FACES, read_faces, read_keys
 from ..formats.proposal import Face, Group, Proposal
 from ..library import journal
-from ..library.folder import Record
+from ..library.folder import MANIFEST, Record
 from ..library.run import Run
 from ..library.store import LISTS, Library, Manifest
 from . import edit
 
 REPORT = ("index.html", "_report", "decisions.json")     # what `report` writes at the top of the library
 SAME_FACE = 0.5     # intersection over union from which two boxes of one photo are one face, whoever found them
-BEGUN = ".forgetting.json"      # {"keys": [face keys]} of a `forget` that has not ended
+BEGUN = ".forgetting.json"      # {"folders", "keys": [face keys]} of a `forget` that has not ended
 
 
 @dataclass(frozen=True)
@@ -97,12 +97,12 @@ def _forget(library: Library, manifest: Manifest, person: str, places: Places, d
         keys |= {face.face for path in places.proposals for entry in hers
                  for face in proposal.read(path).extend.get(entry.folder, ())}
         done.in_doubt = True
-    keys |= _begun(library)
+    keys |= _begun(library, hers)
     gone = {entry.folder for entry in hers} | _like(library, manifest, keys)
     keys |= _near(library, gone, places.parts, centroids, distance)
     done.folders = sorted(gone | _like(library, manifest, keys))
     if run:
-        files.write_json(library.root / BEGUN, {"keys": sorted(keys)})
+        files.write_json(library.root / BEGUN, {"folders": [entry.folder for entry in hers], "keys": sorted(keys)})
     for path in places.proposals:
         _count(done.proposals, path, _from_proposal(path, keys, gone, run is None))
     for path in places.memories:
@@ -148,9 +148,16 @@ def _faces_of(library: Library, entries: Iterable[Record]) -> tuple[set[str], li
     return keys, centroids
 
 
-def _begun(library: Library) -> set[str]:
-    path = library.root / BEGUN
-    return set(map(str, files.read_json(path).get("keys", ()))) if path.exists() else set()
+def _begun(library: Library, hers: Sequence[Record]) -> set[str]:
+    """Her faces as a `forget` of hers that was cut short had found them; it has to end before another person's."""
+    if not (library.root / BEGUN).exists():
+        return set()
+    begun = files.read_json(library.root / BEGUN)
+    folders = list(map(str, begun.get("folders", ())))
+    if folders and not any(entry.folder in folders for entry in hers):
+        raise Failure(f"the forget of {folders[0]} was cut short; run that again first, or remove "
+                      f"{library.root / BEGUN} to keep what is left of it")
+    return set(map(str, begun.get("keys", ())))
 
 
 def _near(library: Library, hers: set[str], paths: Iterable[Path], centroids: Sequence[np.ndarray],
@@ -174,12 +181,17 @@ def _near(library: Library, hers: set[str], paths: Iterable[Path], centroids: Se
 def _like(library: Library, manifest: Manifest, keys: set[str]) -> set[str]:
     """Folders without a number of their own that hold mostly her faces: thin groups, copies that somebody made."""
     found = set()
-    for path in (*library.root.glob(f"[!.]*/{FACES}"), *library.root.glob(f"_*/*/{FACES}")):
-        folder = path.parent.relative_to(library.root).as_posix()
+    for folder, path in _all_with(library, FACES):
         entry, held = manifest.entry(folder), read_keys(path)
         if not (entry and entry.number) and 2 * len(keys.intersection(held)) > len(held):
             found.add(folder)
     return found
+
+
+def _all_with(library: Library, name: str) -> Iterator[tuple[str, Path]]:
+    """Every folder of the library, listed or not, that holds a file of this name, and that file."""
+    for path in (*library.root.glob(f"[!.]*/{name}"), *library.root.glob(f"_*/*/{name}")):
+        yield path.parent.relative_to(library.root).as_posix(), path
 
 
 def _from_cache(path: Path, keys: set[str], dry_run: bool) -> int:
@@ -250,6 +262,9 @@ def _from_library(run: Run, gone: Sequence[str], keys: set[str]) -> None:
     hers = set(map(short_key, keys))
     manifest.reviewed = {folder: [face for face in faces if face not in hers]
                          for folder, faces in manifest.reviewed.items()}
+    for folder, path in _all_with(run.library, MANIFEST):       # of an earlier version, which kept them there too
+        if folder not in gone and keys.intersection(files.read_json(path).get("not_this") or ()):
+            run.write_record(run.record(folder))
     manifest.forgotten += 1
     for name in (*REPORT, BEGUN):
         run.remove(name)
@@ -267,4 +282,5 @@ def text(done: Forgotten) -> list[str]:
              "remove the caches and embed again"] if done.in_doubt else []
     return [head, *(f"  {line}" for line in lines), *doubt,
             "not touched: the photos themselves, in the staging folder and on the server, and what Immich says of them "
-            "(queue.json); what was written elsewhere with --kohya or by hand"]
+            "(queue.json); what was written elsewhere, as by export-training; what a run that was stopped left with "
+            "Windows, until the next finalize_immich.sh"]

@@ -4,12 +4,13 @@ import argparse
 import hashlib
 import json
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ..common import terminal
+from ..common import files, terminal
 from ..common.errors import OK, PAUSED, Failure
 from ..formats import cache
 from ..library.run import Run
@@ -32,6 +33,15 @@ class Job:
         """Tells a repeat of this command; a digest, since a name in it must not outlast the person."""
         words = sorted((name, str(value)) for name, value in vars(self.args).items() if name != "json")
         return hashlib.sha256(repr(words).encode("utf-8", "surrogatepass")).hexdigest()
+
+    @property
+    def cluster_lock(self) -> Path:
+        """What whoever takes faces out of the caches, to write of them elsewhere, holds: so does cluster_immich.py."""
+        lock: Path = self.paths.data_root / "cluster.lock"
+        return lock
+
+    def alone(self) -> AbstractContextManager[None]:
+        return files.only_one(self.cluster_lock, f"sort_faces.py {self.args.verb}")
 
     @cached_property
     def clustering(self) -> Any:

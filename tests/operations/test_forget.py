@@ -175,3 +175,37 @@ def test_killed_at_any_step_the_same_command_ends_it(library: Library, tmp_path:
         shutil.rmtree(trial)
         at += 7
     assert kills > 5 and not (one.root / ".undo").exists() and not (one.root / ".forgetting.json").exists()
+
+
+def test_she_goes_out_of_what_a_first_run_that_was_stopped_left(library: Library) -> None:
+    hers = of_person(whole(library), 3)
+    cache.write(library.root.parent / "work" / "cache" / "immich_bert.npz.parts" / "000001.npz", whole(library))
+    assert command(library, "forget", "Anna", "--yes") == 0 and traces(library, hers, "Anna") == []
+
+
+def test_she_goes_out_of_the_lists_that_earlier_versions_kept_in_the_folders_of_others(library: Library) -> None:
+    hers, path = of_person(whole(library), 3), library.root / "faceset_004" / "manifest.json"
+    value = files.read_json(path)
+    files.write_json(path, {**value, "not_this": sorted(hers)[:2]})
+    assert command(library, "forget", "Anna", "--yes") == 0
+    assert traces(library, hers, "Anna") == [] and files.read_json(path) == value
+
+
+def test_what_was_begun_for_one_person_takes_no_face_when_another_is_forgotten(library: Library, capsys) -> None:
+    damaged = library.root.parent / "work" / "immich" / "anna" / "refine.json"
+    sound = damaged.read_bytes()
+    damaged.write_text("{")
+    assert command(library, "forget", "Anna", "--yes") == 1 and (library.root / ".forgetting.json").exists()
+    damaged.write_bytes(sound)
+    before = whole(library)
+    assert command(library, "forget", "4", "--yes") == 1
+    assert "faceset_003 was cut short" in capsys.readouterr().err and len(whole(library).faces) == len(before.faces)
+    (library.root / ".forgetting.json").unlink()
+    assert command(library, "forget", "4", "--yes") == 0
+    assert set(cache.face_keys(whole(library))) == of_person(before, 3)
+
+
+@pytest.mark.parametrize("verb", [("cluster",), ("extend",), ("enrich",), ("export-swap",)])
+def test_what_takes_faces_out_of_the_caches_waits_for_a_forget(library: Library, verb: tuple[str, ...]) -> None:
+    with files.only_one(library.root.parent / "work" / "cluster.lock", "sort_faces.py forget"):
+        assert command(library, *verb) == 2
