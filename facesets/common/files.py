@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import socket
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -154,7 +155,12 @@ def remove(path: Path) -> None:
 
 
 def sha256_of(path: Path) -> str:
-    """SHA-256 of the bytes, lowercase hex: the identity of a photo everywhere in this project."""
+    """SHA-256 of the bytes, lowercase hex: the identity of a photo everywhere in this project.
+
+    OSError for a pipe or device too, which would be waited on for ever.
+    """
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise OSError(errno.EINVAL, "is no regular file", str(path))
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         while chunk := file.read(CHUNK):

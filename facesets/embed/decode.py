@@ -85,7 +85,9 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> np.ndarray:
 
 
 def header(source: Path | io.BytesIO) -> Image.Image:
-    """A picture of which no pixel is decoded yet. Raises whatever Pillow and its plug-ins do."""
+    """A picture of which no pixel is decoded yet. Raises whatever Pillow and its plug-ins do; waits on no pipe."""
+    if isinstance(source, Path) and not source.is_file():
+        raise Vanished("is no regular file, or not there any more")
     return Image.open(source, formats=tuple(PICTURES))
 
 

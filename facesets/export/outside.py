@@ -73,9 +73,9 @@ def names(records: Sequence[Record]) -> dict[str, str]:
             for folder, name in said.items()}
 
 
-def clean(name: str) -> str:
-    """`name` as a file name for Linux, Windows and a Mac, "" where nothing of it is left."""
+def clean(name: str, longest: int = LONGEST) -> str:
+    """`name` as a file name for Linux, Windows and a Mac, "" where nothing of it is left; `longest` in bytes."""
     kept = "".join("_" if char in '<>:"/\\|?*' or unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") else char
                    for char in unicodedata.normalize("NFC", name))
-    kept = kept.encode("utf-8")[:LONGEST].decode("utf-8", "ignore").strip(" .")
+    kept = kept.encode("utf-8")[:longest].decode("utf-8", "ignore").strip(" .")
     return f"_{kept}" if RESERVED.fullmatch(kept) else kept

@@ -18,6 +18,7 @@ from ..library.store import Library
 from . import outside
 
 ORIENTATION = 0x0112        # EXIF tag
+LONGEST = 240               # bytes of a photo's name, which take an ending or part of the SHA-256 more
 Area = tuple[float, float, float, float]        # middle across and down, width, height; in parts of the picture
 
 SIDECAR = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
@@ -75,7 +76,7 @@ def _sidecar(folder: Path, sha256: str, photo: Photo, names: dict[str, str]) -> 
     except Exception as error:      # Pillow's plug-ins raise whatever they like
         terminal.say(f"{terminal.safe(photo.path)} cannot be read ({type(error).__name__}); it gets no sidecar")
         return False
-    called = outside.clean(Path(names.get(sha256, "") or photo.path).name) or sha256
+    called = outside.clean(Path(names.get(sha256, "") or photo.path).name, LONGEST) or sha256
     if (folder / f"{called}.xmp").exists():         # two photos of one name
         called = f"{Path(called).stem}-{sha256[:8]}{Path(called).suffix}"
     files.write_bytes(folder / f"{called}.xmp", sidecar(size, turn, photo.faces).encode())

@@ -205,10 +205,10 @@ def _backward(root: Path, folder: Path, plan: Plan) -> list[str]:
 
 
 def _whole(act: Callable[[], T], back: Callable[[], None]) -> T:
-    """`act`, or nothing: where the system refuses it half way, `back` takes back what was done; OSError tells that."""
+    """`act`, or nothing: where it is refused half way, `back` takes back what was done, and the refusal is raised."""
     try:
         return act()
-    except OSError:
+    except (OSError, Failure):
         try:
             back()
         except OSError as error:

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..cluster import seen
 from ..common import files
-from ..common.errors import Failure, UsageError
+from ..common.errors import Failure, UsageError, of_disk
 from ..export.run import changing
 from ..formats import cache, proposal
 from ..formats.boxes import overlap
@@ -77,8 +77,9 @@ def forget(library: Library, person: str, places: Places, distance: float | None
             try:
                 done = _forget(library, run.manifest, person, places, distance, run)
             except OSError as error:        # of which `changing` would say that nothing was changed
-                raise Failure(f"{error.filename or library.root}: {error.strerror or error}; a part of the person is "
-                              "gone already, mend that and run the same command again") from None
+                raise type(of_disk(error))(
+                    f"{error.filename or library.root}: {error.strerror or error}; a part of the person is gone "
+                    "already, mend that and run the same command again") from None
     return done
 
 

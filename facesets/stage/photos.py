@@ -78,5 +78,5 @@ def prune(state: State, found: list[Path]) -> None:
 
 def staged_files(folder: Path) -> set[str]:
     """The photos in `folder`, as state.db names them: "ab/ab12….jpg"."""
-    folders = [sub for sub in folder.iterdir() if len(sub.name) == 2] if folder.is_dir() else []
+    folders = [sub for sub in folder.iterdir() if len(sub.name) == 2 and sub.is_dir()] if folder.is_dir() else []
     return {f"{sub.name}/{name}" for sub in folders for name in os.listdir(sub)}

@@ -1,6 +1,8 @@
 """Sidecars say who is where in the picture as it is stored, however EXIF turns it, and are XML whatever the name is."""
 
+import os
 import xml.etree.ElementTree as ET
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -63,3 +65,19 @@ def test_named_people_only_under_the_name_that_the_photo_has_in_immich(tmp_path)
     (name, (x, y, _, _)), = read((tmp_path / "out" / "peter" / "IMG_1.png.xmp").read_text()) if written else []
     assert name == "Anna" and abs(x * 640 - (box[0] + box[2]) / 2) < 5 and abs(y * 480 - (box[1] + box[3]) / 2) < 5
     assert cv2.imread(faces.photos[0].path) is not None         # the photo itself is as it was
+
+
+def test_a_photo_of_a_long_name_gets_its_sidecar_and_a_pipe_in_the_place_of_one_is_not_waited_for(
+        tmp_path, capsys) -> None:
+    faces = library_photos(tmp_path / "photos", [1], 7, user="peter")
+    library = Library(tmp_path / "library")
+    swap.export(library, proposal_of(faces), [faces], lambda: LOOKS)
+    with changing(library, "name") as run:
+        edit.name(run, "1", "Anna")
+    pipe = Path(faces.photos[1].path)
+    pipe.unlink()
+    os.mkfifo(pipe)
+    name = "王" * 70 + ".png"
+    said = regions.export(library, tmp_path / "out", {faces.photos[0].sha256: name})
+    assert (tmp_path / "out" / "peter" / f"{name}.xmp").exists()
+    assert "6 sidecars" in said[0] and "001.png cannot be read" in capsys.readouterr().err

@@ -1,6 +1,7 @@
 """forget takes everything of one person, nothing of another, and what a kill leaves the same command ends."""
 
 import json
+import resource
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -209,3 +210,14 @@ def test_what_was_begun_for_one_person_takes_no_face_when_another_is_forgotten(l
 def test_what_takes_faces_out_of_the_caches_waits_for_a_forget(library: Library, verb: tuple[str, ...]) -> None:
     with files.only_one(library.root.parent / "work" / "cluster.lock", "sort_faces.py forget"):
         assert command(library, *verb) == 2
+
+
+def test_a_full_disk_pauses_it(library: Library) -> None:
+    hers = of_person(whole(library), 3)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        assert command(library, "forget", "Anna", "--yes") == 2
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert command(library, "forget", "Anna", "--yes") == 0 and traces(library, hers, "Anna") == []

@@ -1,6 +1,7 @@
 """The operations of sort_faces.py on a library of drawn people, as functions and through the command line."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -400,6 +401,22 @@ def test_a_date_of_digits_that_are_none_is_no_date(tmp_path) -> None:
     assert own.taken_at(path) == "2012-07-14T12:00:00"
     path.write_bytes(whole.replace(b"1112:07:14 12:00:00", "2012:07:14 ¹²:³¹:¹¹".encode("latin-1")))
     assert own.taken_at(path) == "2012-07-14T00:00:00"
+
+
+def test_a_pipe_among_ones_own_photos_is_not_waited_for(tmp_path, capsys) -> None:
+    Image.new("RGB", (9, 9)).save(tmp_path / "b.jpg")
+    os.mkfifo(tmp_path / "a.jpg")
+    assert [entry.path for entry in own.queue([tmp_path]).entries] == [str(tmp_path / "b.jpg")]
+    assert "a.jpg cannot be read: is no regular file" in capsys.readouterr().err
+
+
+def test_a_file_where_a_folder_is_needed_leaves_the_library_as_it_was(shelf, capsys) -> None:
+    library, _ = shelf
+    before = contents(library.root)
+    (library.root / "_dropped").write_text("a note")
+    assert command(library, "drop", "2") == 1 and "_dropped is in the way" in capsys.readouterr().err
+    assert contents(library.root) == {**before, "_dropped": b"a note"}
+    assert command(library, "name", "1", "Ada") == 0
 
 
 def test_a_huge_photo_of_ones_own_is_listed_without_a_warning(tmp_path) -> None:

@@ -96,6 +96,13 @@ def test_a_photo_named_but_not_recorded_by_a_killed_run_leaves_no_second_file(tm
         assert lab.queue() == calm and lab.photos == names
 
 
+def test_a_file_beside_the_folders_of_the_photos_is_no_photo(tmp_path):
+    with laboratory(tmp_path) as lab:
+        assert lab.stage().status == 0
+        (lab.user_dir / "photos" / "ab").write_text("a note")
+        assert lab.stage().status == 0
+
+
 def as_named_before(lab: Lab, *, record: bool) -> None:
     """The photos of a version that named them after their first asset; `record` in state.db too, which it may not."""
     with sqlite3.connect(lab.user_dir / "state.db") as db:
