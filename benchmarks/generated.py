@@ -8,6 +8,7 @@ What no person is in (turned, half, blurred to nothing) has a norm of its own an
     strangers   a thousand people, nearly all of them seen a few times; look-alikes among them
     family      sixty people seen often, siblings and years apart
     kin         as family, a third of them siblings who look alike (cosine 0.5 to 0.7) and stand side by side
+    years       as family, over twelve years, of which a third of the people are children
     poor        as family, with a third of the faces soft, occluded, turned or garbage, and mirrors in the photos
 """
 
@@ -23,7 +24,7 @@ from facesets.formats import cache  # noqa: E402
 
 NOISE = 0.64        # of the median norm
 D, INNER = 128, 108     # two strangers have a cosine of 0 ± 0.096
-KINDS = ("strangers", "family", "kin", "poor")
+KINDS = ("strangers", "family", "kin", "poor", "years")
 
 
 def made(kind: str, seed: int, like: cache.Cache, names: np.ndarray) -> tuple[cache.Cache, np.ndarray, np.ndarray]:
@@ -33,7 +34,8 @@ def made(kind: str, seed: int, like: cache.Cache, names: np.ndarray) -> tuple[ca
     named, dim = clarity[names != ""], clarity[(names == "") & (clarity < 0.65)]
     people, sizes, siblings = _people(kind, rng)
     who = np.repeat(np.arange(len(sizes)), sizes)
-    modes = _modes(people, who, sizes, rng)
+    year = rng.integers(2010, 2022, len(who))
+    modes = _ages(people, who, year, rng) if kind == "years" else _modes(people, who, sizes, rng)
     c = rng.choice(named, len(who)) * rng.normal(1, 0.06, len(sizes))[who]
     share = np.sqrt(np.clip(1 - (NOISE / c) ** 2, 0, None))
     odd = rng.random(len(who)) < 0.03       # glasses, a hand: as clear, and yet less of the person
@@ -52,13 +54,17 @@ def made(kind: str, seed: int, like: cache.Cache, names: np.ndarray) -> tuple[ca
     junk_c = rng.choice(dim, many)
     junk = _towards(common, _inner(rng, many), junk_c, rng)
     photos = _photos(who, len(sizes), siblings, rng)
+    if kind == "years":     # a photo is of one year
+        photos = np.unique(photos * 12 + year - 2010, return_inverse=True)[1]
     everywhere = rng.integers(photos.max() + 1, size=many)
     if kind == "poor":      # mirrors: the same face again in its photo
         twin = np.flatnonzero(rng.random(len(who)) < 0.05)
         rows, c = np.concatenate([rows, _unit(rows[twin] + 0.5 * _inner(rng, len(twin)))]), np.append(c, c[twin])
         who, photos = np.append(who, who[twin]), np.append(photos, photos[twin])
-    return _cache(np.concatenate([rows, junk]), np.append(c, junk_c), np.append(photos, everywhere),
-                  np.append(np.array([f"p{number}" for number in who], object), [""] * many), rng)
+        year = np.append(year, year[twin])
+    names = np.append(np.array([f"p{number}" for number in who], object), [""] * many)
+    return _cache(np.concatenate([rows, junk]), np.append(c, junk_c), np.append(photos, everywhere), names,
+                  np.append(year, [2015] * many), rng)
 
 
 def _towards(common: np.ndarray, noise: np.ndarray, clarity: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -94,6 +100,15 @@ def _modes(people: np.ndarray, who: np.ndarray, sizes: np.ndarray, rng: np.rando
     return np.asarray(modes[who, number])
 
 
+def _ages(people: np.ndarray, who: np.ndarray, year: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """(N, D): the person as it is in each year, of which little is left after ten in a child."""
+    stays = np.where(np.arange(len(people)) % 3 == 0, 0.92, 0.99)[:, None]
+    ages = [people]
+    for _ in range(2010, 2022):
+        ages.append(_unit(stays * ages[-1] + np.sqrt(1 - stays ** 2) * _inner(rng, len(people))))
+    return np.stack(ages)[year - 2010, who]
+
+
 def _photos(who: np.ndarray, people: int, siblings: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """(N,) photo of each face: one to four people of a circle of ten or so, a person once."""
     circle = rng.permutation(people) // 10
@@ -113,7 +128,7 @@ def _photos(who: np.ndarray, people: int, siblings: np.ndarray, rng: np.random.G
     return photo
 
 
-def _cache(rows: np.ndarray, clarity: np.ndarray, photos: np.ndarray, names: np.ndarray,
+def _cache(rows: np.ndarray, clarity: np.ndarray, photos: np.ndarray, names: np.ndarray, year: np.ndarray,
            rng: np.random.Generator) -> tuple[cache.Cache, np.ndarray, np.ndarray]:
     faces = np.zeros(len(rows), cache.FACE)
     order = rng.permutation(len(rows))
@@ -123,7 +138,9 @@ def _cache(rows: np.ndarray, clarity: np.ndarray, photos: np.ndarray, names: np.
     faces["det_score"], faces["face_short"], faces["blur"] = 0.8, 100, 99
     faces["quality"] = np.clip(0.5 * clarity[order], 0, 1)
     model = cache.Model("generated", "9" * 64, "9" * 64, D, 0.55, 0.65)
-    listed = [cache.Photo(f"/generated/{number}.jpg", f"{number:064x}", "faces") for number in range(photos.max() + 1)]
+    taken = dict(zip(photos[::-1].tolist(), year[::-1].tolist(), strict=True))     # of the first face in it
+    listed = [cache.Photo(f"/generated/{number}.jpg", f"{number:064x}", "faces", taken_at=f"{taken[number]}-06-01")
+              for number in range(photos.max() + 1)]
     made = cache.Cache(model, listed, faces, rows[order].astype(np.float32), (10 * clarity[order]).astype(np.float32))
     return made, names[order], np.ones(len(rows), bool)
 

@@ -232,7 +232,8 @@ def without(whole: Set) -> dict[str, Rules]:
 
 
 STEPS = {"mirrors are two people": ("apart", lambda rows, photos, rules: photos),
-         "without merging": ("merge", lambda rows, photos, labels, rules: labels)}
+         "without merging": ("merge", lambda rows, photos, labels, rules, years=None: labels),
+         "eras are no chain": ("_one_era", lambda *_: False)}
 
 
 def ablation(listed: Sequence[tuple[str, Set]]) -> None:
