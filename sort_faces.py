@@ -103,7 +103,7 @@ def export_training(job: Job) -> int:
     from facesets.library.members import Index
     from facesets.operations import outward
     index = Index(job.caches())
-    said = outward.export(job.library, job.args.facesets, job.args.out, job.args.purpose, index.boxes,
+    said = outward.export(job.library, job.args.facesets, job.outside, job.args.purpose, index.boxes,
                           job.args.caption or CAPTION, job.args.kind)
     return job.answer(said, said)
 
@@ -115,7 +115,7 @@ def export_regions(job: Job) -> int:
     from facesets.export import regions
     queues = [read_queue(path) for path in sorted(job.paths.data_root.glob("immich/*/queue.json"))]
     names = {entry.sha256: entry.name for queue in queues for entry in queue.entries}
-    said = regions.export(job.library, job.args.out, names)
+    said = regions.export(job.library, job.outside, names)
     return job.answer(said, said)
 
 

@@ -81,7 +81,7 @@ def _clamped(face: Item, frame: Size) -> tuple[float, float, float, float] | Non
     """The box cut to its frame, None if nothing is left or it is no box."""
     try:
         x1, y1, x2, y2 = (float(face[f"boundingBox{name}"]) for name in ("X1", "Y1", "X2", "Y2"))
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return None
     x1, x2 = (min(max(side, 0.0), float(frame[0])) for side in (x1, x2))
     y1, y2 = (min(max(side, 0.0), float(frame[1])) for side in (y1, y2))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..common import files, terminal
-from ..common.errors import OK, PAUSED, Failure
+from ..common.errors import OK, PAUSED, Failure, UsageError
 from ..formats import cache
 from ..library.run import Run
 from ..library.store import Library
@@ -73,6 +73,14 @@ class Job:
         """The cache of the operator's own folders."""
         path: Path = getattr(self.args, "into", None) or self.paths.caches / "nl_full.npz"
         return path.absolute()
+
+    @property
+    def outside(self) -> Path:
+        """The folder to write for other programs into. Below the library its folders would be those of facesets."""
+        out: Path = self.args.out.absolute()
+        if out.resolve().is_relative_to(self.paths.library.resolve()):
+            raise UsageError(f"--out {out} is in the library itself; name a folder elsewhere")
+        return out
 
     def detector(self, model: cache.Model | None = None) -> Callable[[], Any]:
         """What opens the detector of a cache's model, by default the library's."""

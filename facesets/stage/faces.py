@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from ..immich import faces
-from ..immich.client import Client
+from ..immich.client import Client, understanding
 from .judge import judge, text
 from .state import Asset, State
 
@@ -45,8 +45,9 @@ def from_asset(client: Client, state: State, asset: Asset, least: float) -> None
     """Judge one asset by GET /faces. Raises Transient and Rejected."""
     found = faces.of_asset(client, asset.id)
     edited = json.loads(asset.edited) if asset.edited else None      # the boxes are moved into the edited picture
-    _settle(state, asset, *judge(found, tuple(edited) if edited else (asset.width, asset.height), least,
-                                 placed=not edited))
+    with understanding("/faces"):
+        judged = judge(found, tuple(edited) if edited else (asset.width, asset.height), least, placed=not edited)
+    _settle(state, asset, *judged)
 
 
 def _store(state: State, rows: list[tuple[str, dict[str, Any]]]) -> None:

@@ -419,6 +419,14 @@ def test_a_file_where_a_folder_is_needed_leaves_the_library_as_it_was(shelf, cap
     assert command(library, "name", "1", "Ada") == 0
 
 
+def test_what_is_for_other_programs_is_not_written_into_the_library(shelf) -> None:
+    library, _ = shelf
+    before = contents(library.root)
+    assert command(library, "export-training", "--for", "folders", "--out", str(library.root)) == 64
+    assert command(library, "export-regions", "--out", str(library.root / "faceset_001")) == 64
+    assert contents(library.root) == before
+
+
 def test_a_huge_photo_of_ones_own_is_listed_without_a_warning(tmp_path) -> None:
     Image.new("1", (12000, 9000)).save(tmp_path / "a.png")
     script = ("import sys, pathlib; from facesets.operations import own; "

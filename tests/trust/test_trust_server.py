@@ -116,6 +116,17 @@ def test_faces_of_any_kind_are_an_error_in_one_line(tmp_path, version, path):
             assert ended.status in ((2,) if path == "/sync/stream" else (0, 1)) and not lab.photos, (name, ended.err)
 
 
+@pytest.mark.parametrize("change, status", [({"person": 7}, 1), ({"person": ["x"]}, 1),
+                                            ({"boundingBoxX1": 10 ** 400}, 0)])
+def test_a_face_of_any_kind_is_an_error_in_one_line(tmp_path, change, status):
+    lab = Lab(tmp_path, (3, 1, 0))
+    fill(lab)
+    with lab.server:
+        ended = run(lab, field_of("/faces", lambda faces: [face.update(change) for face in faces]))
+        judge(lab, ended, change)
+        assert ended.status == status and not lab.photos, ended.err
+
+
 @pytest.mark.parametrize("status, endings", [(400, (2, 78)), (401, (77,)), (404, (78,)), (500, (2,))])
 def test_error_replies_of_any_kind_are_shown_in_one_line(lab, status, endings):
     for message in (b'{"message": "\\u001b[2J\\u202e<b>' + b"x" * 9999 + b'"}', b'{"message": [1, {"a": []}]}',
