@@ -200,7 +200,12 @@ def report(record: Record, folder: Path, shots: Sequence[Shot]) -> list[str]:
             + (f"; {'; '.join(lacks)}" if lacks else "")]
 
 
-def _kohya(folder: Path, trigger: str, kind: str) -> tuple[str, str]:
+def _quoted(text: str) -> str:
+    """A string as JSON, TOML and YAML read it; not in ASCII, since TOML knows no pairs of surrogates."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _kohya(folder: Path, *_: str) -> tuple[str, str]:
     return "dataset.toml", f"""# accelerate launch ... --dataset_config dataset.toml --masked_loss
 [general]
 caption_extension = ".txt"
@@ -212,9 +217,8 @@ resolution = 1024
 batch_size = 1
 
   [[datasets.subsets]]
-  image_dir = {json.dumps(str(folder / "images"))}
-  conditioning_data_dir = {json.dumps(str(folder / "masks"))}
-  class_tokens = {json.dumps(f"{trigger} {kind}")}
+  image_dir = {_quoted(str(folder / "images"))}
+  conditioning_data_dir = {_quoted(str(folder / "masks"))}
   num_repeats = 10
 """
 
@@ -226,12 +230,12 @@ def _onetrainer(folder: Path, trigger: str, kind: str) -> tuple[str, str]:
 
 
 def _ai_toolkit(folder: Path, trigger: str, kind: str) -> tuple[str, str]:
-    return "dataset.yaml", f"""# for `datasets:` of a job; with trigger_word: {json.dumps(trigger)}
-- folder_path: {json.dumps(str(folder / "images"))}
-  mask_path: {json.dumps(str(folder / "masks"))}
+    return "dataset.yaml", f"""# for `datasets:` of a job; with trigger_word: {_quoted(trigger)}
+- folder_path: {_quoted(str(folder / "images"))}
+  mask_path: {_quoted(str(folder / "masks"))}
   mask_min_value: 0.0
   caption_ext: "txt"
-  default_caption: {json.dumps(f"{trigger} {kind}")}
+  default_caption: {_quoted(f"{trigger} {kind}")}
   resolution: [512, 768, 1024]
 """
 

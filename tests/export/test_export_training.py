@@ -58,6 +58,8 @@ def test_kohya_reads_images_captions_and_masks_of_the_same_size(world, tmp_path)
     folder = tmp_path / "Zoë Müller"
     config = tomllib.loads((folder / "dataset.toml").read_text())
     subset = config["datasets"][0]["subsets"][0]
+    # its config_util.py refuses the whole file for a key that a subset with masks does not know
+    assert set(subset) == {"image_dir", "conditioning_data_dir", "num_repeats"}
     found, masks = pairs(Path(subset["image_dir"])), Path(subset["conditioning_data_dir"])
     assert len(found) == 20 and "20 pictures" in said[0]
     assert config["general"]["enable_bucket"] and config["general"]["bucket_no_upscale"]
@@ -167,6 +169,13 @@ def test_what_is_missing_is_said(world, tmp_path) -> None:
     assert "nobody looks left" in said and "no full body photo" in said
     text = (tmp_path / "Zoë Müller" / "dataset.yaml").read_text()
     assert f'mask_path: {json.dumps(str(tmp_path / "Zoë Müller" / "masks"))}' in text
+
+
+@pytest.mark.parametrize("name", ["Zoë 😀", 'a "b" \\ c'])
+def test_a_configuration_is_read_whatever_the_folder_is_called(name) -> None:
+    path, text = training.CONFIGURATIONS["kohya"](Path("/x") / name, "t", "person")
+    assert path == "dataset.toml"
+    assert tomllib.loads(text)["datasets"][0]["subsets"][0]["image_dir"] == f"/x/{name}/images"
 
 
 def test_frigate_and_folders_get_one_folder_a_name(world, tmp_path) -> None:
