@@ -65,15 +65,17 @@ def other_directions(asked: Mapping[str, float]) -> Find:
     """Looks at a photo from all sides; the one with the clearest upright face, if it is clearer than before, is up."""
 
     def find(entry: Entry, photo: Photo, bgr: np.ndarray, analyser: Analyser) -> Outcome:
-        best, norm = Outcome(photo), asked[entry.sha256]
-        for turn in range(4):       # 0 again: a face of somebody who was forgotten is not in the cache, but is upright
-            outcome = _faces(photo, bgr, turn, analyser)
-            clear = clearest(np.linalg.norm(outcome.raw, axis=1), outcome.faces["roll"])
-            if clear > norm:
-                best, norm = outcome, clear
-        return best
+        best = max((_faces(photo, bgr, turn, analyser) for turn in (1, 2, 3)), key=_clearest)
+        if _clearest(best) <= asked[entry.sha256]:
+            return Outcome(photo)
+        now = _faces(photo, bgr, 0, analyser)   # what the cache holds, and the faces of whoever was forgotten
+        return best if _clearest(best) > _clearest(now) else Outcome(photo)
 
     return find
+
+
+def _clearest(outcome: Outcome) -> float:
+    return clearest(np.linalg.norm(outcome.raw, axis=1), outcome.faces["roll"])
 
 
 def _faces(photo: Photo, bgr: np.ndarray, turn: int, analyser: Analyser) -> Outcome:
