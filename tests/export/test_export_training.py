@@ -168,7 +168,7 @@ def test_what_is_missing_is_said(world, tmp_path) -> None:
     said = " ".join(made(world, tmp_path, "ai-toolkit"))
     assert "nobody looks left" in said and "no full body photo" in said
     text = (tmp_path / "Zoë Müller" / "dataset.yaml").read_text()
-    assert f'mask_path: {json.dumps(str(tmp_path / "Zoë Müller" / "masks"))}' in text
+    assert f'mask_path: {json.dumps(str(tmp_path / "Zoë Müller" / "masks"), ensure_ascii=False)}' in text
 
 
 @pytest.mark.parametrize("name", ["Zoë 😀", 'a "b" \\ c'])
