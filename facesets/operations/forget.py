@@ -65,8 +65,8 @@ def forget(library: Library, person: str, places: Places, distance: float | None
            tell: Callable[[Forgotten], object]) -> Forgotten:
     """Remove a person: the faceset `person`, its eras, all that was merged into it; her faces in `places`; the report.
 
-    A face is hers if a folder of hers holds it, or if it lies within `distance` of her centroid (None: the model's),
-    nearer than to anybody else's, and in no other faceset. `command` and `tell` are those of library.run.changing.
+    A face is hers if a folder of hers holds it, or if it is in no other faceset and lies within `distance` of her
+    centroid (None: the model's), nearer than to anybody else's, or has the name that Immich gives her. `command` and `tell` are those of library.run.changing.
     Raises Paused, with nothing removed, where a run that could bring faces back is at work.
     """
     with ExitStack() as held:
@@ -100,7 +100,9 @@ def _forget(library: Library, manifest: Manifest, person: str, places: Places, d
         done.in_doubt = True
     keys |= _begun(library, hers)
     gone = {entry.folder for entry in hers} | _like(library, manifest, keys)
-    keys |= _near(library, gone, places.parts, centroids, distance)
+    others = {key for key, folder in library.settled().items() if folder not in gone}
+    keys |= _near(library, gone, places.parts, centroids, distance) - others
+    keys |= _called(places.parts, keys) - others
     done.folders = sorted(gone | _like(library, manifest, keys))
     if run:
         files.write_json(library.root / BEGUN, {"folders": [entry.folder for entry in hers], "keys": sorted(keys)})
@@ -165,7 +167,6 @@ def _near(library: Library, hers: set[str], paths: Iterable[Path], centroids: Se
           distance: float | None) -> set[str]:
     """Keys of the faces in caches that are hers by likeness."""
     others = [item.centroid for item in library.everybody() if item.folder not in hers]
-    settled = {key for key, folder in library.settled().items() if folder not in hers}
     model = library.manifest().model or {}
     found: set[str] = set()
     for path in paths:
@@ -175,8 +176,19 @@ def _near(library: Library, hers: set[str], paths: Iterable[Path], centroids: Se
         apart = (1 - whole.embeddings @ np.array(centroids).T).min(axis=1)                      # (N,)
         strange = (1 - whole.embeddings @ np.array(others).T).min(axis=1) if others else np.inf
         near = (apart <= (whole.model.known_distance if distance is None else distance)) & (apart < strange)
-        found |= {key for key, is_near in zip(cache.face_keys(whole), near, strict=True) if is_near} - settled
+        found |= {key for key, is_near in zip(cache.face_keys(whole), near, strict=True) if is_near}
     return found
+
+
+def _called(paths: Iterable[Path], keys: set[str]) -> set[str]:
+    """Keys of the faces that Immich calls what it calls her, however unlike: of people most of whose faces are hers."""
+    faces: dict[str, set[str]] = {}     # Immich's id of a person -> keys
+    for path in paths:
+        whole = cache.read(path)
+        for key, person in zip(cache.face_keys(whole), whole.persons, strict=True):
+            faces.setdefault(person.id, set()).add(key)
+    return {key for number, theirs in faces.items() if number and 2 * len(theirs & keys) > len(theirs)
+            for key in theirs}
 
 
 def _like(library: Library, manifest: Manifest, keys: set[str]) -> set[str]:

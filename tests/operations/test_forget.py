@@ -122,6 +122,23 @@ def test_she_goes_out_of_the_caches_of_other_models_too(library: Library) -> Non
     assert set(cache.face_keys(cache.read(path))) == left and len(left) == 11
 
 
+def test_a_face_that_looks_like_nobody_goes_where_immich_calls_it_her(library: Library) -> None:
+    """One of somebody else's faceset stays, though Immich has it under her name."""
+    faces = whole(library)
+    keys = cache.face_keys(faces)
+    hers, others = of_person(faces, 3), of_person(faces, 4)
+    more = library_photos(library.root.parent / "more", [7, 8], 1, "anna")
+    both = replace(more, persons=[cache.Person("id-of-anna", "Anna K"), cache.Person("id-of-bert", "Bert")])
+    cache.write(library.root.parent / "work" / "cache" / "immich_bert.npz", both)
+    wrong = next(key for key in library.canonical()[-1].face_keys if key in others)
+    named = [cache.Person("id-of-anna", "Anna K") if key in hers or key == wrong else cache.Person() for key in keys]
+    cache.write(library.root.parent / "work" / "cache" / "immich_anna.npz", replace(faces, persons=named))
+    assert command(library, "forget", "Anna", "--yes") == 0
+    left = cache.read(library.root.parent / "work" / "cache" / "immich_bert.npz")
+    assert [person.name for person in left.persons] == ["Bert"]
+    assert set(cache.face_keys(whole(library))) == others
+
+
 def test_two_people_of_one_name_are_not_guessed_at(library: Library) -> None:
     assert command(library, "name", "4", "Anna") == 0
     assert command(library, "forget", "Anna", "--yes") == 64 and len(library.canonical()) >= 2
