@@ -70,7 +70,7 @@ class Stage:
         if not self.options.list_only:
             photos.rename_old(self.state, self.options.photos)
             self._download()
-            self._prune()
+        self._prune()
 
     def _list(self) -> None:
         self.state.start_run()
@@ -122,7 +122,7 @@ class Stage:
         """Count what is left of assets that are gone from the server; remove it if wanted, and if they surely are."""
         found = photos.orphans(self.state, self.options.photos)
         self.tally.orphans = len(found)
-        if self.options.prune and self.tally.gate and self.tally.gate.held:
+        if self.options.prune and not self.options.list_only and self.tally.gate and self.tally.gate.held:
             photos.prune(self.state, found)
             self.tally.pruned = True
 

@@ -405,3 +405,14 @@ def test_a_listing_that_was_cut_off_does_not_make_rejected_assets_be_asked_for_a
         run = lab.stage()
         assert run.status == 0 and run.summary["skipped_download_error"] == 1
         assert lab.asked()["original"] == 0
+
+
+def test_files_of_photos_that_the_server_no_longer_has_are_counted_and_removed_when_wanted(tmp_path):
+    with laboratory(tmp_path, fill=lambda lab: lab.add(3)) as lab:
+        lab.stage()
+        lab.server.delete_asset(next(iter(lab.server.library.assets.values())))
+        for flags, left in (((), 3), (("--prune", "--dry-run"), 3), (("--prune",), 2)):
+            run = lab.stage(*flags)
+            assert run.status == 0 and run.summary["orphaned_files"] == 1, (flags, run.err)
+            assert len(lab.photos) == left and len(lab.entries()) == 2
+        assert lab.stage().summary["orphaned_files"] == 0
