@@ -267,6 +267,8 @@ def dotenv(path: Path) -> dict[str, str]:
 
 
 def _private_text(path: Path) -> str:
+    if path.is_dir():
+        raise SettingsError(f"{path} is a folder; name the file in it")
     try:
         mode = stat.S_IMODE(path.stat().st_mode)
         if mode & 0o077 and os.name == "posix":

@@ -51,6 +51,8 @@ def test_a_key_file_that_others_can_read_is_refused(tmp_path):
     path.chmod(0o600)
     assert config.api_key(server, {}) == "secret-key-1"
     assert config.api_key(server, {"IMMICH_API_KEY": "other"}) == "other"
+    with pytest.raises(errors.SettingsError, match="is a folder"):
+        config.api_key(config.Server(immich_api_key_file=tmp_path), {})
 
 
 @pytest.mark.parametrize("key", ["two words", "newline\n", "ümlaut", "\x1b[31m"])
