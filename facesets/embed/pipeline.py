@@ -66,7 +66,7 @@ def run(queue: queues.Queue, out: Path, recogniser_sha256: str, load: Callable[[
         if model.sha256 != recogniser_sha256:
             raise Failure(f"{path} was made with {terminal.safe(model.name)} ({model.sha256[:8]}), "
                           f"whose embeddings do not mix with those of the model asked for ({recogniser_sha256[:8]}); "
-                          "give the same --model as then, or another file to write")
+                          "give the same --model as then, or another --out, or move that file out of its folder")
     done = parts.processed() - (parts.errors() if options.retry_errors else frozenset())
     todo = [entry for entry in queue.entries if entry.sha256 not in done]
     summary = Summary(photos=len(queue.entries), done_before=len(queue.entries) - len(todo))

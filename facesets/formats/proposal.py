@@ -59,7 +59,7 @@ def write(path: Path, proposal: Proposal) -> None:
 
 
 def read(path: Path) -> Proposal:
-    value = files.read_json(path, SCHEMA, "cluster_immich.py")
+    value = files.read_json(path, SCHEMA, "cluster_immich.py or sort_faces.py cluster")
     value.pop("schema")
     try:
         return Proposal(**{

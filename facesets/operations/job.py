@@ -103,7 +103,10 @@ class Job:
     def caches(self) -> list[cache.Cache]:
         found = [cache.read(path) for path in self.cache_paths()]
         if not found:
-            raise Failure(f"there is no cache in {self.paths.caches}; run embed_worker.py or sort_faces.py embed first")
+            made_with = (self.library.manifest().model or {}).get("name")
+            of = f" of {made_with}, as the facesets are," if made_with else ""
+            raise Failure(f"there is no cache{of} in {self.paths.caches}; run embed_worker.py or sort_faces.py embed "
+                          "first")
         return found
 
     def proposals(self) -> list[Path]:

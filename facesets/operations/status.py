@@ -108,10 +108,10 @@ def _afterwards(found: Status) -> str:
             return "python sort_faces.py cluster"
         return "" if found.users else "python immich_stage.py --user LABEL    # or: bash finalize_immich.sh --demo"
     unnamed = shelf["facesets"] - shelf["named"]
-    if not unnamed:
-        return ""
-    look = f"open {shelf['root']}/index.html" if shelf["report"] == "there" else "python sort_faces.py report"
-    return f"{look}    # {unnamed:,} facesets that nobody has named"
+    why = f"    # {unnamed:,} facesets that nobody has named" if unnamed else ""
+    if shelf["report"] != "there":
+        return f"python sort_faces.py report{why}"
+    return f"open {shelf['root']}/index.html{why}" if unnamed else ""
 
 
 def _library(library: Library, problems: list[str]) -> dict[str, Any]:
@@ -127,13 +127,15 @@ def _library(library: Library, problems: list[str]) -> dict[str, Any]:
         problems.append(f"{', '.join(copies[:5])}: a copy made by hand, which is nobody to every command; move it out "
                         "of the library")
     if gone:
-        problems.append(f"{len(gone)} facesets are in the manifest and not on disk, e.g. {gone[0]}")
+        problems.append(f"{len(gone)} facesets are not in their folders any more, e.g. {gone[0]}: if a folder was "
+                        "renamed, give it that name again (`sort_faces.py name` is for people's names); if it was "
+                        f"removed: sort_faces.py drop {gone[0]}")
     return {"root": str(library.root), "facesets": len(sets),
             "named": sum(bool(entry.name) for entry in sets), "faces": sum(entry.members for entry in sets),
             "pictures": sum(entry.pictures for entry in sets), "eras": len(manifest.eras),
             "aside": {name: len(getattr(manifest, name)) for name in ("thin_eras", "masked", "merged", "dropped")},
             "model": (manifest.model or {}).get("name", ""), "last_run": manifest.runs[-1] if manifest.runs else None,
-            "undoable": len(journal.history(library.root)), "report": _report(library.root),
+            "undoable": journal.is_ours(library.root), "report": _report(library.root),
             "extended": max((_seconds(run.get("at")) for run in manifest.runs if run.get("verb") == "extend"),
                             default=0.0)}
 

@@ -76,7 +76,19 @@ def test_facesets_that_nobody_looked_at_are_left_to_do(place: Path, capsys: pyte
         sort_faces.main(["name", str(number), f"Person {number}", "--library", str(place / "lib"),
                          "--data-root", str(place / "work")])
     capsys.readouterr()
+    assert status(place, capsys).splitlines()[-1] == "next: python sort_faces.py report"
+    make.make(place / "lib", place / "work", 0.1)
     assert "nothing left to do" in status(place, capsys)
+
+
+def test_only_a_run_that_can_be_taken_back_is_said_to_be(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    places = ["--library", str(place / "lib"), "--data-root", str(place / "work")]
+    assert sort_faces.main(["name", "1", "Somebody", *places]) == 0
+    capsys.readouterr()
+    assert "takes it back" in status(place, capsys)
+    plan = sorted((place / "lib" / ".undo").glob("*/plan.json"))[-1]
+    files.write_json(plan, {**files.read_json(plan), "schema": 0})
+    assert "takes it back" not in status(place, capsys)
 
 
 def test_server_strings_cannot_steer_the_terminal(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
