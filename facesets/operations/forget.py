@@ -66,8 +66,9 @@ def forget(library: Library, person: str, places: Places, distance: float | None
     """Remove a person: the faceset `person`, its eras, all that was merged into it; her faces in `places`; the report.
 
     A face is hers if a folder of hers holds it, or if it is in no other faceset and lies within `distance` of her
-    centroid (None: the model's), nearer than to anybody else's, or has the name that Immich gives her. `command` and `tell` are those of library.run.changing.
-    Raises Paused, with nothing removed, where a run that could bring faces back is at work.
+    centroid (None: the model's), nearer than to anybody else's, or has the name that Immich gives her. `command` and
+    `tell` are those of library.run.changing. Raises Paused, with nothing removed, where a run that could bring faces
+    back is at work.
     """
     with ExitStack() as held:
         for lock in places.locks:
