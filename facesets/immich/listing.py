@@ -88,8 +88,9 @@ class Listing:
         again = len({item["id"] for item in sample} & {item["id"] for item in found})
         total = len(sample) * len(found) / max(1, again)
         parts = max(2, min(math.ceil(total / (FILL * PAGE)), len(sample) // ODDS))
-        times = {name: [_milliseconds(item[f"{name}At"]) for item in sample if item.get(f"{name}At")]
-                 for name in ("updated", "created")}
+        with understanding("the search"):
+            times = {name: [_milliseconds(item[f"{name}At"]) for item in sample if item.get(f"{name}At")]
+                     for name in ("updated", "created")}
         cuts = {name: _quantiles(values, parts, box.get(f"{name}After"), box.get(f"{name}Before"))
                 for name, values in times.items()}
         name = max(cuts, key=lambda one: (bool(cuts[one]), len(set(times[one]))))

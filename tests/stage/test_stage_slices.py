@@ -141,3 +141,13 @@ def test_a_library_of_few_dates_is_listed_in_three_requests_a_thousand(dates, ki
         assert run.summary["gate_fetched"] == 0
         if random_route:
             assert run.summary["requests_before_downloads"] <= 3 * math.ceil(count / PAGE) + 20
+
+
+@pytest.mark.parametrize("value", [7, ["x"], "9999-99-99", "x" * 99])
+def test_a_time_that_is_none_is_said_in_one_line(value: object) -> None:
+    moments = times("even", 1200, random.Random(1))
+    window = Window(moments, moments, "any", random.Random(1))
+    for row in window.rows:
+        row["updatedAt"] = value
+    with pytest.raises(Failure, match="answers unlike any Immich"):
+        list(Listing(window, False).walk({}))
