@@ -2,7 +2,7 @@
 
 The pattern is borg's SaveFile and restic's Local.Save: a temporary file in the same folder, flush, fsync, close,
 `os.replace`, fsync of the folder. The temporary name is fixed (`.<name>.tmp`), so a killed writer leaves at most one,
-which the next writer of the same file overwrites.
+which the next writer of the same file removes.
 """
 
 import errno
@@ -53,7 +53,8 @@ def replacing(path: Path, mode: int = FILE_MODE) -> Iterator[IO[bytes]]:
     temporary = path.with_name(f".{path.name}.tmp")
     private_folder(path.parent)
     try:
-        with open(os.open(temporary, os.O_CREAT | os.O_TRUNC | os.O_RDWR, mode), "w+b") as file:
+        temporary.unlink(missing_ok=True)       # and a new one: in a folder of several it may be another's link
+        with open(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR, mode), "w+b") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())

@@ -113,7 +113,7 @@ def _through_pillow(picture: Image.Image) -> np.ndarray:
         grey = np.asarray(upright, np.float32)
         top = max(float(np.nan_to_num(grey, posinf=0.0).max()), 1.0)
         full = 255.0 if top <= 255 else 65535.0 if top <= 65535 else top
-        eight = np.nan_to_num(grey * (255.0 / full)).clip(0, 255).astype(np.uint8)
+        eight = (np.nan_to_num(grey, posinf=full, neginf=0.0) * (255.0 / full)).clip(0, 255).astype(np.uint8)
         return cv2.cvtColor(eight, cv2.COLOR_GRAY2BGR)
     return cv2.cvtColor(np.asarray(upright.convert("RGB")), cv2.COLOR_RGB2BGR)
 

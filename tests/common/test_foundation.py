@@ -29,6 +29,16 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
     assert files.read_json(path, 1)["name"] == "größe \udcff"
 
 
+@pytest.mark.parametrize("link", [os.symlink, os.link])
+def test_what_lies_under_the_temporary_name_is_not_written_through(tmp_path, link):
+    theirs = tmp_path / "theirs"
+    theirs.write_text("theirs")
+    link(theirs, tmp_path / ".file.json.tmp")
+    files.write_json(tmp_path / "file.json", {})
+    assert theirs.read_text() == "theirs" and (tmp_path / "file.json").read_text() == "{}\n"
+    assert not (tmp_path / "file.json").is_symlink() and not (tmp_path / ".file.json.tmp").exists()
+
+
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"\xff\xfe", b'{"schema": 99}', b"[" * 100_000])
 def test_json_that_is_not_ours_fails_in_words(tmp_path, content):
     path = tmp_path / "queue.json"

@@ -3,6 +3,7 @@
 import re
 import resource
 import threading
+import warnings
 from pathlib import Path
 
 import cv2
@@ -111,3 +112,11 @@ def test_a_limit_on_bytes_is_looked_at_before_reading(tmp_path):
         file.truncate(decode.MAX_BYTES + 1)
     with pytest.raises(decode.Unreadable, match="more than"):
         decode.read_upright(sparse)
+
+
+def test_values_that_are_no_numbers_are_black_or_white_without_a_warning(tmp_path):
+    values = np.array([[np.nan, np.inf, -np.inf, 100.0]], np.float32)
+    values.view(np.uint32)[0, 0] = 0x7F800001       # the kind that a processor complains about
+    Image.fromarray(values).save(tmp_path / "a.tif")
+    with warnings.catch_warnings(action="error"):
+        assert decode.read_upright(tmp_path / "a.tif")[0, :, 0].tolist() == [0, 255, 0, 100]
