@@ -14,6 +14,7 @@ from ..formats.cache import unit_mean
 # How far apart two pictures are: degrees of head turn, and light, until they count as wholly different.
 YAW_SPAN, PITCH_SPAN, LIGHT_SPAN = 40.0, 30.0, 0.35
 ALIKE, SAME_LOOK = 0.90, 0.84       # cosine, and share of equal bits of their looks, of two that show one moment
+LOOK_BYTES = 32
 VARIETY = 0.35          # share of the choice that goes to variety; the rest is quality
 
 OUTLIER = "{:.2f} from the centroid, more than {:.2f}"
@@ -77,19 +78,21 @@ def one_moment(embeddings: np.ndarray, looks: Sequence[str]) -> dict[int, int]:
     photos of one person only in the first.
     """
     found: dict[int, int] = {}
-    for index in range(1, len(embeddings)):
-        kept = [other for other in range(index) if other not in found]
-        alike = [other for other, cosine in zip(kept, embeddings[kept] @ embeddings[index], strict=True)
-                 if cosine >= ALIKE and _same(looks[other], looks[index])]
-        if alike:
-            found[index] = alike[0]
+    first, own = np.empty_like(embeddings), np.empty(len(embeddings), int)  # m of them have a moment of their own
+    bits = np.zeros((len(looks), LOOK_BYTES), np.uint8)
+    known = np.array([len(look) == 2 * LOOK_BYTES for look in looks], bool)
+    for index in np.flatnonzero(known):
+        bits[index] = list(bytes.fromhex(looks[index]))
+    for index, row in enumerate(embeddings):
+        m = index - len(found)
+        near = own[:m][known[own[:m]] & (first[:m] @ row >= ALIKE)] if known[index] else own[:0]
+        apart = np.bitwise_count(bits[near] ^ bits[index]).sum(axis=1)      # bits
+        same = near[apart <= (1 - SAME_LOOK) * 8 * LOOK_BYTES]
+        if len(same):
+            found[index] = int(same[0])
+        else:
+            first[m], own[m] = row, index
     return found
-
-
-def _same(one: str, other: str) -> bool:
-    if not one or len(one) != len(other):
-        return False
-    return (int(one, 16) ^ int(other, 16)).bit_count() <= (1 - SAME_LOOK) * 4 * len(one)
 
 
 def _one_per_photo(distance: np.ndarray, photo: np.ndarray, reasons: dict[int, str]) -> None:

@@ -96,7 +96,7 @@ def read_record(path: Path) -> Record:
             texts(item, "face", "photo", "sha256", "taken_at", "isolation")
             item["turn"] = int(item.get("turn", 0))
             int(item["rank"]), float(item["quality"]), float(item["distance"]), [float(side) for side in item["box"]]
-            float(item["light"][0]), float(item["light"][1]), int(item.get("look") or "0", 16)
+            float(item["light"][0]), float(item["light"][1]), bytes.fromhex(item.get("look", ""))
         for item in record.left_out:
             texts(item, "face", "photo", "sha256", "reason")
         texts(value, "name", "proposed_name", "reason", "run", "created", "made_by")

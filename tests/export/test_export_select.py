@@ -1,5 +1,7 @@
 """Which faces of a person get a picture, and why the others do not."""
 
+import time
+
 import numpy as np
 from drawn import face_of, person
 from hypothesis import given, settings
@@ -101,3 +103,13 @@ def test_of_one_moment_the_best_stays_where_pixels_agree_too() -> None:
     look, later = "f0" * 32, "0f" * 32
     nearly = "ff" + look[2:]        # 4 of 256 bits differ
     assert one_moment(rows, [look, nearly, later, look, ""]) == {1: 0}
+
+
+def test_moments_of_thousands_of_faces_are_told_apart_in_seconds() -> None:
+    rng = np.random.default_rng(0)
+    rows = np.array([face_of(person(1), number, 0.2) for number in range(4000)])
+    looks = [rng.bytes(32).hex() for _ in rows]
+    looks[3999] = looks[1]
+    before = time.process_time()
+    assert one_moment(rows, looks) == {3999: 1}
+    assert time.process_time() - before < 60       # a list of pairs took minutes
