@@ -66,12 +66,15 @@ def render(wishes: dict[str, list[Wish]], folder: Path, looks: Looks, size: int,
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-    _pause_where_away([path for path, faces in wishes.items() if results[faces[0].key] == MISSING], list(wishes))
+    pause_where_away([path for path, faces in wishes.items() if results[faces[0].key] == MISSING], list(wishes))
     return results
 
 
-def _pause_where_away(missing: list[str], wanted: list[str]) -> None:
-    """A photo is deleted, not away, where another one beside its folder can still be seen."""
+def pause_where_away(missing: Sequence[str], wanted: Sequence[str]) -> None:
+    """Raise Paused unless the `missing` of the `wanted` photos are a few that are plainly deleted.
+
+    A photo is deleted, not away, where another one beside its folder can still be seen.
+    """
     if not missing:
         return
     seen = {Path(path).parent.parent for path in wanted if path not in set(missing) and os.path.exists(path)}
