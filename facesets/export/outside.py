@@ -66,9 +66,12 @@ def _listed(folder: Path, what: str) -> dict[str, str]:
 
 
 def names(records: Sequence[Record]) -> dict[str, str]:
-    """Folder of a faceset -> what to call it outside: its name where it has one that any system takes, each once."""
+    """Folder of a faceset -> what to call it outside: its name where it has one that any system takes, each once.
+
+    records     all of the library, so that a faceset is called the same whichever others are exported with it
+    """
     said = {record.folder: clean(record.name) for record in records}
-    lower = [name.casefold() for name in said.values()]
+    lower = [name.casefold() for name in (*said, *said.values())]
     return {folder: name if name and lower.count(name.casefold()) == 1 else f"{name} ({folder})" if name else folder
             for folder, name in said.items()}
 

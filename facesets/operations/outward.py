@@ -1,9 +1,11 @@
 """export-training: what a person takes out of the library for other programs, in folders of the operator's own."""
 
+import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from ..export import outside, people, training
+from ..export import outside, people, render, training
 from ..formats.faceset import FACES, read_faces
 from ..library.folder import MANIFEST, read_record
 from ..library.store import Library
@@ -15,11 +17,14 @@ def export(library: Library, facesets: Sequence[str], target: Path, purpose: str
     """One folder below `target` for each faceset, all of them where none is named. Returns lines of what was made."""
     manifest = library.manifest()
     chosen = [edit.find(manifest, text) for text in facesets] or manifest.facesets
-    called, said = outside.names(chosen), []
-    for line in chosen:
-        place, folder = library.root / line.folder, target / called[line.folder]
-        record = read_record(place / MANIFEST)
-        record.name = line.name
+    records = {line.folder: replace(read_record(library.root / line.folder / MANIFEST), name=line.name)
+               for line in chosen}
+    if purpose != "folders":        # else a share that is not mounted would empty what was made before
+        wanted = sorted({face["photo"] for record in records.values() for face in record.faces})
+        render.pause_where_away([path for path in wanted if not os.access(path, os.R_OK)], wanted)
+    called, said = outside.names(manifest.facesets), []
+    for name, record in records.items():
+        place, folder = library.root / name, target / called[name]
         if purpose == "frigate":
             said += people.tight(record, folder)
         elif purpose == "folders":

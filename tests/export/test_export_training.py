@@ -189,6 +189,35 @@ def test_frigate_and_folders_get_one_folder_a_name(world, tmp_path) -> None:
     assert 1.2 < tight.shape[0] / (160 * SCALE) < 1.4
 
 
+def test_a_share_that_is_away_empties_no_folder_that_was_made_before(world, tmp_path) -> None:
+    library, index = world
+    for purpose in ("kohya", "frigate"):
+        outward.export(library, [], tmp_path / purpose, purpose, index.boxes)
+        before = {path: path.read_bytes() for path in (tmp_path / purpose).rglob("*") if path.is_file()}
+        photos = library.root.parent / "photos"
+        photos.rename(photos.with_name("away"))
+        try:
+            with pytest.raises(Paused, match="mounted"):
+                outward.export(library, [], tmp_path / purpose, purpose, index.boxes)
+        finally:
+            photos.with_name("away").rename(photos)
+        assert before == {path: path.read_bytes() for path in (tmp_path / purpose).rglob("*") if path.is_file()}
+
+
+def test_two_people_of_one_name_never_share_a_folder_however_they_are_exported(world, tmp_path) -> None:
+    library, index = world
+    with changing(library, "name") as run:
+        edit.name(run, "faceset_002", "zoë müller")
+    try:
+        for one in ("faceset_001", "faceset_002"):
+            outward.export(library, [one], tmp_path, "folders", index.boxes)
+        assert {path.name for path in tmp_path.iterdir()} == {"Zoë Müller (faceset_001)", "zoë müller (faceset_002)"}
+    finally:
+        (library.root / "faceset_002" / "NAME.txt").unlink()
+    assert outside.names([Record("faceset_001", name="faceset_002"), Record("faceset_002")]) == {
+        "faceset_001": "faceset_002 (faceset_001)", "faceset_002": "faceset_002"}
+
+
 @pytest.mark.parametrize(("name", "file"), [
     ("Anna", "Anna"), ("a/b: c?", "a_b_ c_"), (" . ", ""), ("con", "_con"), ("x" * 300, "x" * 120),
     ("é" * 100, "é" * 60), ("..", ""), ("a\u202eb\x07", "a\u202eb_")])
