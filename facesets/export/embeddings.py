@@ -29,8 +29,8 @@ def reactor(path: Path, best: np.void, raw_mean: np.ndarray) -> None:
     """Write ReActor's face model: the mean raw embedding (512,) of a faceset, the rest from its best FACE row.
 
     The keys that its `load_face_model` gives to insightface's Face, but for gender and age, which we do not know: a
-    wrong number would pass or fail its gender filter, none takes part in no filter. Points that we do not know are zero
-    and named in the metadata.
+    guess would let some people pass its filter `detect_gender_source` and stop others; without one the filter stops
+    all, so it must be "no". Points that we do not know are zero and named in the metadata.
     """
     tensors: dict[str, np.ndarray] = {
         "bbox": np.asarray(best["box"], np.float32),
