@@ -81,8 +81,7 @@ def one_moment(embeddings: np.ndarray, looks: Sequence[str]) -> dict[int, int]:
     first, own = np.empty_like(embeddings), np.empty(len(embeddings), int)  # m of them have a moment of their own
     bits = np.zeros((len(looks), LOOK_BYTES), np.uint8)
     known = np.array([len(look) == 2 * LOOK_BYTES for look in looks], bool)
-    for index in np.flatnonzero(known):
-        bits[index] = list(bytes.fromhex(looks[index]))
+    bits[known] = [list(bytes.fromhex(look)) for look, fine in zip(looks, known, strict=True) if fine] or 0
     for index, row in enumerate(embeddings):
         m = index - len(found)
         near = own[:m][known[own[:m]] & (first[:m] @ row >= ALIKE)] if known[index] else own[:0]
