@@ -6,19 +6,24 @@ Metadata Working Group, Guidelines 2.0, section 5.9: an area is its middle and i
 is stored, before EXIF's orientation turns it. Our boxes are those of the upright photo.
 """
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from xml.sax.saxutils import quoteattr
 
 from ..common import files, terminal
 from ..embed import decode
+from ..formats import cache
 from ..library.folder import MANIFEST, read_record
 from ..library.store import Library
-from . import outside
+from . import crop, outside, render
+from .select import DUPLICATE, ONE_MOMENT
 
 ORIENTATION = 0x0112        # EXIF tag
 LONGEST = 240               # bytes of a photo's name, which take an ending or part of the SHA-256 more
+NO_DOUBT = (*crop.NEVER, ONE_MOMENT, DUPLICATE.partition("{")[0])     # reasons that say nothing about who it is
 Area = tuple[float, float, float, float]        # middle across and down, width, height; in parts of the picture
 
 SIDECAR = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
@@ -55,9 +60,11 @@ def export(library: Library, target: Path, names: dict[str, str]) -> list[str]:
     for line in library.manifest().facesets:
         if line.name:
             record = read_record(library.root / line.folder / MANIFEST)
-            for item in record.faces:
-                photo = photos.setdefault(item["sha256"], Photo(item["photo"], item["user"]))
-                photo.faces.append((line.name, [float(side) for side in item["box"]]))
+            for item in (*record.faces, *filter(_hers, record.left_out)):
+                photo = photos.setdefault(item["sha256"], Photo(item["photo"], item.get("user", "")))
+                photo.faces.append((line.name, list(map(float, item.get("box") or item["face"][65:].split(",")))))
+    render.pause_where_away([photo.path for photo in photos.values() if not os.access(photo.path, os.R_OK)],
+                            [photo.path for photo in photos.values()])
     by_user: dict[str, dict[str, Photo]] = {}
     for sha256, photo in sorted(photos.items()):
         by_user.setdefault(photo.user or "own", {})[sha256] = photo
@@ -67,6 +74,11 @@ def export(library: Library, target: Path, names: dict[str, str]) -> list[str]:
             written = sum(_sidecar(scratch, sha256, photo, names) for sha256, photo in some.items())
             said.append(f"{terminal.safe(target / user)}: {written} sidecars")
     return said or ["no faceset has a name yet; sort_faces.py name FACESET NAME"]
+
+
+def _hers(item: dict[str, Any]) -> bool:
+    """Whether a face without a picture is of its faceset all the same; what is left of its box is in its key."""
+    return cache.FACE_KEY.fullmatch(item["face"]) is not None and item["reason"].startswith(NO_DOUBT)
 
 
 def _sidecar(folder: Path, sha256: str, photo: Photo, names: dict[str, str]) -> bool:

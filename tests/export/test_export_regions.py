@@ -10,6 +10,7 @@ import pytest
 from drawn import LOOKS, library_photos, proposal_of
 from PIL import Image, ImageOps
 
+from facesets.common.errors import Paused
 from facesets.export import regions, swap
 from facesets.library.run import changing
 from facesets.library.store import Library
@@ -81,3 +82,32 @@ def test_a_photo_of_a_long_name_gets_its_sidecar_and_a_pipe_in_the_place_of_one_
     said = regions.export(library, tmp_path / "out", {faces.photos[0].sha256: name})
     assert (tmp_path / "out" / "peter" / f"{name}.xmp").exists()
     assert "6 sidecars" in said[0] and "001.png cannot be read" in capsys.readouterr().err
+
+
+def test_who_is_named_is_in_the_sidecar_of_every_photo_also_where_there_is_no_picture_of_the_face(tmp_path) -> None:
+    faces = library_photos(tmp_path / "photos", [1], 9)
+    faces.embeddings[1:3] = faces.embeddings[0]         # near-duplicates: one picture of three
+    library = Library(tmp_path / "library")
+    swap.export(library, proposal_of(faces), [faces], lambda: LOOKS)
+    with changing(library, "name") as run:
+        edit.name(run, "1", "Anna")
+        edit.not_this(run, "1", [faces.photos[8].sha256], swap.DEFAULTS, lambda: LOOKS)
+    regions.export(library, tmp_path / "out", {})
+    written = {path.stem: path.read_text() for path in (tmp_path / "out" / "own").glob("*.xmp")}
+    assert sorted(written) == [f"{number:03d}.png" for number in range(8)]      # not the one that is not Anna
+    box = faces.faces["box"][2]
+    (_, (x, y, width, _)), = read(written["002.png"])
+    assert np.allclose([x * 640, y * 480, width * 640], [(box[0] + box[2]) / 2, (box[1] + box[3]) / 2, box[2] - box[0]])
+
+
+def test_a_share_that_is_away_takes_no_sidecar_away(tmp_path) -> None:
+    faces = library_photos(tmp_path / "photos", [1], 7)
+    library = Library(tmp_path / "library")
+    swap.export(library, proposal_of(faces), [faces], lambda: LOOKS)
+    with changing(library, "name") as run:
+        edit.name(run, "1", "Anna")
+    regions.export(library, tmp_path / "out", {})
+    (tmp_path / "photos").rename(tmp_path / "away")
+    with pytest.raises(Paused, match="mounted"):
+        regions.export(library, tmp_path / "out", {})
+    assert len(list((tmp_path / "out" / "own").glob("*.xmp"))) == 7
