@@ -93,7 +93,7 @@ def test_who_is_named_is_in_the_sidecar_of_every_photo_also_where_there_is_no_pi
         edit.name(run, "1", "Anna")
         edit.not_this(run, "1", [faces.photos[8].sha256], swap.DEFAULTS, lambda: LOOKS)
     regions.export(library, tmp_path / "out", {})
-    written = {path.stem: path.read_text() for path in (tmp_path / "out" / "own").glob("*.xmp")}
+    written = {path.stem: path.read_text() for path in (tmp_path / "out" / "anna").glob("*.xmp")}
     assert sorted(written) == [f"{number:03d}.png" for number in range(8)]      # not the one that is not Anna
     box = faces.faces["box"][2]
     (_, (x, y, width, _)), = read(written["002.png"])
@@ -110,4 +110,4 @@ def test_a_share_that_is_away_takes_no_sidecar_away(tmp_path) -> None:
     (tmp_path / "photos").rename(tmp_path / "away")
     with pytest.raises(Paused, match="mounted"):
         regions.export(library, tmp_path / "out", {})
-    assert len(list((tmp_path / "out" / "own").glob("*.xmp"))) == 7
+    assert len(list((tmp_path / "out" / "anna").glob("*.xmp"))) == 7
