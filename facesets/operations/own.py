@@ -28,7 +28,7 @@ def queue(folders: Iterable[Path]) -> Queue:
             try:
                 sha256, size = files.sha256_of(path), path.stat().st_size
             except OSError as error:
-                terminal.say(f"{terminal.safe(path)} cannot be read: {error.strerror}")
+                _not_read(error)
                 continue
             if sha256 in entries and entries[sha256].path != str(path):
                 copies[sha256].append(Alias("", str(path)))
@@ -40,12 +40,16 @@ def queue(folders: Iterable[Path]) -> Queue:
 
 
 def photos_in(folder: Path) -> Iterator[Path]:
-    """Photos below `folder`, in the order of their names."""
-    for place, folders, names in os.walk(folder):
+    """Photos below `folder`, in the order of their names; a folder that cannot be read is told."""
+    for place, folders, names in os.walk(folder, onerror=_not_read):
         folders[:] = sorted(name for name in folders if not name.startswith(".") and name != "@eaDir")
         for name in sorted(names):
             if os.path.splitext(name)[1].lower() in PHOTOS and not name.startswith("."):
                 yield Path(place, name)
+
+
+def _not_read(error: OSError) -> None:
+    terminal.say(f"{terminal.safe(error.filename)} cannot be read: {error.strerror}")
 
 
 def taken_at(path: Path) -> str:

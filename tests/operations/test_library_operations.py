@@ -419,6 +419,19 @@ def test_a_file_where_a_folder_is_needed_leaves_the_library_as_it_was(shelf, cap
     assert command(library, "name", "1", "Ada") == 0
 
 
+def test_a_folder_of_ones_own_that_cannot_be_read_is_told(tmp_path, capsys) -> None:
+    Image.new("RGB", (9, 9)).save(tmp_path / "a.jpg")
+    place = os.open(tmp_path, os.O_RDONLY)
+    for _ in range(18):         # deeper than a path can be long
+        os.mkdir("d" * 240, dir_fd=place)
+        deeper = os.open("d" * 240, os.O_RDONLY, dir_fd=place)
+        os.close(place)
+        place = deeper
+    os.close(place)
+    assert [entry.path for entry in own.queue([tmp_path]).entries] == [str(tmp_path / "a.jpg")]
+    assert "cannot be read: File name too long" in capsys.readouterr().err
+
+
 def test_what_is_for_other_programs_is_not_written_into_the_library(shelf) -> None:
     library, _ = shelf
     before = contents(library.root)
