@@ -154,11 +154,12 @@ def stage_user(client: Client, key: bool, state: State, options: Options, args: 
     client.breaker.probe = partial(probe, client, "/users/me")
     stage = Stage(client, state, server, options)
     ended: BaseException | None = None
+    before = state.run
     try:
         stage.run()
     except (Failure, KeyboardInterrupt) as error:
         ended = error
-    listed = state.meta("listed") == str(state.run)
+    listed = state.run > before and state.meta("listed") == str(state.run)     # else all stays as it was
     if listed and not options.list_only:
         state.set_meta("owner", server.owner)
     if listed and not options.list_only and not (isinstance(ended, KeyboardInterrupt) and summary.is_long(state)):

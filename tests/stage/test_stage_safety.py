@@ -416,3 +416,13 @@ def test_files_of_photos_that_the_server_no_longer_has_are_counted_and_removed_w
             assert run.status == 0 and run.summary["orphaned_files"] == 1, (flags, run.err)
             assert len(lab.photos) == left and len(lab.entries()) == 2
         assert lab.stage().summary["orphaned_files"] == 0
+
+
+def test_a_run_that_ends_before_it_listed_sums_up_nothing_and_leaves_the_last_summary(tmp_path):
+    with laboratory(tmp_path, fill=lambda lab: lab.add(2)) as lab:
+        assert lab.stage().status == 0
+        last = (lab.user_dir / "summary.json").read_bytes()
+        (lab.user_dir / "photos").rename(tmp_path / "unmounted")
+        run = lab.stage()
+        assert run.status == 1 and run.out == "" and "is the share mounted" in run.err
+        assert (lab.user_dir / "summary.json").read_bytes() == last
