@@ -66,7 +66,7 @@ def status(data_root: Path, library: Library) -> Status:
     for one in found.users:
         if not one.next and one.known and one.cluster.when > found.library.get("extended", 0.0):
             one.next = f"python sort_faces.py extend    # {one.known:,} faces of people who have a faceset"
-    found.next = next((one.next for one in found.users if one.next), "") or _afterwards(found)
+    found.next = next((one.next for one in found.users if one.next), "") or _afterwards(found) or _once_more(found)
     return found
 
 
@@ -93,7 +93,7 @@ def _user(read: runs.User) -> User:
             f"{counts['faces']:,} faces: {counts['held'] + counts['known']:,} known, {counts['new']:,} in "
             f"{len(made.facesets):,} new facesets, {counts['ambiguous']:,} ambiguous, {counts['rejected']:,} rejected"))
     stale = user.cluster.done and user.embed.when > user.cluster.when
-    if not user.stage.done or user.stage.left:
+    if not user.stage.done or (listed and listed.left):
         user.next = f"python immich_stage.py --user {user.label}"
     elif not user.embed.done or not user.cluster.done or stale:
         user.next = f"bash finalize_immich.sh {user.label}"
@@ -112,6 +112,12 @@ def _afterwards(found: Status) -> str:
     if shelf["report"] != "there":
         return f"python sort_faces.py report{why}"
     return f"open {shelf['root']}/index.html{why}" if unnamed else ""
+
+
+def _once_more(found: Status) -> str:
+    """The server may have mended what failed, which is worth a try once nothing else is left."""
+    return next((f"python immich_stage.py --user {one.label}    # {one.stage.left:,} that could not be read"
+                 for one in found.users if one.stage.left), "")
 
 
 def _library(library: Library, problems: list[str]) -> dict[str, Any]:

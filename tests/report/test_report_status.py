@@ -1,6 +1,7 @@
 """`sort_faces.py status`: what is done, what is left, what failed and why, and what to run next."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +36,29 @@ def test_what_failed_what_is_left_and_what_to_run_are_said(place: Path, capsys: 
     told = status(place, capsys)
     assert "27 photos of 169 assets, 2 to go" in told and "2 failed: the server went away (2)" in told
     assert "1 to go" in told and "1 failed: is cut short (1)" in told
-    assert told.splitlines()[-1] == "next: python immich_stage.py --user peter"
+    assert told.splitlines()[-1] == "next: bash finalize_immich.sh peter"     # what failed may fail again, for ever
     assert len(told.splitlines()) < 24 and all(len(line) < 120 or str(place) in line for line in told.splitlines())
     found = peter(place, capsys)
     assert (found["stage"]["left"], found["embed"]["left"]) == (2, 1)
     assert found["stage"]["failed"] == {"the server went away": 2} and found["embed"]["failed"] == {"is cut short": 1}
+
+
+def test_what_could_not_be_read_is_tried_again_once_nothing_else_is_left(
+        place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    place = Path(shutil.copytree(place, tmp_path, dirs_exist_ok=True))
+    folder = place / "work" / "immich" / "peter"
+    queue = queues.read(folder / "queue.json")
+    queues.write(folder / "queue.json", queues.Queue("peter", queue.server, queue.entries[:-1]))
+    refine = files.read_json(folder / "refine.json")
+    refine["counts"]["known"] = 0
+    files.write_json(folder / "refine.json", refine)
+    for number in range(1, 5):
+        sort_faces.main(["name", str(number), f"Person {number}", "--library", str(place / "lib"),
+                         "--data-root", str(place / "work")])
+    make.make(place / "lib", place / "work", 0.1)
+    capsys.readouterr()
+    told = status(place, capsys).splitlines()[-1]
+    assert told == "next: python immich_stage.py --user peter    # 2 that could not be read"
 
 
 def test_the_report_is_none_then_there_then_old(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
