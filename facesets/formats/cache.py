@@ -178,7 +178,8 @@ def opened(path: Path, what: str = "a cache", made_by: str = "embed_worker.py") 
     except OSError as error:
         raise Failure(f"{path} cannot be read: {error.strerror or error}") from None
     except Exception as error:  # zipfile, zlib, struct, numpy and the tokenizer each raise their own
-        raise Failure(f"{path} is not {what} ({type(error).__name__}: {error!s:.200})") from None
+        raise Failure(f"{path} is not {what} ({type(error).__name__}: {error!s:.200}); move it to "
+                      f"another folder, then run {made_by}") from None
 
 
 def read(path: Path) -> Cache:

@@ -223,7 +223,7 @@ def write_manifest(path: Path, manifest: Manifest) -> None:
 
 
 def read_manifest(path: Path) -> Manifest:
-    value = files.read_json(path, SCHEMA, "sort_faces.py undo")
+    value = files.read_json(path, SCHEMA)
     try:
         entries = {name: [folders.read_line(item) for item in value.get(name, [])] for name in LISTS}
         not_this = {str(folder): list(map(str, keys)) for folder, keys in value["not_this"].items()}

@@ -194,7 +194,7 @@ def test_a_cache_that_is_none_is_said_to_be_none(tmp_path):
         (lab.root / "cache").mkdir(parents=True)
         (lab.root / "cache" / "other.npz").write_bytes(b"PK\x03\x04 no cache")
         run = lab.stage()
-        assert run.status == 1 and "other.npz is not a cache" in run.err
+        assert run.status == 1 and "other.npz is not a cache" in run.err and "move it" in run.err
 
 
 def test_raw_files_and_what_no_decoder_reads_come_as_previews(tmp_path):
