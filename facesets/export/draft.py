@@ -81,9 +81,12 @@ def plan(run: Run, record: Record, members: cache.Cache, options: Options,
     keys = cache.face_keys(members)
     draft = Draft(record, members, keys)
     draft.have, gone, draft.notes = as_it_lies(run, record)
-    refused = {**refused, **gone, **{item["face"]: item["reason"] for item in record.left_out
-                                     if item["reason"] in NEVER or item["reason"].startswith(ONE_MOMENT)}}
+    refused = {**refused, **gone,
+               **{item["face"]: item["reason"] for item in record.left_out if item["reason"] in NEVER}}
     refused |= {key: "not this person" for key in run.manifest.not_this.get(record.folder, ())}
+    shown = {f"{ONE_MOMENT} {Path(draft.have[key][1]['photo']).name}" for key in keys
+             if key in draft.have and key not in refused}
+    refused |= {item["face"]: item["reason"] for item in record.left_out if item["reason"] in shown}
     rows = [row for row, key in enumerate(keys) if key not in refused]
     names = [Path(members.photos[photo].path).name for photo in members.faces["photo"]]
     outlier = options.outlier_distance or members.model.known_distance

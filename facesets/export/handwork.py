@@ -34,8 +34,8 @@ def as_it_lies(run: Run, record: Record) -> tuple[Pictures, dict[str, str], list
 
 
 def own_files(folder: Path, record: Record, built: Path, dropped: Iterable[tuple[Path, dict[str, Any]]]) -> None:
-    """What a person put into the folder goes on with it; of ours what they wrote into the name, and those of the
-    pictures that are `dropped` which they changed."""
+    """What a person put into the folder goes on with it; of ours what they wrote into the name, what they changed in
+    top8, and those of the pictures that are `dropped` which they changed."""
     ours = {folders.MANIFEST, TOP, *record.files}
     name = folder / folders.NAME
     if name.is_file() and files.sha256_of(name) != record.files.get(folders.NAME):
@@ -44,8 +44,13 @@ def own_files(folder: Path, record: Record, built: Path, dropped: Iterable[tuple
         if item.name not in ours:
             files.link_all(item, built / item.name)
     for item in (folder / TOP).iterdir() if (folder / TOP).is_dir() else ():
-        if item.name not in record.top:
+        if item.name not in record.top or not _ours(item, record.files.get(item.name), folder / item.name):
             files.link_all(item, files.private_folder(built / TOP) / item.name)
     for place, entry in dropped:
         if entry["isolation"] == CHANGED and place.parent == folder:
             files.link(place, built / place.name)
+
+
+def _ours(item: Path, digest: str | None, picture: Path) -> bool:
+    """Whether a file of top8 is still what we put there: another name of the picture, or its copy."""
+    return (picture.is_file() and item.samefile(picture)) or (item.is_file() and files.sha256_of(item) == digest)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,7 +21,10 @@ from facesets.export.looks import Looks
 from facesets.formats import cache
 from facesets.formats.proposal import Face, Group
 from facesets.library import folder as folders
+from facesets.library.folder import read_record
+from facesets.library.run import changing
 from facesets.library.store import Library
+from facesets.operations import edit, upkeep
 
 
 @pytest.fixture
@@ -353,3 +357,40 @@ def test_an_export_killed_at_random_leaves_the_library_before_or_after(world, tm
         with now.locked("the next command"):
             assert not list(library.root.rglob("*.tmp")) and not (library.root / ".pending").exists()
     assert "before" in outcomes
+
+
+def test_what_a_person_changed_in_top8_stays_and_what_nobody_changed_is_no_persons(tmp_path) -> None:
+    faces = library_photos(tmp_path / "photos", [1], 12)
+    library = Library(tmp_path / "library")
+    swap.export(library, proposal_of(faces), [faces], lambda: LOOKS)
+    top = library.root / "faceset_001" / "top8"
+    first, second, *_ = sorted(top.iterdir())
+    (tmp_path / "mine").write_bytes(b"as I want it")
+    os.replace(tmp_path / "mine", first)
+    shutil.copy(second, tmp_path / "copy")      # a disk without links
+    os.replace(tmp_path / "copy", second)
+    record = read_record(library.root / "faceset_001" / "manifest.json")
+    with changing(library, "not-this") as run:
+        edit.not_this(run, "1", [record.faces[1]["face"]], swap.DEFAULTS, lambda: LOOKS)
+    record = read_record(library.root / "faceset_001" / "manifest.json")
+    assert first.read_bytes() == b"as I want it"
+    assert {path.name for path in top.iterdir()} == {*record.top, first.name}
+
+
+def test_the_other_picture_of_a_moment_comes_back_when_the_better_one_goes(tmp_path) -> None:
+    faces = library_photos(tmp_path / "photos", [1], 9)
+    first = faces.embeddings[0]
+    apart = person(77) - (person(77) @ first) * first
+    faces.embeddings[1] = 0.93 * first + np.sqrt(1 - 0.93 ** 2) * apart / np.linalg.norm(apart)
+    library = Library(tmp_path / "library")
+    swap.export(library, proposal_of(faces), [faces], lambda: LOOKS)
+    place = library.root / "faceset_001" / "manifest.json"
+    better, other = (cache.face_keys(faces)[row] for row in (0, 1))
+    assert better in {item["face"] for item in read_record(place).faces}
+    assert [item["face"] for item in read_record(place).left_out] == [other]
+    with changing(library, "refine") as run:        # and not a moment earlier
+        upkeep.refine(run, [], swap.DEFAULTS, lambda: LOOKS)
+        assert not run.facesets
+    with changing(library, "not-this") as run:
+        edit.not_this(run, "1", [better], swap.DEFAULTS, lambda: LOOKS)
+    assert other in {item["face"] for item in read_record(place).faces}
