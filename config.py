@@ -139,7 +139,7 @@ class Thresholds:
     source: str
 
 
-BUFFALO_L = Thresholds(0.45, 0.55, "DESIGN.md: one home library, 19,480 faces, buffalo_l")
+BUFFALO_L = Thresholds(0.45, 0.55, "one home library, 19,480 faces, buffalo_l")
 
 # SHA-256 of the recogniser's file -> its distances. A pack that is not here gets those of buffalo_l, and that is said.
 MODELS: dict[str, Thresholds] = {

@@ -1,7 +1,7 @@
 """Work on facesets: make, grow, correct, name and look after them.
 
-A FACESET is a folder (faceset_007), a number (7) or a name. What changes something takes --dry-run and --json, happens
-all or not at all, and `undo` takes it back. `sort_faces.py VERB --help` tells more of each.
+A FACESET is a folder (faceset_007), a number (7) or a name. What changes facesets happens all or not at all, and `undo`
+takes it back, but for `forget`. `sort_faces.py VERB --help` tells more of each.
 
 Reads and writes work/cache/*.npz, work/refine.json, work/immich/*/refine.json, facesets_swap_ready/
 

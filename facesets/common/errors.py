@@ -1,7 +1,7 @@
 """How a run can end other than well: one exception a status, one line a message.
 
 Every message says what is wrong and what to do about it; no message holds a key. `terminal.script` turns these into
-the exit statuses of DESIGN: 1 failed · 2 paused, run the same command again · 64 usage · 77 not allowed · 78 settings.
+exit statuses: 1 failed · 2 paused, run the same command again · 64 usage · 77 not allowed · 78 settings.
 """
 
 import errno

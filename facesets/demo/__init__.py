@@ -1,1 +1,1 @@
-"""A local server that speaks Immich's protocol, and the sample library of the demo. Nothing here runs in a real run."""
+"""The demo: a sample library, and the whole chain over it. Nothing here runs in a real run."""

@@ -35,7 +35,7 @@ class Pack:
     terms: str = ""
 
 
-# name -> file name and SHA-256 of the detector, then of the recogniser. From DESIGN.md and the wheel.
+# name -> file name and SHA-256 of the detector, then of the recogniser, as InsightFace's zip and the wheel hold them.
 KNOWN = {
     "buffalo_l": (("det_10g.onnx", "5838f7fe053675b1c7a08b633df49e7af5495cee0493c7dcf6697200b85b5b91"),
                   ("w600k_r50.onnx", "4c06341c33c2ca1f86781dab0e829f88ad5b64be9fba56e56bc9ebdefc619e43")),

@@ -1,6 +1,6 @@
 """How good a face is as a source for a swap, 0 to 1, from what the cache keeps; so it can be worked out again any time.
 
-quality = 0.30 detection score + 0.20 size + 0.20 sharpness + 0.15 frontality + 0.15 symmetry (DESIGN.md, section 4)
+quality = 0.30 detection score + 0.20 size + 0.20 sharpness + 0.15 frontality + 0.15 symmetry
 """
 
 import numpy as np

