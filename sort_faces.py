@@ -344,7 +344,7 @@ CACHE = ("--cache", {"type": Path, "action": "append", "metavar": "PATH",
                      "help": "a cache to use, may be given several times (default: all in work/cache)"})
 INTO = ("--into", {"type": Path, "metavar": "CACHE",
                    "help": "the cache to go on with (default work/cache/nl_full.npz)"})
-FROM_CACHES = ("cluster", "export-swap", "extend", "merge", "import-folders", "enrich")     # no `forget` meanwhile
+FROM_CACHES = ("cluster", "export-swap", "extend", "merge", "import-folders", "enrich", "this-is", "promote")
 LOOKING = ("export-training", "export-regions", "why", "status", "report", "calibrate")     # change no faceset
 Argument = tuple[str, dict[str, Any]]
 
@@ -461,7 +461,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     terminal.stop_on_terminate()
     job = Job(args, lambda section: config.load(getattr(config, section), args))
     try:
-        with job.alone() if args.verb in FROM_CACHES else contextlib.nullcontext():
+        with job.alone() if args.verb in FROM_CACHES else contextlib.nullcontext():     # nobody is forgotten meanwhile
             return VERBS[args.verb][0](job)
     except AlreadyDone as done:
         return job.tell({"done": str(done)}, [str(done)])

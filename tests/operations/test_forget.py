@@ -223,7 +223,8 @@ def test_what_was_begun_for_one_person_takes_no_face_when_another_is_forgotten(l
     assert set(cache.face_keys(whole(library))) == of_person(before, 3)
 
 
-@pytest.mark.parametrize("verb", [("cluster",), ("extend",), ("enrich",), ("export-swap",)])
+@pytest.mark.parametrize("verb", [("cluster",), ("extend",), ("enrich",), ("export-swap",),
+                                  ("this-is", "4", "0001.png"), ("promote", "thin_1")])
 def test_what_takes_faces_out_of_the_caches_waits_for_a_forget(library: Library, verb: tuple[str, ...]) -> None:
     with files.only_one(library.root.parent / "work" / "cluster.lock", "sort_faces.py forget"):
         assert command(library, *verb) == 2
