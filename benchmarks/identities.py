@@ -232,8 +232,7 @@ def without(whole: Set) -> dict[str, Rules]:
 
 
 STEPS = {"mirrors are two people": ("apart", lambda rows, photos, rules: photos),
-         "without merging": ("merge", lambda rows, photos, labels, rules, years=None: labels),
-         "eras are no chain": ("_one_era", lambda *_: False)}
+         "without merging": ("merge", lambda rows, photos, labels, rules: labels)}
 
 
 def ablation(listed: Sequence[tuple[str, Set]]) -> None:

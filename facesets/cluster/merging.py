@@ -12,19 +12,15 @@ from .linkage import average_linkage, members_of, numbered
 from .rules import Rules
 
 
-def identities(rows: np.ndarray, photos: np.ndarray, clarity: np.ndarray, rules: Rules,
-               years: np.ndarray | None = None) -> np.ndarray:
-    """(N,) int64 labels, numbered by first row. rows (N, D) float32 unit rows, photos (N,) int, clarity (N,).
-
-    years (N,) int: those in which the photos were taken, 0 where nobody knows.
-    """
+def identities(rows: np.ndarray, photos: np.ndarray, clarity: np.ndarray, rules: Rules) -> np.ndarray:
+    """(N,) int64 labels, numbered by first row. rows (N, D) float32 unit rows, photos (N,) int, clarity (N,)."""
     clear, moments = rules.clear(clarity), apart(rows, photos, rules)
     founders = clarity >= rules.founding_clarity
     labels = np.arange(len(rows), 2 * len(rows))        # dim faces are alone, until they join
     labels[founders] = average_linkage(
         rows[founders], rules.cluster_distance, photos=moments[founders], penalty=rules.photo_penalty,
         strict=rules.strictness * clear[founders], approximate_from=rules.approximate_from)
-    return join(rows, moments, clear, merge(rows, moments, numbered(labels), rules, years), rules)
+    return join(rows, moments, clear, merge(rows, moments, numbered(labels), rules), rules)
 
 
 def apart(rows: np.ndarray, photos: np.ndarray, rules: Rules) -> np.ndarray:
@@ -42,20 +38,17 @@ def apart(rows: np.ndarray, photos: np.ndarray, rules: Rules) -> np.ndarray:
     return moments
 
 
-def merge(rows: np.ndarray, photos: np.ndarray, labels: np.ndarray, rules: Rules,
-          years: np.ndarray | None = None) -> np.ndarray:
-    """Unite identities whose centroids are near, or near in the years that both are seen in: one person at two ages.
+def merge(rows: np.ndarray, photos: np.ndarray, labels: np.ndarray, rules: Rules) -> np.ndarray:
+    """Unite identities whose centroids are near: one person at two ages, whose single faces are far apart.
 
-    Only those that are each other's nearest, of those that do not share too many photos. Children change so much that
-    the whole of one era is far from that of the next; where eras overlap, their faces are not.
+    Only those that are each other's nearest, of those that do not share too many photos.
     """
     while True:
         large = np.flatnonzero(np.bincount(labels) > rules.join_faces) if len(labels) else labels
         if len(large) < 2:
             return labels
         members = members_of(labels)
-        columns = rows, photos, np.zeros(len(rows), np.int64) if years is None else years
-        pairs = _pairs(rules, *([column[members[label]] for label in large] for column in columns))
+        pairs = _pairs([rows[members[label]] for label in large], [photos[members[label]] for label in large], rules)
         if not len(pairs):
             return labels
         renamed = np.arange(len(members))
@@ -63,19 +56,17 @@ def merge(rows: np.ndarray, photos: np.ndarray, labels: np.ndarray, rules: Rules
         labels = numbered(renamed[labels])
 
 
-def _pairs(rules: Rules, rows: list[np.ndarray], photos: list[np.ndarray], years: list[np.ndarray]) -> np.ndarray:
-    """(p, 2) of the identities with these rows, photos and years: each other's nearest, the lower one first."""
+def _pairs(rows: list[np.ndarray], photos: list[np.ndarray], rules: Rules) -> np.ndarray:
+    """(p, 2) of the identities with these rows and photos: each other's nearest, the lower one first."""
     centroids = np.stack([unit_mean(faces) for faces in rows])
     everyone = np.arange(len(rows))
     strangers = {one: [one] for one in range(len(rows))}
     while True:
         found = match(centroids, centroids, strangers)
         other = found.nearest
-        near = (found.distance <= rules.near(0)) & (other[other] == everyone) & (everyone < other)
+        near = (found.distance <= rules.near(1)) & (other[other] == everyone) & (everyone < other)
         pairs = np.stack([everyone, other], axis=1)[near]
-        vetoed = [(one, two) for one, two in pairs.tolist() if _strangers(photos[one], photos[two], rules)
-                  or (found.distance[one] > rules.near(1)
-                      and not _one_era(rows[one], rows[two], years[one], years[two], rules))]
+        vetoed = [(one, two) for one, two in pairs.tolist() if _strangers(photos[one], photos[two], rules)]
         if not vetoed:
             return pairs
         for one, two in vetoed:
@@ -107,13 +98,6 @@ def join(rows: np.ndarray, photos: np.ndarray, clear: np.ndarray, labels: np.nda
             renamed[small[which]] = target
             taken[target] |= theirs
     return numbered(renamed[labels])
-
-
-def _one_era(one: np.ndarray, other: np.ndarray, ones: np.ndarray, others: np.ndarray, rules: Rules) -> bool:
-    """Whether the faces that two identities have of the same years, give or take one, are near."""
-    both = [faces[np.isin(mine, np.add.outer(theirs[theirs > 0], (-1, 0, 1)))]
-            for faces, mine, theirs in ((one, ones, others), (other, others, ones))]
-    return min(map(len, both)) > rules.join_faces and bool(1 - unit_mean(both[0]) @ unit_mean(both[1]) <= rules.near(1))
 
 
 def _strangers(one: np.ndarray, other: np.ndarray, rules: Rules) -> bool:

@@ -20,7 +20,6 @@ class Pool:
     photo: np.ndarray           # (N,) int64, the same for faces of one photo
     photo_sha256: list[str]     # N
     persons: list[Person]       # N
-    year: np.ndarray            # (N,) int64 of the photo, 0 where nobody knows
     clarity: np.ndarray         # (N,) float32, norm of the raw embedding over the median of all: how much it tells
 
     def __len__(self) -> int:
@@ -38,7 +37,6 @@ def pool(caches: Sequence[Cache]) -> Pool:
     unique = sorted(rows)
     first = np.array([rows[key] for key in unique], np.int64)
     photos = [cache.photos[index].sha256 for cache in caches for index in cache.faces["photo"]]
-    years = [cache.photos[index].taken_at[:4] for cache in caches for index in cache.faces["photo"]]
     persons = [person for cache in caches for person in cache.persons]
     named = _named(keys, persons)
     sha256 = [photos[row] for row in first]
@@ -48,7 +46,6 @@ def pool(caches: Sequence[Cache]) -> Pool:
         meta=np.concatenate([cache.faces for cache in caches])[first],
         photo=np.unique(sha256, return_inverse=True)[1] if sha256 else np.zeros(0, np.int64),
         photo_sha256=sha256, persons=[named[key] for key in unique],
-        year=np.array([int(years[row]) if years[row].isdecimal() else 0 for row in first], np.int64),
         clarity=clarity_of(np.concatenate([cache.norms for cache in caches])[first]))
 
 

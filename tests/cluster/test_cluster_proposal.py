@@ -291,18 +291,6 @@ def test_a_neighbour_that_is_somebody_else_does_not_hide_the_person_behind_it() 
     assert merge(rows, photos, labels, RULES).tolist() == [0] * 20 + [1] * 6
 
 
-def test_eras_of_a_child_are_chained_where_they_overlap_and_never_across_a_gap() -> None:
-    small = person(1, 12, 0.3)
-    grown = likeness(0.3, small, person(2, 12, 0.3))
-    between = unit(unit_mean(small) + unit_mean(grown) + 0.3 * person(3, 10))      # of 2014, five in either era
-    rows = np.concatenate([small, between[:5], grown, between[5:]])
-    labels, years = np.repeat([0, 1], 17), np.repeat([2010, 2014, 2018, 2014], [12, 5, 12, 5])
-    assert 1 - unit_mean(rows[:17]) @ unit_mean(rows[17:]) > RULES.near(1)
-    assert len(set(merge(rows, np.arange(34), labels, RULES, years).tolist())) == 1
-    for apart in (np.zeros(34, int), np.repeat([2010, 2011, 2018, 2017], [12, 5, 12, 5])):
-        assert len(set(merge(rows, np.arange(34), labels, RULES, apart).tolist())) == 2
-
-
 def test_one_photo_in_common_is_a_mirror_and_two_are_two_people() -> None:
     rows, labels = np.concatenate([person(1, 5, seed=1), person(1, 5, seed=2)]), np.repeat([0, 1], 5)
     for shared, people in ((1, 1), (2, 2)):
