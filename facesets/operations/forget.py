@@ -30,6 +30,7 @@ from ..library.store import LISTS, Library, Manifest
 from . import edit
 
 REPORT = ("index.html", "_report", "decisions.json")     # what `report` writes at the top of the library
+REVIEW, REVIEW_LOCK = ".review.jsonl", ".review.lock"   # what was answered to `review`, and held while it is open
 SAME_FACE = 0.5     # intersection over union from which two boxes of one photo are one face, whoever found them
 BEGUN = ".forgetting.json"      # {"folders", "keys": [face keys]} of a `forget` that has not ended
 
@@ -280,7 +281,7 @@ def _from_library(run: Run, gone: Sequence[str], keys: set[str]) -> None:
         if folder not in gone and keys.intersection(files.read_json(path).get("not_this") or ()):
             run.write_record(run.record(folder))
     manifest.forgotten += 1
-    for name in (*REPORT, BEGUN):
+    for name in (*REPORT, REVIEW, BEGUN):
         run.remove(name)
     run.final = True
 

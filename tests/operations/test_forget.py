@@ -161,11 +161,11 @@ def test_who_is_nearer_to_somebody_else_stays(library: Library) -> None:
     assert len(cache.read(path).faces) == 12
 
 
-@pytest.mark.parametrize("lock", ["cache/immich_anna.npz.lock", "cluster.lock"])
+@pytest.mark.parametrize("lock", ["work/cache/immich_anna.npz.lock", "work/cluster.lock", "library/.review.lock"])
 def test_a_run_that_could_bring_her_back_is_waited_for(library: Library, lock: str, capsys) -> None:
     hers = of_person(whole(library), 3)
     before = traces(library, hers, "Anna")
-    with files.only_one(library.root.parent / "work" / lock, "a long run"):
+    with files.only_one(library.root.parent / lock, "a long run"):
         assert command(library, "forget", "Anna", "--yes") == 2
         assert "a long run" in capsys.readouterr().err
         assert traces(library, hers, "Anna") == before
@@ -195,9 +195,10 @@ def test_killed_at_any_step_the_same_command_ends_it(library: Library, tmp_path:
     assert kills > 5 and not (one.root / ".undo").exists() and not (one.root / ".forgetting.json").exists()
 
 
-def test_she_goes_out_of_what_a_first_run_that_was_stopped_left(library: Library) -> None:
+def test_she_goes_out_of_what_a_first_run_that_was_stopped_left_and_a_review(library: Library) -> None:
     hers = of_person(whole(library), 3)
     cache.write(library.root.parent / "work" / "cache" / "immich_bert.npz.parts" / "000001.npz", whole(library))
+    (library.root / ".review.jsonl").write_text(json.dumps({"do": "name", "name": "Anna", "faces": sorted(hers)}))
     assert command(library, "forget", "Anna", "--yes") == 0 and traces(library, hers, "Anna") == []
 
 
