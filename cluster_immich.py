@@ -26,6 +26,7 @@ from facesets.cluster import calibrate, identities, seen
 from facesets.cluster.pool import pool
 from facesets.cluster.rules import Rules
 from facesets.common import files, terminal
+from facesets.common.errors import Failure
 from facesets.export import detector, swap
 from facesets.formats import cache, proposal
 from facesets.formats.faceset import Faceset
@@ -84,10 +85,15 @@ def known_identities(library: Library, model: cache.Model) -> list[Faceset]:
 
 
 def together(own: Path, folder: Path) -> list[Path]:
-    """The user's cache, then all others of the same recogniser."""
-    model = cache.model_of(own)
-    return [own, *(path for path in sorted(folder.glob("*.npz"))
-                   if path != own and cache.model_of(path).sha256 == model.sha256)]
+    """The user's cache, then all others of the same recogniser; one that cannot be read stops nobody else's."""
+    sources, model = [own], cache.model_of(own)
+    for path in sorted(folder.glob("*.npz")):
+        try:
+            if path != own and cache.model_of(path).sha256 == model.sha256:
+                sources.append(path)
+        except Failure as error:
+            terminal.say(f"without {path.name}: {error}")
+    return sources
 
 
 def propose(user: str, sources: Sequence[Path], caches: Sequence[cache.Cache], library: Library, rules: Rules,

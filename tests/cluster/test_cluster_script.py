@@ -79,11 +79,12 @@ def test_who_is_seen_seldom_by_each_user_and_often_by_both_gets_a_faceset(checko
             both, photos=photos, faces=faces, embeddings=both.embeddings[rows], norms=both.norms[rows],
             persons=[both.persons[row] for row in rows]))
     cache.write(folder / "other_model.npz", replace(both, model=replace(MODEL, sha256="c" * 64)))
+    (folder / "damaged.npz").write_bytes(b"half a file")
     alone = run(checkout, tmp_path, "--user", "eva", "--cache", str(folder / "immich_eva.npz"), "--dry-run", "--json")
     assert json.loads(alone.stdout)["facesets"] == 0, alone.stderr
     done = run(checkout, tmp_path, "--user", "ida", "--dry-run", "--json")
     assert json.loads(done.stdout)["new_by_user"] == {"eva": 5, "ida": 4}
-    assert "their faces: 5 of eva, 4 of ida" in done.stderr
+    assert "their faces: 5 of eva, 4 of ida" in done.stderr and "without damaged.npz: " in done.stderr
 
 
 @pytest.mark.parametrize(("args", "status", "message"), [
