@@ -175,7 +175,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     if args.dry_run:
         return summary_of(made, caches, None)
     opened = detector.opener(caches[0].model, embedding.model, embedding.models_dir, embedding.provider)
-    looked_at = {key for one in caches for key in cache.face_keys(one)}
+    held = {*library.settled(), *(face.face for faces in made.extend.values() for face in faces)}
+    looked_at = {key for one in caches for key in cache.face_keys(one)} - held     # they are free once that is undone
     seen.promise(memory, before, made, looked_at)
     emitted = swap.export(library, made, caches, opened, swap.Options(**asdict(exporting)),
                           min_faces=settings.min_faces)

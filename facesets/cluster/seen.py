@@ -2,7 +2,8 @@
 
 `clustered.json` beside the refine manifest: {"schema", "run", "settings", "faces": [face keys]}. A new faceset has to
 hold a face that no earlier run looked at; otherwise it would be what that run left over, put together differently.
-The memory holds as long as the rules are the same and the run that made facesets is not undone.
+The memory holds as long as the rules are the same and the run that made facesets is not undone. Faces that a faceset
+held are not in it: an undo of another user's run sets them free.
 
 It is written after the export. What a kill between the two would lose lies in `clustered.next.json`, written before the
 export, and counts if the library knows that run.

@@ -11,10 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from busy import LIMIT
+from drawn import LOOKS, library_photos, proposal_of
 
 import cluster_immich
 from facesets.common import files
+from facesets.export import swap
 from facesets.formats import cache, proposal
+from facesets.library.store import Library
 
 MODEL = cache.Model("made_up", "a" * 64, "b" * 64, 32, 0.45, 0.55)
 
@@ -98,6 +101,20 @@ def test_failures_are_one_line_and_a_status(tmp_path: Path, capsys: pytest.Captu
     assert cluster_immich.main(["--data-root", str(tmp_path / "work"), *args]) == status
     said = capsys.readouterr().err
     assert message in said and len(said.strip().splitlines()) == 1
+
+
+def test_what_another_users_run_saw_in_facesets_makes_facesets_again_once_those_are_undone(
+        checkout: Path, tmp_path: Path) -> None:
+    caches, library = tmp_path / "work" / "cache", Library(tmp_path / "library")
+    faces = library_photos(tmp_path / "photos", [1, 2], 8)
+    cache.write(caches / "immich_anna.npz", faces)
+    cache.write(caches / "immich_ida.npz", library_photos(tmp_path / "more", [3], 1, "ida"))
+    swap.export(library, proposal_of(faces), [faces], lambda: LOOKS)
+    done = run(checkout, tmp_path, "--user", "ida", "--json")
+    assert done.returncode == 0 and json.loads(done.stdout)["held"] == 16, done.stderr
+    library.undo()
+    done = run(checkout, tmp_path, "--user", "anna", "--dry-run", "--json")
+    assert json.loads(done.stdout)["facesets"] == 2, done.stderr
 
 
 def test_a_second_run_at_the_same_time_is_refused(checkout: Path, tmp_path: Path) -> None:
