@@ -85,6 +85,8 @@ def _sidecar(folder: Path, sha256: str, photo: Photo, names: dict[str, str]) -> 
     try:
         with decode.header(Path(photo.path)) as picture:
             size, turn = picture.size, int(picture.getexif().get(ORIENTATION, 1))
+            if picture.format == "TIFF" and turn >= 5:      # of these alone Pillow says the upright size
+                size = size[::-1]
     except Exception as error:      # Pillow's plug-ins raise whatever they like
         terminal.say(f"{terminal.safe(photo.path)} cannot be read ({type(error).__name__}); it gets no sidecar")
         return False

@@ -111,3 +111,15 @@ def test_a_share_that_is_away_takes_no_sidecar_away(tmp_path) -> None:
     with pytest.raises(Paused, match="mounted"):
         regions.export(library, tmp_path / "out", {})
     assert len(list((tmp_path / "out" / "anna").glob("*.xmp"))) == 7
+
+
+def test_a_tiff_that_exif_turns_has_its_sides_as_they_are_stored(tmp_path) -> None:
+    exif = Image.Exif()
+    exif[regions.ORIENTATION] = 6
+    Image.fromarray(np.zeros((300, 400, 3), np.uint8)).save(tmp_path / "a.tiff", exif=exif)
+    photo = regions.Photo(str(tmp_path / "a.tiff"), "", [("Anna", [10.0, 20.0, 40.0, 60.0])])     # of 300 x 400
+    assert regions._sidecar(tmp_path, "0" * 64, photo, {})
+    text = (tmp_path / "a.tiff.xmp").read_text()
+    (_, (x, y, width, height)), = read(text)
+    assert 'stDim:w="400" stDim:h="300"' in text
+    assert np.allclose([x * 400, y * 300, width * 400, height * 300], [40, 275, 40, 30], atol=0.01)
