@@ -239,8 +239,8 @@ def promote(job: Job) -> int:
     from facesets.library.members import Index
     from facesets.operations import verdicts
     index, made = Index(job.caches()), [proposal.read(path) for path in job.proposals()]
-    return job.change(*(lambda run, text=text: verdicts.promote(run, text, made, index, job.options, job.detector())
-                        for text in job.args.groups))
+    return job.change(*(lambda run, text=text: verdicts.promote_thin(run, text, made, index, job.options,
+                                                                     job.detector()) for text in job.args.groups))
 
 
 def two_people(job: Job) -> int:
@@ -271,6 +271,28 @@ def apply(job: Job) -> int:
     status = job.change(lambda run: decided.carry_out(run, found, job.options, job.detector()))
     terminal.say("the page shows it after: python sort_faces.py report")
     return status
+
+
+def review(job: Job) -> int:
+    """Look through the facesets in a page on this machine: it asks what is worth asking, the riskiest first.
+
+    Every answer is carried out as it is made; undo, there or here, takes back one after the other. It ends when nobody
+    has looked for half an hour; what was said by then is in the library, or is carried out at the next start.
+    """
+    from facesets.operations import forget as gone
+    from facesets.review import desk, holdings, server
+    if not job.library.manifest().facesets:
+        raise Failure(f"{job.paths.library} holds no faceset yet; `sort_faces.py status` says what to run")
+    with files.only_one(job.paths.library / gone.REVIEW_LOCK, "sort_faces.py review"):
+        queues = [read_queue(path) for path in sorted(job.paths.data_root.glob("immich/*/queue.json"))]
+        held = holdings.Holdings(job.library, [cache.read(path) for path in job.cache_paths()],
+                                 [proposal.read(path) for path in job.proposals()], queues, job.options, job.detector())
+        served = server.Server(desk.Desk(job.paths.library / desk.NAME, held), held)
+        job.tell({"review": served.link}, [f"open {served.link}", "the link works once; Ctrl-C ends"])
+        if not job.args.no_open:
+            served.show()
+        served.run()
+    return OK
 
 
 def report(job: Job) -> int:
@@ -345,7 +367,7 @@ CACHE = ("--cache", {"type": Path, "action": "append", "metavar": "PATH",
 INTO = ("--into", {"type": Path, "metavar": "CACHE",
                    "help": "the cache to go on with (default work/cache/nl_full.npz)"})
 FROM_CACHES = ("cluster", "export-swap", "extend", "merge", "import-folders", "enrich", "this-is", "promote")
-LOOKING = ("export-training", "export-regions", "why", "status", "report", "calibrate")     # change no faceset
+LOOKING = ("review", "export-training", "export-regions", "why", "status", "report", "calibrate")   # no --dry-run
 Argument = tuple[str, dict[str, Any]]
 
 # verb -> what carries it out (its docstring is the manual), the sections of the settings it takes, its arguments
@@ -402,6 +424,8 @@ VERBS: dict[str, tuple[Callable[[Job], int], tuple[type, ...], tuple[Argument, .
     "status": (status, (), ()),
     "calibrate": (calibrate, (EMBEDDING,), (("folder", {"type": Path, "metavar": "LABELLED_DIR"}),)),
     "report": (report, (config.Reporting,), ()),
+    "review": (review, (EMBEDDING, EXPORTING), (CACHE, (
+        "--no-open", {"action": "store_true", "help": "only print the link"}))),
 }
 
 
@@ -413,6 +437,7 @@ GROUPS = {      # verb -> an example of its arguments
         "export-swap": "--user peter", "extend": "", "import-folders": "~/people", "split-eras": '"Aunt Ilse"',
         "consolidate": "faceset_007 faceset_031", "refine": "", "dedup": "", "enrich": ""},
     "Corrections": {
+        "review": "",
         "name": '7 "Aunt Ilse"', "this-is": "Anna /mnt/d/photos/IMG_2041.jpg", "not-this": "7 0003.png 0011.png",
         "split": "7 0003.png 0011.png", "promote": "_thin/thin_0a1b2c3d4e5f", "two-people": "7 31",
         "reviewed": "7 12", "drop": "12 13", "apply": "~/Downloads/decisions.json",

@@ -6,7 +6,8 @@ manifest.json at the top
     thin_eras, masked, merged, dropped     [ENTRY], set aside in _thin/, _masked/, _merged/, _dropped/
     runs       [{"run", "verb", "at", "counts", "facesets"}], oldest first
     not_this   {folder: [face keys that a person said are not this person]}
-    reviewed   {folder: [faces that a person has seen to be right there, by formats.decisions.short_key]}
+    reviewed   {folder: [faces that a person has seen to be right there, by formats.decisions.short_key]}, NOBODY for
+               those that are to stay in no faceset
     two_people [[folder, folder] of which a person said that they are two]
     forgotten  how many identities `forget` removed
 
@@ -38,6 +39,7 @@ SCHEMA = 2
 CANONICAL = re.compile(r"faceset_(\d{3,9})")
 NUMBERED = re.compile(r"faceset_(\d{3,9})(?:_|$)")
 ASIDE = {"thin_eras": "_thin", "masked": "_masked", "merged": "_merged", "dropped": "_dropped"}
+NOBODY = "_nobody"
 LISTS = ("facesets", "eras", *ASIDE)
 
 

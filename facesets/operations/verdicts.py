@@ -18,6 +18,7 @@ from ..formats.proposal import Proposal
 from ..library.folder import Record
 from ..library.members import Index, pick, without_twins
 from ..library.run import Run
+from ..library.store import NOBODY
 from . import edit
 
 CANDIDATES = ("thin_eras",)
@@ -42,6 +43,13 @@ def reviewed(run: Run, faceset: str) -> None:
     run.manifest.reviewed[entry.folder] = sorted(short_key(item["face"]) for item in record.faces)
     run.touch(entry.folder)
     run.count("reviewed")
+
+
+def left(run: Run, keys: Sequence[str]) -> None:
+    """Say that faces of no faceset are to stay so; nobody asks about them again."""
+    run.manifest.reviewed[NOBODY] = sorted({*run.manifest.reviewed.get(NOBODY, ()), *map(short_key, keys)})
+    run.touch(NOBODY)
+    run.count("left", len(keys))
 
 
 def this_is(run: Run, faceset: str, photos: Sequence[str], index: Index, options: Options,
@@ -81,54 +89,54 @@ def split(run: Run, faceset: str, photos: Sequence[str], options: Options, open_
         raise UsageError(f"these are all faces of {entry.folder}; leave one, or give it another name")
     have = handwork.as_it_lies(run, record)[0]
     rows = [row for row, key in enumerate(contents.keys) if key in chosen]
-    number = run.new_number()
-    draft = drafts.plan(run, Record(f"faceset_{number:03d}", number, run=run.id, created=record.created,
-                                    made_by=f"sort_faces.py {run.verb}", reason=f"split from {entry.folder}"),
-                        pick(contents.faces, rows), options)
-    draft.have = {key: picture for key, picture in have.items() if key in chosen}
-    swap.finish(run, [draft], open_detector, options)
-    if draft.record.folder not in run.facesets:
-        raise UsageError(f"none of these {len(chosen)} faces can be shown alone, so there would be no picture of them")
+    made = _found(run, Record("", created=record.created), pick(contents.faces, rows),
+                  {key: picture for key, picture in have.items() if key in chosen}, options, open_detector)
     edit.not_this(run, entry.folder, sorted(chosen), options, open_detector)
     if not run.manifest.entry(entry.folder):
         raise UsageError(f"no picture of {entry.folder} would be left; give it another name instead")
-    two_people(run, entry.folder, draft.record.folder)
+    two_people(run, entry.folder, made.folder)
 
 
-def promote(run: Run, thin: str, proposals: Iterable[Proposal], index: Index, options: Options,
-            open_detector: OpenDetector) -> None:
-    """Make a thin group a faceset, with the next number: a folder of _thin/, or a group that clustering left as thin,
-    named by one of its faces."""
+def promote_thin(run: Run, thin: str, proposals: Iterable[Proposal], index: Index, options: Options,
+                 open_detector: OpenDetector) -> None:
+    """Make a thin group a faceset: a folder of _thin/, or a group that clustering left as thin, by one of its faces."""
     found = edit.matching(run.manifest, thin, CANDIDATES)
-    have: handwork.Pictures = {}
     if found and found[0].number:
         raise UsageError(f"{found[0].folder} is a time of life of faceset {found[0].number}, and no other person")
     if found:
         record, contents = drafts.existing(run, found[0].folder)
-        members, have = contents.faces, handwork.as_it_lies(run, record)[0]
-    else:
-        members = index.pick(_thin_group(run, thin, proposals))
-        record = Record("", reason="")
+        _found(run, record, contents.faces, handwork.as_it_lies(run, record)[0], options, open_detector, index)
+        run.remove(record.folder)
+        run.manifest.take_out(record.folder)
+        return
+    groups = [[item.face for item in group.faces] for made in proposals for group in made.thin]
+    keys = next((keys for keys in groups if thin in keys), None)
+    if not keys:
+        raise UsageError(f"there is no thin group {terminal.safe(thin)}; give a folder of _thin/ or one of its faces")
+    promote(run, keys, index, options, open_detector)
+
+
+def promote(run: Run, keys: Sequence[str], index: Index, options: Options, open_detector: OpenDetector) -> None:
+    """Make a faceset, with the next number, of faces of the caches that have none."""
+    settled = run.library.settled()
+    free = [key for key in keys if key not in settled]
+    if not free:
+        raise UsageError("all of these faces have a faceset by now")
+    _found(run, Record(""), index.pick(free), {}, options, open_detector, index)
+
+
+def _found(run: Run, like: Record, members: cache.Cache, have: handwork.Pictures, options: Options,
+           open_detector: OpenDetector, index: Index | None = None) -> Record:
+    """A faceset of its own with the next number, called as `like` is; UsageError if no picture of it can be made."""
     number = run.new_number()
-    draft = drafts.plan(run, Record(f"faceset_{number:03d}", number, record.name, record.proposed_name, run.id,
-                                    names=record.names, created=record.created,
-                                    made_by=f"sort_faces.py {run.verb}"), members, options)
+    record = Record(f"faceset_{number:03d}", number, like.name, like.proposed_name, run.id, names=like.names,
+                    created=like.created, made_by=f"sort_faces.py {run.verb}")
+    draft = drafts.plan(run, record, members, options)
     draft.have = have
     swap.finish(run, [draft], open_detector, options, index=index)
-    if found and draft.record.folder in run.facesets:
-        run.remove(found[0].folder)
-        run.manifest.take_out(found[0].folder)
-
-
-def _thin_group(run: Run, face: str, proposals: Iterable[Proposal]) -> list[str]:
-    """The faces of the thin group that has this face, without those that have a faceset by now."""
-    for made in proposals:
-        for group in made.thin:
-            keys = [item.face for item in group.faces]
-            if face in keys:
-                settled = run.library.settled()
-                return [key for key in keys if key not in settled]
-    raise UsageError(f"there is no thin group {terminal.safe(face)}; give a folder of _thin/ or one of its faces")
+    if record.folder not in run.facesets:
+        raise UsageError(f"none of these {len(members.faces)} faces can be shown alone, so there would be no picture")
+    return record
 
 
 def meant(index: Index, photos: Sequence[str]) -> list[str]:

@@ -162,13 +162,13 @@ def test_a_thin_group_becomes_a_faceset_with_the_next_number(shelf_of) -> None:
     thin = proposal.Proposal("r2", "test", "2099-01-01T00:00:00Z", {}, (), thin=(proposal.Group(
         tuple(map(proposal.Face, keys)), proposed_name="Dora"),))
     proposal.write(library.root.parent / "work" / "refine.json", thin)
-    change(library, lambda run: verdicts.promote(run, keys[1], [thin], Index([faces]), swap.Options(), opened))
+    change(library, lambda run: verdicts.promote_thin(run, keys[1], [thin], Index([faces]), swap.Options(), opened))
     assert keys_in(library, "faceset_004") == set(keys)
     library.undo()
     change(library, lambda run: swap.carry_out(run, thin, [faces], opened, candidates=True))
     folder = library.manifest().thin_eras[0].folder
     assert folder.startswith("_thin/thin_")
-    change(library, lambda run: verdicts.promote(run, folder, [], Index([faces]), swap.Options(), opened))
+    change(library, lambda run: verdicts.promote_thin(run, folder, [], Index([faces]), swap.Options(), opened))
     manifest = library.manifest()
     assert not manifest.thin_eras and not (library.root / folder).exists()
     assert [(entry.folder, entry.proposed_name) for entry in manifest.facesets[3:]] == [("faceset_005", "Dora")]

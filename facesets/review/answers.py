@@ -1,0 +1,140 @@
+"""What an answer does to the books: the same as its verb does to the library, at once and in memory. Pure.
+
+ANSWER  {"do": "right", "of", "out": [faces that are somebody else]}    {"do": "merge", "of", "into"}
+        {"do": "two-people", "of", "other"}     {"do": "split", "of", "faces", "new": the name of the new one till then}
+        {"do": "name", "of", "name"}            {"do": "drop", "of"}
+        {"do": "this-is", "of": loose, "into"}  {"do": "leave", "of": loose}    {"do": "promote", "of": loose, "new"}
+A faceset is named by its folder, a face by its short key.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+from ..common import terminal
+from ..common.errors import UsageError
+from .questions import Books, Loose, Person
+
+Answer = dict[str, Any]
+FIELDS = {"right": ("of", "out"), "merge": ("of", "into"), "two-people": ("of", "other"), "split": ("of", "faces"),
+          "name": ("of", "name"), "drop": ("of",), "this-is": ("of", "into"), "leave": ("of",), "promote": ("of",)}
+OF_LOOSE = ("this-is", "leave", "promote")
+
+
+def read(books: Books, value: Any) -> Answer:
+    """An answer as the page sent it, checked against the books. Raises UsageError for anything that is none."""
+    if not isinstance(value, dict) or value.get("do") not in FIELDS:
+        raise UsageError("that is no answer")
+    answer: Answer = {"do": value["do"]}
+    for name in FIELDS[value["do"]]:
+        answer[name] = given = value.get(name)
+        if name in ("out", "faces"):
+            if not isinstance(given, list) or not all(isinstance(face, str) for face in given):
+                raise UsageError(f"{name} is no list of faces")
+        elif not isinstance(given, str):
+            raise UsageError(f"{name} is no text")
+    _check(books, answer)
+    if answer["do"] == "merge" and _keeps(books.people[answer["of"]], books.people[answer["into"]]):
+        answer["of"], answer["into"] = answer["into"], answer["of"]
+    if answer["do"] in OF_LOOSE:
+        answer["group"] = list(books.loose[answer["of"]].faces)
+    if answer["do"] in ("split", "promote"):
+        answer["new"] = f"new {books.added + 1}"
+    return answer
+
+
+def _keeps(one: Person, other: Person) -> bool:
+    """Whether `one` of two that become one keeps its folder: the one with a name, else the lower number."""
+    def rank(person: Person) -> tuple[bool, int, str]:
+        return not person.name, len(person.folder), person.folder
+    return rank(one) < rank(other)
+
+
+def _check(books: Books, answer: Answer) -> None:
+    kind = answer["do"]
+    if answer["of"] not in (books.loose if kind in OF_LOOSE else books.people):
+        raise UsageError("this is not in the library any more")
+    for name in ("into", "other"):
+        if name in answer and (answer[name] not in books.people or answer[name] == answer["of"]):
+            raise UsageError("that faceset is not in the library any more")
+    if "name" in answer:
+        answer["name"] = terminal.name(answer["name"])
+        if not answer["name"]:
+            raise UsageError("the name is empty")
+    chosen = answer.get("out", answer.get("faces"))
+    if chosen is not None:
+        mine = set(books.people[answer["of"]].faces)
+        if not mine.issuperset(chosen) or len(mine) == len(set(chosen)) or (kind == "split" and not chosen):
+            raise UsageError("mark some of its faces, not all; to take it away, drop it")
+
+
+def carry(books: Books, answer: Answer) -> Books:
+    """The books after an answer."""
+    people, loose, of = dict(books.people), dict(books.loose), answer["of"]
+    two, added = books.two, books.added
+    match answer["do"]:
+        case "right":
+            person = people[of].without(answer["out"])
+            people[of] = replace(person, seen=person.seen | set(person.faces))
+        case "merge":
+            gone, into = people.pop(of), people[answer["into"]]
+            grown = into.having(gone.faces, gone.rows)
+            people[answer["into"]] = replace(grown, seen=grown.seen | gone.seen, name=into.name or gone.name,
+                                             proposed=into.proposed or gone.proposed)
+            two = _renamed(two, of, answer["into"])
+        case "two-people":
+            two |= {(min(of, answer["other"]), max(of, answer["other"]))}
+        case "split":
+            person, chosen = people[of], set(answer["faces"])
+            rest = [face for face in person.faces if face not in chosen]
+            people[of] = person.without(chosen)
+            people[answer["new"]] = replace(person.without(rest), folder=answer["new"], name="", proposed="")
+            two, added = two | {(min(of, answer["new"]), max(of, answer["new"]))}, added + 1
+        case "name":
+            people[of] = replace(people[of], name=answer["name"])
+        case "drop":
+            del people[of]
+        case "this-is":
+            group, into = loose.pop(of), people[answer["into"]]
+            grown = into.having(group.faces, group.rows)
+            people[answer["into"]] = replace(grown, seen=grown.seen | set(group.faces))
+        case "leave":
+            del loose[of]
+        case "promote":
+            group = loose.pop(of)
+            people[answer["new"]] = Person(answer["new"], group.faces, group.rows, seen=frozenset(group.faces))
+            added += 1
+    return Books(people, _still(loose, people), two, books.known, added)
+
+
+def _renamed(two: frozenset[tuple[str, str]], of: str, into: str) -> frozenset[tuple[str, str]]:
+    pairs = (sorted(into if name == of else name for name in pair) for pair in two)
+    return frozenset((one, other) for one, other in pairs if one != other)
+
+
+def _still(loose: dict[str, Loose], people: dict[str, Person]) -> dict[str, Loose]:
+    return {name: replace(item, among=tuple(folder for folder in item.among if folder in people))
+            for name, item in loose.items()}
+
+
+def words(books: Books, answer: Answer) -> str:
+    """What was said, for the toast: with the books from before it."""
+    if answer["do"] in OF_LOOSE:
+        faces = len(books.loose[answer["of"]].faces)
+        what = "1 face" if faces == 1 else f"{faces} faces"
+        return {"this-is": f"{what}: {books.people[answer['into']].title}" if "into" in answer else "",
+                "leave": f"{what}: left out", "promote": f"{what}: a faceset of their own"}[answer["do"]]
+    person = books.people[answer["of"]]
+    title, out = person.title, len(answer.get("out", ()))
+    match answer["do"]:
+        case "right":
+            return f"{title}: {out} out, the rest is right" if out else f"{title} is right ({len(person.faces)})"
+        case "merge":
+            return f"{title} is {books.people[answer['into']].title}"
+        case "two-people":
+            return f"{title} and {books.people[answer['other']].title} are two people"
+        case "split":
+            return f"{len(answer['faces'])} faces of {title} are somebody else"
+        case "name":
+            return f"{title} is called {answer['name']}"
+        case _:
+            return f"dropped {title} ({len(person.faces)})"

@@ -1,0 +1,150 @@
+"""The library as the review reads it, and what carries its answers out: each a run that `undo` takes back."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..common.errors import Failure
+from ..export.draft import Options
+from ..export.run import changing
+from ..export.swap import OpenDetector
+from ..formats import cache
+from ..formats.decisions import short_key
+from ..formats.faceset import FACES, read_member
+from ..formats.proposal import Proposal
+from ..formats.queue import Queue
+from ..library import folder as folders
+from ..library.folder import Record
+from ..library.members import Index
+from ..library.run import Run
+from ..library.store import NOBODY, Library
+from ..operations import consolidate, edit, verdicts
+from .answers import Answer
+from .desk import Did
+from .questions import Books, Loose, Person
+
+VERBS = {"right": "reviewed", "leave": "reviewed", "merge": "consolidate"}      # of an answer, where they differ
+
+@dataclass(frozen=True)
+class Face:
+    """What can be shown of a face."""
+
+    key: str
+    photo: str                                  # path
+    box: tuple[float, float, float, float]
+    turn: int = 0
+    picture: str = ""                           # of its faceset, for a photo that cannot be read now
+    taken_at: str = ""
+    user: str = ""
+    asset_id: str = ""
+    why: str = ""                               # it is where it is
+
+
+class Holdings:
+    def __init__(self, library: Library, caches: Sequence[cache.Cache], proposals: Iterable[Proposal],
+                 queues: Iterable[Queue], options: Options, open_detector: OpenDetector) -> None:
+        self.library, self.options, self.open_detector = library, options, open_detector
+        self.index, self.proposals = Index(caches), list(proposals)
+        self.faces: dict[str, Face] = {}
+        entries = [(queue.server, entry) for queue in queues for entry in queue.entries]
+        self.names = {entry.sha256: entry.name for _, entry in entries}
+        self.servers = {entry.asset_id: server for server, entry in entries if entry.asset_id}
+
+    def read(self) -> Books:
+        manifest = self.library.manifest()
+        people = {entry.folder: self._person(entry, manifest.reviewed.get(entry.folder, ()))
+                  for entry in manifest.facesets if (self.library.root / entry.folder / FACES).exists()}
+        two = frozenset((one, other) for one, other in manifest.two_people)
+        known = float((manifest.model or {}).get("known_distance", 0.45))
+        return Books({folder: person for folder, person in people.items() if person.faces},
+                     self._loose(set(manifest.reviewed.get(NOBODY, ()))), two, known)
+
+    def whole(self, answer: Answer) -> Answer:
+        """With face keys instead of their short ones, which nobody could turn back later."""
+        return {name: [self.faces[face].key for face in value] if name in ("out", "faces", "group") else value
+                for name, value in answer.items()}
+
+    def carry(self, n: int, answer: Answer, tell: Callable[[Did], object]) -> None:
+        command = hashlib.sha256(f"review {n} {sorted(answer.items())}".encode("utf-8", "surrogatepass")).hexdigest()
+        verb = VERBS.get(answer["do"], str(answer["do"]))
+
+        def done(run: Run) -> None:
+            made = f"faceset_{run.manifest.next_number - 1:03d}" if "new" in answer else ""
+            tell(Did(run.id if run.facesets else "", made))
+        with changing(self.library, verb, command=command, tell=done) as run:
+            self._act(run, answer)
+
+    def undo(self, run: str, tell: Callable[[Did], object]) -> None:
+        runs = self.library.manifest().runs
+        if not runs or runs[-1]["run"] != run:
+            raise Failure("something else changed the library since; sort_faces.py undo takes back what was done last")
+        self.library.undo(lambda verb, kept: tell(Did()))
+
+    def last(self) -> Did:
+        manifest = self.library.manifest()
+        return Did(str(manifest.runs[-1]["run"]) if manifest.runs else "", f"faceset_{manifest.next_number - 1:03d}")
+
+    def _act(self, run: Run, answer: dict[str, Any]) -> None:
+        of, how = answer["of"], (self.options, self.open_detector)
+        match answer["do"]:
+            case "right":
+                if answer["out"]:
+                    edit.not_this(run, of, answer["out"], *how)
+                verdicts.reviewed(run, of)
+            case "merge":
+                consolidate.merge(run, answer["into"], [of], *how)
+            case "two-people":
+                verdicts.two_people(run, of, answer["other"])
+            case "split":
+                verdicts.split(run, of, answer["faces"], *how)
+            case "name":
+                edit.name(run, of, answer["name"])
+            case "drop":
+                edit.drop(run, of, "dropped in the review")
+            case "this-is":
+                verdicts.this_is(run, answer["into"], answer["group"], self.index, *how)
+            case "leave":
+                verdicts.left(run, answer["group"])
+            case "promote":
+                verdicts.promote(run, answer["group"], self.index, *how)
+
+    def _person(self, entry: Record, seen: Iterable[str]) -> Person:
+        place = self.library.root / entry.folder
+        record = folders.read_record(place / folders.MANIFEST)
+        rows, rank = read_member(place / FACES, "embeddings"), read_member(place / FACES, "rank")
+        by_rank = {int(number): row for row, number in enumerate(rank) if number > 0}
+        shown = [item for item in record.faces if item["rank"] in by_rank and (place / item["file"]).is_file()]
+        for item in shown:
+            x1, y1, x2, y2 = map(float, item["box"])
+            self.faces[short_key(item["face"])] = Face(
+                item["face"], item["photo"], (x1, y1, x2, y2), item["turn"], f"{entry.folder}/{item['file']}",
+                item["taken_at"], item["user"], item["asset_id"],
+                f"{item['distance']:.2f} from the middle of {entry.folder}, into which it came with {entry.run}")
+        return Person(entry.folder, tuple(short_key(item["face"]) for item in shown),
+                      rows[[by_rank[item["rank"]] for item in shown]], entry.name, entry.proposed_name,
+                      frozenset(seen))
+
+    def _loose(self, seen: set[str]) -> dict[str, Loose]:
+        """Faces between two people, and groups too thin for a faceset, of the last proposals."""
+        settled, found = self.library.settled(), {}
+        for made in self.proposals:
+            groups = [([face.face], face.reason) for face in made.ambiguous]
+            groups += [([face.face for face in group.faces], group.reason) for group in made.thin]
+            for keys, reason in groups:
+                free = [key for key in keys if key not in settled and key in self.index]
+                short = tuple(map(short_key, free))
+                if free and not seen.issuperset(short):
+                    found[short[0]] = self._group(free, short, reason)
+        return found
+
+    def _group(self, keys: list[str], short: tuple[str, ...], reason: str) -> Loose:
+        members = self.index.pick(keys)
+        for key, name, face in zip(keys, short, members.faces, strict=True):
+            photo = members.photos[face["photo"]]
+            x1, y1, x2, y2 = (float(side) for side in face["box"])
+            self.faces[name] = Face(key, photo.path, (x1, y1, x2, y2), photo.turn, "", photo.taken_at, photo.user,
+                                    photo.asset_id, f"in no faceset: {reason}")
+        among = tuple(folder for folder in reason.split(" or ") if Path(folder).name.startswith("faceset_"))
+        return Loose(short[0], short, members.embeddings, among if len(among) == 2 else (), reason)

@@ -1,0 +1,231 @@
+"""What is worth asking, the riskiest first, and how right the library is expected to be. Pure: no file, no clock.
+
+Words: a *person* is a faceset as it is asked about, with n faces of D dimensions; a *loose* group is a face between two
+people, or faces of a group too thin for a faceset. *Wrong* faces lie with somebody else, or apart from their own; the
+*worth* of a question is how many wrong faces an answer is expected to put right. Distances are cos-dist over the
+recogniser's known_distance, so that one curve serves every recogniser.
+
+The curves are logistic, fitted on what clustering makes of labelled photos with three recognisers, and of made-up
+libraries; `python benchmarks/review.py --fit` prints them and how right they are.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache
+
+import numpy as np
+
+from ..formats.cache import unit_mean
+from ..report.shelf import Halves, halves
+
+PURE = 0.995            # share of faces that lie right, at which the review may end
+ALIKE = 3               # look-alikes that are shown
+LEAST = 0.05            # a pair or a loose group less likely than this to belong together is no question
+ENOUGH = 6             # faces of a thin group from which on it is asked about, though it is near nobody
+LARGE = 10              # faces from which on a person without a name is asked about for the name alone
+Curve = tuple[float, float]         # probability = 1 / (1 + exp(-(a + b * distance)))
+WRONG: Curve = (-9.0, 5.0)          # that a face is somebody else, by its distance to the centroid of the others
+SAME: Curve = (8.0, -10.0)          # that two facesets are one person, by the distance of their centroids
+TWO: Curve = (-9.0, 7.0)            # that a faceset is two people, by the distance of its halves
+
+
+def probability(curve: Curve, distance: np.ndarray | float) -> np.ndarray:
+    return np.asarray(1 / (1 + np.exp(-(curve[0] + curve[1] * np.asarray(distance, np.float64)))))
+
+
+@dataclass(frozen=True, eq=False)
+class Person:
+    """One faceset. `faces` are short keys, best first, `rows` (n, D) unit; `seen`: faces that somebody looked at."""
+
+    folder: str
+    faces: tuple[str, ...]
+    rows: np.ndarray
+    name: str = ""
+    proposed: str = ""
+    seen: frozenset[str] = frozenset()
+
+    @property
+    def title(self) -> str:
+        return self.name or self.proposed or self.folder
+
+    @cached_property
+    def centroid(self) -> np.ndarray:
+        return unit_mean(self.rows)
+
+    @cached_property
+    def apart(self) -> np.ndarray:
+        """(n,) cos-dist of each face to the centroid of the others."""
+        if len(self.rows) < 2:
+            return np.zeros(len(self.rows))
+        rest = self.rows.sum(axis=0) - self.rows                # (n, D)
+        return np.asarray(1 - np.einsum("nd,nd->n", self.rows, rest) / np.linalg.norm(rest, axis=1).clip(1e-9))
+
+    @cached_property
+    def halves(self) -> Halves:
+        return halves(self.rows)
+
+    @cached_property
+    def fresh(self) -> np.ndarray:
+        """(n,) bool: faces that nobody has seen to be right."""
+        return np.array([face not in self.seen for face in self.faces], bool)
+
+    def without(self, faces: Iterable[str]) -> "Person":
+        gone = set(faces)
+        stay = [at for at, face in enumerate(self.faces) if face not in gone]
+        return replace(self, faces=tuple(self.faces[at] for at in stay), rows=self.rows[stay])
+
+    def having(self, faces: tuple[str, ...], rows: np.ndarray) -> "Person":
+        new = [at for at, face in enumerate(faces) if face not in self.faces]
+        return replace(self, faces=(*self.faces, *(faces[at] for at in new)), rows=np.concatenate(
+            [self.rows, rows[new]]))
+
+
+@dataclass(frozen=True, eq=False)
+class Loose:
+    """Faces of no faceset that may belong to one: `among` are the folders that clustering named."""
+
+    id: str
+    faces: tuple[str, ...]
+    rows: np.ndarray
+    among: tuple[str, ...] = ()
+    reason: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Books:
+    """The library as far as it matters here. Answers make new books; the old ones are what undo goes back to."""
+
+    people: Mapping[str, Person]
+    loose: Mapping[str, Loose] = field(default_factory=dict)
+    two: frozenset[tuple[str, str]] = frozenset()       # sorted pairs that are two people
+    known: float = 0.45
+    added: int = 0      # facesets that answers made
+
+    @cached_property
+    def near(self) -> dict[str, list[tuple[str, float]]]:
+        """The nearest other people of each, of whom nobody said that they are two, with their cos-dist."""
+        folders, found = list(self.people), {}
+        centroids = np.array([person.centroid for person in self.people.values()])
+        for start in range(0, len(folders), 1024):
+            apart = 1 - centroids[start:start + 1024] @ centroids.T
+            kept = min(ALIKE + 4, len(folders))
+            best = np.argpartition(apart, kept - 1, axis=1)[:, :kept]
+            for at, places in enumerate(best):
+                mine = folders[start + at]
+                listed = sorted((float(apart[at, place]), folders[place]) for place in places)
+                found[mine] = [(other, distance) for distance, other in listed
+                               if other != mine and _pair(mine, other) not in self.two]
+        return found
+
+    def nearest(self, rows: np.ndarray) -> list[tuple[str, float]]:
+        """The people nearest to some faces of nobody."""
+        if not self.people:
+            return []
+        apart = 1 - np.array([person.centroid for person in self.people.values()]) @ unit_mean(rows)
+        return [(list(self.people)[at], float(apart[at])) for at in np.argsort(apart)[:ALIKE]]
+
+
+@dataclass(frozen=True)
+class Question:
+    """`kind`: "same" (with `other`), "two", "faces", "loose" or "name"; `suspects` are the faces it is about."""
+
+    kind: str
+    about: str
+    worth: float = 0.0
+    chance: float = 0.0     # that something is wrong
+    other: str = ""
+    suspects: tuple[str, ...] = ()
+
+    @property
+    def id(self) -> str:
+        return " ".join(filter(None, (self.kind, self.about, self.other)))
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """`right`: share of faces that are expected to lie right; `left`: questions until that is PURE; `open`: in all."""
+
+    right: float
+    left: int
+    open: int
+
+
+def _pair(one: str, other: str) -> tuple[str, str]:
+    return (one, other) if one < other else (other, one)
+
+
+def ask(books: Books) -> list[Question]:
+    """All questions, the one whose answer puts most faces right first."""
+    asked = [*(_of_person(person, books.known) for person in books.people.values()), *_pairs(books),
+             *(_of_loose(books, loose) for loose in books.loose.values())]
+    found = [question for question in asked if question]
+    return sorted(found, key=lambda question: (-question.worth, question.id))
+
+
+def outlook(books: Books, questions: Iterable[Question]) -> Outlook:
+    faces = sum(len(person.faces) for person in books.people.values())
+    faces += sum(len(loose.faces) for loose in books.loose.values())
+    worths = [question.worth for question in questions]
+    wrong, left = sum(worths), 0
+    for worth in worths:
+        if wrong <= (1 - PURE) * faces:
+            break
+        wrong, left = wrong - worth, left + 1
+    return Outlook(max(0.0, 1 - sum(worths) / faces) if faces else 1.0, left, len(worths))
+
+
+@lru_cache(maxsize=1 << 14)
+def _of_person(person: Person, known: float) -> Question | None:
+    """Whether all of a faceset is one person: the smaller half, or the faces least like the others."""
+    fresh = person.fresh
+    if not fresh.any():
+        return None
+    wrong = probability(WRONG, person.apart / known) * fresh        # (n,)
+    order = sorted(np.flatnonzero(fresh).tolist(), key=lambda at: -person.apart[at])
+    odd = tuple(person.faces[at] for at in order)
+    cut = person.halves
+    smaller = [at for at in cut.smaller if fresh[at]]
+    two = float(probability(TWO, cut.distance / known)) if smaller else 0.0
+    if two * len(smaller) > wrong.sum():
+        return Question("two", person.folder, two * len(smaller), two, suspects=tuple(
+            person.faces[at] for at in smaller))
+    kind = "name" if not person.name and len(person.faces) >= LARGE and wrong.sum() < LEAST else "faces"
+    return Question(kind, person.folder, float(wrong.sum()), float(1 - np.prod(1 - wrong)), suspects=odd)
+
+
+def _pairs(books: Books) -> Iterable[Question]:
+    """Pairs that may be one person; the larger one is asked about, and each is asked with its nearest first."""
+    done: set[tuple[str, str]] = set()
+    for folder, others in books.near.items():
+        for other, distance in others:
+            pair, chance = _pair(folder, other), float(probability(SAME, distance / books.known))
+            if chance < LEAST:
+                break
+            if pair not in done:
+                done.add(pair)
+                one, two = sorted(pair, key=lambda name: (-len(books.people[name].faces), name))
+                yield Question("same", one, chance * len(books.people[two].faces), chance, two)
+
+
+def _of_loose(books: Books, loose: Loose) -> Question | None:
+    near = books.nearest(loose.rows)
+    chance = float(probability(SAME, near[0][1] / books.known)) if near else 0.0
+    if not loose.among and chance < LEAST and len(loose.faces) < ENOUGH:
+        return None
+    return Question("loose", loose.id, chance * len(loose.faces), chance, suspects=loose.faces)
+
+
+def alike(books: Books, question: Question) -> list[tuple[str, float]]:
+    """Whom to offer beside a question, with their cos-dist: those that it is about first, then the nearest."""
+    if question.kind == "loose":
+        loose = books.loose[question.about]
+        near = books.nearest(loose.rows)
+        named = [(folder, float(1 - books.people[folder].centroid @ unit_mean(loose.rows)))
+                 for folder in loose.among if folder in books.people]
+        return [*named, *(item for item in near if item[0] not in loose.among)][:ALIKE]
+    near = books.near[question.about]
+    first = [item for item in near if item[0] == question.other]
+    if question.other and not first:
+        apart = float(1 - books.people[question.about].centroid @ books.people[question.other].centroid)
+        first = [(question.other, apart)]
+    return [*first, *(item for item in near if item[0] != question.other)][:ALIKE]

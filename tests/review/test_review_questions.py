@@ -1,0 +1,124 @@
+"""What is asked, in which order, and what an answer does to the books: arrays in, questions out."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from report_library import around
+
+from facesets.common.errors import UsageError
+from facesets.review import answers
+from facesets.review.questions import LEAST, PURE, SAME, WRONG, Books, Loose, Person, ask, outlook, probability
+
+RNG = np.random.default_rng(5)
+
+
+def centre(seed: int) -> np.ndarray:
+    vector = np.random.default_rng(seed).standard_normal(64).astype(np.float32)
+    return vector / np.linalg.norm(vector)
+
+
+def someone(folder: str, middle: np.ndarray, n: int = 12, spread: float = 0.15, **more: object) -> Person:
+    return Person(folder, tuple(f"{folder} {number}" for number in range(n)), around(middle, n, spread, RNG), **more)
+
+
+def books(*people: Person, **more: object) -> Books:
+    return Books({item.folder: item for item in people}, **more)
+
+
+def test_the_curves_run_the_way_that_they_must() -> None:
+    far = np.linspace(0, 2, 20)
+    assert (np.diff(probability(WRONG, far)) > 0).all() and (np.diff(probability(SAME, far)) < 0).all()
+    assert probability(WRONG, 0.3) < 0.02 and probability(SAME, 0.3) > 0.9 and probability(SAME, 1.8) < LEAST
+
+
+def test_the_riskiest_is_asked_first() -> None:
+    bad = someone("faceset_002", centre(2))
+    bad.rows[3] = centre(77)        # somebody else
+    found = ask(books(someone("faceset_001", centre(1)), bad, someone("faceset_003", centre(3))))
+    assert found[0].about == "faceset_002" and found[0].suspects[0] == "faceset_002 3"
+    assert found[0].worth > 10 * found[1].worth
+
+
+def test_a_pair_is_asked_once_and_never_after_it_was_called_two_people() -> None:
+    near = books(someone("faceset_001", centre(1)), someone("faceset_002", around(centre(1), 1, 0.1, RNG)[0], 20),
+                 someone("faceset_003", centre(3)))
+    pairs = [question for question in ask(near) if question.kind == "same"]
+    assert [(question.about, question.other) for question in pairs] == [("faceset_002", "faceset_001")]
+    after = answers.carry(near, {"do": "two-people", "of": "faceset_002", "other": "faceset_001"})
+    assert not [question for question in ask(after) if question.kind == "same"]
+
+
+def test_one_person_in_two_falls_away_when_they_are_merged_and_what_is_new_is_asked() -> None:
+    near = books(someone("faceset_001", centre(1), name="Ada"), someone("faceset_002", centre(1), 20))
+    after = answers.carry(near, answers.read(near, {"do": "merge", "of": "faceset_001", "into": "faceset_002"}))
+    assert list(after.people) == ["faceset_001"] and after.people["faceset_001"].name == "Ada"     # the named one stays
+    assert len(after.people["faceset_001"].faces) == 32 and [item.kind for item in ask(after)] == ["faces"]
+
+
+def test_two_people_in_one_are_asked_about_as_such() -> None:
+    glued = someone("faceset_001", centre(1), 12)
+    glued.rows[8:] = around(centre(2), 4, 0.15, RNG)
+    first = ask(books(glued))[0]
+    assert first.kind == "two" and sorted(first.suspects) == sorted(glued.faces[8:])
+    after = answers.carry(books(glued), answers.read(books(glued), {
+        "do": "split", "of": "faceset_001", "faces": list(first.suspects)}))
+    assert [question.kind for question in ask(after)].count("two") == 0
+    assert after.two == {("faceset_001", "new 1")} and len(after.people["new 1"].faces) == 4
+
+
+def test_it_ends_when_everything_is_seen_and_says_how_right_it_is() -> None:
+    whole = books(someone("faceset_001", centre(1)), someone("faceset_002", centre(2), spread=0.35))
+    first = outlook(whole, ask(whole))
+    for _ in range(2):
+        whole = answers.carry(whole, {"do": "right", "of": ask(whole)[0].about, "out": []})
+    last = outlook(whole, ask(whole))
+    assert first.open == 2 and 0.5 < first.right < 1
+    assert (last.open, last.left, last.right) == (0, 0, 1.0)
+
+
+def test_the_questions_left_are_those_until_it_is_pure_enough() -> None:
+    bad = [someone(f"faceset_{number:03d}", centre(number), 40) for number in range(1, 9)]
+    for item in bad[:3]:
+        item.rows[:4] = around(centre(99), 4, 0.9, RNG)
+    whole, answered = books(*bad), 0
+    while outlook(whole, ask(whole)).right < PURE:
+        expected = outlook(whole, ask(whole)).left
+        whole = answers.carry(whole, {"do": "right", "of": ask(whole)[0].about, "out": []})
+        answered += 1
+        assert outlook(whole, ask(whole)).left == expected - 1
+    assert 3 <= answered < 8
+
+
+def test_only_what_came_since_is_asked_again() -> None:
+    seen = someone("faceset_001", centre(1), 12)
+    seen = replace(seen, seen=frozenset(seen.faces[:11]))
+    question = ask(books(seen))[0]
+    assert question.suspects == (seen.faces[11],)
+    assert not ask(books(replace(seen, seen=frozenset(seen.faces))))
+
+
+def test_a_face_of_nobody_is_asked_for_with_its_candidates() -> None:
+    loose = Loose("x", ("x",), around(centre(1), 1, 0.3, RNG), ("faceset_001", "faceset_002"), "a reason")
+    whole = books(someone("faceset_001", centre(1)), someone("faceset_002", centre(2)), loose={"x": loose})
+    assert "loose x" in [question.id for question in ask(whole)]
+    after = answers.carry(whole, answers.read(whole, {"do": "this-is", "of": "x", "into": "faceset_001"}))
+    assert "x" in after.people["faceset_001"].faces and not after.loose
+    far = books(someone("faceset_001", centre(1)), loose={"x": replace(loose, rows=centre(50)[None], among=())})
+    assert "loose x" not in [question.id for question in ask(far)]
+
+
+@pytest.mark.parametrize("value", [
+    None, [], {}, {"do": "explode", "of": "faceset_001"}, {"do": "drop"}, {"do": "drop", "of": "faceset_009"},
+    {"do": "drop", "of": "../../etc"}, {"do": "merge", "of": "faceset_001", "into": "faceset_001"},
+    {"do": "right", "of": "faceset_001", "out": "0"}, {"do": "right", "of": "faceset_001", "out": ["faceset_002 1"]},
+    {"do": "right", "of": "faceset_001", "out": [f"faceset_001 {number}" for number in range(12)]},
+    {"do": "split", "of": "faceset_001", "faces": []}, {"do": "name", "of": "faceset_001", "name": " \n "},
+    {"do": "this-is", "of": "faceset_001", "into": "faceset_002"}, {"do": "name", "of": 3, "name": "x"}])
+def test_what_is_no_answer_is_refused(value: object) -> None:
+    with pytest.raises(UsageError):
+        answers.read(books(someone("faceset_001", centre(1)), someone("faceset_002", centre(2))), value)
+
+
+def test_nothing_is_asked_of_an_empty_library() -> None:
+    assert ask(Books({})) == [] and outlook(Books({}), []).right == 1.0

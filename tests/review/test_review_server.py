@@ -1,0 +1,205 @@
+"""Who may ask and answer: the one person who has the link, through our own page, in words and sizes that we know."""
+
+import http.client
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from busy import LIMIT
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+class Client:
+    """A browser as far as it matters here: a cookie, and headers that are given."""
+
+    def __init__(self, link: str) -> None:
+        self.host, _, self.start = link.removeprefix("http://").partition("/")
+        self.cookie = ""
+
+    def ask(self, method: str, path: str, body: bytes | None = None,
+            **headers: str) -> tuple[int, dict[str, str], bytes]:
+        connection = http.client.HTTPConnection(self.host, timeout=LIMIT)
+        known = {"Host": self.host, "Cookie": self.cookie, "Origin": f"http://{self.host}",
+                 "Content-Type": "application/json"}
+        known |= {name.replace("_", "-"): value for name, value in headers.items()}
+        connection.putrequest(method, path, skip_host=True)
+        for name, value in known.items():
+            if value:
+                connection.putheader(name, value)
+        if body is not None:
+            connection.putheader("Content-Length", str(len(body)))
+        connection.endheaders()
+        if body:
+            connection.send(body)
+        reply = connection.getresponse()
+        found = reply.status, {name.lower(): value for name, value in reply.getheaders()}, reply.read()
+        connection.close()
+        return found
+
+    def enter(self) -> "Client":
+        status, headers, _ = self.ask("GET", "/" + self.start)
+        assert (status, headers["location"]) == (303, "/")
+        self.cookie = headers["set-cookie"].partition(";")[0]
+        return self
+
+    def now(self) -> dict[str, Any]:
+        return json.loads(self.ask("GET", "/now")[2])
+
+    def answer(self, value: dict[str, Any], **headers: str) -> int:
+        now = self.now()
+        sent = {"version": now["version"], "question": now["question"]["id"], "answer": value}
+        return self.ask("POST", "/answer", json.dumps(sent).encode(), **headers)[0]
+
+
+@pytest.fixture
+def client(lab: Any) -> Client:
+    return Client(lab.serve().link)
+
+
+def test_the_link_works_once_and_becomes_a_cookie_that_no_other_site_sends(client: Client) -> None:
+    status, headers, _ = client.ask("GET", "/" + client.start)
+    assert status == 303
+    said = headers["set-cookie"].lower()
+    assert "httponly" in said and "samesite=strict" in said and "path=/" in said
+    assert client.ask("GET", "/" + client.start)[0] == 403      # no cookie yet: the link is spent
+    client.cookie = headers["set-cookie"].partition(";")[0]
+    assert client.ask("GET", "/")[0] == 200 and client.ask("GET", "/" + client.start)[0] == 303
+
+
+def test_it_listens_on_this_machine_only_at_a_port_of_its_own(lab: Any) -> None:
+    one, other = lab.serve(), lab.serve()
+    assert one._server.socket.getsockname()[0] == "127.0.0.1"
+    assert one.port != other.port and one.link != other.link
+
+
+@pytest.mark.parametrize("token", ["", "x", "%C3%A4", "../start", "a" * 5000])
+def test_a_wrong_token_opens_nothing(client: Client, token: str) -> None:
+    assert client.ask("GET", "/start/" + token)[0] in (403, 404)
+    assert client.enter().now()["question"]
+
+
+@pytest.mark.parametrize("path", ["/", "/now", "/review.js", "/page.css", "/face/0123456789ab", "/photo/0123456789ab"])
+def test_nothing_is_shown_without_the_cookie(client: Client, path: str) -> None:
+    assert client.ask("GET", path)[0] == 403
+    assert client.ask("GET", path, Cookie="review1=x")[0] == 403
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "localhost", "127.0.0.1", "[::1]", ""])
+def test_a_name_that_was_pointed_here_gets_nothing(client: Client, host: str) -> None:
+    client.enter()
+    assert client.ask("GET", "/now", Host=host)[0] in (400, 421)
+    assert client.answer({"do": "drop", "of": "faceset_001"}, Host=host) in (400, 421)
+
+
+@pytest.mark.parametrize("headers", [{"Origin": "http://evil.example"}, {"Origin": "null"}, {"Origin": ""},
+                                     {"Content_Type": "text/plain"}, {"Content_Type": ""},
+                                     {"Content_Type": "application/x-www-form-urlencoded"}])
+def test_another_site_cannot_answer(lab: Any, client: Client, headers: dict[str, str]) -> None:
+    client.enter()
+    assert client.answer({"do": "drop", "of": "faceset_001"}, **headers) == 403
+    assert client.ask("OPTIONS", "/answer", Origin="http://evil.example")[0] in (403, 405)
+    assert len(lab.library.canonical()) == 7
+
+
+def test_no_reply_lets_another_site_read_it(client: Client) -> None:
+    for path in ("/", "/now", "/face/nothing", "/start/x"):
+        _, headers, _ = client.ask("GET", path)
+        assert not [name for name in headers if name.startswith("access-control")]
+        assert "default-src 'none'" in headers["content-security-policy"] and "unsafe" not in str(headers)
+        assert headers["x-content-type-options"] == "nosniff" and headers["cache-control"] == "no-store"
+        assert headers["cross-origin-resource-policy"] == "same-origin"
+
+
+@pytest.mark.parametrize("name", [
+    "../manifest.json", "..%2f..%2fetc%2fpasswd", "faceset_001", "0123456789ab", "%00", "", "0123456789AB",
+    "0123456789ab/0001.png", "0123456789abc"])
+def test_a_face_is_asked_for_by_its_key_and_nothing_else(client: Client, name: str) -> None:
+    client.enter()
+    assert client.ask("GET", f"/face/{name}")[0] == 404 and client.ask("GET", f"/photo/{name}")[0] == 404
+    assert client.ask("GET", f"/{name}")[0] in (200, 404)
+
+
+def test_faces_and_photos_are_pictures(client: Client) -> None:
+    face = client.enter().now()["question"]["faces"][0]["id"]
+    for kind in ("face", "photo"):
+        status, headers, data = client.ask("GET", f"/{kind}/{face}")
+        assert (status, headers["content-type"], data[8:12]) == (200, "image/webp", b"WEBP")
+
+
+def test_a_huge_body_is_refused_before_it_is_read(client: Client) -> None:
+    client.enter()
+    status, _, _ = client.ask("POST", "/answer", b"[" * 70_000)
+    assert status == 413
+    assert client.now()["version"] == 0
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"3", b"[" * 60_000, b'{"version": 0}', b"\xff\xfe", b"null",
+                                  b'{"version": 0, "question": "x", "answer": {"do": "drop", "of": "faceset_999"}}'])
+def test_what_is_no_answer_changes_nothing(lab: Any, client: Client, body: bytes) -> None:
+    client.enter()
+    assert client.ask("POST", "/answer", body)[0] in (400, 409)
+    assert client.now()["version"] == 0 and len(lab.library.canonical()) == 7
+
+
+def test_of_two_tabs_the_one_that_is_behind_is_told(lab: Any, client: Client) -> None:
+    client.enter()
+    shown = client.now()
+    sent = json.dumps({"version": shown["version"], "question": shown["question"]["id"],
+                       "answer": {"do": "drop", "of": "faceset_007"}}).encode()
+    assert client.ask("POST", "/answer", sent)[0] == 200
+    status, _, told = client.ask("POST", "/answer", sent)
+    assert status == 409 and json.loads(told)["version"] == shown["version"] + 1
+    lab.close()
+    assert len(lab.library.canonical()) == 6
+
+
+def test_it_ends_when_nobody_asks_and_carries_out_what_was_said(lab: Any) -> None:
+    time = [0.0]
+    client = Client(lab.serve(idle=60, clock=lambda: time[0]).link).enter()
+    assert client.answer({"do": "drop", "of": "faceset_007"}) == 200
+    time[0] = 61.0
+    thread = lab.opened[0][1]
+    thread.join(LIMIT)
+    assert not thread.is_alive() and len(lab.library.canonical()) == 6
+
+
+def start(lab: Any) -> tuple[subprocess.Popen[str], str]:
+    place = lab.library.root.parent
+    run = subprocess.Popen([sys.executable, CHECKOUT / "sort_faces.py", "review", "--no-open", "--json", "--data-root",
+                            place / "work", "--library", lab.library.root], stdout=subprocess.PIPE,
+                           stderr=subprocess.PIPE, text=True)
+    assert run.stdout
+    line = run.stdout.readline()
+    return run, json.loads(line)["review"] if line else ""
+
+
+def test_of_two_reviewers_the_second_is_told_who_is_first(lab: Any) -> None:
+    first, link = start(lab)
+    second, none = start(lab)
+    assert second.wait(LIMIT) == 2 and not none and second.stderr
+    assert f"sort_faces.py review (process {first.pid}" in second.stderr.read()
+    assert Client(link).enter().answer({"do": "two-people", "of": "faceset_001", "other": "faceset_002"}) == 200
+    first.send_signal(signal.SIGINT)
+    first.communicate(timeout=LIMIT)
+    assert lab.library.manifest().two_people == [["faceset_001", "faceset_002"]]
+
+
+def test_a_kill_loses_nothing_that_was_said(lab: Any) -> None:
+    run, link = start(lab)
+    client = Client(link).enter()
+    for number, word in ((5, "Emil"), (6, "Finn"), (2, "Bea")):
+        assert client.answer({"do": "name", "of": f"faceset_{number:03d}", "name": word}) == 200
+    os.kill(run.pid, signal.SIGKILL)
+    run.communicate(timeout=LIMIT)
+    again, _ = start(lab)
+    again.send_signal(signal.SIGTERM)
+    again.communicate(timeout=LIMIT)
+    names = {entry.folder: entry.name for entry in lab.library.manifest().facesets}
+    assert (names["faceset_005"], names["faceset_006"], names["faceset_002"]) == ("Emil", "Finn", "Bea")
+    assert [run["verb"] for run in lab.library.manifest().runs].count("name") == 3
