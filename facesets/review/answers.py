@@ -101,7 +101,7 @@ def carry(books: Books, answer: Answer) -> Books:
             del loose[of]
         case "promote":
             group = loose.pop(of)
-            people[answer["new"]] = Person(answer["new"], group.faces, group.rows, seen=frozenset(group.faces))
+            people[answer["new"]] = Person(answer["new"], group.faces, group.rows)
             added += 1
     return Books(people, _still(loose, people), two, books.known, added)
 
