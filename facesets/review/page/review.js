@@ -15,17 +15,28 @@ const picture = (face, alt) => make("img", "", {src: "face/" + face, width: 160,
 const FIRST = 40;      // faces that are shown at once
 let now = null, out = new Set(), all = false, busy = false, at = 0;
 
+const ENDED = "The review has ended. What you said is kept. Start it again: python sort_faces.py review";
+const read = reply => reply.json().catch(() => ({problem: "The review refused this. Open the link that it printed."}));
+/* What is so now; a reply that an answer has overtaken tells nothing */
+async function look() {
+  try {
+    const told = await read(await fetch("now"));
+    if (told.version === undefined) problem(told.problem);
+    else if (!busy && !(now && told.version < now.version)) draw(told);
+  } catch { problem(ENDED); }
+}
 async function ask(path, body) {
   if (busy) return;
   busy = true;
   try {
-    const reply = await fetch(path, body === undefined ? {} : {method: "POST", headers: {"Content-Type": "application/json"}, body: JSON.stringify(body)});
-    const told = await reply.json().catch(() => ({problem: "The review refused this. Open the link that it printed."}));
+    const reply = await fetch(path, {method: "POST", headers: {"Content-Type": "application/json"}, body: JSON.stringify(body)});
+    const told = await read(reply);
+    busy = false;       // before it is drawn: who sees it may answer it
     if (reply.status === 409) { draw(told); toast("That changed in another tab meanwhile; look again.", false); }
     else if (told.problem !== undefined && told.version === undefined) problem(told.problem);
     else { draw(told); if (told.said) toast(path === "undo" ? `Taken back: ${told.said}` : told.said, path !== "undo"); }
   } catch {
-    problem("The review has ended. What you said is kept. Start it again: python sort_faces.py review");
+    problem(ENDED);
   } finally { busy = false; }
 }
 const post = (path, more = {}) => ask(path, {version: now.version, question: now.question && now.question.id, ...more});
@@ -214,6 +225,6 @@ addEventListener("keydown", event => {
   else return;
   event.preventDefault();
 });
-addEventListener("focus", () => { if (now) ask("now"); });
-ask("now");
-setInterval(() => { if (now && now.waiting && !document.querySelector("dialog[open]") && !out.size) ask("now"); }, 3000);
+addEventListener("focus", look);
+look();
+setInterval(() => { if (now && now.waiting) look(); }, 3000);
