@@ -20,11 +20,12 @@ from typing import Any, Protocol
 from ..common import files, terminal
 from ..common.errors import AlreadyDone, Failure, Paused, UsageError
 from ..library import journal
+from ..operations.forget import REVIEW
 from . import answers
 from .answers import Answer
 from .questions import Books, Outlook, Question, ask, outlook
 
-NAME = ".review.jsonl"
+NAME = REVIEW
 AGAIN = 1.0     # seconds until a library that somebody else changes is asked for again
 
 

@@ -239,6 +239,7 @@ def test_a_kill_in_the_middle_and_the_review_goes_on(browser: Any, lab: Any) -> 
     tab.page.wait_for_selector("#problem:not([hidden])")
     assert "What you said is kept" in tab.page.inner_text("#problem")
     again, link = start(lab)
+    assert link or again.stderr is None, again.stderr.read()
     other = Tab(browser.new_context(), link)
     assert other.now()["names"]["Somebody"] == named
     again.send_signal(signal.SIGINT)
