@@ -8,8 +8,8 @@ Run     python benchmarks/identities.py --keep DIR                      the repo
         python benchmarks/identities.py --keep DIR --like               what the made-up libraries were made after
         ... --sets insightface_small-plain,strangers-10                 some of the sets alone
 Reads   ../shared/photos, ../shared/models; see labelled.py and generated.py for the sets
-Judged  Nothing is reported on what it was chosen on: distances are fitted on half of the people of the plain photos of
-        insightface_small, shares chosen on the other half and on made-up libraries of other seeds than the report's.
+Judged  distances are fitted on half of the people of the plain photos of insightface_small, shares chosen on the other
+        half and on made-up libraries of other seeds than the report's; docs/identities.md says how far that held.
 Prints  pure: facesets of one person only, and mostly of that person (a faceset of faces that have no person in common
         is impure); wrong: named faces in somebody else's; strangers: faces without a name in facesets; recall: faces of
         people with six or more in a faceset of their own; split: people with two facesets; glued: people most of whose
