@@ -262,14 +262,14 @@ def drop(job: Job) -> int:
 
 
 def apply(job: Job) -> int:
-    """Carry out the decisions that were saved in the report (decisions.json), as one run."""
+    """Carry out, once more, a decisions.json that an earlier version's report saved. Now `review` does it at once."""
     from facesets.formats import decisions
     from facesets.operations import decided
     found = decisions.read(job.args.file)
     if found.library != decisions.library_id(job.paths.library):
         raise Failure(f"{job.args.file} was made for another library than {job.paths.library}; give its --library")
     status = job.change(lambda run: decided.carry_out(run, found, job.options, job.detector()))
-    terminal.say("the page shows it after: python sort_faces.py report")
+    terminal.say("reports save no decisions any more: python sort_faces.py review carries each out at once")
     return status
 
 
@@ -414,7 +414,7 @@ VERBS: dict[str, tuple[Callable[[Job], int], tuple[type, ...], tuple[Argument, .
     "reviewed": (reviewed, (), (("facesets", {"metavar": "FACESET", "nargs": "+"}),)),
     "drop": (drop, (), (("facesets", {"metavar": "FACESET", "nargs": "+"}),)),
     "apply": (apply, (EMBEDDING, EXPORTING), (("file", {
-        "type": Path, "metavar": "FILE", "help": "decisions.json, as the report page saves it"}),)),
+        "type": Path, "metavar": "FILE", "help": "decisions.json, as the report page saved it"}),)),
     "undo": (undo, (), ()),
     "forget": (forget, (), (("person", {"metavar": "PERSON"}), CACHE, (
         "--yes", {"action": "store_true", "help": "do it; without it only what would go is told"}), (

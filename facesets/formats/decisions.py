@@ -1,4 +1,4 @@
-"""decisions.json: what a person decided in the report page, for `sort_faces.py apply` to carry out as one run.
+"""decisions.json: what a person decided in the page of an earlier version, which `sort_faces.py apply` carries out.
 
     {"schema": 1, "library": ID, "made": ISO 8601, "decisions": [DECISION, ...]}
 

@@ -1,4 +1,4 @@
-"""apply: carry out what a person decided in the report page, as one run.
+"""apply: carry out what a person decided in the report page of an earlier version, as one run.
 
 Names first, then faces that are somebody else, then merges, then drops. What was applied before, or is so already, is
 passed over, so the same file twice changes nothing; what no longer fits the library stops it before anything changed.

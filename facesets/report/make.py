@@ -22,7 +22,7 @@ from .gathered import Gathered, gather
 
 PAGE = "index.html"
 TEMPLATES = Path(__file__).parent / "page"
-SCRIPTS = ("marks.js", "cards.js", "dialogs.js", "page.js")     # one script, in this order
+SCRIPTS = ("cards.js", "dialogs.js", "page.js")     # one script, in this order
 LOCK = ".lock"
 ATTEMPTS = 3
 

@@ -5,12 +5,10 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ..formats import decisions
 from . import charts, checks, commands, figures, left_out, runs, sheets, shelf
 from .gathered import Gathered, halves_of
 
-OFFERED = 3         # of them, offered when one merges
-FACES_IN_PAGE = 48_000      # faces that can be marked, in all; 16 characters each
+FACES_IN_PAGE = 48_000      # faces that can be looked at in large, in all; 8 characters each
 LISTED = (18, 60)           # of one faceset, at least and at most
 LAST_RUNS = 12
 STAGES = {"stage": "Staged", "embed": "Embedded", "cluster": "Clustered"}
@@ -85,18 +83,16 @@ def data(gathered: Gathered, users: Sequence[str], latest: set[str], touched: se
             "u": [[place[user], count] for user, count in sorted(item.users.items())],
             "k": packed([item.faces[face] for face in order], place), "b": len(gathered.plans[index].best.faces),
             "o": [order.index(face) for face in odd_faces],
-            "near": [[int(other), round(100 * float(apart))] for other, apart in
-                     zip(gathered.near[index][:OFFERED], gathered.distance[index][:OFFERED], strict=True)],
-            "whole": int(len(order) == len(item.faces)), "new": int(item.run in latest), "c": int(index in touched)})
-    return {"library": books.id, "users": list(users), "sets": sets}
+            "new": int(item.run in latest), "c": int(index in touched)})
+    return {"users": list(users), "sets": sets}
 
 
 def packed(faces: Iterable[shelf.Face], users: dict[str, int]) -> str:
-    """Faces as the page's `facesOf` reads them: 12 bytes each, base64."""
+    """Faces as the page's `facesOf` reads them: 6 bytes each, base64."""
     out = bytearray()
     for face in faces:
         rank = int(face.file.removesuffix(".png")) if face.file.removesuffix(".png").isdecimal() else 0
-        out += bytes.fromhex(face.key) + min(rank, 65535).to_bytes(2, "big")
+        out += min(rank, 65535).to_bytes(2, "big")
         out += bytes([round(255 * min(max(face.quality, 0), 1)), round(127.5 * min(max(face.distance, 0), 2)),
                       face.year - 1900 if 1900 < face.year < 2156 else 0, min(users.get(face.user, 255), 255)])
     return base64.b64encode(bytes(out)).decode("ascii")
@@ -114,23 +110,21 @@ def counted(count: int, word: str, words: str = "") -> str:
 
 
 def _findings(found: checks.Findings, cards: list[dict[str, Any]], sets: list[shelf.Set]) -> dict[str, Any]:
-    pairs = [{"id": f"pair {cards[pair.one]['folder']} {cards[pair.other]['folder']}", "one": cards[pair.one],
-              "other": cards[pair.other], "distance": pair.distance, "near": pair.near, "same_name": pair.same_name,
+    pairs = [{"one": cards[pair.one], "other": cards[pair.other], "distance": pair.distance, "near": pair.near,
+              "same_name": pair.same_name,
               "command": commands.merge(cards[pair.one]["folder"], cards[pair.other]["folder"])}
              for pair in found.pairs[:checks.MOST]]
     mixed = []
     for item in found.mixed[:checks.MOST]:
         whole, one = sets[item.index], cards[item.index]
         mixed.append({
-            "id": f"mixed {whole.folder}", "card": one, "distance": item.distance, "names": _names(dict(item.names)),
+            "card": one, "distance": item.distance, "names": _names(dict(item.names)),
             "halves": [{**one, "best": half} for half in halves_of(whole)] if item.distance else [one],
-            "smaller": len(whole.halves.smaller), "command": commands.split(whole.folder),
-            "faces": " ".join(f"{whole.faces[face].key}/{whole.faces[face].file}" for face in whole.halves.smaller)
-            if item.distance else ""})
+            "smaller": len(whole.halves.smaller), "command": commands.split(whole.folder)})
     named = []
     for conflict in found.conflicts[:checks.MOST]:
         folders = [cards[index]["folder"] for index in conflict.members]
-        named.append({"id": f"name {' '.join(folders)}", "name": conflict.name, "why": conflict.why,
+        named.append({"name": conflict.name, "why": conflict.why,
                       "cards": [cards[index] for index in conflict.members],
                       "command": commands.merge(*folders) if len(folders) > 1
                       else commands.name(folders[0], conflict.better)})
@@ -143,9 +137,7 @@ def _torn(faces: Sequence[left_out.Torn], cards: list[dict[str, Any]],
     found = []
     for face in faces:
         between = [by_folder[folder] for folder in face.candidates]
-        found.append({"id": f"face {decisions.short_key(face.key)}", "key": face.key,
-                      "picture": pictures.get(face.key, ""), "cards": between,
-                      "folders": " ".join(item["folder"] for item in between),
+        found.append({"picture": pictures.get(face.key, ""), "cards": between,
                       "commands": [commands.not_this(item["folder"], face.key) for item in between]})
     return found
 

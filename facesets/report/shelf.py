@@ -15,7 +15,7 @@ import numpy as np
 from ..common import terminal
 from ..common.errors import Failure
 from ..formats import cache
-from ..formats.decisions import library_id, short_key
+from ..formats.decisions import short_key
 from ..formats.faceset import FACES, read_member
 from ..library import folder as folders
 from ..library.folder import Record
@@ -91,11 +91,6 @@ class Shelf:
     def centroids(self) -> np.ndarray:
         """(P, D) float32 unit rows in the order of `sets`."""
         return np.array([item.centroid for item in self.sets], np.float32)
-
-    @property
-    def id(self) -> str:
-        """Names this library in a browser's memory, without saying where it lies."""
-        return library_id(self.root)
 
 
 def read(library: Library) -> Shelf:

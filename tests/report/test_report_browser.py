@@ -1,9 +1,8 @@
-"""The report in a real browser: opened from disk, searched, marked, saved and applied; by keys and for a screen reader.
+"""The report in a real browser: opened from disk, searched, sorted, looked at; by keys and for a screen reader.
 
 Needs Chromium (Debian: apt-get install chromium) and the packages of the test lock; skipped, with a reason, without.
 """
 
-import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,8 +12,6 @@ import pytest
 import report_library as made_up
 from busy import LIMIT
 
-import sort_faces
-from facesets.library import store
 from facesets.report import make
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright, of the test lock, is not installed")
@@ -42,26 +39,13 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def library(pristine: Path, tmp_path: Path) -> Path:
-    shutil.copytree(pristine, tmp_path / "copy")
-    make.make(tmp_path / "copy" / "lib", tmp_path / "copy" / "work", 0.1)   # the page knows where its library lies
-    return tmp_path / "copy" / "lib"
-
-
-@pytest.fixture
 def page(browser: Any, pristine: Path) -> Iterator[Any]:
     """The report, open; at the end nothing may have gone wrong in it and nothing may have left the machine."""
     yield from opened(browser, pristine / "lib")
 
 
-@pytest.fixture
-def own_page(browser: Any, library: Path) -> Iterator[Any]:
-    """The report of a library that the test may change."""
-    yield from opened(browser, library)
-
-
 def opened(browser: Any, library: Path) -> Iterator[Any]:
-    context = browser.new_context(viewport={"width": 1280, "height": 900}, accept_downloads=True)
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
     context.set_default_timeout(1000 * LIMIT)
     page, wrong = context.new_page(), []
 
@@ -103,116 +87,25 @@ def test_search_sort_and_filter_show_what_was_asked_for(page: Any) -> None:
     assert sizes == sorted(sizes, reverse=True)
 
 
-def test_marks_are_kept_saved_as_a_file_and_applied(own_page: Any, library: Path, tmp_path: Path) -> None:
-    page = own_page
-    card = page.locator("#faceset_001")
-    card.locator("[data-act=name]").click()
-    card.locator("input").fill("Tante <b>Käthe</b>")
-    card.locator("button[type=submit]").click()
-    page.locator("#faceset_003 [data-act=drop]").click()
-    page.locator("#faceset_002 .face").nth(1).click()
-    page.get_by_role("button", name="Not this person").click()
+def test_a_face_is_looked_at_in_large_and_the_keys_walk(page: Any) -> None:
+    page.keyboard.press("j")
+    page.keyboard.press("j")
+    assert page.evaluate("here.id") == "faceset_002"
+    page.locator("#faceset_005 .face").nth(2).focus()
+    page.keyboard.press("Enter")
+    assert page.locator("#large img").evaluate("image => image.decode().then(() => image.naturalWidth)") == 96
+    page.keyboard.press("ArrowRight")
+    assert page.locator("#large img").get_attribute("alt").startswith("Face 4 of ")
     page.keyboard.press("Escape")
-    page.locator("#faceset_006 [data-act=merge]").click()
-    page.locator("#merging input").fill("8")
-    page.locator("#merging button[type=submit]").click()
-    page.reload()
-    assert page.locator("#tray p").inner_text().startswith("4 decisions · 3 of 14 looked at")
-    assert page.locator("#faceset_001 .name").inner_text() == "Tante <b>Käthe</b>"
-    page.get_by_role("button", name="Save decisions").click()
-    with page.expect_download() as download:
-        page.locator("#download").click()
-    assert download.value.suggested_filename == "decisions.json"
-    download.value.save_as(tmp_path / "decisions.json")
-    saved = json.loads((tmp_path / "decisions.json").read_text(encoding="utf-8"))
-    assert [item["do"] for item in saved["decisions"]] == ["not-this", "name", "merge", "drop"]
-    places = ["--library", str(library), "--data-root", str(library.parent / "work")]
-    assert sort_faces.main(["apply", str(tmp_path / "decisions.json"), *places]) == 0
-    manifest = store.Library(library).manifest()
-    assert {"faceset_003", "faceset_006"}.isdisjoint(entry.folder for entry in manifest.facesets)
-    assert manifest.facesets[0].name == "Tante <b>Käthe</b>" and len(manifest.not_this["faceset_002"]) == 1
-    assert sort_faces.main(["report", *places]) == 0
-    page.goto((library / "index.html").as_uri())
-    page.reload()
-    assert page.evaluate("marks.decisions()") == []
-
-
-def test_a_faceset_is_reviewed_with_the_keyboard_alone(page: Any) -> None:
-    for key in ("j", "a", "d", "n"):
-        page.keyboard.press(key)
-    page.keyboard.type("Onkel Theo")
-    page.keyboard.press("Enter")
-    page.keyboard.press("m")
-    page.keyboard.press("Enter")
-    now = page.evaluate("marks.now")
-    assert list(now["ok"]) == ["faceset_001"] and list(now["drop"]) == ["faceset_002"]
-    assert now["name"] == {"faceset_003": "Onkel Theo"} and list(now["merge"]) == ["faceset_004"]
-    page.keyboard.press("u")
-    assert page.evaluate("marks.now.merge") == {}
     page.keyboard.press("/")
     assert page.evaluate("document.activeElement.id") == "q"
 
 
-def test_a_review_goes_on_where_it_was_although_what_was_looked_at_is_hidden(page: Any) -> None:
-    page.select_option("#show", "todo")
-    page.locator("#faceset_004").click(position={"x": 5, "y": 5})
-    for _ in range(3):
-        page.keyboard.press("a")
-    assert list(page.evaluate("marks.now.ok")) == ["faceset_004", "faceset_005", "faceset_006"]
-    assert page.evaluate("here.id") == "faceset_007" and len(visible(page)) == 11
-
-
-def test_all_names_in_sight_are_accepted_at_once_but_those_that_two_share(page: Any) -> None:
-    page.get_by_role("button", name="Accept the names shown").click()
-    named = page.evaluate("marks.now.name")
-    shared = page.evaluate("""DATA.sets.filter(one => one.p && DATA.sets.some(
-        other => other !== one && (other.t || other.p) === one.p)).map(set => set.f)""")
-    wanted = page.evaluate("DATA.sets.filter(set => set.p && !set.t).map(set => set.f)")
-    assert set(named) == set(wanted) - set(shared) != set()
-    assert page.locator("#accept").is_hidden()
-
-
-def test_a_focused_face_is_refused_with_one_key_and_looked_at_with_another(page: Any) -> None:
-    face = page.locator("#faceset_005 .face").nth(2)
-    face.focus()
-    page.keyboard.press("x")
-    assert face.get_attribute("aria-label").endswith("marked as not this person")
-    page.keyboard.press("Enter")
-    assert page.locator("#large img").evaluate("image => image.decode().then(() => image.naturalWidth)") == 96
-    page.keyboard.press("ArrowRight")
-    page.keyboard.press("x")
-    assert len(page.evaluate("marks.now.not.faceset_005")) == 2
-
-
-def test_what_to_check_can_be_decided_on_the_spot(page: Any) -> None:
+def test_the_page_decides_nothing_and_keeps_nothing_in_the_browser(page: Any) -> None:
     page.click("nav a[data-view=check]")
-    page.locator("#check [data-one]").first.click()
-    page.locator("#check [data-half]").first.click()
-    page.locator("#check [data-notthis]").first.click()
-    kinds = [item["do"] for item in page.evaluate("marks.decisions()")]
-    assert kinds.count("merge") == 1 and kinds.count("not-this") > 3
-    assert page.locator("li.check.settled").count() == 3
-
-
-@pytest.mark.parametrize("name", ["__proto__", "</script><script>alert(1)</script>", '"><img src=x onerror=alert(1)>'])
-def test_a_hostile_name_typed_in_stays_text(page: Any, name: str) -> None:
-    page.on("dialog", lambda dialog: pytest.fail("a name ran as a script"))
-    card = page.locator("#faceset_001")
-    card.locator("[data-act=name]").click()
-    card.locator("input").fill(name)
-    card.locator("button[type=submit]").click()
-    assert card.locator(".name").inner_text() == name
-    assert page.evaluate("marks.decisions()") == [
-        {"do": "name", "faceset": "faceset_001", "name": name, "was": "Paul"}]
-
-
-def test_marks_that_somebody_else_left_in_the_browser_do_no_harm(page: Any) -> None:
-    page.evaluate("""() => localStorage.setItem(PLACE, JSON.stringify({
-        name: {faceset_001: 5, nobody: "x"}, drop: [1], merge: {faceset_001: "faceset_001", faceset_002: "gone"},
-        not: {faceset_001: {"nonsense": ""}}, extra: 1}))""")
-    page.reload()
-    assert len(visible(page)) == 14
-    assert page.evaluate("marks.decisions()") == []
+    assert page.locator("#check .command code").first.inner_text() == "python sort_faces.py review"
+    assert not page.locator("main form:not([role=search]), main input:not([type=search]), #check input").count()
+    assert page.evaluate("localStorage.length + sessionStorage.length") == 0
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
@@ -227,9 +120,7 @@ def test_axe_finds_nothing_serious_in_any_view(browser: Any, pristine: Path, wid
     found = []
     largest = page.evaluate("DATA.sets.reduce((one, other) => other.s > one.s ? other : one).f")
     steps = {**{view: f"nav a[data-view={view}]" for view in ("charts", "runs", "left-out", "check", "facesets")},
-             "drop": "#faceset_003 [data-act=drop]", "more": f"#{largest} [data-act=more]",
-             "name": "#faceset_004 [data-act=name]", "large": "#faceset_001 .face",
-             "merge": "#faceset_001 [data-act=merge]", "save": "#tray button.main"}
+             "more": f"#{largest} [data-act=more]", "large": "#faceset_001 .face"}
     for view, place in steps.items():
         page.evaluate("for (const open of document.querySelectorAll('dialog[open]')) open.close()")
         page.locator(place.split(" ")[0]).scroll_into_view_if_needed()

@@ -1,0 +1,253 @@
+"""How fast a review makes a library right: a simulated reviewer who knows the truth, on labelled and made-up libraries.
+
+Run     python benchmarks/review.py --keep DIR          shares of faces that lie right against the number of answers: in
+                                                        the order of the review, beside random order and largest first
+        python benchmarks/review.py --keep DIR --fit    the curves of questions.py, and how right they are
+        python benchmarks/review.py --serve 1000        seconds of the server for an answer, with so many facesets
+Reads   DIR as benchmarks/identities.py keeps it
+Judged  The curves are fitted on two recognisers and on made-up libraries of one seed, the review is shown on a third
+        recogniser and other seeds.
+Prints  right: faces that lie with the person that most of their faceset are, and in her largest faceset, as it is;
+        expected: what the review says of it; pure and recall: the two parts of `right`
+"""
+
+import argparse
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(CHECKOUT), str(CHECKOUT / "benchmarks"), str(CHECKOUT / "tests" / "report")]
+
+import generated  # noqa: E402
+import labelled  # noqa: E402
+from identities import FIT, LIKE, REPORT, one, rules_of  # noqa: E402
+
+from facesets.cluster import identities  # noqa: E402
+from facesets.formats import cache  # noqa: E402
+from facesets.review import answers, questions  # noqa: E402
+from facesets.review.questions import Books, Loose, Person, Question, alike, ask, outlook, probability  # noqa: E402
+
+STEPS = (0, 1, 2, 5, 10, 20, 50, 100, 200)
+TOO_LOOSE = (1.0, 1.12)         # of the thresholds: what clusters well has few mistakes to learn from
+
+
+@dataclass
+class Case:
+    """The library that clustering makes; truth: face -> who, a name of its own for everybody without one."""
+
+    name: str
+    books: Books
+    truth: dict[str, str]
+
+
+def cases(keep: Path, fit: bool) -> Iterator[Case]:
+    packs = [pack for pack in labelled.PACKS if (pack != LIKE[0]) == fit]
+    names = [f"{pack}-{kind}" for pack in packs for kind in labelled.KINDS]
+    names += [f"{kind}-{(FIT if fit else REPORT)[0]}" for kind in generated.KINDS]
+    for name in names:
+        whole = one(keep, name)
+        for loose in TOO_LOOSE if fit else TOO_LOOSE[:1]:
+            yield case(f"{name} x {loose}", whole, loose)
+
+
+def case(name: str, whole, loose: float) -> Case:  # type: ignore[no-untyped-def]
+    rules = rules_of(whole)
+    rules = type(rules)(**{**vars(rules), "known_distance": rules.known_distance * loose,
+                           "cluster_distance": rules.cluster_distance * loose})
+    made = identities.propose(whole.caches, [], rules, run="", made_by="", created="")
+    keys = [key for store in whole.caches for key in cache.face_keys(store)]
+    place = {key: row for row, key in enumerate(keys)}
+    rows = np.concatenate([store.embeddings for store in whole.caches])
+    truth = {key: str(whole.names[row]) or f"stranger {row}" for key, row in place.items()}
+    known = whole.caches[0].model.known_distance
+
+    def faces(group) -> tuple[tuple[str, ...], np.ndarray]:  # type: ignore[no-untyped-def]
+        mine = tuple(face.face for face in group.faces if whole.judged[place[face.face]])
+        return mine, rows[[place[key] for key in mine]]
+    people = [Person(f"faceset_{number:03d}", *faces(group)) for number, group in enumerate(made.facesets, 1)]
+    groups = {group.faces[0].face: Loose(group.faces[0].face, *faces(group), reason=group.reason)
+              for group in made.thin}
+    return Case(name, Books({item.folder: item for item in people if item.faces},
+                            {name: item for name, item in groups.items() if item.faces}, known=known), truth)
+
+
+def logistic(distance: np.ndarray, is_so: np.ndarray) -> tuple[float, float]:
+    """Maximum likelihood, by Newton's method, with next to no prior."""
+    table, curve = np.stack([np.ones(len(distance)), distance], axis=1), np.zeros(2)
+    for _ in range(60):
+        chance = 1 / (1 + np.exp(-table @ curve))
+        slope = table.T @ (chance - is_so) + 1e-3 * curve
+        curve = curve - np.linalg.solve((table * (chance * (1 - chance))[:, None]).T @ table + 1e-3 * np.eye(2), slope)
+    return round(float(curve[0]), 1), round(float(curve[1]), 1)
+
+
+def evidence(found: Case) -> Iterator[tuple[str, float, bool]]:
+    """(curve, distance over known, whether it is so) of each face, faceset and pair."""
+    books, truth = found.books, found.truth
+    most = {folder: mostly(truth, person.faces) for folder, person in books.people.items()}
+    for folder, person in books.people.items():
+        for face, apart in zip(person.faces, person.apart, strict=True):
+            yield "WRONG", float(apart) / books.known, truth[face] != most[folder]
+        if person.halves.larger:
+            one_half, other = ([person.faces[at] for at in half] for half in (
+                person.halves.larger, person.halves.smaller))
+            yield "TWO", person.halves.distance / books.known, mostly(truth, one_half) != mostly(truth, other)
+        for other_folder, distance in books.near[folder]:
+            if folder < other_folder or folder not in dict(books.near[other_folder]):
+                yield "SAME", distance / books.known, most[folder] == most[other_folder]
+
+
+def fit(keep: Path) -> None:
+    seen: dict[str, list[tuple[float, bool]]] = defaultdict(list)
+    for found in cases(keep, True):
+        for curve, distance, is_so in evidence(found):
+            seen[curve].append((distance, is_so))
+    shown: dict[str, list[tuple[float, bool]]] = defaultdict(list)
+    for found in cases(keep, False):
+        for curve, distance, is_so in evidence(found):
+            shown[curve].append((distance, is_so))
+    for name, pairs in seen.items():
+        table = np.array(pairs, float)
+        print(f"{name}: Curve = {logistic(table[:, 0], table[:, 1])}    from {len(table)}, {table[:, 1].mean():.4f} so")
+        other = np.array(shown[name], float)
+        said = probability(getattr(questions, name), other[:, 0])
+        for low, high in ((0, .02), (.02, .1), (.1, .3), (.3, .7), (.7, 1.01)):
+            part = (said >= low) & (said < high)
+            if part.any():
+                print(f"    said {said[part].mean():.3f}, so {other[part, 1].mean():.3f} of {int(part.sum())}")
+
+
+def mostly(truth: dict[str, str], faces: Sequence[str]) -> str:
+    return Counter(truth[face] for face in faces).most_common(1)[0][0]
+
+
+def decide(books: Books, question: Question, truth: dict[str, str]) -> dict[str, object]:
+    """What somebody who knows everybody answers."""
+    loose = question.kind == "loose"
+    faces = books.loose[question.about].faces if loose else books.people[question.about].faces
+    who = mostly(truth, faces)
+    for folder, _ in alike(books, question):
+        if mostly(truth, books.people[folder].faces) == who:
+            return {"do": "this-is" if loose else "merge", "of": question.about, "into": folder}
+    if loose:
+        return {"do": "leave", "of": question.about}
+    if question.kind == "same":
+        return {"do": "two-people", "of": question.about, "other": question.other}
+    strangers = [face for face in faces if truth[face] != who]
+    if len(strangers) > 2 and len({truth[face] for face in strangers}) == 1:
+        return {"do": "split", "of": question.about, "faces": strangers}
+    return {"do": "right", "of": question.about, "out": strangers}
+
+
+def judge(books: Books, truth: dict[str, str], faces: int) -> tuple[float, float, float]:
+    """Shares of all faces that there were: right, that lie in a faceset of theirs, and in their largest one."""
+    largest: Counter[str] = Counter()
+    own = wrong = 0
+    for person in books.people.values():
+        who = mostly(truth, person.faces)
+        count = sum(truth[face] == who for face in person.faces)
+        own, wrong = own + count, wrong + len(person.faces) - count
+        largest[who] = max(largest[who], count)
+    held = own + wrong
+    return largest.total() / max(held, 1), own / max(held, 1), largest.total() / max(own, 1)
+
+
+def simulate(found: Case, order: str, seed: int = 0) -> list[tuple[int, float, float, float, float]]:
+    """(answers, right, pure, recall, expected) at each of STEPS, and at the end."""
+    books, answered, rng, lines = found.books, 0, np.random.default_rng(seed), []
+    faces = sum(len(person.faces) for person in books.people.values())
+    while True:
+        asked = ask(books)
+        if answered in STEPS or not asked:
+            lines.append((answered, *judge(books, found.truth, faces), outlook(books, asked).right))
+        if not asked:
+            return lines
+        if order == "random":
+            question = asked[rng.integers(len(asked))]
+        elif order == "largest":
+            question = max(asked, key=lambda item: (len(books.people[item.about].faces) if item.about in books.people
+                                                    else 0, item.id))
+        else:
+            question = asked[0]
+        books = answers.carry(books, answers.read(books, decide(books, question, found.truth)))
+        answered += 1
+
+
+def review(keep: Path) -> None:
+    for found in cases(keep, False):
+        print(f"{found.name}: {len(found.books.people)} facesets, {len(found.books.loose)} thin groups, "
+              f"{outlook(found.books, ask(found.books)).left} questions until it is expected to be 99.5 % right")
+        for order in ("riskiest", "random", "largest"):
+            lines = simulate(found, order)
+            enough = next((line[0] for line in lines if line[1] >= questions.PURE), None)
+            print(f"  {order:9} " + "  ".join(f"{line[0]}: {100 * line[1]:.1f}" for line in lines)
+                  + f"    99.5 % by {enough}")
+            if order == "riskiest":
+                print("    pure    " + "  ".join(f"{line[0]}: {100 * line[2]:.1f}" for line in lines))
+                print("    expected " + "  ".join(f"{line[0]}: {100 * line[4]:.1f}" for line in lines))
+
+
+def serve(count: int) -> None:
+    """Post answers to a server of a made-up library of `count` facesets; what an answer takes."""
+    import json
+    import urllib.request
+    from http.cookiejar import CookieJar
+
+    from report_library import make_library
+
+    from facesets.export.draft import Options
+    from facesets.review.desk import NAME, Desk
+    from facesets.review.holdings import Holdings
+    from facesets.review.server import Server
+    with tempfile.TemporaryDirectory() as folder:
+        library = make_library(Path(folder), count, drawn=20, size=96)
+        held = Holdings(library, [], [], [], Options(), lambda: None)  # type: ignore[arg-type,return-value]
+        server = Server(Desk(library.root / NAME, held), held)
+        thread = threading.Thread(target=server.run)
+        thread.start()
+        browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(CookieJar()))
+        browser.open(server.link).read()
+        took = []
+        for _ in range(200):
+            now = json.loads(browser.open(server.origin + "/now").read())
+            question = now["question"]
+            value = ({"do": "two-people", "of": question["about"], "other": question["alike"][0]["folder"]}
+                     if question["kind"] == "same" else {"do": "right", "of": question["about"], "out": []})
+            sent = urllib.request.Request(server.origin + "/answer", json.dumps(
+                {"version": now["version"], "question": question["id"], "answer": value}).encode(),
+                {"Content-Type": "application/json", "Origin": server.origin})
+            began = time.perf_counter()
+            browser.open(sent).read()
+            took.append(time.perf_counter() - began)
+        p50, p95 = np.percentile(took, (50, 95))
+        print(f"{count} facesets, 200 answers: p50 {1000 * p50:.0f} ms, p95 {1000 * p95:.0f} ms, "
+              f"{server.desk.waiting()} runs still to be carried out")
+        server.ended = True
+        thread.join()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--keep", type=Path, metavar="DIR")
+    parser.add_argument("--fit", action="store_true")
+    parser.add_argument("--serve", type=int, metavar="N")
+    args = parser.parse_args(argv)
+    if args.serve:
+        serve(args.serve)
+    elif args.keep:
+        (fit if args.fit else review)(args.keep)
+    else:
+        parser.error("give --keep DIR or --serve N")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
