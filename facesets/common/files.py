@@ -127,24 +127,31 @@ def read_json(path: Path, schema: int | None = None, made_by: str = "") -> dict[
     return value
 
 
-def link(source: str | Path, target: str | Path) -> None:
+def link(source: Path, target: Path) -> None:
     """`target` becomes another name of the file `source`, or its copy where the file system has no links."""
-    private_folder(Path(target).parent)
-    Path(target).unlink(missing_ok=True)
+    private_folder(target.parent)
+    target.unlink(missing_ok=True)
+    _link(source, target)
+
+
+def link_all(source: Path, target: Path) -> None:
+    """`link` for a file, or for a folder with everything in it, which is new then."""
+    if source.is_symlink() or not source.is_dir():
+        return link(source, target)
+    shutil.copymode(source, private_folder(target))
+    with os.scandir(source) as items:
+        for item in items:
+            if item.is_dir(follow_symlinks=False):
+                link_all(Path(item), target / item.name)
+            else:
+                _link(item, os.path.join(target, item.name))
+
+
+def _link(source: os.PathLike[str], target: str | Path) -> None:
     try:
         os.link(source, target, follow_symlinks=False)
     except OSError:
         shutil.copy2(source, target, follow_symlinks=False)
-
-
-def link_all(source: Path, target: Path) -> None:
-    """`link` for a file, or for a folder with everything in it."""
-    if source.is_dir() and not source.is_symlink():
-        shutil.copymode(source, private_folder(target))
-        for item in source.iterdir():
-            link_all(item, target / item.name)
-    else:
-        link(source, target)
 
 
 def remove(path: Path) -> None:

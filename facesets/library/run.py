@@ -39,7 +39,7 @@ class Run:
         self.waiting: list[str] = []            # face keys of groups that lack photos that cannot be read now
         self.folder = self.root / journal.PENDING / journal.next_id(self.root, verb)
         self.new, self.scratch = self.folder / "new", self.folder / "scratch"
-        self._number = library.highest()
+        self._number = library.highest(self.manifest)
         self._made_of: dict[str, str] = {}              # unit in new/ -> the unit on disk that it was made of, or ""
         self._gone: set[str] = set()                    # units on disk that are taken away
         self._seen: dict[str, dict[str, int]] = {}      # unit in new/ -> files that it was made of -> their inodes
@@ -165,10 +165,10 @@ class Run:
     def plan(self) -> journal.Plan:
         digests = {}
         for unit, origin in self._made_of.items():
-            for name in sorted(handwork.names(self.new / unit)):
-                now = self.new / unit / name
-                left_alone = origin and handwork.same(now, self.root / origin / name)
-                digests[handwork.path_of(unit, name)] = "" if left_alone else files.sha256_of(now)
+            before = handwork.inodes(self.root / origin) if origin else {}
+            for name, inode in sorted(handwork.inodes(self.new / unit).items()):
+                left_alone = before.get(name) == inode
+                digests[handwork.path_of(unit, name)] = "" if left_alone else files.sha256_of(self.new / unit / name)
         taken = self._gone | {unit for unit, origin in self._made_of.items() if unit == origin}
         return journal.Plan(self.verb, self.command, sorted(taken), dict(sorted(self._made_of.items())), digests,
                             self.final)

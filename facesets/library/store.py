@@ -138,7 +138,7 @@ class Library:
             raise Failure(f"{self.root}: its facesets were made with {ours.get('name')}, these faces with "
                           f"{model.name}; embed with the same --model, or use another --library")
 
-    def highest(self) -> int:
+    def highest(self, manifest: Manifest) -> int:
         """The highest number that any faceset ever had, a run that was taken back included."""
         try:
             remembered = int((self.root / ".highest").read_text(encoding="ascii"))
@@ -147,7 +147,7 @@ class Library:
         places = [self.root, *(self.root / aside for aside in ASIDE.values())]
         on_disk = [int(found[1]) for place in places if place.is_dir()
                    for found in map(NUMBERED.match, os.listdir(place)) if found]
-        return max([remembered, self.manifest().next_number - 1, *on_disk])
+        return max([remembered, manifest.next_number - 1, *on_disk])
 
     @contextmanager
     def locked(self, what: str) -> Iterator[None]:
@@ -166,7 +166,8 @@ class Library:
         """Take back the last run; `tell` takes its verb, and where files of a person's own were kept."""
         with self.locked("sort_faces.py undo"):
             self.heard("undo", "undo")
-            files.write_bytes(self.root / ".highest", b"%d\n" % self.highest())    # the older manifest will not know
+            highest = self.highest(self.manifest())
+            files.write_bytes(self.root / ".highest", b"%d\n" % highest)    # the older manifest will not know
             tell(*journal.undo(self.root))
             journal.acknowledge(self.root)
 
