@@ -36,6 +36,7 @@ from facesets.review import answers, questions  # noqa: E402
 from facesets.review.questions import Books, Loose, Person, Question, alike, ask, outlook, probability  # noqa: E402
 
 STEPS = (0, 1, 2, 5, 10, 20, 50, 100, 200)
+KINDS = ("plain", "soft", "mirrored")
 TOO_LOOSE = (1.0, 1.12)         # of the thresholds: what clusters well has few mistakes to learn from
 
 
@@ -50,7 +51,7 @@ class Case:
 
 def cases(keep: Path, fit: bool) -> Iterator[Case]:
     packs = [pack for pack in labelled.PACKS if (pack != LIKE[0]) == fit]
-    names = [f"{pack}-{kind}" for pack in packs for kind in labelled.KINDS]
+    names = [f"{pack}-{kind}" for pack in packs for kind in KINDS]
     names += [f"{kind}-{(FIT if fit else REPORT)[0]}" for kind in generated.KINDS]
     for name in names:
         whole = one(keep, name)
@@ -147,8 +148,8 @@ def decide(books: Books, question: Question, truth: dict[str, str]) -> dict[str,
     return {"do": "right", "of": question.about, "out": strangers}
 
 
-def judge(books: Books, truth: dict[str, str], faces: int) -> tuple[float, float, float]:
-    """Shares of all faces that there were: right, that lie in a faceset of theirs, and in their largest one."""
+def judge(books: Books, truth: dict[str, str]) -> tuple[float, float, float]:
+    """Shares of the faces in facesets: right, in a faceset of theirs, and of those in their largest one."""
     largest: Counter[str] = Counter()
     own = wrong = 0
     for person in books.people.values():
@@ -160,16 +161,14 @@ def judge(books: Books, truth: dict[str, str], faces: int) -> tuple[float, float
     return largest.total() / max(held, 1), own / max(held, 1), largest.total() / max(own, 1)
 
 
-def simulate(found: Case, order: str, seed: int = 0) -> list[tuple[int, float, float, float, float]]:
-    """(answers, right, pure, recall, expected) at each of STEPS, and at the end."""
-    books, answered, rng, lines = found.books, 0, np.random.default_rng(seed), []
-    faces = sum(len(person.faces) for person in books.people.values())
+def simulate(found: Case, order: str, seed: int = 0) -> Iterator[tuple[int, float, float, float, float]]:
+    """(answers, right, pure, recall, expected) before each answer, and at the end."""
+    books, answered, rng = found.books, 0, np.random.default_rng(seed)
     while True:
         asked = ask(books)
-        if answered in STEPS or not asked:
-            lines.append((answered, *judge(books, found.truth, faces), outlook(books, asked).right))
+        yield answered, *judge(books, found.truth), outlook(books, asked).right
         if not asked:
-            return lines
+            return
         if order == "random":
             question = asked[rng.integers(len(asked))]
         elif order == "largest":
@@ -186,8 +185,9 @@ def review(keep: Path) -> None:
         print(f"{found.name}: {len(found.books.people)} facesets, {len(found.books.loose)} thin groups, "
               f"{outlook(found.books, ask(found.books)).left} questions until it is expected to be 99.5 % right")
         for order in ("riskiest", "random", "largest"):
-            lines = simulate(found, order)
-            enough = next((line[0] for line in lines if line[1] >= questions.PURE), None)
+            every = list(simulate(found, order))
+            enough = next((line[0] for line in every if line[1] >= questions.PURE), None)
+            lines = [line for line in every if line[0] in STEPS or line is every[-1]]
             print(f"  {order:9} " + "  ".join(f"{line[0]}: {100 * line[1]:.1f}" for line in lines)
                   + f"    99.5 % by {enough}")
             if order == "riskiest":

@@ -9,6 +9,7 @@ The curves are logistic, fitted on what clustering makes of labelled photos with
 libraries; `python benchmarks/review.py --fit` prints them and how right they are.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
@@ -24,9 +25,9 @@ LEAST = 0.05            # a pair or a loose group less likely than this to belon
 ENOUGH = 6             # faces of a thin group from which on it is asked about, though it is near nobody
 LARGE = 10              # faces from which on a person without a name is asked about for the name alone
 Curve = tuple[float, float]         # probability = 1 / (1 + exp(-(a + b * distance)))
-WRONG: Curve = (-9.0, 5.0)          # that a face is somebody else, by its distance to the centroid of the others
-SAME: Curve = (8.0, -10.0)          # that two facesets are one person, by the distance of their centroids
-TWO: Curve = (-9.0, 7.0)            # that a faceset is two people, by the distance of its halves
+WRONG: Curve = (-12.5, 9.4)         # that a face is somebody else, by its distance to the centroid of the others
+SAME: Curve = (13.3, -18.4)         # that two facesets are one person, by the distance of their centroids
+TWO: Curve = (-13.2, 15.1)          # that a faceset is two people, by the distance of its halves
 
 
 def probability(curve: Curve, distance: np.ndarray | float) -> np.ndarray:
@@ -102,10 +103,18 @@ class Books:
     added: int = 0      # facesets that answers made
 
     @cached_property
+    def folders(self) -> list[str]:
+        return list(self.people)
+
+    @cached_property
+    def centroids(self) -> np.ndarray:
+        """(P, D) in the order of `folders`."""
+        return np.array([person.centroid for person in self.people.values()])
+
+    @cached_property
     def near(self) -> dict[str, list[tuple[str, float]]]:
         """The nearest other people of each, of whom nobody said that they are two, with their cos-dist."""
-        folders, found = list(self.people), {}
-        centroids = np.array([person.centroid for person in self.people.values()])
+        folders, centroids, found = self.folders, self.centroids, {}
         for start in range(0, len(folders), 1024):
             apart = 1 - centroids[start:start + 1024] @ centroids.T
             kept = min(ALIKE + 4, len(folders))
@@ -121,8 +130,8 @@ class Books:
         """The people nearest to some faces of nobody."""
         if not self.people:
             return []
-        apart = 1 - np.array([person.centroid for person in self.people.values()]) @ unit_mean(rows)
-        return [(list(self.people)[at], float(apart[at])) for at in np.argsort(apart)[:ALIKE]]
+        apart = 1 - self.centroids @ unit_mean(rows)
+        return [(self.folders[at], float(apart[at])) for at in np.argsort(apart)[:ALIKE]]
 
 
 @dataclass(frozen=True)
@@ -196,12 +205,13 @@ def _of_person(person: Person, known: float) -> Question | None:
 def _pairs(books: Books) -> Iterable[Question]:
     """Pairs that may be one person; the larger one is asked about, and each is asked with its nearest first."""
     done: set[tuple[str, str]] = set()
+    farthest = books.known * (math.log(1 / LEAST - 1) + SAME[0]) / -SAME[1]     # where the chance is LEAST
     for folder, others in books.near.items():
         for other, distance in others:
-            pair, chance = _pair(folder, other), float(probability(SAME, distance / books.known))
-            if chance < LEAST:
+            if distance > farthest:
                 break
-            if pair not in done:
+            if (pair := _pair(folder, other)) not in done:
+                chance = float(probability(SAME, distance / books.known))
                 done.add(pair)
                 one, two = sorted(pair, key=lambda name: (-len(books.people[name].faces), name))
                 yield Question("same", one, chance * len(books.people[two].faces), chance, two)
