@@ -26,6 +26,7 @@ from .answers import Answer
 from .questions import Books, Outlook, Question, ask, outlook
 
 NAME = REVIEW
+LAST = 120.0    # seconds that the end waits for what was said; a kill in the middle loses nothing
 AGAIN = 1.0     # seconds until a library that somebody else changes is asked for again
 
 
@@ -135,11 +136,13 @@ class Desk:
         return len(self._waiting)
 
     def end(self) -> None:
-        """Carry out what was said, then stop."""
+        """Carry out what was said, then stop. What takes longer than that is carried out at the next start."""
         with self.changed:
             self._ended = True
             self.changed.notify_all()
-        self._thread.join()
+        self._thread.join(LAST)
+        if self._waiting:
+            terminal.say(f"{len(self._waiting)} answers are not carried out yet; the next review does that first")
 
     def folder(self, name: str) -> str:
         """The folder of a faceset that an answer made, by what it was called till then."""

@@ -4,7 +4,7 @@ Reads   the npm package @immich/sdk 3.2.2 (made from that server's OpenAPI docum
         of fields are taken, as facts, and nothing of it is kept) and the PyPI package immichpy 9.2.4 (MIT; made from
         that of 3.3.5), both unpacked: `npm pack @immich/sdk@3.2.2`, `pip download --no-deps immichpy==9.2.4`
 Writes  contracts.json beside this file: version -> name of a body -> JSON Schema
-Run     python tests/fake_immich/contracts.py /tmp/package/build/fetch-client.d.ts /tmp/immichpy/client/generated/models
+Run     python tests/fake_immich/contracts.py package/build/fetch-client.d.ts immichpy/client/generated/models
 """
 
 import json
