@@ -67,9 +67,9 @@ def _goes_nowhere(stream: IO[str]) -> None:
 
 
 def say(message: str) -> None:
-    """One line for the person, on stderr, so that stdout stays for results; and in the log, if there is one."""
-    tqdm.write(message, file=SCREEN)
+    """One line in the log, if there is one, and then for the person, on stderr, so that stdout stays for results."""
     _log(message)
+    tqdm.write(message, file=SCREEN)
 
 
 def answer(text: str) -> None:

@@ -83,8 +83,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         for entry in queue.entries:
             part = parts / f"{entry.sha256}.json"
             if entry.sha256 not in known and not part.exists():
-                files.write_json(part, {"status": outcome(entry, parts)})
-                terminal.say(f"worked on {Path(entry.path).name}")
+                status = outcome(entry, parts)
+                terminal.say(f"worked on {Path(entry.path).name}")      # before the part: a kill between repeats it
+                files.write_json(part, {"status": status})
             bar.update()
         bar.close()
         for part in parts.glob("*.json"):
