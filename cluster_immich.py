@@ -74,7 +74,6 @@ def rules_for(settings: config.Clustering, exporting: config.Exporting, model: c
     apart = model.cluster_distance if settings.cluster_distance is None else settings.cluster_distance
     same = {item.name: getattr(settings, item.name) for item in fields(Rules) if hasattr(settings, item.name)}
     return Rules(**{**same, "known_distance": known, "cluster_distance": apart,
-                    "approximate_from": settings.cluster_approximate_from,
                     "duplicate_similarity": exporting.duplicate_similarity})
 
 

@@ -123,9 +123,6 @@ class Clustering:
                                          "a hard rule splits people at every mirror and collage")
     photo_veto: float = setting(0.10, "share of their photos that two identities may share and still be one")
     veto_photos: int = setting(2, "photos that they must share at least to be two: one may be a mirror or a collage")
-    cluster_approximate_from: int = setting(2_000_000, "faces from which the first search for links is approximate: "
-                                                       "exact, a million take 9 minutes on two cores, so this many "
-                                                       "35; approximate, a third, for 0.1 % of BCubed F")
     min_score: float = setting(0.5, "detector's certainty of a face that may form an identity, 0..1")
     min_short: int = setting(25, "pixels of the shorter side of such a face; fewer make no picture")
 

@@ -110,14 +110,18 @@ def judge(faces: cache.Cache, names: Sequence[str | None], library: Library) -> 
     served = np.array([place.get(keys[row], -1) for row in scored])
     labels = np.where(served >= 0, served, 1_000_000 + np.arange(len(served)))
     inside = served >= 0
-    operator = measures.served(served, truth, least=6)
+    facesets = [np.bincount(truth[served == one], minlength=len(number)) for one in np.unique(served[inside])]
+    size = np.bincount(truth, minlength=len(number))
+    own = sum(int(faces.max()) for faces in facesets if size[faces.argmax()] >= 6)
     return {"faces": len(keys), "named_faces": len(scored), "in_facesets": int(inside.sum()),
             "pairwise_f": round(measures.pairwise(labels, truth).f, 4),
             "bcubed_f": round(measures.bcubed(labels, truth).f, 4),
             "pairwise_f_inside": round(measures.pairwise(served[inside], truth[inside]).f, 4),
             "bcubed_f_inside": round(measures.bcubed(served[inside], truth[inside]).f, 4),
-            "facesets": operator.facesets, "pure_facesets": round(operator.pure, 4),
-            "people_with_6_faces": operator.expected, "of_them_faces_in_right_faceset": round(operator.right, 4)}
+            "facesets": len(facesets),
+            "pure_facesets": round(sum(faces.max() == faces.sum() for faces in facesets) / max(1, len(facesets)), 4),
+            "people_with_6_faces": int((size >= 6).sum()),
+            "of_them_faces_in_right_faceset": round(own / max(1, int(size[size >= 6].sum())), 4)}
 
 
 def count_faces(library: Path, model: Path) -> Counter[int]:

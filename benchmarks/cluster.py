@@ -48,10 +48,8 @@ def memory(field: str) -> float:
 
 def labels_of(method: str, rows: np.ndarray) -> np.ndarray:
     from facesets.cluster.linkage import average_linkage
-    if method in ("float32", "int8"):
-        return average_linkage(rows, THRESHOLD, kind=method)
-    if method == "approximate":
-        return average_linkage(rows, THRESHOLD, approximate_from=0)
+    if method == "ours":
+        return average_linkage(rows, THRESHOLD)
     if method == "levels":      # the path of large components, forced
         return average_linkage(rows, THRESHOLD, most_dense=100)
     if method == "sklearn":
@@ -130,7 +128,7 @@ def against(n: int, profile: str, folder: Path) -> None:
     data = folder / f"{profile}_{n}.npy"
     make(n, profile, data)
     results = {}
-    for method in ("sklearn", "scipy", "float32", "int8", "levels"):
+    for method in ("sklearn", "scipy", "ours", "levels"):
         results[method] = measure("--child", method, data, folder / f"{method}.npy")
     truth = np.load(folder / "sklearn.npy")
     slowest = results["sklearn"]
@@ -145,27 +143,13 @@ def against(n: int, profile: str, folder: Path) -> None:
 def alone(n: int, profile: str, folder: Path, kinds: tuple[str, ...]) -> None:
     data = folder / f"{profile}_{n}.npy"
     make(n, profile, data)
+    result = measure("--child", "ours", data, folder / "ours.npy")
+    print(f"{n:>8,} {profile:5} ours     {result['seconds']:8.1f} s {result['cpu']:7.1f} s CPU "
+          f"{result['extra']:7.0f} MB extra {result['clusters']} clusters", flush=True)
     for kind in kinds:
-        result = measure("--child", kind, data, folder / f"{kind}.npy")
         scan = measure("--pass", kind, data)
-        print(f"{n:>8,} {profile:5} {kind:8} {result['seconds']:8.1f} s {result['cpu']:7.1f} s CPU "
-              f"{result['extra']:7.0f} MB extra {result['clusters']} clusters; "
-              f"pass {scan['seconds']:.1f} s, {scan['rate']:.0f} of {scan['bare']:.0f} G/s, "
-              f"share {scan['rate'] / scan['bare']:.2f}", flush=True)
-    if len(kinds) > 1:
-        same = np.array_equal(*(np.load(folder / f"{kind}.npy") for kind in kinds))
-        print(f"{'':14} the labels of both are {'equal' if same else 'DIFFERENT'}", flush=True)
-    approximately(n, profile, folder, np.load(folder / f"{kinds[-1]}.npy"))
-
-
-def approximately(n: int, profile: str, folder: Path, exact: np.ndarray) -> None:
-    """The approximate search, and what it loses against the exact labels."""
-    from facesets.cluster.measures import bcubed, pairwise
-    result = measure("--child", "approximate", folder / f"{profile}_{n}.npy", folder / "approximate.npy")
-    labels = np.load(folder / "approximate.npy")
-    print(f"{n:>8,} {profile:5} approx.  {result['seconds']:8.1f} s {result['cpu']:7.1f} s CPU {result['extra']:7.0f} "
-          f"MB extra {result['clusters']} clusters; against the exact labels pairwise F "
-          f"{pairwise(labels, exact).f:.5f}, BCubed F {bcubed(labels, exact).f:.5f}", flush=True)
+        print(f"{n:>8,} {profile:5} {kind:8} pass {scan['seconds']:.1f} s, {scan['rate']:.0f} of "
+              f"{scan['bare']:.0f} G/s, share {scan['rate'] / scan['bare']:.2f}", flush=True)
 
 
 def main() -> int:

@@ -109,7 +109,19 @@ def halves(whole: Set) -> list[Set]:
     """Half of the people each; who has no name is divided by photo."""
     people = np.where(whole.names == "", -1, np.unique(whole.names.astype(str), return_inverse=True)[1])
     return [Set([part(whole.caches[0], np.flatnonzero(half))], whole.names[half], whole.judged[half])
-            for half in calibrate.halves(people, whole.photos)]
+            for half in coin(people, whole.photos)]
+
+
+def coin(people: np.ndarray, photos: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """(N,) bool twice: each person in one half, famous and rare ones evenly; unnamed faces by their photo."""
+    rng = np.random.default_rng(seed)
+    names, faces = np.unique(people[people >= 0], return_counts=True)
+    by_fame = names[np.lexsort((rng.random(len(names)), -faces))]
+    first = {int(name) for pair in range(0, len(by_fame), 2) for name in by_fame[pair + rng.integers(2)::2][:1]}
+    coin = dict(zip(np.unique(photos).tolist(), rng.random(len(np.unique(photos))) < 0.5, strict=True))
+    half = np.array([coin[photo] if who < 0 else who in first
+                     for who, photo in zip(people.tolist(), photos.tolist(), strict=True)], bool)
+    return half, ~half
 
 
 # ---------------------------------------------------------------- the figures

@@ -1,8 +1,7 @@
 """Which distances a recogniser needs, found on faces whose people are known. Pure: arrays in, thresholds out.
 
-Half of the people choose the distances, the other half shows what they are worth, and the other way round; what is
-recommended is chosen on all of them. Of distances that are as good the middle one is taken: in a library the stricter
-end splits people, since the gates take away faces that link their years, and the looser end meets more strangers.
+Of distances that are as good the middle one is taken: in a library the stricter end splits people, since the gates take
+away faces that link their years, and the looser end meets more strangers.
 
 Where nobody is labelled, a library tells by its strangers: nearly all pairs of its faces are two people, whose likeness
 has the same middle and spread in every library of a recogniser (benchmarks/identities.py --strangers prints both), and
@@ -13,7 +12,7 @@ Words: N faces, D dimensions, P people; `people` (N,) int, -1 for a face that no
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -53,34 +52,24 @@ class Line:
 class Calibration:
     known_distance: float
     cluster_distance: float
-    table: tuple[Line, ...]         # every distance, on all people
-    held_out_cluster: tuple[Line, ...]      # at the distance that one half chose, measured on the other half
-    held_out_known: tuple[Line, ...]
+    table: tuple[Line, ...]         # every distance
 
 
-def calibrate(rows: np.ndarray, people: np.ndarray, photos: np.ndarray, clarity: np.ndarray, rules: Rules | None = None,
+def calibrate(rows: np.ndarray, people: np.ndarray, photos: np.ndarray, clarity: np.ndarray,
               distances: Sequence[float] = DISTANCES) -> Calibration:
     """The distances for the recogniser that made `rows`.
 
-    rows (N, D) float32 unit rows; people (N,) int, -1 unnamed; photos (N,) int; clarity (N,) as in `rules`, which gives
-    what is not calibrated.
-    Raises ValueError for fewer than four people with LEAST_KNOWN faces: two halves need two each.
+    rows (N, D) float32 unit rows; people (N,) int, -1 unnamed; photos (N,) int; clarity (N,) as in `rules`.
+    Raises ValueError for fewer than four people with LEAST_KNOWN faces: they say nothing about others.
     """
     faces = np.unique(people[people >= 0], return_counts=True)[1]
     if (faces >= LEAST_KNOWN).sum() < 4:
         raise ValueError(f"at least four people with {LEAST_KNOWN} faces each are needed to calibrate")
-    rules = rules or Rules()
-    tables = [measure(rows[half], people[half], photos[half], clarity[half], rules, distances)
-              for half in halves(people, photos)]
     limits = from_strangers(rows, people, clarity) or LOOSEST
-    table = measure(rows, people, photos, clarity, rules, distances)
-    crossed = ((tables[0], tables[1]), (tables[1], tables[0]))
+    table = measure(rows, people, photos, clarity, distances)
     apart = best_cluster([line for line in table if line.distance <= limits[1]])
     known = min(best_known([line for line in table if line.distance <= limits[0]]), apart)
-    return Calibration(
-        known_distance=known, cluster_distance=apart, table=tuple(table),
-        held_out_cluster=tuple(_at(theirs, best_cluster(ours)) for ours, theirs in crossed),
-        held_out_known=tuple(_at(theirs, best_known(ours)) for ours, theirs in crossed))
+    return Calibration(known, apart, tuple(table))
 
 
 def from_strangers(rows: np.ndarray, apart: np.ndarray, clarity: np.ndarray) -> tuple[float, float] | None:
@@ -107,34 +96,27 @@ def as_text(result: Calibration) -> list[str]:
     if len(chosen) == 1:
         chosen = {result.known_distance: "known_distance and cluster_distance"}
     lines = ["distance   clustering at it: pairwise F   BCubed F   known within it: recall   false matches"]
-    lines += [f"{line.distance:8.3f} {line.pairwise:29.3f} {line.bcubed:10.3f} {line.recall:24.3f} "
-              f"{line.false_matches:15.4f}   {chosen.get(line.distance, '')}".rstrip() for line in result.table]
-    for line in result.held_out_cluster:
-        lines.append(f"the half that did not choose: pairwise F {line.pairwise:.3f}, BCubed F {line.bcubed:.3f} "
-                     f"at {line.distance:.3f}")
-    for line in result.held_out_known:
-        lines.append(f"the half that did not choose: recall {line.recall:.3f}, false matches {line.false_matches:.4f} "
-                     f"at {line.distance:.3f}")
-    return lines
+    return lines + [f"{line.distance:8.3f} {line.pairwise:29.3f} {line.bcubed:10.3f} {line.recall:24.3f} "
+                    f"{line.false_matches:15.4f}   {chosen.get(line.distance, '')}".rstrip() for line in result.table]
 
 
-def measure(rows: np.ndarray, people: np.ndarray, photos: np.ndarray, clarity: np.ndarray, rules: Rules,
+def measure(rows: np.ndarray, people: np.ndarray, photos: np.ndarray, clarity: np.ndarray,
             distances: Sequence[float]) -> list[Line]:
     """One line for every distance."""
-    matched = _matcher(rows, people, rules)
+    matched = _matcher(rows, people)
     named = people >= 0
     table = []
     for distance in distances:
-        labels = identities(rows, photos, clarity, at_distance(rules, distance))[named]
+        labels = identities(rows, photos, clarity, rules_at(distance))[named]
         recall, wrong = matched(distance)
         table.append(Line(distance, pairwise(labels, people[named]).f, bcubed(labels, people[named]).f, recall, wrong))
     return table
 
 
-def at_distance(rules: Rules, cluster_distance: float) -> Rules:
-    """The same rules at another cluster_distance; what depends on it moves along."""
-    return replace(rules, cluster_distance=cluster_distance,
-                   known_distance=rules.known_distance + cluster_distance - rules.cluster_distance)
+def rules_at(cluster_distance: float) -> Rules:
+    """The rules at another cluster_distance; what depends on it moves along."""
+    moved = cluster_distance - Rules.cluster_distance
+    return Rules(cluster_distance=cluster_distance, known_distance=Rules.known_distance + moved)
 
 
 def best_cluster(table: Sequence[Line]) -> float:
@@ -151,19 +133,7 @@ def best_known(table: Sequence[Line]) -> float:
     return max(fine, default=min(line.distance for line in table))
 
 
-def halves(people: np.ndarray, photos: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """(N,) bool twice: each person in one half, famous and rare ones evenly; unnamed faces by their photo."""
-    rng = np.random.default_rng(seed)
-    names, faces = np.unique(people[people >= 0], return_counts=True)
-    by_fame = names[np.lexsort((rng.random(len(names)), -faces))]
-    first = {int(name) for pair in range(0, len(by_fame), 2) for name in by_fame[pair + rng.integers(2)::2][:1]}
-    coin = dict(zip(np.unique(photos).tolist(), rng.random(len(np.unique(photos))) < 0.5, strict=True))
-    half = np.array([coin[photo] if who < 0 else who in first
-                     for who, photo in zip(people.tolist(), photos.tolist(), strict=True)], bool)
-    return half, ~half
-
-
-def _matcher(rows: np.ndarray, people: np.ndarray, rules: Rules) -> Callable[[float], tuple[float, float]]:
+def _matcher(rows: np.ndarray, people: np.ndarray) -> Callable[[float], tuple[float, float]]:
     """Every other face of people with enough of them makes their centroids; the rest is asked who they are."""
     known, reference = [], np.zeros(len(rows), bool)
     for name in np.unique(people[people >= 0]):
@@ -179,11 +149,7 @@ def _matcher(rows: np.ndarray, people: np.ndarray, rules: Rules) -> Callable[[fl
     expected = np.isin(truth, known)
 
     def matched(distance: float) -> tuple[float, float]:
-        certain = found.certain(distance, rules.known_margin)
+        certain = found.certain(distance, Rules.known_margin)
         return (float((certain & right).sum() / max(1, expected.sum())),
                 float((certain & ~right).sum() / max(1, len(truth))))
     return matched
-
-
-def _at(table: Sequence[Line], distance: float) -> Line:
-    return next(line for line in table if line.distance == distance)

@@ -7,18 +7,7 @@ neighbours may be merged in any order, and a cluster with nobody at `stop` or ab
 The chain and its rule for ties (the previous element, else the lowest) are those of scipy.cluster.hierarchy.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
-
-TIE = 1e-11     # similarities closer than this may change places by rounding alone
-COPY = 1e-9     # rows closer than this are copies, which may be merged in any order
-
-
-@dataclass
-class Chained:
-    labels: np.ndarray      # (m,) int64, the highest cluster of each set
-    tied: bool              # a merge was decided by the rule for ties, or by rounding at the end
 
 
 class Matrix:
@@ -51,51 +40,36 @@ class Matrix:
         self.out[x] = -np.inf
 
 
-def chain(matrix: Matrix, stop: float, end: float) -> Chained:
+def chain(matrix: Matrix, stop: float) -> np.ndarray:
     """Merge every pair of clusters that average linkage merges above `stop`; the matrix is used up.
 
-    `end` is where the whole linkage ends, at `stop` or below: there a similarity may be on either side by rounding.
+    Returns (m,) int64: the highest cluster of each one's set.
     """
-    m = len(matrix.out)
-    parent = np.arange(m)
-    tied = False
+    parent = np.arange(len(matrix.out))
     path: list[int] = []
-    ties: list[bool] = []
     start = 0
     while True:
         if not path:
-            while start < m and matrix.out[start] < 0:
+            while start < len(parent) and matrix.out[start] < 0:
                 start += 1
-            if start == m:
+            if start == len(parent):
                 break
-            path, ties = [start], []
+            path = [start]
         x = path[-1]
         row = matrix.similarities(x)
         y = int(row.argmax())
-        best = row[y]
-        if len(path) > 1 and row[path[-2]] == best:
+        if len(path) > 1 and row[path[-2]] == row[y]:
             y = path[-2]
-        if abs(best - end) < TIE:
-            tied = True
-        if best <= stop:
+        if row[y] <= stop:
             matrix.out[x] = -np.inf         # final: nobody can come nearer
-            path, ties = path[:-1], ties[:-1]
-            continue
-        row[y] = -np.inf
-        tie = best < 1 - COPY and row.max() > best - TIE
-        if len(path) > 1 and y == path[-2]:
-            tied |= tie or ties[-1]
+            path.pop()
+        elif len(path) > 1 and y == path[-2]:
             low, high = min(x, y), max(x, y)
             matrix.merge(low, high)
             parent[low] = high
-            path, ties = path[:-2], ties[:-2]
+            del path[-2:]
         else:
             path.append(y)
-            ties.append(tie)
-    return Chained(_compressed(parent), tied)
-
-
-def _compressed(parent: np.ndarray) -> np.ndarray:
     while not np.array_equal(up := parent[parent], parent):
         parent = up
     return parent

@@ -19,7 +19,7 @@ def identities(rows: np.ndarray, photos: np.ndarray, clarity: np.ndarray, rules:
     labels = np.arange(len(rows), 2 * len(rows))        # dim faces are alone, until they join
     labels[founders] = average_linkage(
         rows[founders], rules.cluster_distance, photos=moments[founders], penalty=rules.photo_penalty,
-        strict=rules.strictness * clear[founders], approximate_from=rules.approximate_from)
+        strict=rules.strictness * clear[founders])
     return join(rows, moments, clear, merge(rows, moments, numbered(labels), rules), rules)
 
 

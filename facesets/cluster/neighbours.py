@@ -51,14 +51,14 @@ class Search:
     rows: np.ndarray
     order: np.ndarray
     least: float
-    quick: tiles.Tiles
+    quick: tiles.Float32Tiles | tiles.Int8Tiles
     alone: threading.Lock = field(default_factory=threading.Lock)      # the forest is one thread's at a time
 
     def panel(self, ids: np.ndarray, start: int, stop: int) -> None:
-        """Unite what the rows `ids` and order[start:stop] link."""
+        """Unite what the rows `ids` and order[start:stop] link; `start` is a multiple of TILE."""
         panel = self.quick.panel(ids)
-        for c in range(start // TILE * TILE, stop, TILE):
-            self.tile(ids, panel, max(c, start), min(c + TILE, stop))
+        for c in range(start, stop, TILE):
+            self.tile(ids, panel, c, min(c + TILE, stop))
 
     def tile(self, ids: np.ndarray, panel: np.ndarray, c: int, d: int) -> None:
         right = self.order[c:d]

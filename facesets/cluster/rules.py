@@ -27,7 +27,6 @@ class Rules:
     photo_penalty: float = 0.25         # similarity lost when every face of the smaller cluster shares a photo
     photo_veto: float = 0.1             # share of shared photos from which on two clusters are two people
     veto_photos: int = 2                # and at least so many
-    approximate_from: int = 2_000_000   # faces from which the first search may miss links
     min_faces: int = 6
     min_photos: int = 3
     min_thin: int = 3                   # fewer faces than this are nobody in particular, not a thin faceset

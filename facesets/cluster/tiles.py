@@ -11,10 +11,8 @@ largest measured |e| and L the largest |x|, the estimate is within E L + (L + E)
 
 import functools
 import threading
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -34,34 +32,28 @@ class Hits:
     sure: np.ndarray        # (h,) bool: certainly; the others are worth a second look
 
 
-class Tiles(Protocol):
+class Float32Tiles:
     """Similarities of `rows[order]`, seen through one threshold."""
 
-    def panel(self, ids: np.ndarray) -> np.ndarray:
-        """The left side of a tile: rows[ids]."""
-        ...
-
-    def hits(self, panel: np.ndarray, c: int, d: int) -> Hits:
-        """Every place of panel × rows[order[c:d]] with the threshold or more. c:d does not cross a multiple of TILE."""
-        ...
-
-
-class Float32Tiles:
     def __init__(self, rows: np.ndarray, order: np.ndarray, least: float) -> None:
         self.rows, self.order = rows, order
         self.least = np.float32(least - float_slack(rows.shape[1]))
         self.product = Product("float32")
 
     def panel(self, ids: np.ndarray) -> np.ndarray:
+        """The left side of a tile: rows[ids]."""
         return self.rows[ids]
 
     def hits(self, panel: np.ndarray, c: int, d: int) -> Hits:
+        """Every place of panel × rows[order[c:d]] with the threshold or more. c:d does not cross a multiple of TILE."""
         product = self.product(panel, self.rows[self.order[c:d]])
         found = np.flatnonzero(product >= self.least)
         return Hits(*np.divmod(found, d - c), np.ones(len(found), bool))
 
 
 class Int8Tiles:
+    """The same by whole numbers."""
+
     def __init__(self, rows: np.ndarray, order: np.ndarray, least: float) -> None:
         self.rows = rows
         largest = max(float(rows.max(initial=0)), -float(rows.min(initial=0)))      # abs(rows) would copy them all
@@ -100,9 +92,9 @@ def float_slack(dimension: int) -> float:
     return dimension * FLOAT_EPS
 
 
-def tiles(rows: np.ndarray, order: np.ndarray, least: float, kind: str = "auto") -> Tiles:
+def tiles(rows: np.ndarray, order: np.ndarray, least: float, kind: str = "auto") -> Float32Tiles | Int8Tiles:
     """The faster kind for these rows on this CPU. `kind` is "float32", "int8" or "auto"."""
-    if kind == "int8" or (kind == "auto" and len(rows) > FEW and int8_pays()):
+    if kind == "int8" or (kind == "auto" and len(rows) > FEW and int8_is_right()):
         quantised = Int8Tiles(rows, order, least)
         if kind == "int8" or quantised.slack < INT8_SLACK:
             return quantised
@@ -136,24 +128,10 @@ class Product:
 
 
 @functools.cache
-def int8_pays() -> bool:
-    """Whether int8 products are right and at least 1.5 times as fast here. Without VNNI they saturate or are slow."""
-    d = 512
-    left, right = np.full((PANEL, d), 255, np.uint8), np.full((d, TILE), 127, np.int8)
-    whole, real = Product("int8"), Product("float32")
-    if (whole(left, right) != d * 127 * 127).any():     # AVX2 without VNNI adds pairs in 16 bits: 2 * 255 * 127 is cut
-        return False
-    ones = np.ones((TILE, d), np.float32)
-    return 1.5 * _seconds(lambda: whole(left, right)) < _seconds(lambda: real(ones[:PANEL], ones))
-
-
-def _seconds(work: Callable[[], object], times: int = 9) -> float:
-    best = float("inf")
-    for _ in range(times):
-        start = time.perf_counter()
-        work()
-        best = min(best, time.perf_counter() - start)
-    return best
+def int8_is_right() -> bool:
+    """Whether this CPU adds int8 products in 32 bits. AVX2 without VNNI adds pairs in 16, which cuts 2 * 255 * 127."""
+    left, right = np.full((PANEL, 512), 255, np.uint8), np.full((512, TILE), 127, np.int8)
+    return bool((Product("int8")(left, right) == 512 * 127 * 127).all())
 
 
 @functools.cache
