@@ -162,11 +162,18 @@ class Library:
             finally:
                 self._held = False
 
-    def undo(self, tell: Callable[[str, list[str]], object] = lambda verb, kept: None) -> None:
-        """Take back the last run; `tell` takes its verb, and where files of a person's own were kept."""
+    def undo(self, tell: Callable[[str, list[str]], object] = lambda verb, kept: None, only: str = "") -> None:
+        """Take back the last run; `tell` takes its verb, and where files of a person's own were kept.
+
+        Raises Failure where the last run is not `only`, if that is given.
+        """
         with self.locked("sort_faces.py undo"):
             self.heard("undo", "undo")
-            highest = self.highest(self.manifest())
+            manifest = self.manifest()
+            if only and [run["run"] for run in manifest.runs[-1:]] != [only]:
+                raise Failure("something else changed the library since; sort_faces.py undo takes back what was done "
+                              "last")
+            highest = self.highest(manifest)
             files.write_bytes(self.root / ".highest", b"%d\n" % highest)    # the older manifest will not know
             tell(*journal.undo(self.root))
             journal.acknowledge(self.root)

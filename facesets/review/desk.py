@@ -9,6 +9,7 @@ nothing: at the next start what has no outcome is carried out first; a run that 
 the library, which says so instead of doing it twice.
 """
 
+import errno
 import json
 import os
 import threading
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..common import files, terminal
-from ..common.errors import AlreadyDone, Failure, Paused, UsageError
+from ..common.errors import AlreadyDone, Failure, Paused, UsageError, of_disk
 from ..library import journal
 from ..operations.forget import REVIEW
 from . import answers
@@ -45,7 +46,7 @@ class Said:
 
 @dataclass(frozen=True)
 class Did:
-    """What came of an answer: the run that it was, "" where it changed nothing; the folder of a faceset it made."""
+    """What came of an answer: the run that it was, "" where it changed nothing; if it made a faceset, its folder."""
 
     run: str = ""
     made: str = ""
@@ -64,7 +65,7 @@ class Holder(Protocol):
     def undo(self, run: str, tell: Callable[[Did], object]) -> None: ...
 
     def last(self) -> Did:
-        """The last run."""
+        """The last run, and the newest faceset, as if that run had made it."""
 
 
 class Desk:
@@ -120,9 +121,10 @@ class Desk:
             self._must_be(version)
             if not self.past:
                 raise UsageError("there is nothing of this review to take back; sort_faces.py undo goes further back")
-            last = self.past.pop()
+            last = self.past[-1]
             self._n += 1
             self._line({"n": self._n, "undo": last.n})
+            self.past.pop()
             self._show(last.before)
             self.first = last.question
             return last.words
@@ -162,9 +164,11 @@ class Desk:
         self.changed.notify_all()
 
     def _write(self, line: dict[str, Any]) -> None:
-        with open(os.open(self.path, os.O_CREAT | os.O_APPEND | os.O_WRONLY, files.FILE_MODE), "ab") as file:
-            file.write((json.dumps(line, ensure_ascii=True) + "\n").encode())
-            file.flush()
+        data = (json.dumps(line, ensure_ascii=True) + "\n").encode()
+        with open(os.open(self.path, os.O_CREAT | os.O_APPEND | os.O_WRONLY, files.FILE_MODE), "ab", 0) as file:
+            if (written := file.write(data)) < len(data):       # the half would spoil the line that comes after it
+                os.ftruncate(file.fileno(), file.tell() - written)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
             os.fsync(file.fileno())
 
     def _left_over(self) -> list[dict[str, Any]]:
@@ -181,7 +185,7 @@ class Desk:
                     lines[int(value["n"])] = value
                 else:
                     self._note(lines.pop(int(value["n"])), value)
-            except (ValueError, KeyError, TypeError) as error:
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
                 raise Failure(f"{self.path}, line {number + 1}, is not of a review ({type(error).__name__}); look at "
                               "it and remove the file, then start the review again") from None
         return list(lines.values())
@@ -189,8 +193,8 @@ class Desk:
     def _note(self, line: dict[str, Any], outcome: dict[str, Any]) -> None:
         did = Did(str(outcome.get("did", "")), str(outcome.get("made", "")))
         self._did[line["n"]] = did
-        if did.made:
-            self._made[line["say"]["new"]] = did.made
+        if new := line.get("say", {}).get("new"):
+            self._made[new] = did.made or new
 
     def _work(self) -> None:
         while True:
@@ -225,25 +229,21 @@ class Desk:
             self._write(outcome)
         while True:
             try:
-                if "undo" in line:
-                    if run := self._did.get(line["undo"], Did()).run:
-                        self.library.undo(run, tell)
-                    else:
-                        tell(Did())
+                if "did" in outcome:        # done, and only the note of it was refused
+                    self._write(outcome)
                 else:
-                    say = {name: self.folder(value) if name in ("of", "into", "other") else value
-                           for name, value in line["say"].items()}
-                    self.library.carry(line["n"], say, tell)
+                    self._act(line, tell)
                 break
-            except AlreadyDone:
-                tell(self.library.last())
-                break
-            except Paused as busy:
-                self.problem = f"waits: {busy}"
-                with self.changed:
-                    if self.changed.wait_for(lambda: self._ended, AGAIN):
-                        return False
-            except (Failure, OSError) as failure:
+            except Exception as error:      # whatever it is, the answers behind this one are not to be lost with it
+                failure = of_disk(error, self.path) if isinstance(error, OSError) else error
+                if isinstance(failure, Paused):
+                    if self.problem != (problem := f"waits: {failure}"):
+                        self.problem = problem
+                        terminal.say(f"the review {terminal.safe(problem)}")
+                    with self.changed:
+                        if self.changed.wait_for(lambda: self._ended, AGAIN):
+                            return False
+                    continue
                 self.problem = f"could not be carried out: {terminal.safe(failure)}"
                 self._reread = True
                 self._write({**outcome, "failed": str(failure)})
@@ -252,3 +252,16 @@ class Desk:
             self.problem = ""
         self._note(line, outcome)
         return True
+
+    def _act(self, line: dict[str, Any], tell: Callable[[Did], object]) -> None:
+        try:
+            if "say" in line:
+                say = {name: self.folder(value) if name in ("of", "into", "other") else value
+                       for name, value in line["say"].items()}
+                self.library.carry(line["n"], say, tell)
+            elif run := self._did.get(line["undo"], Did()).run:
+                self.library.undo(run, tell)
+            else:
+                tell(Did())
+        except AlreadyDone:
+            tell(self.library.last())

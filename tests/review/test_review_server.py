@@ -1,16 +1,26 @@
 """Who may ask and answer: the one person who has the link, through our own page, in words and sizes that we know."""
 
+import errno
 import http.client
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from busy import LIMIT
+from drawn import LOOKS
+from killing import killed
+
+from facesets.export.draft import Options
+from facesets.review.answers import Answer
+from facesets.review.desk import NAME, Desk, Did
+from facesets.review.holdings import Holdings
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -203,3 +213,81 @@ def test_a_kill_loses_nothing_that_was_said(lab: Any) -> None:
     names = {entry.folder: entry.name for entry in lab.library.manifest().facesets}
     assert (names["faceset_005"], names["faceset_006"], names["faceset_002"]) == ("Emil", "Finn", "Bea")
     assert [run["verb"] for run in lab.library.manifest().runs].count("name") == 3
+
+
+class Dying(Holdings):
+    """Killed after what it carried out was committed, before the desk could note it."""
+
+    def carry(self, n: int, answer: Answer, tell: Callable[[Did], object]) -> None:
+        super().carry(n, answer, die if n == self.last_n else tell)
+
+    def undo(self, run: str, tell: Callable[[Did], object]) -> None:
+        super().undo(run, die)
+
+
+def die(_: Did) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("last_n", [1, 2, 3, 0])
+def test_what_a_kill_kept_from_being_noted_is_done_once_and_the_review_starts_again(lab: Any, last_n: int) -> None:
+    """Killed in the name, in the split, in the name of what it made, and in the undo of that."""
+    faces = [face for face, who in lab.truth.items() if who == "Dora"][:2]
+
+    def review() -> None:
+        held = Dying(lab.library, [lab.faces], [lab.made], [], Options(), lambda: LOOKS)
+        held.last_n = last_n
+        desk = Desk(lab.library.root / NAME, held)
+        desk.say({"do": "name", "of": "faceset_004", "name": "Cleo"}, "", desk.version)
+        desk.say({"do": "split", "of": "faceset_004", "faces": faces}, "", desk.version)
+        desk.say({"do": "name", "of": "new 1", "name": "Dora"}, "", desk.version)
+        if not last_n:
+            desk.undo(desk.version)
+        desk.settle(LIMIT)
+    assert killed(review, 0)
+    desk = lab.desk()
+    assert not desk.problem and not (lab.library.root / NAME).exists()
+    assert [run["verb"] for run in lab.library.manifest().runs][1:] == ["name", "split", *["name"] * bool(last_n)]
+    assert lab.library.manifest().entry("faceset_004").name == "Cleo"
+    assert lab.library.manifest().entry("faceset_008").name == ("Dora" if last_n else "")
+    desk.end()
+
+
+def test_what_fails_keeps_no_answer_behind_it_from_being_carried_out(lab: Any) -> None:
+    """A disk that is full when the outcome is noted, then an answer that fails in a way that nobody foresaw."""
+    struck = []
+
+    class Struck(Holdings):
+        def carry(self, n: int, answer: Answer, tell: Callable[[Did], object]) -> None:
+            def full(did: Did) -> None:
+                if not struck:
+                    struck.append(n)
+                    raise OSError(errno.ENOSPC, "No space left on device")
+                tell(did)
+            if n == 2:
+                raise ZeroDivisionError("nobody foresaw it")
+            super().carry(n, answer, full)
+    desk = Desk(lab.library.root / NAME, Struck(lab.library, [lab.faces], [lab.made], [], Options(), lambda: LOOKS))
+    for number in (2, 3, 4):
+        desk.say({"do": "name", "of": f"faceset_{number:03d}", "name": f"name {number}"}, "", desk.version)
+    assert desk.settle(LIMIT) and "nobody foresaw it" in desk.problem
+    desk.end()
+    assert [entry.name for entry in lab.library.manifest().facesets[1:4]] == ["name 2", "", "name 4"]
+    assert [run["verb"] for run in lab.library.manifest().runs][1:] == ["name", "name"]
+
+
+def test_an_answer_that_the_disk_took_half_of_spoils_no_other(lab: Any) -> None:
+    def review() -> None:
+        desk = lab.desk()
+        desk.end()      # nobody carries anything out
+        desk.say({"do": "name", "of": "faceset_002", "name": "Bea"}, "", desk.version)
+        most = (lab.library.root / NAME).stat().st_size + 9
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, resource.RLIM_INFINITY))
+        with pytest.raises(OSError, match="No space"):
+            desk.say({"do": "name", "of": "faceset_003", "name": "Bob"}, "", desk.version)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        desk.say({"do": "name", "of": "faceset_004", "name": "Cleo"}, "", desk.version)
+        die(Did())
+    assert killed(review, 0)
+    lab.desk().end()
+    assert [entry.name for entry in lab.library.manifest().facesets[1:4]] == ["Bea", "", "Cleo"]
