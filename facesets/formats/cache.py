@@ -198,7 +198,14 @@ def processed(path: Path) -> frozenset[str]:
     if not path.exists():
         return frozenset()
     with opened(path) as archive:
-        return frozenset(item.decode("ascii") for item in archive["processed"].tolist())
+        return frozenset(shas_of(archive))
+
+
+def shas_of(members: Mapping[str, np.ndarray]) -> list[str]:
+    """SHA-256 of every photo of a cache that is `opened`. A text of no bytes could stand there any number of times."""
+    if members["processed"].dtype != "S64":
+        raise ValueError("processed holds no SHA-256s")
+    return [item.decode("ascii") for item in members["processed"].tolist()]
 
 
 def columns(path: Path, *names: str) -> list[tuple[Any, ...]]:
@@ -213,7 +220,7 @@ def columns(path: Path, *names: str) -> list[tuple[Any, ...]]:
 def faces_of(path: Path) -> list[tuple[np.ndarray, np.ndarray]]:
     """Norms (n,) and FACE rows (n,) of every photo of the cache `path`, without reading the embeddings."""
     with opened(path) as archive:
-        norms, faces, count = archive["norms"], archive["meta"], len(archive["processed"])
+        norms, faces, count = archive["norms"], archive["meta"], len(shas_of(archive))
         order = np.argsort(faces["photo"], kind="stable")
         ends = np.searchsorted(faces["photo"][order], np.arange(1, count))
         return list(zip(np.split(norms[order], ends), np.split(faces[order], ends), strict=True))[:count]

@@ -91,7 +91,7 @@ def read_member(path: Path, name: str) -> np.ndarray:
 def read_keys(path: Path) -> list[str]:
     """The keys of all faces of a faces.npz, reading no more of it than that takes."""
     with _opened(path) as members:
-        shas = [item.decode("ascii") for item in members["processed"].tolist()]
+        shas = cache.shas_of(members)
         return [cache.face_key(shas[face["photo"]], face["box"]) for face in members["meta"]]
 
 

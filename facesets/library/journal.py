@@ -157,8 +157,8 @@ def is_ours(root: Path) -> bool:
 
 
 def next_id(root: Path, verb: str) -> str:
-    """The name of the next change; they sort as they were made."""
-    numbers = [int(folder.name[:6]) for place in (PENDING, UNDO) for folder in _folders(root / place)
+    """The name of the next change; they sort as they were made, and what an undo of one kept is no other's."""
+    numbers = [int(folder.name[:6]) for place in (PENDING, UNDO, UNDONE) for folder in _folders(root / place)
                if folder.name[:6].isdecimal()]
     return f"{max(numbers, default=0) + 1:06d}-{verb}"
 

@@ -210,6 +210,17 @@ def test_undo_keeps_what_a_person_did_in_a_folder_that_was_there(root: Path) -> 
     assert [(root / path).read_text() for path in kept] == ["a person's"]
 
 
+def test_what_an_undo_kept_is_not_written_over_by_the_next_one(root) -> None:
+    kept = []
+    for words in ("painted", "painted again"):
+        run = Run(Library(root), "grow")
+        run.write("faceset_001/0003.png").write_text("new")
+        commit(run)
+        (root / "faceset_001" / "0003.png").write_text(words)
+        kept += undo(root)[1]
+    assert [(root / path).read_text() for path in kept] == ["painted", "painted again"]
+
+
 def heard(root: Path) -> None:
     with open(root / ".heard", "a"):
         pass

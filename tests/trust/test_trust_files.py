@@ -1,5 +1,6 @@
 """Files that somebody else wrote: an error in words, never execution, never a traceback, never much memory."""
 
+import io
 import json
 import os
 import pickle
@@ -158,6 +159,14 @@ def test_a_small_file_that_unpacks_to_much_is_refused(name, tmp_path):
         assert "is not" in attempt(name, tmp_path, data)
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     assert grown < 1_300_000, f"{grown >> 10} MB"       # the zeros themselves are 400 MB, twice while they are packed
+
+
+def test_texts_of_no_bytes_are_not_counted_one_by_one(tmp_path):
+    """300 million of them are 2 GB in memory, and none in the file."""
+    none = io.BytesIO()
+    np.lib.format.write_array_header_1_0(none, {"descr": "|S0", "fortran_order": False, "shape": (300_000_000,)})
+    true = members_of(sound("cache-processed", tmp_path))
+    assert "no SHA-256s" in attempt("cache-processed", tmp_path, npz({**true, "processed.npy": none.getvalue()}))
 
 
 @pytest.mark.parametrize("name", PARSERS)
