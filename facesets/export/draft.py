@@ -22,7 +22,7 @@ from ..library import folder as folders
 from ..library.folder import Record
 from ..library.members import Index, pick
 from ..library.run import Run
-from . import embeddings, fsz
+from . import embeddings, fsz, outside
 from .crop import NEVER
 from .handwork import TOP, Pictures, as_it_lies, own_files
 from .looks import Looks
@@ -30,6 +30,7 @@ from .render import Made, Wish, render
 from .select import ONE_MOMENT, Selection, best_first, in_order, one_moment, select, varied
 
 CLEANED = ("cleaned", "masked")     # pictures in which something was painted; "masked" ones are of an earlier version
+ENDINGS = ("_all.fsz", "_top8.fsz", ".safetensors")     # of the tools' files
 ENLARGED = 2                        # times, from which on a picture looks enlarged
 LESS_CLEANED, LESS_ENLARGED = 0.5, 0.25     # of its worth, what a picture loses for it among the top ones
 
@@ -171,7 +172,7 @@ def assemble(run: Run, draft: Draft, made: dict[str, Made | str], options: Optio
         users=_users(members), faces=entries, top=sorted(entries[index]["file"] for index in chosen),
         left_out=[_left_out(draft, row, distance) for row in rest])
     write_faces(built / FACES, Contents(pick(members, [*draft.pictured, *rest]), rank, centroid))
-    ours = [*(item["file"] for item in entries), FACES, *_tools(built, draft, new)]
+    ours = [*(item["file"] for item in entries), FACES, *_tools(run, built, draft, new)]
     digests = {name: files.sha256_of(built / name) for name in ours}
     if new.name and new.name != folders.name_on_disk(built / folders.NAME):
         folders.write_name(built / folders.NAME, new.name)
@@ -231,20 +232,32 @@ def _users(members: cache.Cache) -> dict[str, int]:
     return dict(sorted(Counter(members.photos[photo].user for photo in members.faces["photo"]).items()))
 
 
-def _tools(built: Path, draft: Draft, record: Record) -> list[str]:
+def _tools(run: Run, built: Path, draft: Draft, record: Record) -> list[str]:
     """Write the files of the swap tools; their names."""
-    base = Path(record.folder).name
-    names, top = [], [item for item in record.faces if item["file"] in record.top]
-    for which, chosen in (("all", record.faces), ("top8", top)):
-        names.append(f"{base}_{which}.fsz")
-        fsz.write(built / names[-1], [(item["file"], built / item["file"]) for item in chosen],
-                  {"faceset": base, "name": record.name or record.proposed_name,
+    start, top = outside.stem(record, run.manifest.facesets), [face for face in record.faces if face["file"] in record.top]
+    everything, best, model = (
+        f"{Path(record.folder).name if (built / f'{start}{ending}').exists() else start}{ending}" for ending in ENDINGS)
+    for name, chosen in ((everything, record.faces), (best, top)):
+        fsz.write(built / name, [(item["file"], built / item["file"]) for item in chosen],
+                  {"faceset": Path(record.folder).name,
                    "faces": [{"file": item["file"], "quality": item["quality"]} for item in chosen]})
     for item in top:
         if not (built / TOP / item["file"]).exists():       # a person's file of that name stays
             files.link(built / item["file"], built / TOP / item["file"])
-    if embeddings.usable(draft.members.model):
-        raw = draft.members.raw[draft.pictured]
-        names.append(f"{base}.safetensors")
-        embeddings.reactor(built / names[-1], draft.members.faces[draft.pictured[0]], raw.mean(axis=0))
-    return names
+    if not embeddings.usable(draft.members.model):
+        return [everything, best]
+    raw = draft.members.raw[draft.pictured]
+    embeddings.reactor(built / model, draft.members.faces[draft.pictured[0]], raw.mean(axis=0))
+    return [everything, best, model]
+
+
+def call(run: Run, record: Record) -> None:
+    """Give the tools' files of a faceset the name that it has by now; `record` is written by the caller."""
+    start = outside.stem(record, run.manifest.facesets)
+    for old in list(record.files):
+        for ending in ENDINGS:
+            before, now = f"{record.folder}/{old}", f"{record.folder}/{start}{ending}"
+            if old.endswith(ending) and not run.exists(now) and run.exists(before):
+                files.link(run.current(before), run.write(now))
+                run.remove(before)
+                record.files[f"{start}{ending}"] = record.files.pop(old)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ..common import files
 from ..common.errors import Failure
-from ..library.folder import Record
+from ..library.folder import FILE, Record
 
 LISTED, SCRATCH, LOCK, SCHEMA = ".facesets.json", ".pending", ".facesets.lock", 1
 RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.I)        # Windows opens a device instead
@@ -74,6 +74,17 @@ def names(records: Sequence[Record]) -> dict[str, str]:
     lower = [name.casefold() for name in (*said, *said.values())]
     return {folder: name if name and lower.count(name.casefold()) == 1 else f"{name} ({folder})" if name else folder
             for folder, name in said.items()}
+
+
+def stem(record: Record, facesets: Sequence[Record]) -> str:
+    """How the files of a faceset begin that people carry to the tools: with the name, where that is clean and only one
+    of the library's `facesets` has it, and the years of an era; else with the name of the folder."""
+    folder, home, name = Path(record.folder).name, f"faceset_{record.number:03d}", clean(record.name)
+    taken = {word for other in facesets if other.number != record.number
+             for word in (other.folder, other.name.casefold())}
+    if name != unicodedata.normalize("NFC", record.name) or name.casefold() in taken:
+        return folder
+    return name + folder.removeprefix(home) if FILE.fullmatch(name) and folder.startswith(home) else folder
 
 
 def clean(name: str, longest: int = LONGEST) -> str:

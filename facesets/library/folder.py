@@ -30,7 +30,7 @@ LINE = ("folder", "number", "name", "proposed_name", "members", "pictures", "spr
         "into")     # of a Record, in the order in which they are written; "members" is called "faces" there
 OWN = ("folder", "number", "name", "proposed_name", "names", "run", "created", "made_by", "reason", "model", "centroid",
        "spread", "eras", "users", "top", "faces", "left_out", "files")
-FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")            # in a faceset
+FILE = re.compile(r'[^\W_][^/\\:*?"<>|\x00-\x1f\x7f\ud800-\udfff]*')      # in a faceset; may be called as a person
 
 
 @dataclass

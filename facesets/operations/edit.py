@@ -69,6 +69,7 @@ def _write_name(run: Run, folder: str, new: str) -> None:
     record = run.record(folder)
     folders.write_name(run.write(f"{folder}/{folders.NAME}"), new)
     record.name, record.files[folders.NAME] = new, files.sha256_of(run.current(f"{folder}/{folders.NAME}"))
+    drafts.call(run, record)
     run.write_record(record)
     run.enter(record)
 
