@@ -16,6 +16,7 @@ from ..formats.boxes import overlap
 from . import clean
 from .looks import OVERLAP, Looks, Sight
 
+RULES = 2               # of all that is decided here and in clean.py; pictures made under others are made anew
 TIGHTEST = 0.2          # of padding, where the photo's edge leaves no more
 TIGHTER = 0.35          # of padding, to keep a neighbour out; at 0.2 many a face is too large for SCRFD at 640
 WIDER = (0.8, 1.2)      # of padding, where the face fills the picture and is not seen

@@ -23,8 +23,8 @@ from ..library.folder import Record
 from ..library.members import Index, pick
 from ..library.run import Run
 from . import embeddings, fsz, outside
-from .crop import NEVER
-from .handwork import TOP, Pictures, as_it_lies, own_files
+from .crop import NEVER, RULES
+from .handwork import CHANGED, TOP, Pictures, as_it_lies, own_files
 from .looks import Looks
 from .render import Made, Wish, render
 from .select import ONE_MOMENT, Selection, best_first, in_order, one_moment, select, varied
@@ -54,6 +54,7 @@ class Draft:
     keys: list[str] = field(default_factory=list)
     selection: Selection | None = None
     have: Pictures = field(default_factory=dict)
+    anew: set[str] = field(default_factory=set)                     # keys of `have` whose pictures are made anew
     notes: list[str] = field(default_factory=list)
     pictured: list[int] = field(default_factory=list)               # rows with a picture, best first
     worth: np.ndarray = field(default_factory=lambda: np.zeros(0))  # of `pictured`, for the choice of the top ones
@@ -62,9 +63,10 @@ class Draft:
         """What the manifest says of the picture of a row, new or there already."""
         found = made.get(self.keys[row])
         if isinstance(found, Made):
-            return {"isolation": found.isolation, "light": list(found.light), "look": found.look}
+            return {"isolation": found.isolation, "light": list(found.light), "look": found.look, "rules": RULES}
         entry = self.have[self.keys[row]][1]
-        return {"isolation": entry["isolation"], "light": entry["light"], "look": entry.get("look", "")}
+        return {"isolation": entry["isolation"], "light": entry["light"], "look": entry.get("look", ""),
+                "rules": entry.get("rules", 1)}
 
 
 def existing(run: Run, folder: str) -> tuple[Record, Contents]:
@@ -73,17 +75,19 @@ def existing(run: Run, folder: str) -> tuple[Record, Contents]:
 
 
 def plan(run: Run, record: Record, members: cache.Cache, options: Options,
-         refused: Mapping[str, str] = MappingProxyType({})) -> Draft:
+         refused: Mapping[str, str] = MappingProxyType({}), renew: bool = False) -> Draft:
     """Choose the faces of a faceset.
 
     record.faces says which pictures it has, the manifest's not_this which faces are not in it, and `refused` which ones
-    get no picture and why (face key -> reason).
+    get no picture and why (face key -> reason). To `renew` it makes what was made under older RULES anew, where the
+    photo is still there, but for what a person changed.
     """
     keys = cache.face_keys(members)
     draft = Draft(record, members, keys)
     draft.have, gone, draft.notes = as_it_lies(run, record)
-    refused = {**refused, **gone,
-               **{item["face"]: item["reason"] for item in record.left_out if item["reason"] in NEVER}}
+    draft.anew = {key for key, (_, entry) in draft.have.items() if renew and is_old(entry)}
+    never = [item for item in record.left_out if item["reason"] in NEVER and not draft.anew]
+    refused = {**refused, **gone, **{item["face"]: item["reason"] for item in never}}
     refused |= {key: "not this person" for key in run.manifest.not_this.get(record.folder, ())}
     shown = {f"{ONE_MOMENT} {Path(draft.have[key][1]['photo']).name}" for key in keys
              if key in draft.have and key not in refused}
@@ -101,13 +105,19 @@ def plan(run: Run, record: Record, members: cache.Cache, options: Options,
     return draft
 
 
+def is_old(entry: Mapping[str, Any]) -> bool:
+    """Whether a picture was made under older rules and can be made anew; what a person changed is theirs."""
+    return (int(entry.get("rules", 1)) < RULES and entry["isolation"] != CHANGED
+            and os.access(entry["photo"], os.R_OK))
+
+
 def wishes(drafts: Iterable[Draft], index: Index | None = None) -> dict[str, list[Wish]]:
     """Pictures that are still to be made, by photo, so that each photo is decoded once; `index` knows other faces."""
     wanted: dict[str, list[Wish]] = {}
     for draft in drafts:
         assert draft.selection
         for row in draft.selection.order:
-            if draft.keys[row] not in draft.have:
+            if draft.keys[row] not in draft.have or draft.keys[row] in draft.anew:
                 face = draft.members.faces[row]
                 photo = draft.members.photos[face["photo"]]
                 x1, y1, x2, y2 = (float(side) for side in face["box"])
@@ -132,7 +142,8 @@ def choose(draft: Draft, made: Mapping[str, Made | str], options: Options) -> No
     """Settle which rows have a picture, in the order in which one would choose them; of each moment the best stays."""
     assert draft.selection
     selected, members = draft.selection.order, draft.members
-    failed = {row: reason for row in selected if isinstance(reason := made.get(draft.keys[row]), str)}
+    failed = {row: reason for row in selected if isinstance(reason := made.get(draft.keys[row]), str)
+              and (reason in NEVER or draft.keys[row] not in draft.have)}
     draft.selection.reasons.update(failed)
     rows = np.array([row for row in selected if row not in failed], np.int64)
     meta, norms = members.faces[rows], members.norms[rows]
@@ -234,12 +245,13 @@ def _users(members: cache.Cache) -> dict[str, int]:
 
 def _tools(run: Run, built: Path, draft: Draft, record: Record) -> list[str]:
     """Write the files of the swap tools; their names."""
-    start, top = outside.stem(record, run.manifest.facesets), [face for face in record.faces if face["file"] in record.top]
-    everything, best, model = (
-        f"{Path(record.folder).name if (built / f'{start}{ending}').exists() else start}{ending}" for ending in ENDINGS)
+    folder, start = Path(record.folder).name, outside.stem(record, run.manifest.facesets)
+    everything, best, model = (f"{folder if (built / f'{start}{ending}').exists() else start}{ending}"
+                               for ending in ENDINGS)      # a person's file of that name stays
+    top = [item for item in record.faces if item["file"] in record.top]
     for name, chosen in ((everything, record.faces), (best, top)):
         fsz.write(built / name, [(item["file"], built / item["file"]) for item in chosen],
-                  {"faceset": Path(record.folder).name,
+                  {"faceset": folder,
                    "faces": [{"file": item["file"], "quality": item["quality"]} for item in chosen]})
     for item in top:
         if not (built / TOP / item["file"]).exists():       # a person's file of that name stays

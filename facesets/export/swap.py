@@ -9,12 +9,12 @@
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 
 from ..common import terminal
 from ..common.errors import Failure
 from ..formats import cache
-from ..formats.faceset import Faceset
+from ..formats.faceset import FACES, Faceset
 from ..formats.proposal import Group, Proposal
 from ..library.folder import Record
 from ..library.members import Index, without_twins
@@ -33,6 +33,7 @@ OpenDetector = Callable[[], Looks]
 
 
 DEFAULTS = Options()
+ANEW = 2000         # pictures of an earlier version that one run makes anew, some ten minutes; the next run takes more
 
 
 def export(library: Library, proposal: Proposal, caches: Sequence[cache.Cache], open_detector: OpenDetector,
@@ -47,6 +48,7 @@ def export(library: Library, proposal: Proposal, caches: Sequence[cache.Cache], 
     extend         also append `proposal.extend` to the facesets that it names
     candidates     also export `proposal.thin`, into _thin/
     A group whose faces some folder of the library holds already adds nothing, so the same proposal twice adds nothing.
+    Pictures of an earlier version of our rules are made anew, ANEW at a time.
     Raises Failure if a cache is of another recogniser than the library or lacks a face; then nothing has changed.
     """
     with changing(library, "export-swap", proposal.run, dry_run) as run:
@@ -57,8 +59,8 @@ def export(library: Library, proposal: Proposal, caches: Sequence[cache.Cache], 
 
 def carry_out(run: Run, proposal: Proposal, caches: Sequence[cache.Cache], open_detector: OpenDetector,
               options: Options = DEFAULTS, *, min_faces: int = 6, extend: bool = False,
-              candidates: bool = False) -> None:
-    """`export` as a part of a run."""
+              candidates: bool = False, anew: int = ANEW) -> None:
+    """`export` as a part of a run; with at least `anew` pictures of an earlier version it makes no more of them."""
     if not caches:
         raise Failure("no cache to take the faces from; run embed_worker.py first")
     index, model = Index(caches), caches[0].model
@@ -69,6 +71,7 @@ def carry_out(run: Run, proposal: Proposal, caches: Sequence[cache.Cache], open_
     grown = [_grown_draft(run, folder, [face.face for face in faces], index, settled, options)
              for folder, faces in sorted(proposal.extend.items())] if extend else []
     made = [item for item in (*new, *thin, *grown) if item]
+    made += _aged_drafts(run, {draft.record.folder for draft in made}, options, anew)
     finish(run, made, open_detector, options, min_faces, index)
     if made and not embeddings.usable(model):
         run.notes.append(f"{model.name}: ReActor and VisoMaster files are not written, those tools need "
@@ -86,6 +89,7 @@ def finish(run: Run, made: Sequence[Draft], open_detector: OpenDetector, options
             assert draft.selection
             run.facesets.append(draft.record.folder)
             run.count("pictures", sum(draft.keys[row] not in draft.have for row in draft.selection.order))
+            _count_anew(run, len(draft.anew))
         return
     pictures = drafts.picture(run, made, options, open_detector, index)
     for draft in made:
@@ -124,6 +128,12 @@ def _place(run: Run, draft: Draft, pictures: dict[str, Made | str], options: Opt
                        "thin_eras": "thin"}[where])
     more = len(record.faces) - before
     run.count("pictures" if more >= 0 else "pictures_removed", abs(more))
+    _count_anew(run, sum(isinstance(pictures.get(key), Made) for key in draft.anew))
+
+
+def _count_anew(run: Run, pictures: int) -> None:
+    if pictures:
+        run.count("pictures_made_anew", pictures)
 
 
 def _since(run: Run, proposal: Proposal) -> list[Faceset]:
@@ -200,4 +210,24 @@ def _grown_draft(run: Run, folder: str, keys: Sequence[str], index: Index, settl
         return None
     settled.update(dict.fromkeys(fresh, folder))
     run.count("known_faces", len(fresh))
-    return drafts.plan(run, record, without_twins(contents.faces, index.pick(fresh)), options)
+    return drafts.plan(run, record, without_twins(contents.faces, index.pick(fresh)), options, renew=True)
+
+
+def _aged_drafts(run: Run, others: Container[str], options: Options, enough: int) -> list[Draft]:
+    """Facesets, but for `others`, with pictures that an earlier version made, as many as have `enough` of them."""
+    aged: list[Draft] = []
+    later, manifest = 0, run.manifest
+    for entry in (*manifest.facesets, *manifest.eras, *manifest.thin_eras):
+        if (entry.folder in others or not run.exists(f"{entry.folder}/{FACES}")
+                or not any(map(drafts.is_old, run.record(entry.folder).faces))):
+            continue
+        if sum(len(draft.anew) for draft in aged) >= enough:
+            later += 1
+            continue
+        record, contents = drafts.existing(run, entry.folder)
+        draft = drafts.plan(run, record, contents.faces, options, renew=True)
+        if draft.anew:
+            aged.append(draft)
+    if later:
+        run.notes.append(f"{later} more facesets have pictures of an earlier version; the next runs make them anew")
+    return aged

@@ -5,7 +5,7 @@ manifest.json
     model {...}, centroid [D], spread (mean cos-dist of the pictured faces to the centroid),
     eras {year: faces}, users {label: faces}, top [file names chosen for _top8.fsz],
     faces     [{rank, file, face, photo, sha256, asset_id, user, taken_at, box, turn, quality, parts {...}, distance,
-                isolation "alone" | "moved" | "cleaned", light [brightness, side light], look}]
+                isolation "alone" | "moved" | "cleaned", light [brightness, side light], look, rules}]
     left_out  [{face, photo, sha256, quality, distance, reason}]      faces of this person without a picture
     files     {name: SHA-256 of every file that we wrote here, but this one}
 
@@ -97,6 +97,7 @@ def read_record(path: Path) -> Record:
             item["turn"] = int(item.get("turn", 0))
             int(item["rank"]), float(item["quality"]), float(item["distance"]), [float(side) for side in item["box"]]
             float(item["light"][0]), float(item["light"][1]), bytes.fromhex(item.get("look", ""))
+            int(item.get("rules", 1))
         for item in record.left_out:
             texts(item, "face", "photo", "sha256", "reason")
         texts(value, "name", "proposed_name", "reason", "run", "created", "made_by")

@@ -38,7 +38,7 @@ def refine(run: Run, facesets: Sequence[str], options: Options, open_detector: O
     made = []
     for entry in chosen(run, facesets):
         record, contents = drafts.existing(run, entry.folder)
-        draft = drafts.plan(run, record, contents.faces, options)
+        draft = drafts.plan(run, record, contents.faces, options, renew=True)
         if _differs(draft, options) or draft.notes:
             made.append(draft)
     run.count("unchanged", len(chosen(run, facesets)) - len(made))
@@ -49,7 +49,7 @@ def refine(run: Run, facesets: Sequence[str], options: Options, open_detector: O
 def _differs(draft: Draft, options: Options) -> bool:
     """Whether the faceset would have other pictures, or in another order."""
     assert draft.selection
-    if any(draft.keys[row] not in draft.have for row in draft.selection.order):
+    if draft.anew or any(draft.keys[row] not in draft.have for row in draft.selection.order):
         return True
     drafts.choose(draft, {}, options)
     before = [item["face"] for item in sorted(draft.record.faces, key=lambda item: int(item["rank"]))]

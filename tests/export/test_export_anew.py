@@ -1,0 +1,132 @@
+"""Pictures that an earlier version made are made anew by the next run, and what a person did stays."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from drawn import LOOKS, contents, library_photos, proposal_of
+from killing import killed, steps
+
+from facesets.common import files
+from facesets.export import crop, swap
+from facesets.library.folder import Record, read_record
+from facesets.library.run import changing
+from facesets.library.store import Library
+from facesets.operations import upkeep
+
+SLAB = np.full((512, 512, 3), 40, np.uint8)
+
+
+@pytest.fixture
+def world(tmp_path):
+    """A library of two people with seven photos each, as an earlier version left it, and their cache."""
+    faces, library = library_photos(tmp_path / "photos", [1, 2], 7), Library(tmp_path / "library")
+    swap.export(library, proposal_of(faces), [faces], lambda: LOOKS)
+    age(library)
+    return library, faces
+
+
+def age(library: Library) -> None:
+    for folder in sorted(library.root.glob("faceset_*")):
+        record = json.loads((folder / "manifest.json").read_text())
+        for entry in record["faces"]:
+            (folder / entry["file"]).unlink()
+            cv2.imwrite(str(folder / entry["file"]), SLAB)
+            record["files"][entry["file"]] = files.sha256_of(folder / entry["file"])
+            entry["isolation"] = "masked"
+            del entry["rules"], entry["look"]
+        (folder / "manifest.json").write_text(json.dumps(record))
+
+
+def record_of(library: Library, folder: str) -> Record:
+    return read_record(library.root / folder / "manifest.json")
+
+
+def export(world) -> swap.Run:
+    library, faces = world
+    nothing_new = replace(proposal_of(faces, "20260105-000000-again"), facesets=())
+    return swap.export(library, nothing_new, [faces], lambda: LOOKS)
+
+
+def is_slab(path: Path) -> bool:
+    return not np.ptp(cv2.imread(str(path)))
+
+
+def test_every_picture_of_older_rules_is_made_anew_once_and_the_summary_says_so(world) -> None:
+    library, _ = world
+    run = export(world)
+    assert run.counts["pictures_made_anew"] == 14 and run.counts["changed"] == 2
+    for folder in ("faceset_001", "faceset_002"):
+        record = record_of(library, folder)
+        assert {(face["isolation"], face["rules"]) for face in record.faces} == {("alone", crop.RULES)}
+        assert len(record.faces) == 7 and not any(is_slab(library.root / folder / name) for name in record.top)
+    before = contents(library.root)
+    assert export(world).facesets == [] and contents(library.root) == before
+
+
+def test_what_a_person_deleted_or_changed_and_what_lost_its_photo_stays_as_it_is(world) -> None:
+    library, _ = world
+    folder, faces = library.root / "faceset_001", record_of(library, "faceset_001").faces
+    (folder / faces[0]["file"]).unlink()
+    cv2.imwrite(str(folder / faces[1]["file"]), SLAB + 99)
+    (folder / "top8" / "mine.png").write_bytes(b"mine")
+    Path(faces[2]["photo"]).unlink()
+    assert export(world).counts["pictures_made_anew"] == 11
+    record = record_of(library, "faceset_001")
+    now = {face["face"]: face for face in record.faces}
+    assert faces[0]["face"] not in now and (folder / "top8" / "mine.png").read_bytes() == b"mine"
+    edited, lost = now.pop(faces[1]["face"]), now.pop(faces[2]["face"])
+    assert (cv2.imread(str(folder / edited["file"])) == SLAB + 99).all() and is_slab(folder / lost["file"])
+    assert len(now) == 4 and not any(is_slab(folder / face["file"]) for face in now.values())
+    assert export(world).facesets == []
+
+
+def test_a_share_that_is_away_stops_nobody_elses_run(world) -> None:
+    library, faces = world
+    photos = Path(faces.photos[0].path).parents[1]
+    photos.rename(photos.with_name("away"))
+    before = contents(library.root)
+    assert export(world).facesets == [] and contents(library.root) == before
+    photos.with_name("away").rename(photos)
+    assert export(world).counts["pictures_made_anew"] == 14
+
+
+def test_a_large_library_is_made_anew_little_by_little(world) -> None:
+    library, faces = world
+    nothing_new, runs = replace(proposal_of(faces), facesets=()), []
+    for _ in range(2):
+        with changing(library, "extend") as run:
+            swap.carry_out(run, nothing_new, [faces], lambda: LOOKS, anew=5)
+        runs.append(run)
+    assert runs[0].facesets == ["faceset_001"] and any("1 more facesets" in note for note in runs[0].notes)
+    assert runs[1].facesets == ["faceset_002"] and not runs[1].notes
+
+
+def test_refine_makes_one_faceset_anew(world) -> None:
+    library, _ = world
+    with changing(library, "refine") as run:
+        upkeep.refine(run, ["faceset_002"], swap.Options(), lambda: LOOKS)
+    assert run.counts["pictures_made_anew"] == 7 and run.facesets == ["faceset_002"]
+
+
+def test_killed_in_the_middle_the_next_run_makes_them_anew_and_loses_nothing(tmp_path) -> None:
+    faces = library_photos(tmp_path / "photos", [1], 3)
+
+    def aged(name: str) -> Library:
+        library = Library(tmp_path / name)
+        swap.export(library, proposal_of(faces), [faces], lambda: LOOKS, min_faces=1)
+        age(library)
+        (library.root / "faceset_001" / "0002.png").unlink()
+        return library
+    whole = aged("whole")
+    undisturbed = steps(lambda: export((whole, faces)))
+    for at in range(1, undisturbed, undisturbed // 6):
+        library = aged(f"library{at}")
+        assert killed(lambda library=library: export((library, faces)), at)
+        export((library, faces))
+        record = record_of(library, "faceset_001")
+        assert [face["rules"] for face in record.faces] == [crop.RULES] * 2
+        assert "deleted by hand" in record.left_out[0]["reason"]
