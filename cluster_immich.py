@@ -12,31 +12,29 @@ Exit    0 done · 1 failed · 2 somebody else is at work, run the same command a
 """
 
 import argparse
-import json
 import sys
 import time
 from collections import Counter
-from collections.abc import Collection, Sequence
-from dataclasses import asdict, fields, replace
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import config
-from facesets.cluster import calibrate, identities, seen
-from facesets.cluster.pool import pool
+from facesets.cluster import identities, seen
 from facesets.cluster.rules import Rules
 from facesets.common import files, terminal
 from facesets.common.errors import Failure
 from facesets.export import detector, swap
 from facesets.formats import cache, proposal
-from facesets.formats.faceset import Faceset
 from facesets.library.run import Run
 from facesets.library.store import Library
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = terminal.Parser(__doc__, prog="cluster_immich.py")
-    parser.add_argument("--user", required=True, metavar="LABEL", help="whose cache: work/cache/immich_LABEL.npz")
+    parser.add_argument("--user", type=terminal.user_label, required=True, metavar="LABEL",
+                        help="whose cache: work/cache/immich_LABEL.npz")
     parser.add_argument("--cache", action="append", type=Path, metavar="PATH",
                         help="cluster this cache alone, may be given several times")
     parser.add_argument("--dry-run", action="store_true", help="propose only, touch no faceset")
@@ -45,42 +43,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     config.add_flags(parser, config.Clustering)
     config.add_flags(parser, config.Embedding, only=("model", "provider", "models_dir"))
     config.add_flags(parser, config.Exporting)
-    args = parser.parse_args(argv)
-    args.user = config.user_label(args.user)
-    return args
-
-
-def with_distances(caches: Sequence[cache.Cache]) -> Sequence[cache.Cache]:
-    """The caches; with the distances that the library's strangers give where none were measured for the recogniser."""
-    model = caches[0].model
-    elsewhere = config.MODELS.get(model.sha256)
-    if elsewhere and elsewhere != config.BUFFALO_L:
-        return caches
-    faces = pool(caches)
-    found = calibrate.from_strangers(faces.rows, faces.photo, faces.clarity)
-    if found and elsewhere:     # one library's, not to be exceeded
-        found = min(found[0], elsewhere.known_distance), min(found[1], elsewhere.cluster_distance)
-    if found is None or found == (model.known_distance, model.cluster_distance):
-        return caches
-    terminal.say(f"{terminal.safe(model.name)}: distances as the strangers among these faces give them, known "
-                 f"{found[0]:g} and cluster {found[1]:g}; `sort_faces.py calibrate` measures them")
-    model = replace(model, known_distance=found[0], cluster_distance=found[1])
-    return [replace(one, model=model) for one in caches]
-
-
-def rules_for(settings: config.Clustering, exporting: config.Exporting, model: cache.Model) -> Rules:
-    """The settings, with the model's own distances where none are set."""
-    known = model.known_distance if settings.known_distance is None else settings.known_distance
-    apart = model.cluster_distance if settings.cluster_distance is None else settings.cluster_distance
-    same = {item.name: getattr(settings, item.name) for item in fields(Rules) if hasattr(settings, item.name)}
-    return Rules(**{**same, "known_distance": known, "cluster_distance": apart,
-                    "duplicate_similarity": exporting.duplicate_similarity})
-
-
-def known_identities(library: Library, model: cache.Model) -> list[Faceset]:
-    """Whom faces of `model` may be; those a person dropped as well, so that they do not come back."""
-    library.check_model(model)
-    return [*library.canonical(), *library.dropped()]
+    return parser.parse_args(argv)
 
 
 def together(own: Path, folder: Path) -> list[Path]:
@@ -99,7 +62,7 @@ def propose(user: str, sources: Sequence[Path], caches: Sequence[cache.Cache], l
             before: Collection[str]) -> proposal.Proposal:
     now = time.gmtime()
     return identities.propose(
-        caches, known_identities(library, caches[0].model), rules,
+        caches, library.identities(caches[0].model), rules,
         run=time.strftime("%Y%m%d-%H%M%S", now) + f"-cluster-{user}", made_by="cluster_immich.py",
         created=time.strftime("%Y-%m-%dT%H:%M:%SZ", now), paths=[str(path) for path in sources],
         seen=before)
@@ -136,25 +99,23 @@ MEANINGS = {
 }
 
 
-def show(summary: dict[str, Any]) -> None:
-    say = terminal.say
-    say(f"{summary['faces']} faces")
+def in_words(summary: dict[str, Any]) -> Iterator[str]:
+    yield f"{summary['faces']} faces"
     for count, meaning in MEANINGS.items():
-        say(f"  {summary[count]:7} {meaning}")
+        yield f"  {summary[count]:7} {meaning}"
     for reason, faces in sorted(summary["rejected_for"].items()):
-        say(f"          {faces} {reason}")
+        yield f"          {faces} {reason}"
     for conflict in summary["name_conflicts"]:
         names = ", ".join(f"{terminal.safe(name, 40)} ({faces})" for name, faces in conflict["names"].items())
-        say(f"  one faceset of {conflict['faces']} faces has several names in Immich: {names}")
-    say(f"{summary['facesets']} new facesets proposed, {summary['thin_facesets']} thin")
+        yield f"  one faceset of {conflict['faces']} faces has several names in Immich: {names}"
+    yield f"{summary['facesets']} new facesets proposed, {summary['thin_facesets']} thin"
     if len(summary["new_by_user"]) > 1:
-        say("  their faces: " + ", ".join(f"{faces} of {terminal.safe(user) or 'own folders'}"
-                                          for user, faces in summary["new_by_user"].items()))
+        yield "  their faces: " + ", ".join(f"{faces} of {user or 'own folders'}"
+                                            for user, faces in summary["new_by_user"].items())
     if summary["exported"]:
-        for note in summary["exported"]["notes"]:
-            say(f"  {terminal.safe(note)}")
+        yield from (f"  {note}" for note in summary["exported"]["notes"])
         counts = ", ".join(f"{many} {what}" for what, many in sorted(summary["exported"]["counts"].items()))
-        say(f"exported: {counts or 'nothing new'}")
+        yield f"exported: {counts or 'nothing new'}"
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
@@ -163,11 +124,11 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     embedding, exporting = config.load(config.Embedding, args), config.load(config.Exporting, args)
     library, folder = Library(paths.library), paths.user_dir(args.user)
     sources = args.cache or together(paths.cache(args.user), paths.caches)
-    caches = with_distances([cache.read(path) for path in sources])
+    caches = identities.with_distances([cache.read(path) for path in sources])
     memory = folder / "clustered.json"
     runs = {str(run.get("run")) for run in library.manifest().runs}
     seen.keep_promise(memory, runs)
-    rules, before = rules_for(settings, exporting, caches[0].model), seen.read(memory)
+    rules, before = Rules.of(settings, caches[0].model, exporting.duplicate_similarity), seen.read(memory)
     known = seen.together(paths.data_root.glob("immich/*/clustered.json"), asdict(rules), runs)
     made = propose(args.user, sources, caches, library, rules, known)
     proposal.write(folder / "refine.json", made)
@@ -193,9 +154,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         terminal.keep_log(config.load(config.Paths, args).user_dir(args.user) / "cluster.log",
                           f"cluster_immich.py --user {args.user}")
         summary = run(args)
-    show(summary)
-    if args.json:
-        terminal.answer(json.dumps(summary, ensure_ascii=False))
+    terminal.tell(summary, in_words(summary), args.json)
     return 0
 
 

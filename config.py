@@ -15,7 +15,6 @@ import argparse
 import io
 import itertools
 import os
-import re
 import shlex
 import stat
 import sys
@@ -27,7 +26,7 @@ from typing import Any, TypeVar, get_args
 from dotenv.parser import parse_stream
 
 from facesets.common import terminal
-from facesets.common.errors import SettingsError, UsageError
+from facesets.common.errors import SettingsError
 
 HERE = Path(__file__).resolve().parent
 
@@ -104,9 +103,10 @@ class Embedding:
 
 @dataclass(frozen=True)
 class Clustering:
-    known_distance: float | None = setting(None, "cos-dist to a centroid that counts as the same person; none: MODELS")
+    known_distance: float | None = setting(None, "cos-dist to a centroid that counts as the same person; none: "
+                                                 "the model's own")
     cluster_distance: float | None = setting(None, "cos-dist where average linkage stops; looser than known_distance, "
-                                                   "since there is no centroid yet; none: MODELS")
+                                                   "since there is no centroid yet; none: the model's")
     min_faces: int = setting(6, "faces a faceset needs; fewer give a swap tool nothing to average", least=1)
     min_photos: int = setting(3, "photos they must come from; one burst is no identity", least=1)
     known_margin: float = setting(0.05, "cos-dist by which the next identity must be farther; nearer is ambiguous")
@@ -125,31 +125,6 @@ class Clustering:
     veto_photos: int = setting(2, "photos that they must share at least to be two: one may be a mirror or a collage")
     min_score: float = setting(0.5, "detector's certainty of a face that may form an identity, 0..1")
     min_short: int = setting(25, "pixels of the shorter side of such a face; fewer make no picture")
-
-
-@dataclass(frozen=True)
-class Thresholds:
-    """Distances belong to a recogniser; `source` says where they were found."""
-
-    known_distance: float
-    cluster_distance: float
-    source: str
-
-
-BUFFALO_L = Thresholds(0.45, 0.55, "one home library, 19,480 faces, buffalo_l")
-
-# SHA-256 of the recogniser's file -> its distances. A pack that is not here gets those of buffalo_l, and that is said.
-MODELS: dict[str, Thresholds] = {
-    "4c06341c33c2ca1f86781dab0e829f88ad5b64be9fba56e56bc9ebdefc619e43": BUFFALO_L,
-    # benchmarks/identities.py prints what an operator gets at these, and with --strangers where the strangers of a
-    # library put them, which is stricter than what the few people choose whose photos are labelled (--choose).
-    "5c98a8f2e7237e2970b5edd187c8ee5c652888d20fd7a7757a70e6bb5c85d554": Thresholds(
-        0.55, 0.65, "insightface_small: 4.6 and 3.6 spreads above the middle of strangers"),
-    "87aacdfe57510db2af90c0251df680e8eec88f122ee94712121d09bcaaaf3581": Thresholds(
-        0.575, 0.575, "embed_512: 4.3 spreads above the middle of strangers"),
-    "fb143eea07838aa532d1c95df5f69899974ea0140e1fba05e94204be13ed74ee": Thresholds(
-        0.55, 0.575, "opencv_zoo: 3.9 and 3.6 spreads above the middle of strangers"),
-}
 
 
 @dataclass(frozen=True)
@@ -238,14 +213,6 @@ def login(server: Server, environment: Mapping[str, str] = os.environ) -> tuple[
     if bool(email) != bool(password):
         raise SettingsError("a login needs both IMMICH_EMAIL and IMMICH_PASSWORD")
     return (email, password) if email else None
-
-
-def user_label(text: str) -> str:
-    """A label names folders and files, so it is kept to what every file system and shell takes."""
-    if not re.fullmatch("[a-z0-9][a-z0-9_-]{0,31}", text):
-        raise UsageError(f"{terminal.safe(text)!r} is no user label: 1 to 32 of a-z, 0-9, - and _, "
-                         "a letter or digit first")
-    return text
 
 
 def own_file(environment: Mapping[str, str]) -> dict[str, str]:

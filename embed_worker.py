@@ -11,22 +11,18 @@ Exit    0 done · 1 failed · 2 paused, run the same command again · 64 usage �
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import config
 from facesets.common import files, terminal
 from facesets.common.errors import OK, PAUSED, UsageError
 from facesets.embed import packs, pipeline
-from facesets.formats import cache
+from facesets.formats import cache, distances
 from facesets.formats import queue as queues
-
-if TYPE_CHECKING:
-    from facesets.embed.analyser import Analyser
 
 
 @terminal.script
@@ -42,9 +38,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     with files.only_one(cache.lock_of(args.out), "embed_worker.py"):
         terminal.keep_log(args.queue.with_name("embed.log"), f"embed_worker.py --queue {args.queue} --out {args.out}")
         recogniser = packs.recogniser_sha256(settings.model)
-        summary = pipeline.run(queues.read(args.queue), args.out, recogniser, lambda: load(settings), options,
-                               distances(recogniser))
-    show(summary, args.out, args.json)
+        load = partial(pipeline.load, settings.model, settings.models_dir, settings.provider)
+        summary = pipeline.run(queues.read(args.queue), args.out, recogniser, load, options,
+                               distances.of(recogniser))
+    terminal.tell(asdict(summary), summary.lines(args.out), args.json)
     return PAUSED if summary.paused else OK
 
 
@@ -60,43 +57,6 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     if not args.doctor and not (args.queue and args.out):
         raise UsageError("--queue and --out are needed; `embed_worker.py --help` is the manual")
     return args
-
-
-def load(settings: config.Embedding) -> "Analyser":
-    """The models, on the provider that was asked for."""
-    from facesets.embed import providers
-    from facesets.embed.analyser import Analyser
-    providers.check(settings.provider)      # before anything is fetched
-    pack = packs.open_pack(settings.model, settings.models_dir)
-    if pack.recogniser.sha256 not in config.MODELS:
-        terminal.say(f"no distances are known for the recogniser of {pack.name}: those of buffalo_l are recorded, see "
-                     "MODELS in config.py")
-    analyser = Analyser(pack, settings.provider, distances(pack.recogniser.sha256), say=terminal.say)
-    terminal.say(f"{pack.name} on {analyser.provider}")
-    return analyser
-
-
-def distances(recogniser_sha256: str) -> tuple[float, float]:
-    """Where the recogniser's same person ends and where its clusters end, for the cache; buffalo_l's if unknown."""
-    thresholds = config.MODELS.get(recogniser_sha256, config.BUFFALO_L)
-    return thresholds.known_distance, thresholds.cluster_distance
-
-
-def show(summary: pipeline.Summary, out: Path, as_json: bool) -> None:
-    now = summary.with_faces + summary.noface + summary.errors
-    second = f", {summary.second_look} of them at the second look" if summary.second_look else ""
-    second += f", {summary.turned} photos lie on their side or upside down" if summary.turned else ""
-    terminal.say(f"{now} photos in {summary.elapsed:.1f} s ({summary.photos_per_second}/s), {summary.done_before} "
-                 f"before: {summary.faces} faces in {summary.with_faces}{second}, {summary.noface} without, "
-                 f"{summary.errors} unreadable")
-    for reason, count in list(summary.reasons.items())[:10]:
-        terminal.say(f"  {count:6} unreadable: {terminal.safe(reason)}")
-    if summary.paused:
-        terminal.say("paused; everything is saved, the same command goes on")
-    else:
-        terminal.say(f"{out} is complete")
-    if as_json:
-        terminal.answer(json.dumps(asdict(summary), ensure_ascii=False))
 
 
 if __name__ == "__main__":

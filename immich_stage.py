@@ -60,7 +60,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = terminal.Parser(__doc__, prog="immich_stage.py")
-    parser.add_argument("--user", required=True, metavar="LABEL", help="your label for whose library it is")
+    parser.add_argument("--user", type=terminal.user_label, required=True, metavar="LABEL",
+                        help="your label for whose library it is")
     parser.add_argument("--dry-run", action="store_true", help="list and judge every asset, download nothing")
     parser.add_argument("--json", action="store_true", help="print the summary to stdout as one JSON object")
     parser.add_argument("--retry-rejected", action="store_true", help="ask again for assets that were given up")
@@ -75,7 +76,6 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     config.add_flags(parser, config.Server, config.Staging)
     config.add_flags(parser, config.Windows, only=("windows_shares",))
     args = parser.parse_args(argv)
-    config.user_label(args.user)
     return args
 
 

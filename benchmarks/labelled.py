@@ -22,11 +22,10 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 SHARED = CHECKOUT.parent / "shared"
 sys.path.insert(0, str(CHECKOUT))
 
-import config  # noqa: E402
 from facesets.common import files  # noqa: E402
 from facesets.embed import decode, packs, pipeline  # noqa: E402
 from facesets.embed.analyser import Analyser  # noqa: E402
-from facesets.formats import cache, queue  # noqa: E402
+from facesets.formats import cache, distances, queue  # noqa: E402
 
 PACKS = ("insightface_small", "opencv_zoo", "embed_512")
 KINDS = ("plain", "soft", "turned", "mirrored")
@@ -97,7 +96,7 @@ def embedded(pack: str, kind: str, keep: Path) -> cache.Cache:
     """The cache that the embed worker makes of these photos, where `keep` has none."""
     path = keep / f"{pack}-{kind}.npz"
     opened = packs.open_pack(pack if pack in packs.KNOWN else str(SHARED / "models" / pack), keep)
-    known = config.MODELS[opened.recogniser.sha256]
+    known = distances.MODELS[opened.recogniser.sha256]
     if not path.exists():
         made = pipeline.run(photos(kind, keep), path, opened.recogniser.sha256, lambda: Analyser(
             opened, "cpu", (known.known_distance, known.cluster_distance)))

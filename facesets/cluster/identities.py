@@ -9,15 +9,35 @@ from dataclasses import asdict, replace
 
 import numpy as np
 
+from ..common import terminal
+from ..formats import distances
 from ..formats.cache import Cache, unit_mean
 from ..formats.faceset import Faceset
 from ..formats.proposal import Face, Group, Proposal
-from . import gates, groups
+from . import calibrate, gates, groups
 from .known import Match, match
 from .linkage import members_of
 from .merging import apart, identities
 from .pool import Pool, pool
 from .rules import Rules
+
+
+def with_distances(caches: Sequence[Cache]) -> Sequence[Cache]:
+    """The caches; with the distances that the library's strangers give where none were measured for the recogniser."""
+    model = caches[0].model
+    elsewhere = distances.MODELS.get(model.sha256)
+    if elsewhere and elsewhere != distances.BUFFALO_L:
+        return caches
+    faces = pool(caches)
+    found = calibrate.from_strangers(faces.rows, faces.photo, faces.clarity)
+    if found and elsewhere:     # one library's, not to be exceeded
+        found = min(found[0], elsewhere.known_distance), min(found[1], elsewhere.cluster_distance)
+    if found is None or found == (model.known_distance, model.cluster_distance):
+        return caches
+    terminal.say(f"{terminal.safe(model.name)}: distances as the strangers among these faces give them, known "
+                 f"{found[0]:g} and cluster {found[1]:g}; `sort_faces.py calibrate` measures them")
+    model = replace(model, known_distance=found[0], cluster_distance=found[1])
+    return [replace(one, model=model) for one in caches]
 
 
 def propose(caches: Sequence[Cache], known: Sequence[Faceset], rules: Rules, *, run: str, made_by: str, created: str,

@@ -5,10 +5,12 @@ Distances are cos-dist and belong to the recogniser; shares are of its known_dis
 to what it cannot see well. A clear face of a person is near; a dim one may be far and right, and tells little.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
+
+from ..formats.cache import Model
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,15 @@ class Rules:
     duplicate_similarity: float = 0.95  # from which on two faces show one moment
     min_score: float = 0.5              # the detector's, 0..1
     min_short: float = 25.0             # pixels
+
+    @classmethod
+    def of(cls, settings: Any, model: Model, duplicate_similarity: float) -> "Rules":
+        """The section `Clustering` of the settings, with the model's own distances where none are set."""
+        same = {item.name: getattr(settings, item.name) for item in fields(cls) if hasattr(settings, item.name)}
+        known, apart = settings.known_distance, settings.cluster_distance
+        return cls(**{**same, "known_distance": model.known_distance if known is None else known,
+                      "cluster_distance": model.cluster_distance if apart is None else apart,
+                      "duplicate_similarity": duplicate_similarity})
 
     def clear(self, clarity: np.ndarray) -> np.ndarray:
         """(N,) from 0 for the dimmest faces that take part to 1 for the clearest."""

@@ -6,6 +6,7 @@ import difflib
 import functools
 import inspect
 import itertools
+import json
 import os
 import re
 import signal
@@ -44,6 +45,14 @@ def name(text: object) -> str:
     return safe(" ".join(str(text).split()), LONGEST_NAME)
 
 
+def user_label(text: str) -> str:
+    """A label names folders and files, so it is kept to what every file system and shell takes."""
+    if not re.fullmatch("[a-z0-9][a-z0-9_-]{0,31}", text):
+        raise errors.UsageError(f"{safe(text)!r} is no user label: 1 to 32 of a-z, 0-9, - and _, "
+                         "a letter or digit first")
+    return text
+
+
 class Screen:
     """stderr. Where nobody reads it any more, what is said is lost, and the work goes on."""
 
@@ -80,6 +89,14 @@ def answer(text: str) -> None:
         _goes_nowhere(sys.stdout)
         if not isinstance(error, BrokenPipeError):
             raise
+
+
+def tell(result: Any, lines: Iterable[str], as_json: bool) -> None:
+    """What was done: as JSON on stdout where it is asked for, and in words on stderr."""
+    for line in lines:
+        say(safe(line))
+    if as_json:
+        answer(json.dumps(result, ensure_ascii=False))
 
 
 def keep_log(path: Path, command: str) -> None:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 from ..common import terminal
 from ..common.errors import Failure
-from ..formats import cache
+from ..formats import cache, distances
 from ..formats import queue as queues
+from . import packs
 from .parts import Parts
 from .reading import REASON, Reading
 
@@ -44,12 +45,36 @@ class Summary:
     cache_photos: int = 0       # in the cache after a fold, else 0
     cache_faces: int = 0
 
+    def lines(self, out: Path) -> list[str]:
+        """In words; `out` is the cache."""
+        now = self.with_faces + self.noface + self.errors
+        second = f", {self.second_look} of them at the second look" if self.second_look else ""
+        second += f", {self.turned} photos lie on their side or upside down" if self.turned else ""
+        return [f"{now} photos in {self.elapsed:.1f} s ({self.photos_per_second}/s), {self.done_before} before: "
+                f"{self.faces} faces in {self.with_faces}{second}, {self.noface} without, {self.errors} unreadable",
+                *(f"  {count:6} unreadable: {reason}" for reason, count in list(self.reasons.items())[:10]),
+                "paused; everything is saved, the same command goes on" if self.paused else f"{out} is complete"]
+
 
 @dataclass(frozen=True)
 class Options:
     lanes: int = 0              # threads; 0: as many as pay
     save_photos: int = 64       # photos a part
     retry_errors: bool = False
+
+
+def load(model: str, models_dir: Path, provider: str) -> "Analyser":
+    """The models, on the provider that was asked for."""
+    from . import providers
+    from .analyser import Analyser
+    providers.check(provider)      # before anything is fetched
+    pack = packs.open_pack(model, models_dir)
+    if pack.recogniser.sha256 not in distances.MODELS:
+        terminal.say(f"no distances are known for the recogniser of {pack.name}: those of buffalo_l are recorded, see "
+                     "MODELS in facesets/formats/distances.py")
+    analyser = Analyser(pack, provider, distances.of(pack.recogniser.sha256), say=terminal.say)
+    terminal.say(f"{pack.name} on {analyser.provider}")
+    return analyser
 
 
 def run(queue: queues.Queue, out: Path, recogniser_sha256: str, load: Callable[[], "Analyser"],

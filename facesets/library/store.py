@@ -118,6 +118,11 @@ class Library:
         """Identities that a person dropped: faces near them must not come back as new ones."""
         return self._facesets("dropped")
 
+    def identities(self, model: cache.Model) -> list[Faceset]:
+        """Whom faces of `model` may be; those a person dropped as well, so that they do not come back."""
+        self.check_model(model)
+        return [*self.canonical(), *self.dropped()]
+
     def settled(self) -> dict[str, str]:
         """Face key -> folder, of every face that some folder holds: clustering it again would add nothing."""
         return {key: item.folder for item in self.everybody() for key in item.face_keys}

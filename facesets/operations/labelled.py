@@ -35,6 +35,6 @@ def distances(faces: cache.Cache, root: Path) -> Calibration:
 
 
 def setting(found: Calibration, model: cache.Model) -> str:
-    """The entry of MODELS in config.py that records what was found."""
+    """The entry of MODELS in facesets/formats/distances.py that records what was found."""
     return (f'"{model.sha256}": Thresholds({found.known_distance:g}, {found.cluster_distance:g}, "calibrated with '
             f'{model.name}"),')

@@ -17,8 +17,8 @@ from ..common.errors import Failure, Paused, of_disk
 WORKER_PART = ("embed_worker.py", "config.py", "requirements-win.txt", "facesets/__init__.py",
                "facesets/common/__init__.py", "facesets/common/errors.py", "facesets/common/files.py",
                "facesets/common/terminal.py", "facesets/formats/__init__.py", "facesets/formats/boxes.py",
-               "facesets/formats/cache.py", "facesets/formats/quality.py", "facesets/formats/queue.py",
-               "facesets/embed/*.py")
+               "facesets/formats/cache.py", "facesets/formats/distances.py", "facesets/formats/quality.py",
+               "facesets/formats/queue.py", "facesets/embed/*.py")
 
 
 def worker_part(checkout: Path) -> list[Path]:

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import config
 from facesets.cluster import calibrate
 from facesets.cluster.measures import bcubed, pairwise
 from facesets.embed import packs
+from facesets.formats import distances
 
 COARSE = [0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75]
 LABELS = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=30)
@@ -78,8 +78,8 @@ def test_strangers_tell_the_distances_of_a_recogniser_whoever_is_in_the_library(
 def test_a_pack_that_we_name_has_distances_of_its_own_and_they_are_those_of_its_recogniser(
         shared: Path, tmp_path: Path, name: str) -> None:
     recogniser = packs.open_pack(str(shared / "models" / name), tmp_path).recogniser
-    found = config.MODELS.get(recogniser.sha256)
-    assert found and name in found.source and found != config.BUFFALO_L
+    found = distances.MODELS.get(recogniser.sha256)
+    assert found and name in found.source and found != distances.BUFFALO_L
     assert 0.3 <= found.known_distance <= found.cluster_distance <= 0.9
 
 

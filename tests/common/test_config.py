@@ -8,7 +8,7 @@ import sys
 import pytest
 
 import config
-from facesets.common import errors
+from facesets.common import errors, terminal
 
 
 def options(*argv, section=config.Clustering):
@@ -65,7 +65,7 @@ def test_a_key_that_no_header_can_carry_is_refused_without_showing_it(key):
 @pytest.mark.parametrize("label", ["", "../peter", "Peter", "a" * 33, "-x", "a b", "é", "con/aux"])
 def test_a_label_that_could_steer_a_path_is_refused(label):
     with pytest.raises(errors.UsageError):
-        config.user_label(label)
+        terminal.user_label(label)
 
 
 def test_config_prints_assignments_that_a_shell_reads_back(checkout, tmp_path):

@@ -29,7 +29,7 @@ from facesets.library import journal
 from facesets.library.members import pick, stack
 from facesets.library.store import Library
 from facesets.operations import consolidate, edit, eras, imports, labelled, own, upkeep
-from facesets.operations.job import Job
+from facesets.operations.verbs import Job
 
 
 @pytest.fixture(scope="module")

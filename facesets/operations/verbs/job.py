@@ -10,11 +10,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ..common import files, terminal
-from ..common.errors import OK, PAUSED, Failure, UsageError
-from ..formats import cache
-from ..library.run import Run
-from ..library.store import Library
+from ...common import files, terminal
+from ...common.errors import OK, PAUSED, Failure, UsageError
+from ...formats import cache
+from ...formats.queue import Queue
+from ...formats.queue import read as read_queue
+from ...library.run import Run
+from ...library.store import Library
 
 Act = Callable[[Run], None]
 
@@ -65,7 +67,7 @@ class Job:
 
     @property
     def options(self) -> Any:
-        from ..export.draft import Options
+        from ...export.draft import Options
         return Options(**asdict(self.exporting))
 
     @property
@@ -84,7 +86,7 @@ class Job:
 
     def detector(self, model: cache.Model | None = None) -> Callable[[], Any]:
         """What opens the detector of a cache's model, by default the library's."""
-        from ..export import detector
+        from ...export import detector
         if model is None:
             known = self.library.manifest().model
             if not known:
@@ -109,16 +111,17 @@ class Job:
                           "first")
         return found
 
+    def queues(self) -> list[Queue]:
+        """What every user's stage has handed over."""
+        return [read_queue(path) for path in sorted(self.paths.data_root.glob("immich/*/queue.json"))]
+
     def proposals(self) -> list[Path]:
         found = [self.paths.data_root / "refine.json", *sorted(self.paths.data_root.glob("immich/*/refine.json"))]
         return [path for path in found if path.exists()]
 
     def tell(self, result: Any, lines: Sequence[str]) -> int:
-        """The result as JSON on stdout, or as lines on stderr."""
-        if self.args.json:
-            terminal.answer(json.dumps(result, ensure_ascii=False))
-        for line in lines:
-            terminal.say(terminal.safe(line))
+        """What was done, on stderr; as JSON on stdout too, where it is asked for."""
+        terminal.tell(result, lines, self.args.json)
         return OK
 
     def answer(self, result: Any, lines: Sequence[str]) -> int:
@@ -138,7 +141,7 @@ class Job:
 
     def change(self, *acts: Act) -> int:
         """Operations as one run of the library."""
-        from ..export.run import changing
+        from ...export.run import changing
         with changing(self.library, self.args.verb, "", self.dry_run, self.command, self.show) as run:
             for act in acts:
                 act(run)

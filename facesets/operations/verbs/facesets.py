@@ -1,0 +1,144 @@
+"""Verbs that make facesets, let them grow and look after them, and that write files for other programs."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from ...common import terminal
+from ...common.errors import PAUSED, Failure, UsageError
+from ...formats import cache, proposal
+from .faces import clustered, embedded, proposed
+from .job import Job
+from .table import CACHE, CLUSTERING, EMBEDDING, EXPORTING, FACESET, FACESETS, INTO, OUT, argument, verb
+
+MAKING, KEEPING = [EMBEDDING, CLUSTERING, EXPORTING], [EMBEDDING, EXPORTING]
+
+
+@verb("Facesets", CACHE, argument("--proposal", type=Path, metavar="PATH", help="default work/refine.json"),
+      argument("--user", type=terminal.user_label, metavar="LABEL", help="carry out work/immich/LABEL/refine.json"),
+      argument("--candidates", action="store_true", help="also the uncertain ones, into _thin/"),
+      settings=MAKING, alone=True, example="--user peter")
+def export_swap(job: Job) -> int:
+    """Make the facesets that refine.json proposes, all or none."""
+    from ...export import swap
+    folder = job.paths.user_dir(job.args.user) if job.args.user else job.paths.data_root
+    where = job.args.proposal or folder / "refine.json"
+    made = proposal.read(where)
+    job.args.cache = job.args.cache or [Path(path) for path in made.caches]
+    caches = clustered(job) if job.args.cache else ()
+    if not caches:
+        raise Failure(f"{where} names no cache; give it with --cache")
+    detector = job.detector(caches[0].model)
+    summary = swap.export(job.library, made, caches, detector, job.options, min_faces=job.clustering.min_faces,
+                          candidates=job.args.candidates, dry_run=job.dry_run)
+    return job.show(summary)
+
+
+@verb("Facesets", CACHE, settings=MAKING, alone=True)
+def extend(job: Job) -> int:
+    """Append faces that are known by now to their facesets; numbers and names stay."""
+    from ...export import swap
+    caches = clustered(job)
+    known = replace(proposed(job, caches), facesets=(), thin=())
+    return job.change(lambda run: swap.carry_out(run, known, caches, job.detector(caches[0].model), job.options,
+                                                 extend=True))
+
+
+@verb("Facesets", argument("folder", type=Path, metavar="DIR"), INTO, settings=MAKING, alone=True, example="~/people")
+def import_folders(job: Job) -> int:
+    """Take hand-sorted folders as identities, one each; bystanders are dropped, mixed folders shared out.
+
+    A dry run finds the faces all the same, since it could not tell otherwise; no faceset is touched."""
+    from .. import imports, own
+    queue = own.queue([job.args.folder])
+    if embedded(job, queue).paused:
+        return PAUSED
+    faces = cache.read(job.own_cache)
+    job.library.check_model(faces.model)
+    found = imports.propose(faces, queue, job.args.folder.absolute(), job.library.canonical(),
+                            job.clustering.cluster_distance or faces.model.cluster_distance,
+                            job.clustering.known_distance or faces.model.known_distance)
+    return job.change(lambda run: imports.carry_out(run, found, faces, job.detector(faces.model), job.options))
+
+
+@verb("Facesets", FACESET, settings=[*MAKING, "Shelf"], example='"Aunt Ilse"')
+def split_eras(job: Job) -> int:
+    """Make a further folder for each time of life of a faceset, by capture date; thin eras go to _thin/."""
+    from .. import eras
+    return job.change(lambda run: eras.split_eras(
+        run, job.args.faceset, job.options, job.detector(), distance=job.shelf.era_distance,
+        apart=job.shelf.era_years, min_faces=job.clustering.min_faces))
+
+
+@verb("Facesets", FACESETS,
+      argument("--apply", action="store_true", help="merge what is proposed without an objection"),
+      settings=[*MAKING, "Shelf"], example="faceset_007 faceset_031")
+def consolidate(job: Job) -> int:
+    """Find facesets that are one person; --apply merges them. Facesets that are named are merged into the first."""
+    from .. import consolidate as one
+    if len(job.args.facesets) == 1:
+        raise UsageError("name at least two facesets, or none to see what is proposed")
+    groups = [job.args.facesets] if job.args.facesets else []
+    if not groups:
+        model = job.library.manifest().model or {}
+        known = job.clustering.known_distance or float(model.get("known_distance", 0.45))
+        found = one.propose(job.library, known - job.shelf.consolidate_closer)
+        if not job.args.apply or job.dry_run:
+            return job.answer({"proposed": [pair.as_json() for pair in found]}, one.text(found))
+        groups = [list(pair.facesets) for pair in found if not pair.against]
+    return job.change(*(lambda run, group=group: one.merge(run, group[0], group[1:], job.options, job.detector())
+                        for group in groups))
+
+
+@verb("Facesets", FACESETS, settings=KEEPING)
+def refine(job: Job) -> int:
+    """Choose the faces of existing facesets anew: outliers and near-duplicates out, best first. Handwork holds."""
+    from .. import upkeep
+    return job.change(lambda run: upkeep.refine(run, job.args.facesets, job.options, job.detector()))
+
+
+@verb("Facesets", FACESETS, settings=KEEPING)
+def dedup(job: Job) -> int:
+    """Each face in one faceset only, the nearest, and each moment once."""
+    from .. import upkeep
+    return job.change(lambda run: upkeep.dedup(run, job.args.facesets, job.options, job.detector()))
+
+
+@verb("Facesets", FACESETS, CACHE, settings=KEEPING, alone=True)
+def enrich(job: Job) -> int:
+    """Give facesets what the caches know by now: dates, users, Immich's names; missing files are written again."""
+    from .. import upkeep
+    caches = [cache.read(path) for path in job.cache_paths()]
+    return job.change(lambda run: upkeep.enrich(run, job.args.facesets, caches, job.options, job.detector()))
+
+
+@verb("For others", FACESETS,
+      argument("--for", dest="purpose", required=True, metavar="PROGRAM",
+               choices=("kohya", "onetrainer", "ai-toolkit", "frigate", "folders"),
+               help="kohya, onetrainer, ai-toolkit, frigate or folders"),
+      OUT, argument("--caption", metavar="TEXT", help="of {trigger}, {class}, {framing} and {year}"),
+      argument("--class", dest="kind", default="person", metavar="WORD", help="person, woman, child, ..."), CACHE,
+      looks=True, example="Anna --for kohya --out ~/training")
+def export_training(job: Job) -> int:
+    """Write pictures for trainers, Frigate and others, into folders of yours.
+
+    Training folders have three framings, captions and loss masks; frigate and folders a person's best pictures.
+
+    What lies below --out from an earlier export is renewed; what you changed or added there stays."""
+    from ...export.training import CAPTION
+    from ...library.members import Index
+    from .. import outward
+    index = Index(job.caches())
+    said = outward.export(job.library, job.args.facesets, job.outside, job.args.purpose, index.boxes,
+                          job.args.caption or CAPTION, job.args.kind)
+    return job.answer(said, said)
+
+
+@verb("For others", OUT, looks=True, example="--out ~/sidecars")
+def export_regions(job: Job) -> int:
+    """Write who is where as XMP sidecars, for digiKam and Lightroom.
+
+    One for each photo that shows somebody with a name; lay them beside the photos."""
+    from ...export import regions
+    names = {entry.sha256: entry.name for queue in job.queues() for entry in queue.entries}
+    said = regions.export(job.library, job.outside, names)
+    return job.answer(said, said)
