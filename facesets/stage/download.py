@@ -107,7 +107,7 @@ def _receive(client: Client, route: str, part: Path | None, tag: str, body: _Bod
                 part.unlink()
             body.sha256, body.sha1, body.length = hashlib.sha256(), hashlib.sha1(), 0
             part = parts / _part_name(stem, answer.headers.get("ETag", ""))
-        with open(os.open(part, os.O_CREAT | os.O_WRONLY | os.O_APPEND, files.FILE_MODE), "ab", 0) as file:
+        with open(os.open(part, os.O_CREAT | os.O_WRONLY | os.O_APPEND, files.FILE_MODE), "ab") as file:
             for chunk in client.chunks(answer):
                 file.write(chunk)
                 body.add(chunk)

@@ -151,3 +151,12 @@ def test_a_server_that_goes_away_while_the_last_photos_are_asked_for_pauses_also
         lab.server.faults.add("down", "*/original")
         run = lab.stage()
         assert run.status == 2 and "the server is away" in run.err, run.err
+
+
+def test_a_disk_that_takes_the_last_bytes_only_in_part_keeps_no_photo_that_is_shorter_than_its_name_says(tmp_path):
+    """The system writes what there is room for, and complains only at the next write, which does not come."""
+    with laboratory(tmp_path, fill=large) as lab:
+        run = lab.finish(lab.start(limit=len(photo(1, SIDE)) - 100))
+        assert run.status == 2 and "room" in run.err and lab.photos == [], run.err
+        assert lab.stage().status == 0
+        assert lab.photos[0].read_bytes() == photo(1, SIDE)
