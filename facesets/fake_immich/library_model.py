@@ -100,7 +100,6 @@ class Asset:
     duration: int = 0               # ms, of a video
     library: str | None = None      # id of the external library
     live_photo: str | None = None   # id of the hidden video
-    stack: tuple[str, str, int] | None = None   # id of the stack, of its first asset, assets in it
     orientation: int | None = None  # as in the file
     exif: Mapping[str, Any] | None = field(default_factory=dict)    # None: no row yet, `withExif` hides the asset
     edits: tuple[Mapping[str, Any], ...] = ()
@@ -156,6 +155,15 @@ def iso(moment: int, end: str = "Z", milliseconds: bool = True) -> str:
     return f"{clock}.{part:03}{end}" if milliseconds else clock + end
 
 
+@dataclass(eq=False)
+class Album:
+    id: str
+    owner: User
+    name: str
+    description: str = ""
+    assets: dict[str, Asset] = field(default_factory=dict)      # by id, in the order in which they came
+
+
 class Library:
     """Everything on the server. `lock` guards changes while requests are being answered.
 
@@ -169,6 +177,7 @@ class Library:
         self.keys: dict[str, Key] = {}              # by secret
         self.people: dict[str, Person] = {}
         self.assets: dict[str, Asset] = {}
+        self.albums: dict[str, Album] = {}
         self.sessions: dict[str, User] = {}         # logins, by token
         self.thumbnails: dict[tuple[str, int, str], bytes] = {}     # asset, side, format -> what was made of it
         self.mounted = True

@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from .library_model import NOW, Asset, Face, Key, Person, User, iso
+from .library_model import NOW, Album, Asset, Face, Key, Person, User, iso
 
 quote = json.encoder.encode_basestring      # one JSON string
 COLORS = ("orange", "yellow", "green", "blue", "pink")
@@ -17,30 +17,26 @@ dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode     #
 
 
 def asset_json(asset: Asset, version: tuple[int, int, int], *, people: bool = False, exif: bool = False,
-               full: bool = False, viewer: User | None = None) -> str:
-    """One asset as search (`people`, `exif` as asked for) or as GET /assets/{id} (`full`) replies it."""
-    old = version[0] < 3
+               ) -> str:
+    """One asset as a search replies it, `people` and `exif` as asked for."""
+    old, (width, height) = version[0] < 3, _edited_size(asset)
     archived = _flag(asset.visibility == "archive")
     name = quote(asset.name)
     device_asset = f'"deviceAssetId":{quote(f"{asset.name}-{asset.size}")},' if old else ""
     device = '"deviceId":"CLI",' if old else ""
-    owner = f'"owner":{dumps(user_json(asset.owner, "+00:00"))},' if full else ""
-    exif_part = f'"exifInfo":{_exif(asset)},' if (exif or full) and asset.exif is not None else ""
-    tags = '"tags":[],' if full else ""
-    stack = f'"stack":{_stack(asset)},' if full else ""
+    exif_part = f'"exifInfo":{dumps(exif_fields(asset))},' if exif and asset.exif is not None else ""
     return (
-        f'{{"id":"{asset.id}","createdAt":"{iso(asset.created)}",{device_asset}"ownerId":"{asset.owner.id}",{owner}'
+        f'{{"id":"{asset.id}","createdAt":"{iso(asset.created)}",{device_asset}"ownerId":"{asset.owner.id}",'
         f'{device}"libraryId":{_maybe(asset.library)},"type":"{asset.type}",'
         f'"originalPath":{quote(asset.path)},"originalFileName":{name},"originalMimeType":"{asset.mime}",'
         f'"thumbhash":{_thumbhash(asset)},"fileCreatedAt":"{iso(asset.taken)}","fileModifiedAt":"{iso(asset.modified)}",'
         f'"localDateTime":"{iso(asset.local)}","updatedAt":"{iso(asset.updated)}",'
         f'"isFavorite":{_flag(asset.favorite)},"isArchived":{archived},"isTrashed":{_flag(asset.trashed)},'
         f'"visibility":"{asset.visibility}","duration":{_duration(asset, old)},{exif_part}'
-        f'"livePhotoVideoId":{_maybe(asset.live_photo)},{tags}'
-        f'{_people(asset, old, people or full, viewer if full else None)}'
-        f'"checksum":"{checksum(asset)}",{stack}'
+        f'"livePhotoVideoId":{_maybe(asset.live_photo)},{_people(asset, old, people)}'
+        f'"checksum":"{checksum(asset)}",'
         f'"isOffline":{_flag(asset.offline)},"hasMetadata":true,"duplicateId":null,"resized":true,'
-        f'"width":{_number(width(asset))},"height":{_number(height(asset))},"isEdited":{_flag(asset.edits)}}}')
+        f'"width":{dumps(width)},"height":{dumps(height)},"isEdited":{_flag(asset.edits)}}}')
 
 
 def search_page(items: Sequence[str], next_page: int | None, cursor: str | None = None) -> str:
@@ -72,6 +68,21 @@ def person_json(person: Person, zone: str = "Z") -> dict[str, Any]:
             "thumbnailPath": f"/data/thumbs/{person.owner.id}/{person.id[:2]}/{person.id[2:4]}/{person.id}.jpeg",
             "isHidden": person.hidden, "isFavorite": person.favorite,
             **({"color": person.color} if person.color else {}), "updatedAt": iso(NOW, zone)}
+
+
+def album_json(album: Album, version: tuple[int, int, int], full: bool) -> str:
+    """One album; `full` as 2.x replies it, with its assets, of which 3.x only gives the number."""
+    moments, user = sorted(asset.taken for asset in album.assets.values()), user_json(album.owner, "+00:00")
+    old = version[0] < 3
+    head = {"albumName": album.name, "description": album.description,
+            "albumThumbnailAssetId": next(iter(album.assets), None), "createdAt": iso(NOW), "updatedAt": iso(NOW),
+            "id": album.id, **({"ownerId": album.owner.id, "owner": user, "albumUsers": []} if old else
+                               {"albumUsers": [{"user": user, "role": "owner"}]}),
+            "shared": False, "hasSharedLink": False,
+            **({"startDate": iso(moments[0]), "endDate": iso(moments[-1])} if moments else {})}
+    items = ",".join(asset_json(asset, version, exif=True) for asset in album.assets.values()) if full else ""
+    tail = {"assetCount": len(album.assets), "isActivityEnabled": True, "order": "desc"}
+    return dumps(head)[:-1] + (f',"assets":[{items}],' if old else ",") + dumps(tail)[1:]
 
 
 def user_json(user: User, zone: str = "Z") -> dict[str, Any]:
@@ -109,7 +120,7 @@ def bucket_json(assets: Sequence[Asset], version: tuple[int, int, int]) -> dict[
         "localOffsetHours": [(asset.local - asset.taken) / 3_600_000 for asset in assets],
         "ownerId": [asset.owner.id for asset in assets],
         "projectionType": [None for _ in assets],
-        "ratio": [round((width(asset) or 1) / (height(asset) or 1), 3) for asset in assets],
+        "ratio": [round((width or 1) / (height or 1), 3) for width, height in map(_edited_size, assets)],
         "status": ["trashed" if asset.trashed else "active" for asset in assets],
         "thumbhash": [json.loads(_thumbhash(asset)) for asset in assets],
     }
@@ -140,14 +151,6 @@ def checksum(asset: Asset) -> str:
 def clock(duration: int) -> str:
     seconds, part = divmod(duration, 1000)
     return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}.{part:03}"
-
-
-def width(asset: Asset) -> int | None:
-    return _edited_size(asset)[0]
-
-
-def height(asset: Asset) -> int | None:
-    return _edited_size(asset)[1]
 
 
 def _edited_size(asset: Asset) -> tuple[int | None, int | None]:
@@ -181,22 +184,9 @@ def _box(box: Sequence[int]) -> dict[str, int]:
     return dict(zip(("boundingBoxX1", "boundingBoxY1", "boundingBoxX2", "boundingBoxY2"), box, strict=True))
 
 
-def _exif(asset: Asset) -> str:
-    return dumps(exif_fields(asset))
-
-
-def _stack(asset: Asset) -> str:
-    if asset.stack is None:
-        return "null"
-    return dumps(dict(zip(("id", "primaryAssetId", "assetCount"), asset.stack, strict=True)))
-
-
-def _people(asset: Asset, old: bool, asked: bool, viewer: User | None) -> str:
-    """2.x: people with their faces and, only when asked for, unassignedFaces; 3.x: people without faces.
-
-    `viewer` is set for GET /assets/{id}, which hides the people of a partner; search shows them.
-    """
-    if not asked or not asset.faces or (viewer is not None and viewer is not asset.owner):
+def _people(asset: Asset, old: bool, asked: bool) -> str:
+    """2.x: people with their faces and, only when asked for, unassignedFaces; 3.x: people without faces."""
+    if not asked or not asset.faces:
         return '"people":[],"unassignedFaces":[],' if asked and old else '"people":[],'
     groups: dict[str, list[Face]] = {}
     for face in seen(asset.faces):
@@ -227,7 +217,3 @@ def _flag(value: object) -> str:
 
 def _maybe(value: str | None) -> str:
     return f'"{value}"' if value else "null"
-
-
-def _number(value: int | None) -> str:
-    return "null" if value is None else str(value)

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 
-from . import routes_account, routes_assets, routes_search, routes_sync
+from . import routes_account, routes_assets, routes_people, routes_search, routes_sync
 from .protocol import ApiError, Call, Reply
 
 ID = r"(?P<id>[^/]+)"
@@ -21,12 +21,16 @@ ROUTES: tuple[tuple[str, str, str | None, Callable[[Call], Reply]], ...] = (
     ("GET", "/timeline/buckets", "asset.read", routes_search.buckets),
     ("GET", "/timeline/bucket", "asset.read", routes_search.bucket),
     ("GET", "/faces", "face.read", routes_assets.faces),
-    ("GET", f"/assets/{ID}", "asset.read", routes_assets.asset),
     ("GET", f"/assets/{ID}/original", "asset.download", routes_assets.original),
     ("GET", f"/assets/{ID}/thumbnail", "asset.view", routes_assets.thumb),
-    ("GET", "/people", "person.read", routes_assets.people),
-    ("GET", f"/people/{ID}", "person.read", routes_assets.person),
-    ("GET", f"/people/{ID}/statistics", "person.statistics", routes_assets.person_statistics),
+    ("GET", f"/people/{ID}", "person.read", routes_people.person),
+    ("PUT", f"/people/{ID}", "person.update", routes_people.rename),
+    ("GET", "/albums", "album.read", routes_people.albums),
+    ("POST", "/albums", "album.create", routes_people.make_album),
+    ("GET", f"/albums/{ID}", "album.read", routes_people.album),
+    ("DELETE", f"/albums/{ID}", "album.delete", routes_people.delete_album),
+    ("PUT", f"/albums/{ID}/assets", "albumAsset.create", routes_people.add),
+    ("DELETE", f"/albums/{ID}/assets", "albumAsset.delete", routes_people.remove),
     ("POST", "/sync/stream", "", routes_sync.stream),
 )
 COMPILED = [(method, re.compile("/api" + path), permission, route) for method, path, permission, route in ROUTES]
@@ -38,7 +42,7 @@ def answer(call: Call) -> Reply:
         return Reply(200, b"", "text/html; charset=utf-8", {"Cache-Control": "no-store"}, id_header=False)
     for method, pattern, permission, route in COMPILED:
         match = pattern.fullmatch(call.path)
-        if match and method == ("GET" if call.method == "HEAD" else call.method):
+        if match and method == call.method:
             call.id = match.groupdict().get("id", "")
             if permission is not None:
                 _authenticate(call)
@@ -51,8 +55,7 @@ def answer(call: Call) -> Reply:
 def _authenticate(call: Call) -> None:
     secret = call.headers.get("x-api-key") or call.query.get("apiKey")
     scheme, _, token = call.headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer" or (not secret and "x-immich-user-token" in call.headers):
-        token = token or call.headers["x-immich-user-token"]
+    if scheme.lower() == "bearer":
         if token not in call.library.sessions:
             raise ApiError(401, "Invalid user token")
         call.found_user, call.permissions, call.session = call.library.sessions[token], ("all",), token

@@ -1,22 +1,17 @@
-"""Routes for one asset: its description, its faces, its file, its thumbnails; and the people."""
+"""Routes for one asset: its faces, its file, its thumbnails."""
 
 import email.utils
 import urllib.parse
 from pathlib import Path
 
-from .library_model import NOW, PREVIEW_SIDE, THUMBNAIL_SIDE, Asset, Person, thumbnail
+from .library_model import NOW, PREVIEW_SIDE, THUMBNAIL_SIDE, Asset, thumbnail
 from .paging import may_open
-from .protocol import ApiError, Call, Reply, json_reply, text_reply, unreadable
-from .replies import asset_json, faces_json, person_json
+from .protocol import ApiError, Call, Reply, text_reply, unreadable
+from .replies import faces_json
 from .validation import Fields, uuid_of
 
 CACHE = "private, max-age=86400, no-transform, stale-while-revalidate=2592000, stale-if-error=2592000"
 SIZES = ("original", "fullsize", "preview", "thumbnail")
-
-
-def asset(call: Call) -> Reply:
-    """GET /assets/{id}"""
-    return text_reply(asset_json(_open(call, call.id, "asset.read"), call.version, full=True, viewer=call.user))
 
 
 def faces(call: Call) -> Reply:
@@ -52,28 +47,6 @@ def thumb(call: Call) -> Reply:
     return _file(call, data, name, f"image/{kind.lower()}", NOW)
 
 
-def people(call: Call) -> Reply:
-    """GET /people: hidden ones only with withHidden=true; people with names first."""
-    mine = sorted((person for person in call.library.people.values() if person.owner is call.user),
-                  key=lambda person: (person.hidden, not person.favorite, not person.name, person.name))
-    shown = [person for person in mine if call.query.get("withHidden") == "true" or not person.hidden]
-    numbers = Fields(call.query, (2, 0, 0))      # a query has texts for numbers
-    page, size = numbers.integer("page", 1, None), numbers.integer("size", 500, 1000)
-    part = shown[(page - 1) * size:page * size]
-    return json_reply({"people": [person_json(person) for person in part], "hasNextPage": page * size < len(shown),
-                       "total": len(mine), "hidden": sum(person.hidden for person in mine)})
-
-
-def person(call: Call) -> Reply:
-    return json_reply(person_json(_person(call)))
-
-
-def person_statistics(call: Call) -> Reply:
-    wanted = _person(call)
-    return json_reply({"assets": sum(any(face.person is wanted for face in one.faces)
-                                     for one in call.library.assets.values() if not one.trashed)})
-
-
 def _open(call: Call, identity: str, permission: str) -> Asset:
     """The asset, if this user may have it. 2.x says 400 for foreign and unknown ids, 3.x 404 for their files."""
     found = call.library.assets.get(uuid_of(identity))
@@ -83,13 +56,6 @@ def _open(call: Call, identity: str, permission: str) -> Asset:
     if permission != "asset.download":
         raise ApiError(400, message)
     raise ApiError(404, "Not Found") if call.version[0] >= 3 else ApiError(400, message, {"Cache-Control": "none"})
-
-
-def _person(call: Call) -> Person:
-    found = call.library.people.get(uuid_of(call.id))
-    if found is None or found.owner is not call.user:
-        raise ApiError(400, "Not found or no person.read access")
-    return found
 
 
 def _small(call: Call, found: Asset, side: int, kind: str) -> bytes:

@@ -8,7 +8,7 @@ from typing import Any
 from .library_model import VISIBILITIES, Asset
 from .paging import Scope, Window, months, visible_owners
 from .protocol import ApiError, Call, Reply, json_reply, text_reply
-from .replies import asset_json, bucket_json, checksum, search_page, seen
+from .replies import asset_json, bucket_json, search_page, seen
 from .validation import DATE, Fields, wrong_type
 
 LARGEST_PAGE = 1000
@@ -42,9 +42,8 @@ def at_random(call: Call) -> Reply:
 
 def asset_statistics(call: Call) -> Reply:
     """GET /assets/statistics: own assets, timeline and archive unless a visibility is named."""
-    chosen = _own(call, "isTrashed", frozenset({call.user.id}))
-    images = sum(asset.type == "IMAGE" for asset in chosen)
-    videos = sum(asset.type == "VIDEO" for asset in chosen)
+    chosen = _own(call, frozenset({call.user.id}))
+    images, videos = (sum(asset.type == kind for asset in chosen) for kind in ("IMAGE", "VIDEO"))
     return json_reply({"images": images, "videos": videos, "total": len(chosen)})
 
 
@@ -68,15 +67,15 @@ def _timeline(call: Call) -> list[Asset]:
     if owner != call.user.id and owner not in call.user.partners:
         raise ApiError(400, "Not found or no timeline.read access")
     owners = visible_owners(call.user) if call.query.get("withPartners") == "true" else frozenset({owner})
-    return _own(call, "isTrashed", owners)
+    return _own(call, owners)
 
 
-def _own(call: Call, trashed: str, owners: frozenset[str]) -> list[Asset]:
+def _own(call: Call, owners: frozenset[str]) -> list[Asset]:
     visibility = Fields(call.query, call.version).one_of("visibility", VISIBILITIES)
     if visibility == "locked":
         raise ApiError(401, "Elevated permission is required")
     return call.index.sorted(Scope(owners, frozenset({visibility}) if visibility else SEEN,
-                                          trashed=call.query.get(trashed) == "true"))
+                                   trashed=call.query.get("isTrashed") == "true"))
 
 
 def _items(call: Call, assets: list[Asset], people: bool, exif: bool, following: int | None = None,
@@ -91,41 +90,28 @@ def _asked(call: Call, fields: Fields, page: int, size: int) -> tuple[Scope, Win
     if visibility == "locked":
         raise ApiError(401, "Elevated permission is required")
     default = frozenset({"timeline"}) if call.version[0] < 3 else frozenset({"timeline", "archive", "hidden"})
-    trash = fields.get("trashedAfter") or fields.get("trashedBefore")
     scope = Scope(visible_owners(call.user), frozenset({visibility}) if visibility else default, kind,
-                  None if fields.boolean("withDeleted") else bool(trash), fields.boolean("withExif"))
+                  None if fields.boolean("withDeleted") else False, fields.boolean("withExif"))
     window = Window(fields.moment("takenAfter"), fields.moment("takenBefore"), order == "desc", page, size)
     return scope, window, _filters(fields)
 
 
 def _filters(fields: Fields) -> Keep | None:
     """What no index answers; None where nothing of it is asked."""
-    tests: list[Keep] = [_shows(person) for person in fields.get("personIds") or ()]     # all of them in one picture
+    tests: list[Keep] = []
     if fields.get("id"):
-        tests.append(_equals("id", fields.uuid("id")))
-    for name, field in (("isFavorite", "favorite"), ("isOffline", "offline")):
-        if name in fields.values:
-            tests.append(_equals(field, fields.boolean(name)))
-    for field in ("updated", "created", "trashed"):
+        wanted = fields.uuid("id")
+        tests.append(lambda asset: asset.id == wanted)
+    for field in ("updated", "created"):
         after, before = fields.moment(f"{field}After"), fields.moment(f"{field}Before")
         if after is not None or before is not None:
             tests.append(_between(field, after, before))
-    if fields.get("checksum"):
-        tests.append(lambda asset: fields.get("checksum") in (checksum(asset), asset.checksum.hex()))
     return (lambda asset: all(test(asset) for test in tests)) if tests else None
-
-
-def _equals(field: str, value: object) -> Keep:
-    return lambda asset: getattr(asset, field) == value
 
 
 def _between(field: str, after: int | None, before: int | None) -> Keep:
     return lambda asset: ((after is None or getattr(asset, field) >= after)
                           and (before is None or getattr(asset, field) <= before))
-
-
-def _shows(person: str) -> Keep:
-    return lambda asset: any(face.person is not None and face.person.id == person for face in seen(asset.faces))
 
 
 def _structured(call: Call, fields: Fields) -> Reply:

@@ -55,7 +55,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def answer(self) -> None:
         self.send(self.reply(self.call()))
 
-    do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = answer
+    do_GET = do_POST = do_PUT = do_DELETE = answer
 
     def call(self) -> Call:
         """The request; its body is None where there is none, and the bytes where they are no JSON."""
@@ -92,22 +92,22 @@ class Handler(http.server.BaseHTTPRequestHandler):
         for name, value in headers.items():
             self.send_header(name, value)
         self.end_headers()
-        if self.command != "HEAD":
-            self.write(body)
+        self.write(body)
 
     def framed(self, reply: Reply) -> tuple[dict[str, str], bytes]:
         """Headers and body as they go out; Immich gzips JSON from 1 KB on, in chunks of unknown length."""
-        headers = {"X-Powered-By": "Express", **reply.headers, "Content-Type": reply.kind}
-        body = reply.body
-        if "ETag" not in headers and reply.status != 302 and reply.kind != STREAMED:
+        headers, body = {"X-Powered-By": "Express", **reply.headers}, reply.body
+        if reply.kind:
+            headers["Content-Type"] = reply.kind
+        if "ETag" not in headers and reply.status not in (204, 302) and reply.kind != STREAMED:
             digest = base64.b64encode(hashlib.sha1(body).digest()).decode()[:27]
             headers["ETag"] = f'"{len(body):x}-{digest}"'
-        if (len(body) >= GZIP_FROM and reply.kind.startswith("application/json") and self.command != "HEAD"
-                and "gzip" in self.headers.get("Accept-Encoding", "")):
+        packs = reply.kind.startswith("application/json") and "gzip" in self.headers.get("Accept-Encoding", "")
+        if packs and len(body) >= GZIP_FROM:
             packed = gzip.compress(body, 1, mtime=0)
             body = f"{len(packed):x}\r\n".encode() + packed + b"\r\n0\r\n\r\n"
             headers |= {"Content-Encoding": "gzip", "Transfer-Encoding": "chunked"}
-        else:
+        elif reply.status != 204:
             headers["Content-Length"] = str(len(body))
         headers |= {"Vary": "Accept-Encoding", "Date": self.date_time_string(), "Connection": "keep-alive",
                     "Keep-Alive": f"timeout={self.immich.keep_alive:.0f}"}

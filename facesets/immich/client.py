@@ -27,6 +27,7 @@ import urllib3
 
 from ..common import terminal
 from ..common.errors import Failure, NotAllowed, SettingsError
+from . import allowed
 from .breaker import Breaker
 from .words import is_page, no_url, not_json, words
 
@@ -79,6 +80,7 @@ class Access:
     read_timeout: float = 60.0
     retry_pause: float = 0.5                    # seconds before the second attempt; doubles
     attempts: int = 4                           # of one request before its asset is left for the next run
+    may_write: bool = False                     # what `allowed` lists; else it only reads
 
 
 @dataclass
@@ -208,6 +210,7 @@ class Client:
 
     def _send(self, session: requests.Session, method: str, url: str, body: Mapping[str, Any] | None,
               headers: Mapping[str, str]) -> requests.Response:
+        allowed.refuse(method, url, body, self.access.may_write)
         with self._lock:
             self.counts.requests += 1
         try:

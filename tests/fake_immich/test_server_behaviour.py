@@ -213,7 +213,7 @@ def test_assets_come_change_and_go_while_it_runs(server: LabServer) -> None:
     server.change_asset(asset, visibility="archive")
     assert search(server, key)["items"] == [] and len(search(server, key, visibility="archive")["items"]) == 1
     server.delete_asset(asset)
-    assert get(server, key, f"/assets/{asset.id}").status_code == 400
+    assert get(server, key, f"/faces?id={asset.id}").status_code == 400
 
 
 def test_the_sync_stream_tells_what_is_there_and_what_was_deleted(server: LabServer) -> None:
@@ -221,21 +221,23 @@ def test_the_sync_stream_tells_what_is_there_and_what_was_deleted(server: LabSer
     token = requests.post(f"{server.url}/api/auth/login", timeout=LIMIT,
                           json={"email": "peter@example.org", "password": "password"}).json()["accessToken"]
     bearer = {"Authorization": f"Bearer {token}"}
-    first, person = server.add_asset(user, jpeg()), server.add_person(user, "Anna")
-    assert [line["type"] for line in stream(server, bearer)] == ["AssetV1", "PersonV1", "SyncCompleteV1"]
+    person = server.add_person(user, "Anna")
+    faces = [server.face((1, 1, 9, 9), 64, 48) for _ in range(2)]
+    first = server.add_asset(user, jpeg(), faces=faces[:1])
+    assert [line["type"] for line in stream(server, bearer)] == ["AssetFaceV2", "PersonV1", "SyncCompleteV1"]
     server.delete_person(person)
-    second = server.add_asset(user, jpeg((1, 1, 1)))
+    server.library.add_face(first, faces[1])
     lines = stream(server, bearer)
     assert [line["data"] for line in lines if line["type"] == "PersonDeleteV1"] == [{"personId": person.id}]
-    assert [line["data"]["id"] for line in lines if line["type"] == "AssetV1"] == [first.id, second.id]
+    assert [line["data"]["id"] for line in lines if line["type"] == "AssetFaceV2"] == [face.id for face in faces]
     key = {"x-api-key": server.add_key(user)}
-    assert requests.post(f"{server.url}/api/sync/stream", json={"types": ["AssetsV1"]}, headers=key,
+    assert requests.post(f"{server.url}/api/sync/stream", json={"types": ["PeopleV1"]}, headers=key,
                          timeout=LIMIT).status_code == 403
 
 
 def stream(server: LabServer, headers: dict[str, str]) -> list[dict[str, Any]]:
-    reply = requests.post(f"{server.url}/api/sync/stream", json={"types": ["AssetsV1", "PeopleV1"]}, headers=headers,
-                          timeout=LIMIT)
+    reply = requests.post(f"{server.url}/api/sync/stream", json={"types": ["AssetFacesV2", "PeopleV1"]},
+                          headers=headers, timeout=LIMIT)
     return [json.loads(line) for line in reply.text.splitlines()]
 
 

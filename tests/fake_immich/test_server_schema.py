@@ -13,12 +13,13 @@ from busy import LIMIT
 from immich_lab.server import LabServer
 from PIL import Image
 
+from facesets.fake_immich.library_model import Album
+
 VERSIONS = ((2, 7, 2), (3, 1, 0))
 GETS = ("/server/ping", "/server/version", "/users/me", "/api-keys/me", "/assets/statistics",
-        "/timeline/buckets", "/timeline/bucket?timeBucket=2020-05-01", "/people", "/people?withHidden=true")
+        "/timeline/buckets", "/timeline/bucket?timeBucket=2020-05-01", "/albums")
 SEARCHES: tuple[dict[str, Any], ...] = ({}, {"withPeople": True}, {"withExif": True, "withPeople": True, "size": 2})
-SYNCED = {"AssetsV1": "SyncAssetV1", "AssetExifsV1": "SyncAssetExifV1", "PeopleV1": "SyncPersonV1",
-          "AssetFacesV1": "SyncAssetFaceV1", "AssetFacesV2": "SyncAssetFaceV2", "AssetsV2": "SyncAssetV2"}
+SYNCED = {"PeopleV1": "SyncPersonV1", "AssetFacesV1": "SyncAssetFaceV1", "AssetFacesV2": "SyncAssetFaceV2"}
 
 
 @pytest.fixture(scope="module", params=VERSIONS, ids=lambda version: ".".join(map(str, version)))
@@ -46,11 +47,32 @@ def every_kind(server: LabServer) -> None:
     clip = server.add_asset(user, b"film", name="b.mp4", type="VIDEO", visibility="hidden", duration=2500, taken=taken,
                             width=100, height=50)
     server.add_asset(user, picture.getvalue() + b"1", taken=taken, live_photo=clip.id, external=True, orientation=6)
-    server.add_asset(user, picture.getvalue() + b"2", taken=taken, visibility="archive", exif=None,
-                     stack=(server.library.new_id(), first.id, 2))
+    server.add_asset(user, picture.getvalue() + b"2", taken=taken, visibility="archive", exif=None)
     server.add_asset(user, b"", taken=taken, offline=True, name="gone.jpg")
     server.add_asset(user, picture.getvalue() + b"3", taken=taken, edits=(
         {"action": "crop", "parameters": {"x": 10, "y": 10, "width": 100, "height": 50}},))
+    full, empty = (Album(server.library.new_id(), user, name) for name in ("full", "empty"))
+    full.assets[first.id] = first
+    server.library.albums |= {full.id: full, empty.id: empty}
+
+
+def test_what_a_key_may_change_is_replied_to_as_described(described: tuple[LabServer, dict[str, Any]]) -> None:
+    server, document = described
+    person, assets = next(iter(server.library.people)), list(server.library.assets)
+    made = send(server, "post", "/albums", {"albumName": "Anna", "description": "d", "assetIds": assets[:1]})
+    check(document, "post", "/albums", made)
+    path = f"/albums/{made.json()['id']}"
+    for method in ("put", "delete"):
+        reply = send(server, method, f"{path}/assets", {"ids": [assets[0], assets[1], server.library.new_id()]})
+        check(document, method, "/albums/{id}/assets", reply)
+        assert [one.get("error") for one in reply.json()] == {"put": ["duplicate", None, "no_permission"],
+                                                              "delete": [None, None, "not_found"]}[method]
+    check(document, "put", "/people/{id}", send(server, "put", f"/people/{person}", {"name": "Anna"}))
+    assert send(server, "delete", path).status_code == 204 and send(server, "get", path).status_code == 400
+
+
+def send(server: LabServer, method: str, path: str, body: Any = None) -> requests.Response:
+    return requests.request(method, server.url + "/api" + path, json=body, headers=key_of(server), timeout=LIMIT)
 
 
 def nullable(value: Any) -> Any:
@@ -87,12 +109,15 @@ def test_a_search_fits_the_description(body: dict[str, Any], described: tuple[La
     check(document, "post", "/search/metadata", reply)
 
 
-def test_every_asset_and_its_faces_fit_the_description(described: tuple[LabServer, dict[str, Any]]) -> None:
+def test_faces_people_and_albums_fit_the_description(described: tuple[LabServer, dict[str, Any]]) -> None:
     server, document = described
-    assert server.library.assets and server.library.people
+    assert server.library.assets and server.library.people and server.library.albums
     for identity in server.library.assets:
-        for path, url in (("/assets/{id}", f"/assets/{identity}"), ("/faces", f"/faces?id={identity}")):
-            check(document, "get", path, requests.get(server.url + "/api" + url, headers=key_of(server), timeout=LIMIT))
+        check(document, "get", "/faces",
+              requests.get(f"{server.url}/api/faces?id={identity}", headers=key_of(server), timeout=LIMIT))
+    for identity in server.library.albums:
+        check(document, "get", "/albums/{id}",
+              requests.get(f"{server.url}/api/albums/{identity}", headers=key_of(server), timeout=LIMIT))
     for identity in server.library.people:
         check(document, "get", "/people/{id}",
               requests.get(f"{server.url}/api/people/{identity}", headers=key_of(server), timeout=LIMIT))

@@ -48,7 +48,7 @@ class LabHandler(Handler):
         finally:
             self.immich.log.end(self.entry)
 
-    do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = answer
+    do_GET = do_POST = do_PUT = do_DELETE = answer
 
     def reply(self, call: Call) -> Reply:
         fault, correlation = self.fault, "fa017000"

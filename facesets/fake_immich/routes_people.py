@@ -1,0 +1,81 @@
+"""Routes for people and albums: all that a client of ours may change."""
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from .library_model import Album, Person
+from .protocol import ApiError, Call, Reply, json_reply, text_reply
+from .replies import album_json, person_json
+from .validation import Fields, uuid_of
+
+Own = TypeVar("Own", Album, Person)
+
+
+def person(call: Call) -> Reply:
+    return json_reply(person_json(_mine(call, call.library.people, "person.read")))
+
+
+def rename(call: Call) -> Reply:
+    """PUT /people/{id}: of what may be changed there, the name."""
+    found = _mine(call, call.library.people, "person.update")
+    found.name = Fields(call.body, call.version).values.get("name", found.name)
+    found.change = call.library.changed()
+    return json_reply(person_json(found))
+
+
+def albums(call: Call) -> Reply:
+    mine = [album_json(album, call.version, full=False) for album in call.library.albums.values()
+            if album.owner is call.user]
+    return text_reply(f"[{','.join(mine)}]")
+
+
+def make_album(call: Call) -> Reply:
+    """POST /albums; assets that are not the user's are left out without a word."""
+    fields = Fields(call.body, call.version)
+    made = Album(call.library.new_id("album"), call.user, fields.text("albumName", ["albumName must be a string"]),
+                 fields.get("description", ""))
+    _add(call, made, fields.get("assetIds", []))
+    call.library.albums[made.id] = made
+    return text_reply(album_json(made, call.version, full=True), 201)
+
+
+def album(call: Call) -> Reply:
+    return text_reply(album_json(_mine(call, call.library.albums, "album.read"), call.version, full=True))
+
+
+def delete_album(call: Call) -> Reply:
+    del call.library.albums[_mine(call, call.library.albums, "album.delete").id]
+    return Reply(204, kind="")
+
+
+def add(call: Call) -> Reply:
+    """PUT /albums/{id}/assets"""
+    found = _mine(call, call.library.albums, "albumAsset.create")
+    return json_reply(_add(call, found, Fields(call.body, call.version).get("ids", [])))
+
+
+def remove(call: Call) -> Reply:
+    """DELETE /albums/{id}/assets"""
+    found = _mine(call, call.library.albums, "albumAsset.delete")
+    return json_reply([{"id": one, "success": True} if found.assets.pop(one, None) else
+                       {"id": one, "success": False, "error": "not_found"}
+                       for one in Fields(call.body, call.version).get("ids", [])])
+
+
+def _add(call: Call, album: Album, ids: list[str]) -> list[dict[str, Any]]:
+    said: list[dict[str, Any]] = []
+    for one in ids:
+        asset = call.library.assets.get(one)
+        mine = asset is not None and asset.owner is call.user
+        wrong = "duplicate" if one in album.assets else "" if mine else "no_permission"
+        if asset and not wrong:
+            album.assets[one] = asset
+        said.append({"id": one, "success": not wrong, **({"error": wrong} if wrong else {})})
+    return said
+
+
+def _mine(call: Call, there: Mapping[str, Own], permission: str) -> Own:
+    found = there.get(uuid_of(call.id))
+    if found is None or found.owner is not call.user:
+        raise ApiError(400, f"Not found or no {permission} access")
+    return found
