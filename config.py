@@ -75,6 +75,7 @@ class Server:
 
     immich_url: str = setting("", "base URL, e.g. https://photos.example.org", "")
     immich_api_key_file: Path | None = setting(None, "file of mode 0600 that holds the key alone", "")
+    immich_write_api_key_file: Path | None = setting(None, "file of mode 0600 that holds the key of immich-names", "")
     immich_login_file: Path | None = setting(None, "file of mode 0600: IMMICH_EMAIL=... and IMMICH_PASSWORD=...", "")
     ca_file: Path | None = setting(None, "PEM file of your own certificate authority; TLS is always verified")
     connect_timeout: float = setting(10.0, "seconds to reach the server; a home server in the same country needs < 1",
@@ -191,15 +192,20 @@ def load(section: type[Section], args: argparse.Namespace | None = None,
     return section(**values)
 
 
-def api_key(server: Server, environment: Mapping[str, str] = os.environ) -> str:
-    """The key, from IMMICH_API_KEY or from the file that IMMICH_API_KEY_FILE names. It is never printed."""
-    key = environment.get("IMMICH_API_KEY") or own_file(environment).get("IMMICH_API_KEY", "")
-    if not key and server.immich_api_key_file:
-        key = _private_text(server.immich_api_key_file).strip()
+def api_key(server: Server, environment: Mapping[str, str] = os.environ, *, write: bool = False) -> str:
+    """The key, from IMMICH_API_KEY or from the file that IMMICH_API_KEY_FILE names; that which may `write` from
+    IMMICH_WRITE_API_KEY, never the other. It is never printed.
+    """
+    name = "IMMICH_WRITE_API_KEY" if write else "IMMICH_API_KEY"
+    file = server.immich_write_api_key_file if write else server.immich_api_key_file
+    key = environment.get(name) or own_file(environment).get(name, "")
+    if not key and file:
+        key = _private_text(file).strip()
     if not key:
-        raise SettingsError("no API key; export IMMICH_API_KEY, or IMMICH_API_KEY_FILE naming a file of mode 0600")
+        may = ", a key of its own with person.read and person.update," if write else ","
+        raise SettingsError(f"no API key; export {name}{may} or {name}_FILE naming a file of mode 0600")
     if not key.isascii() or not key.isprintable() or " " in key:
-        raise SettingsError("IMMICH_API_KEY holds characters that no key has; copy it from Immich again")
+        raise SettingsError(f"{name} holds characters that no key has; copy it from Immich again")
     return key
 
 

@@ -33,7 +33,7 @@ from facesets.common import files, paths, terminal
 from facesets.common.errors import OK, Failure, Paused, SettingsError
 from facesets.immich import preflight
 from facesets.immich.breaker import Breaker
-from facesets.immich.client import Access, Client, Rejected, Transient, is_local
+from facesets.immich.client import Access, Client, Rejected, Transient
 from facesets.stage import summary
 from facesets.stage.run import Options, Stage
 from facesets.stage.state import State
@@ -104,8 +104,6 @@ def connected(server: config.Server, staging: config.Staging, args: argparse.Nam
               ) -> Iterator[tuple[Client, bool]]:
     """A client, and whether it has a key (else a login, which is closed in the end)."""
     url = preflight.base_url(server.immich_url)
-    if url.startswith("http:") and not is_local(url):
-        terminal.say(f"warning: {url} is not encrypted; key and photos can be read on the way")
     ca_file = preflight.authority(server.ca_file)
     login = config.login(server)
     stop = threading.Event()

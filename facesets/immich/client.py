@@ -115,7 +115,7 @@ class Client:
         with self.open(method, path, body) as response:
             data = b"".join(self.chunks(response, MOST_JSON))
             try:
-                return json.loads(data)
+                return None if response.status_code == 204 else json.loads(data)
             except (ValueError, RecursionError):
                 raise Transient(not_json(response, data)) from None
 

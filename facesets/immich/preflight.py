@@ -6,14 +6,13 @@ import os
 import ssl
 import threading
 import urllib.parse
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from ..common import files, terminal
 from ..common.errors import Failure, NotAllowed, Paused, SettingsError
-from .client import WRONG_SHAPE, Client, Rejected, Stopped, Transient
+from .client import WRONG_SHAPE, Client, Rejected, Stopped, Transient, is_local, understanding
 
 NEEDED = ("asset.read", "asset.download", "asset.view", "user.read")
 OLDEST = (2, 0, 0)      # before, search replied no face boxes and downloads lay elsewhere
@@ -27,6 +26,9 @@ class Server:
     owner: str = ""                     # the user's id
     name: str = ""
     email: str = ""
+
+    def __str__(self) -> str:
+        return f"Immich {'.'.join(map(str, self.version))}"
 
     def may(self, permission: str) -> bool:
         return self.permissions is None or bool({"all", permission} & self.permissions)
@@ -64,6 +66,8 @@ def base_url(text: str) -> str:
                             "nothing behind it")     # it is not repeated, since a key may have slipped into it
     if parts.username or parts.password:
         raise SettingsError("IMMICH_URL holds a user name or password; give the server's address alone")
+    if parts.scheme == "http" and not is_local(url):
+        terminal.say(f"warning: {parts.geturl()} is not encrypted; key and photos can be read on the way")
     return parts.geturl()
 
 
@@ -90,6 +94,15 @@ def authority(ca_file: Path | None) -> Path | None:
 
 def check(client: Client, *, key: bool) -> Server:
     """Ask the server who it is and who we are. Raises a Failure that says what to do."""
+    server = greet(client, key=key)
+    require(client, server, NEEDED if server.boxes_in_search else (*NEEDED, "face.read"))
+    with _reading(client):
+        me = client.get("/users/me")
+        return replace(server, owner=str(me["id"]), name=str(me["name"]), email=str(me["email"]))
+
+
+def greet(client: Client, *, key: bool) -> Server:
+    """Ask the server who it is, and what our key may. Raises a Failure that says what to do."""
     url = client.access.url
     try:
         if client.json("GET", "/server/ping", attempts=FIRST_TRIES) != {"res": "pong"}:
@@ -100,18 +113,30 @@ def check(client: Client, *, key: bool) -> Server:
         raise Paused(f"{url} cannot be reached: {error}; check the address and the network") from None
     except Rejected as error:
         raise SettingsError(f"{url} has no Immich API ({error}); check IMMICH_URL") from None
+    with _reading(client):
+        said = client.get("/server/version")
+        server = Server((int(said["major"]), int(said["minor"]), int(said["patch"])), None)
+        if server.version < OLDEST:
+            raise Failure(f"{url} is {server}; update it to 2.0 or newer")
+        return replace(server, permissions=frozenset(map(str, client.get("/api-keys/me")["permissions"]))) if key \
+            else server
+
+
+def require(client: Client, server: Server, needed: Sequence[str], variable: str = "IMMICH_API_KEY") -> None:
+    """Raise NotAllowed naming the permissions that the key lacks."""
+    missing = [name for name in needed if not server.may(name)]
+    if missing:
+        raise NotAllowed(f"{client.access.url} is {server}: the key lacks the permission{'s' * (len(missing) > 1)} "
+                         f"{', '.join(missing)}; in Immich: Account Settings, API Keys, edit that of {variable}")
+
+
+@contextlib.contextmanager
+def _reading(client: Client) -> Iterator[None]:
     try:
-        version = _version(client.get("/server/version"))
-        if version < OLDEST:
-            raise Failure(f"{url} is Immich {'.'.join(map(str, version))}; update it to 2.0 or newer")
-        permissions = frozenset(map(str, client.get("/api-keys/me")["permissions"])) if key else None
-        _permitted(Server(version, permissions))
-        me = client.get("/users/me")
-        return Server(version, permissions, str(me["id"]), str(me["name"]), str(me["email"]))
+        with understanding(client.access.url):
+            yield
     except (Transient, Rejected) as error:
-        raise Paused(f"{url} does not answer as it should: {error}") from None
-    except WRONG_SHAPE as error:
-        raise Failure(f"{url} answers unlike any Immich that we know ({error!r:.99}); is a proxy in between?") from None
+        raise Paused(f"{client.access.url} does not answer as it should: {error}") from None
 
 
 def is_user(server: Server, label: str, users: Path, bound: str) -> None:
@@ -149,15 +174,3 @@ def logout(client: Client) -> None:
     asking = threading.Thread(target=ask, daemon=True)
     asking.start()
     asking.join(0.5 if client.stop.is_set() else client.access.read_timeout)
-
-
-def _version(reply: Any) -> tuple[int, int, int]:
-    return int(reply["major"]), int(reply["minor"]), int(reply["patch"])
-
-
-def _permitted(server: Server) -> None:
-    needed = NEEDED if server.boxes_in_search else (*NEEDED, "face.read")
-    missing = [name for name in needed if not server.may(name)]
-    if missing:
-        raise NotAllowed(f"the key lacks the permission{'s' * (len(missing) > 1)} {', '.join(missing)}; "
-                         "in Immich: Account Settings, API Keys, edit the key")

@@ -8,6 +8,7 @@ manifest.json
                 isolation "alone" | "moved" | "cleaned", light [brightness, side light], look, rules}]
     left_out  [{face, photo, sha256, quality, distance, reason}]      faces of this person without a picture
     files     {name: SHA-256 of every file that we wrote here, but this one}
+    in_immich {user: what `immich-names` wrote there}, see facesets.operations.immich_names
 
 NAME.txt    its first line is the name that a person gave; there is none as long as nobody gave one
 """
@@ -29,7 +30,7 @@ FOLDER = re.compile(r"(_[a-z]+/)?[a-z0-9][a-z0-9_]*")       # of a faceset, belo
 LINE = ("folder", "number", "name", "proposed_name", "members", "pictures", "spread", "years", "users", "run", "reason",
         "into")     # of a Record, in the order in which they are written; "members" is called "faces" there
 OWN = ("folder", "number", "name", "proposed_name", "names", "run", "created", "made_by", "reason", "model", "centroid",
-       "spread", "eras", "users", "top", "faces", "left_out", "files")
+       "spread", "eras", "users", "top", "faces", "left_out", "files", "in_immich")
 FILE = re.compile(r'[^\W_][^/\\:*?"<>|\x00-\x1f\x7f\ud800-\udfff]*')      # in a faceset; may be called as a person
 
 
@@ -61,6 +62,7 @@ class Record:
     faces: list[dict[str, Any]] = field(default_factory=list)
     left_out: list[dict[str, Any]] = field(default_factory=list)
     files: dict[str, str] = field(default_factory=dict)
+    in_immich: dict[str, Any] = field(default_factory=dict)
 
     def line(self) -> dict[str, Any]:
         return {"faces" if name == "members" else name: getattr(self, name) for name in LINE}
@@ -91,7 +93,13 @@ def write_record(path: Path, record: Record) -> None:
 def read_record(path: Path) -> Record:
     value = files.read_json(path, SCHEMA, "sort_faces.py export-swap")
     try:
+        value.setdefault("in_immich", {})       # in none of earlier versions
         record = Record(**{name: value[name] for name in OWN})
+        for mine in record.in_immich.values():
+            texts({"album": "", **mine}, "album")
+            if not all(isinstance(name, str) for old, new in mine.get("people", {}).values() for name in (old, new)):
+                raise TypeError("in_immich holds more than text")
+            mine["assets"] = [str(one) for one in mine.get("assets", ())]
         for item in record.faces:
             texts(item, "face", "photo", "sha256", "taken_at", "isolation")
             item["turn"] = int(item.get("turn", 0))

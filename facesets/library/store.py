@@ -110,6 +110,10 @@ class Library:
             entry.name = self.name_of(entry)
         return manifest
 
+    def record(self, folder: str) -> Record:
+        """All that is written of a faceset."""
+        return folders.read_record(self.root / folder / folders.MANIFEST)
+
     def canonical(self) -> list[Faceset]:
         """The identities that new faces are compared with, by number."""
         return self._facesets("facesets")
@@ -167,10 +171,12 @@ class Library:
             finally:
                 self._held = False
 
-    def undo(self, tell: Callable[[str, list[str]], object] = lambda verb, kept: None, only: str = "") -> None:
+    def undo(self, tell: Callable[[str, list[str]], object] = lambda verb, kept: None, only: str = "",
+             outside: Callable[[Path], object] = lambda journal: None) -> None:
         """Take back the last run; `tell` takes its verb, and where files of a person's own were kept.
 
-        Raises Failure where the last run is not `only`, if that is given.
+        Raises Failure where the last run is not `only`, if that is given. `outside` takes back first what the run did
+        elsewhere than in the library.
         """
         with self.locked("sort_faces.py undo"):
             self.heard("undo", "undo")
@@ -180,6 +186,8 @@ class Library:
                               "last")
             highest = self.highest(manifest)
             files.write_bytes(self.root / ".highest", b"%d\n" % highest)    # the older manifest will not know
+            for last in journal.history(self.root)[-1:]:
+                outside(last)
             tell(*journal.undo(self.root))
             journal.acknowledge(self.root)
 

@@ -14,8 +14,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-BODIES = ("MetadataSearchDto", "RandomSearchDto", "SyncStreamDto", "LoginCredentialDto")
-PLAIN = {"string": "string", "StrictStr": "string", "str": "string", "datetime": "string", "UUID": "string",
+BODIES = ("MetadataSearchDto", "RandomSearchDto", "SyncStreamDto", "LoginCredentialDto", "PersonUpdateDto",
+          "CreateAlbumDto", "BulkIdsDto")
+PLAIN = {"string": "string", "StrictStr": "string", "str": "string", "datetime": "string", "date": "string",
+         "UUID": "string",
          "boolean": "boolean", "StrictBool": "boolean", "number": "number", "int": "number", "StrictFloat": "number",
          "SearchFilterBranch": "object"}        # as a filter, in another; never sent
 Fields = Iterator[tuple[str, str]]      # name, type

@@ -655,7 +655,7 @@ def test_a_faceset_out_of_a_backup_is_one_again(shelf) -> None:
 def test_a_command_whose_photos_cannot_be_read_now_is_not_done(shelf) -> None:
     library, _ = shelf
     args = sort_faces.parse_args(["extend", "--library", str(library.root)])
-    job = Job(args, lambda section: config.load(getattr(config, section), args))
+    job = Job(args, lambda section: config.load(getattr(config, section), args), str)
     assert job.change(lambda run: run.count("new")) == 0
     assert job.change(lambda run: run.waiting.append("a face")) == 2
 

@@ -7,6 +7,7 @@ from ...common import terminal
 from ...common.errors import FAILED, OK, Failure
 from ...formats import cache, proposal
 from .facesets import KEEPING
+from .immich import taken_back
 from .job import Job
 from .table import CACHE, FACESET, PICTURES, argument, verb
 
@@ -105,8 +106,10 @@ def undo(job: Job) -> int:
         found = journal.would_undo(job.paths.library)
         lines = [f"{what.replace('_', ' ')}: {', '.join(names)}" for what, names in found.items() if names]
         return job.tell(found, lines or ["there is no run to take back"])
-    job.library.undo(lambda verb, kept: job.tell(
-        {"undone": verb, "kept": kept}, [f"{verb} is taken back", *(f"yours, kept: {path}" for path in kept)]))
+    said: list[str] = []
+    job.library.undo(lambda verb, kept: job.tell({"undone": verb, "kept": kept, "in_immich": said}, [
+        f"{verb} is taken back", *said, *(f"yours, kept: {path}" for path in kept)]),
+        outside=lambda last: said.extend(taken_back(job, last)))
     return OK
 
 

@@ -22,10 +22,12 @@ Act = Callable[[Run], None]
 
 
 class Job:
-    """`load` gives a section of the settings by its name, when a verb asks for it; so a verb reads only its own."""
+    """`load` gives a section of the settings by its name, when a verb asks for it, and `write_key` the key that may
+    write to Immich; so a verb reads only its own.
+    """
 
-    def __init__(self, args: argparse.Namespace, load: Callable[[str], Any]) -> None:
-        self.args, self._load = args, load
+    def __init__(self, args: argparse.Namespace, load: Callable[[str], Any], write_key: Callable[[], str]) -> None:
+        self.args, self._load, self.write_key = args, load, write_key
         self.paths = load("Paths")
         self.library = Library(self.paths.library)
         self.dry_run: bool = getattr(args, "dry_run", False)
@@ -60,6 +62,10 @@ class Job:
     @cached_property
     def reporting(self) -> Any:
         return self._load("Reporting")
+
+    @cached_property
+    def server(self) -> Any:
+        return self._load("Server")
 
     @cached_property
     def shelf(self) -> Any:

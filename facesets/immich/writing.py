@@ -1,0 +1,103 @@
+"""What is written to Immich, by a key of its own: the names of people, and albums; `allowed` lets no other write pass.
+
+Every request here can be repeated: a name is set, photos that an album has are passed over, and an album whose making
+was not answered is found by its description.
+"""
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
+
+from ..common import terminal
+from ..common.errors import Failure, NotAllowed, Paused
+from . import preflight
+from .breaker import Breaker
+from .client import Access, Client, Rejected, Transient, understanding
+
+NAMES = ("person.read", "person.update")        # permissions
+ALBUMS = ("album.read", "album.create", "album.delete", "albumAsset.create", "albumAsset.delete")
+AT_ONCE = 1000      # photos put into an album by one request
+PROBED = 20         # people of the last stage, one of whom the key must open
+
+T = TypeVar("T")
+
+
+def opened(access: Access, user: str, people: Iterable[str], permissions: Sequence[str]) -> "Writer":
+    """Refuses a key that lacks permissions, or opens none of the `people` that the last stage of `user` saw."""
+    client = Client(access, Breaker(1, pause=access.retry_pause, tell=terminal.say), threading.Event())
+    preflight.require(client, preflight.greet(client, key=True), permissions, "IMMICH_WRITE_API_KEY")
+    writer, ids = Writer(client), list(dict.fromkeys(people))[:PROBED]
+    if ids and all(writer.name_of(person) is None for person in ids):
+        raise NotAllowed(f"none of the people that the last stage of {user} saw is there for this key; is "
+                         f"IMMICH_WRITE_API_KEY that of {user}? If Immich recognised faces anew since: python "
+                         f"immich_stage.py --user {user}")
+    return writer
+
+
+class Writer:
+    def __init__(self, client: Client) -> None:
+        self.client, self.url = client, client.access.url
+
+    def name_of(self, person: str) -> str | None:
+        """What Immich calls a person, "" nobody named, None where this key opens no such person."""
+        def ask() -> str | None:
+            try:
+                reply = self.client.get(f"/people/{person}")
+            except Rejected:
+                return None
+            with understanding("/people"):
+                return str(reply["name"] or "").strip()
+        return self._in_words(ask)
+
+    def rename(self, person: str, name: str) -> None:
+        self._json("PUT", f"/people/{person}", {"name": name})
+
+    def albums(self) -> set[str]:
+        """The ids of the user's albums."""
+        reply = self._json("GET", "/albums")
+        with understanding("/albums"):
+            return {str(item["id"]) for item in reply}
+
+    def make_album(self, name: str, about: str) -> str:
+        """The id of a new empty album, or of the one with this description that is there."""
+        def attempt() -> str:
+            with understanding("/albums"):
+                there = [str(item["id"]) for item in self.client.json_once("GET", "/albums")
+                         if item["description"] == about]
+                return there[0] if there else str(self.client.json_once(
+                    "POST", "/albums", {"albumName": name, "description": about})["id"])
+        return self._in_words(lambda: self.client.retrying(attempt))
+
+    def add(self, album: str, photos: Sequence[str]) -> int:
+        """Put photos into an album; how many Immich refused."""
+        refused = 0
+        for start in range(0, len(photos), AT_ONCE):
+            reply = self._json("PUT", f"/albums/{album}/assets", {"ids": photos[start:start + AT_ONCE]})
+            with understanding("/albums"):
+                refused += sum(item.get("error") not in (None, "duplicate") for item in reply)
+        return refused
+
+    def remove(self, album: str, photos: Sequence[str]) -> None:
+        for start in range(0, len(photos), AT_ONCE):
+            self._json("DELETE", f"/albums/{album}/assets", {"ids": photos[start:start + AT_ONCE]})
+
+    def delete_if_empty(self, album: str) -> int:
+        """Take an album away, unless there are photos in it; how many."""
+        reply = self._json("GET", f"/albums/{album}")
+        with understanding("/albums"):
+            left = int(reply["assetCount"])
+        if not left:
+            self._json("DELETE", f"/albums/{album}")
+        return left
+
+    def _json(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+        return self._in_words(lambda: self.client.json(method, path, body))
+
+    def _in_words(self, ask: Callable[[], T]) -> T:
+        try:
+            return ask()
+        except Transient as error:
+            raise Paused(f"{self.url} does not take it: {error}; what was done is written down, the same command goes "
+                         "on") from None
+        except Rejected as error:
+            raise Failure(f"{self.url} refuses it: {error}") from None

@@ -1,0 +1,247 @@
+"""immich-names: the names of facesets, given to people in Immich whom nobody named there; and an album of each; opt in.
+
+Who is who there is told by boxes: of a face that Immich found in a photo, and of one that we have of it. So it holds
+after face recognition was reset there, once the stage has seen the new people. A face that no faceset has counts for
+the faceset that its embedding is near to.
+
+What is written there stands in the faceset's manifest before it is sent, by the user's label, so that the same command
+goes on after a kill, and `undo` knows all that may have been done:
+    in_immich   {user: {"people": {person id: [name before, name given]}, "album": id, "assets": [ids in it, by us]}}
+"""
+
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..cluster.known import match
+from ..common import terminal
+from ..embed.parts import name_persons
+from ..formats import cache
+from ..formats.decisions import library_id
+from ..formats.queue import Queue
+from ..immich.writing import Writer
+from ..library import folder as folders
+from ..library.folder import Record
+from ..library.run import Run, changing
+from ..library.store import CANONICAL, Library, Manifest
+
+FEWEST = 2          # faces that must agree; one may be a mistake of either side
+CLEAR = 2 / 3       # of a person's faces that have a faceset, those that must have this name; else it is a mixture
+GIVES = "gets the name"
+Counts = Counter[tuple[str, str]]       # folder, person id
+
+
+@dataclass
+class Row:
+    """One line of the table: a faceset, and the person of Immich that most of its faces belong to."""
+
+    folder: str
+    name: str
+    person: str = ""
+    faces: int = 0      # of the faceset that are this person there
+    of: int = 0         # of the faceset that are anybody there
+    people: int = 0     # that they are there
+    verdict: str = "nobody there has its faces"
+
+    def line(self, url: str) -> str:
+        more = f", the rest {self.people - 1} others" if self.people > 1 else ""
+        there = f"; {self.faces} of {self.of} faces{more}: {url}/people/{self.person}" if self.person else ""
+        return f"{self.folder}  {self.name}  {self.verdict}{there}"
+
+
+@dataclass
+class Album:
+    """What the album of a faceset should hold, and what we know to be in it."""
+
+    folder: str
+    name: str
+    id: str             # "" for none
+    wanted: list[str]
+    have: list[str]
+
+    def line(self) -> str:
+        more, less = len({*self.wanted} - {*self.have}), len({*self.have} - {*self.wanted})
+        return f"{self.folder}  {self.name}  {'album' if self.id else 'new album'}: {more} photos in, {less} out"
+
+
+@dataclass
+class Plan:
+    rows: list[Row]
+    albums: list[Album]
+    given: int = 0
+    refused: int = 0    # photos that Immich did not take into an album
+
+    def summary(self, user: str, applied: bool) -> str:
+        if not applied:
+            asked = sum(row.verdict == GIVES for row in self.rows)
+            return f"{asked} people of {user} would get a name; nothing was sent, --apply does it"
+        refused = f"; {self.refused} photos were not taken into albums" if self.refused else ""
+        return f"{self.given} people of {user} got a name{refused}; sort_faces.py undo takes it back"
+
+
+def counted(library: Library, caches: Iterable[cache.Cache], queue: Queue, distance: float, margin: float) -> Counts:
+    """How many faces of each faceset (by folder, "" for nobody's) Immich gives to each of its people."""
+    everybody = library.everybody()
+    holds = {key: item.folder for item in everybody for key in item.face_keys}
+    centroids = np.array([item.centroid for item in everybody])
+    staged, seen, found = {entry.sha256 for entry in queue.entries}, set[str](), Counts()
+    for faces in caches if everybody else ():
+        name_persons(faces, queue)
+        rows = [row for row, photo in enumerate(faces.faces["photo"].tolist())
+                if faces.persons[row].id and faces.photos[photo].sha256 in staged]
+        keys = [cache.face_key(faces.photos[face["photo"]].sha256, face["box"]) for face in faces.faces[rows]]
+        near = match(faces.embeddings[rows], centroids, {
+            place: [number for number, item in enumerate(everybody) if key in item.not_this]
+            for place, key in enumerate(keys)})
+        certain = near.certain(distance, margin)
+        for place, (row, key) in enumerate(zip(rows, keys, strict=True)):
+            if key not in seen:
+                folder = holds.get(key) or (everybody[near.nearest[place]].folder if certain[place] else "")
+                found[folder, faces.persons[row].id] += 1
+        seen.update(keys)
+    return found
+
+
+def propose(manifest: Manifest, found: Counts, writer: Writer) -> list[Row]:
+    """What to name whom, one row a faceset with a name."""
+    names = {entry.folder: entry.name or entry.folder for entry in manifest.entries}
+    rows = []
+    for entry in _named(manifest):
+        row = Row(entry.folder, entry.name)
+        rows.append(row)
+        people = Counter({person: count for (folder, person), count in found.items() if folder == entry.folder})
+        if not people:
+            continue
+        row.of, row.people = people.total(), len(people)
+        row.person, row.faces = min(people.items(), key=lambda item: (-item[1], item[0]))
+        theirs = {folder: count for (folder, person), count in found.items() if folder and person == row.person}
+        others = [folder for folder in theirs if not _same(names[folder], entry.name) and folder != entry.folder]
+        if row.faces < FEWEST:
+            row.verdict = "unclear, one face is too few"
+        elif sum(map(theirs.__getitem__, others)) > (1 - CLEAR) * sum(theirs.values()):
+            row.verdict = f"unclear, that person there is also {', '.join(sorted(names[one] for one in others)[:3])}"
+        else:
+            row.verdict = _verdict(writer.name_of(row.person), row.name)
+    return rows
+
+
+def albums(library: Library, user: str, queue: Queue) -> list[Album]:
+    """The albums that there should be, and those that we made; what is aside or has no name wants no photo."""
+    assets = {known.sha256: known.asset_id for known in queue.known}
+    assets |= {entry.sha256: entry.asset_id for entry in queue.entries}
+    manifest, made = library.manifest(), []
+    named = {entry.folder for entry in _named(manifest)}
+    for entry in (entry for entry in manifest.entries if (library.root / entry.folder).exists()):
+        faceset = library.record(entry.folder)
+        mine = faceset.in_immich.get(user, {})
+        wanted = {assets[item["sha256"]] for item in (*faceset.faces, *faceset.left_out)
+                  if item["sha256"] in assets and entry.folder in named}
+        if wanted or mine.get("assets"):
+            made.append(Album(entry.folder, entry.name, mine.get("album", ""), sorted(wanted), mine.get("assets", [])))
+    return made
+
+
+def apply(library: Library, user: str, make: Callable[[], Plan], writer: Writer, tell: Callable[[Plan], int]) -> int:
+    """Carry out what `make` plans, as one run of the library that `undo` takes back.
+
+    Written down first: a name that is sent. Done first: albums that are made, still empty, and photos that leave one.
+    """
+    def finish(_: Run) -> None:
+        for row in plan.rows:
+            if row.verdict == GIVES:        # somebody may have named the person meanwhile
+                row.verdict = _verdict(writer.name_of(row.person), row.name)
+            if row.verdict == GIVES:
+                writer.rename(row.person, row.name)
+                row.verdict = "got the name"
+                plan.given += 1
+        plan.refused = sum(writer.add(album.id, album.wanted) for album in plan.albums if album.wanted)
+        status.append(tell(plan))
+    status: list[int] = []
+    with changing(library, "immich-names", tell=finish) as run:
+        plan = make()
+        for row in plan.rows:
+            if row.verdict == GIVES:
+                _note(run, row.folder, user, people={row.person: ["", row.name]})
+        there = writer.albums() if plan.albums else set()
+        for album in plan.albums:
+            if album.id not in there:       # or somebody deleted it there
+                about = f"{album.folder} of the face-sets library {library_id(library.root)}"
+                album.id, album.have = writer.make_album(album.name, about) if album.wanted else "", []
+            writer.remove(album.id, sorted({*album.have} - {*album.wanted}))
+            _note(run, album.folder, user, album=album.id, assets=album.wanted)
+    return status[0]
+
+
+def take_back(root: Path, journal: Path, opened: Callable[[str], Writer]) -> list[str]:
+    """Take back in Immich what the run in `journal` wrote there; what stays, in words. It can be repeated."""
+    said: list[str] = []
+    writers: dict[str, Writer] = {}
+    for path in sorted((journal / "old").rglob(f"*faceset_*/{folders.MANIFEST}")):
+        unit = path.parent.relative_to(journal / "old").as_posix()
+        if not (root / unit / folders.MANIFEST).exists():
+            said.append(f"{unit} was removed by hand; what it gave to Immich stays there")
+            continue
+        before = folders.read_record(path).in_immich
+        for user, now in folders.read_record(root / unit / folders.MANIFEST).in_immich.items():
+            if now != (was := before.get(user, {})):
+                writer = writers[user] = writers.get(user) or opened(user)
+                said += [f"{unit}: {line}" for line in (*_names_back(writer, was, now), *_album_back(writer, was, now))]
+    return said
+
+
+def _names_back(writer: Writer, was: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """A name that somebody changed since stays."""
+    said = []
+    for person, (old, given) in now.get("people", {}).items():
+        there = None if person in was.get("people", {}) else writer.name_of(person)
+        if there == given:
+            writer.rename(person, old)
+        elif there:
+            said.append(f"Immich calls that person {terminal.name(there)} by now, and that stays")
+    return said
+
+
+def _album_back(writer: Writer, was: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """An album that the run made goes, unless it holds more than we put there."""
+    album, same = now.get("album", ""), now.get("album") == was.get("album")
+    ids, earlier = set(now.get("assets", ())), set(was.get("assets", ()) if same else ())
+    if (ids == earlier and same) or album not in writer.albums():
+        return []
+    writer.remove(album, sorted(ids - earlier))
+    writer.add(album, sorted(earlier - ids))
+    left = 0 if same else writer.delete_if_empty(album)
+    return [f"its album in Immich holds {left} other photos, and stays"] if left else []
+
+
+def _verdict(there: str | None, name: str) -> str:
+    if there is None:
+        return "not there any more, stage again"
+    if not there:
+        return GIVES
+    return "has the name" if _same(there, name) else f"is called {terminal.name(there)} there, and stays so"
+
+
+def _named(manifest: Manifest) -> list[Record]:
+    return [entry for entry in manifest.facesets if entry.name and CANONICAL.fullmatch(entry.folder)]
+
+
+def _same(*names: str) -> bool:
+    return len({unicodedata.normalize("NFC", name).casefold().strip() for name in names}) == 1
+
+
+def _note(run: Run, folder: str, user: str, **written: Any) -> None:
+    """Keep in the faceset's manifest what we write to Immich, if it does not say so yet."""
+    record = run.record(folder)
+    mine = record.in_immich.get(user, {})
+    if people := written.get("people"):
+        written["people"] = {**mine.get("people", {}), **people}
+    if {**mine, **written} != mine:
+        record.in_immich[user] = {**mine, **written}
+        run.write_record(record)
+        run.enter(record)
+        run.count("noted")

@@ -1,0 +1,60 @@
+"""The verb that writes to Immich, and what `undo` needs to take it back there."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ...common import terminal
+from ...formats.queue import Queue
+from ...formats.queue import read as read_queue
+from .job import Job
+from .table import CACHE, argument, verb
+
+
+@verb("For others", argument("--user", type=terminal.user_label, required=True, metavar="LABEL", help="whose Immich"),
+      argument("--albums", action="store_true", help="also an album for each faceset with a name"),
+      argument("--apply", action="store_true", help="write to Immich; without it the table is only printed"),
+      CACHE, settings=["Server"], alone=True, looks=True, example="--user peter")
+def immich_names(job: Job) -> int:
+    """Give the names of facesets to people in Immich whom nobody named there. Nothing is sent without --apply.
+
+    A name that is there stays; nothing is merged or deleted; `undo` takes back what was given. Run it again after face
+    recognition was reset in Immich and the stage has run: the new people get the names. --albums keeps an album for
+    each faceset with a name. It takes a key of its own, IMMICH_WRITE_API_KEY, with person.read and person.update; for
+    albums also with album.read, album.create, album.delete, albumAsset.create and albumAsset.delete.
+    """
+    from .. import immich_names as names
+    user, rules = job.args.user, job.clustering
+    queue = read_queue(job.paths.queue(user))
+    distance = rules.known_distance or float((job.library.manifest().model or {}).get("known_distance", 0.45))
+    found = names.counted(job.library, job.caches(), queue, distance, rules.known_margin)
+    writer = _writer(job, user, queue, job.args.albums)
+
+    def plan() -> names.Plan:
+        return names.Plan(names.propose(job.library.manifest(), found, writer),
+                          names.albums(job.library, user, queue) if job.args.albums else [])
+
+    def tell(made: names.Plan) -> int:
+        lines = [*(row.line(writer.url) for row in made.rows), *(album.line() for album in made.albums)]
+        return job.answer(asdict(made), [*lines, made.summary(user, job.args.apply)])
+    return names.apply(job.library, user, plan, writer, tell) if job.args.apply else tell(plan())
+
+
+def taken_back(job: Job, journal: Path) -> list[str]:
+    """Take back in Immich what the run in `journal` wrote there; what stays there."""
+    if journal.name.partition("-")[2] != "immich-names":
+        return []
+    from .. import immich_names as names
+    return names.take_back(job.paths.library, journal, lambda user: _writer(
+        job, user, read_queue(job.paths.queue(user)), False))
+
+
+def _writer(job: Job, user: str, queue: Queue, with_albums: bool) -> Any:
+    from ...immich import preflight, writing
+    from ...immich.client import Access
+    server = job.server
+    access = Access(preflight.base_url(server.immich_url), ("x-api-key", job.write_key()),
+                    preflight.authority(server.ca_file), server.connect_timeout, server.read_timeout,
+                    server.retry_pause, may_write=True)
+    people = (face.person_id for entry in queue.entries for face in entry.faces if face.person_id)
+    return writing.opened(access, user, people, (*writing.NAMES, *(writing.ALBUMS if with_albums else ())))
