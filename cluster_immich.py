@@ -91,6 +91,7 @@ def summary_of(made: proposal.Proposal, caches: Sequence[cache.Cache], emitted: 
 MEANINGS = {
     "held": "in a faceset already",
     "known": "of people who have a faceset: sort_faces.py extend",
+    "dropped": "of people you dropped",
     "ambiguous": "between two people: listed in refine.json",
     "rejected": "too poor to tell",
     "new": "in new facesets",

@@ -18,7 +18,7 @@ def test_labelled_photos_become_right_facesets_and_the_second_run_adds_nothing(s
     assert stage["gate_held"] and stage["total_assets_seen"] == PHOTOS == sum(stage[name] for name in outcomes)
     assert embed["photos"] == stage["staged_count"] == embed["with_faces"] + embed["noface"] + embed["errors"]
     assert cluster["faces"] == embed["faces"] == sum(cluster[name] for name in (
-        "held", "known", "ambiguous", "rejected", "new", "thin", "leftover"))
+        "held", "known", "dropped", "ambiguous", "rejected", "new", "thin", "leftover"))
 
     again = result["second"]
     assert again["immich_stage.py"]["bytes_downloaded"] == 0

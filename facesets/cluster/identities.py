@@ -1,7 +1,8 @@
 """What a run of clustering proposes: known faces to their facesets, the rest to new ones. Tables in, proposal out.
 
-Every face ends in exactly one of: held (in a faceset already), known, ambiguous, rejected, new (in a new faceset),
-left out (of a new or thin one), thin, leftover. `counts` says how many, and they add up to `faces`.
+Every face ends in exactly one of: held (in a faceset already), known, dropped (known, of somebody whom a person
+dropped), ambiguous, rejected, new (in a new faceset), left out (of a new or thin one), thin, leftover. `counts` says
+how many, and they add up to `faces`.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -64,8 +65,7 @@ def propose(caches: Sequence[Cache], known: Sequence[Faceset], rules: Rules, *, 
     adopted = _adopt(faces, clusters, known, rules, extend)
     clusters = [members[~np.isin(members, adopted)] for members in clusters]
     facesets, thin, leftover = _new_groups(faces, clusters, rules, seen)
-    counts = _counts(len(faces), int(held.sum()), int(certain.sum()) + len(adopted), len(ambiguous), rejected, facesets,
-                     thin, leftover)
+    counts = _counts(len(faces), int(held.sum()), extend, len(ambiguous), rejected, facesets, thin, leftover)
     return Proposal(run=run, made_by=made_by, created=created, model=asdict(faces.model), caches=tuple(paths),
                     settings=asdict(rules), facesets=facesets, thin=thin, extend=extend, ambiguous=ambiguous,
                     rejected=rejected, leftover=leftover, counts=counts)
@@ -179,10 +179,12 @@ def _new_groups(faces: Pool, clusters: Sequence[np.ndarray], rules: Rules,
             tuple(sorted(leftover, key=lambda face: face.face)))
 
 
-def _counts(faces: int, held: int, known: int, ambiguous: int, rejected: Iterable[Face], facesets: Sequence[Group],
-            thin: Sequence[Group], leftover: Sequence[Face]) -> dict[str, int]:
-    counts = {"faces": faces, "held": held, "known": known, "ambiguous": ambiguous, "rejected": len(tuple(rejected)),
-              "new": sum(len(group.faces) for group in facesets), "thin": sum(len(group.faces) for group in thin),
-              "leftover": len(leftover)}
+def _counts(faces: int, held: int, extend: dict[str, tuple[Face, ...]], ambiguous: int, rejected: Iterable[Face],
+            facesets: Sequence[Group], thin: Sequence[Group], leftover: Sequence[Face]) -> dict[str, int]:
+    dropped = sum(len(known) for folder, known in extend.items() if folder.startswith("_dropped/"))
+    known = sum(map(len, extend.values())) - dropped
+    counts = {"faces": faces, "held": held, "known": known, "dropped": dropped, "ambiguous": ambiguous,
+              "rejected": len(tuple(rejected)), "new": sum(len(group.faces) for group in facesets),
+              "thin": sum(len(group.faces) for group in thin), "leftover": len(leftover)}
     assert sum(counts.values()) == 2 * faces, "a face is counted twice or not at all"
     return {**counts, "facesets": len(facesets), "thin_facesets": len(thin)}

@@ -3,7 +3,6 @@
 What the stages leave is read by facesets.report.runs, as the report does; here it becomes lines and the next command.
 """
 
-import calendar
 import time
 from collections import Counter
 from dataclasses import asdict, dataclass, field
@@ -36,7 +35,6 @@ class User:
     stage: Stage = field(default_factory=Stage)
     embed: Stage = field(default_factory=Stage)
     cluster: Stage = field(default_factory=Stage)
-    known: int = 0          # faces of people who have a faceset, as clustering found them
     next: str = ""          # the command to run
 
 
@@ -54,8 +52,8 @@ class Status:
 
 def status(data_root: Path, library: Library) -> Status:
     """Everything that `sort_faces.py status` shows. A file that cannot be read is a problem, not an end."""
-    found = Status()
-    for user in runs.users(data_root):
+    found, made = Status(), runs.users(data_root)
+    for user in made:
         if user.label != runs.OWN:
             found.users.append(_user(user))
         found.problems += user.problems
@@ -63,11 +61,21 @@ def status(data_root: Path, library: Library) -> Status:
     for path in sorted({*(data_root / "cache").glob("*.npz")} - theirs):
         found.caches[path.stem] = _try(lambda path=path: len(cache.processed(path)), 0, found.problems)
     found.library = _try(lambda: _library(library, found.problems), {}, found.problems)
-    for one in found.users:
-        if not one.next and one.known and one.cluster.when > found.library.get("extended", 0.0):
-            one.next = f"python sort_faces.py extend    # {one.known:,} faces of people who have a faceset"
-    found.next = next((one.next for one in found.users if one.next), "") or _afterwards(found) or _once_more(found)
+    found.next = (next((one.next for one in found.users if one.next), "")
+                  or _try(lambda: _to_extend(made, library), "", found.problems) or _afterwards(found)
+                  or _once_more(found))
     return found
+
+
+def _to_extend(users: list[runs.User], library: Library) -> str:
+    """What the newest clustering, which looks at all caches, knew of people who are still there, and nobody has yet."""
+    manifest = library.manifest()
+    newest = max((user.proposed for user in users if user.proposed), key=lambda made: made.created, default=None)
+    dropped = {Path(entry.folder).name for entry in manifest.dropped}
+    keys = {face.face for folder, faces in (newest.extend if newest else {}).items()
+            if Path(folder).name not in dropped for face in faces if face.face not in manifest.not_this.get(folder, ())}
+    waiting = len(keys.difference(library.settled())) if keys else 0
+    return f"python sort_faces.py extend    # {waiting:,} faces of people who have a faceset" if waiting else ""
 
 
 def _user(read: runs.User) -> User:
@@ -88,7 +96,6 @@ def _user(read: runs.User) -> User:
                            f"{done:,} photos" if done else "not begun", embedded.left, embedded.reasons)
     if made is not None and clustered:
         counts = Counter(made.counts)
-        user.known = counts["known"]
         user.cluster = Stage(True, clustered.at, (
             f"{counts['faces']:,} faces: {counts['held'] + counts['known']:,} known, {counts['new']:,} in "
             f"{len(made.facesets):,} new facesets, {counts['ambiguous']:,} ambiguous, {counts['rejected']:,} rejected"))
@@ -111,7 +118,7 @@ def _afterwards(found: Status) -> str:
     why = f"    # {unnamed:,} facesets that nobody has named" if unnamed else ""
     if shelf["report"] != "there":
         return f"python sort_faces.py report{why}"
-    return f"open {shelf['root']}/index.html{why}" if unnamed else ""
+    return f"python sort_faces.py review{why}" if unnamed else ""
 
 
 def _once_more(found: Status) -> str:
@@ -141,17 +148,7 @@ def _library(library: Library, problems: list[str]) -> dict[str, Any]:
             "pictures": sum(entry.pictures for entry in sets), "eras": len(manifest.eras),
             "aside": {name: len(getattr(manifest, name)) for name in ("thin_eras", "masked", "merged", "dropped")},
             "model": (manifest.model or {}).get("name", ""), "last_run": manifest.runs[-1] if manifest.runs else None,
-            "undoable": journal.is_ours(library.root), "report": _report(library.root),
-            "extended": max((_seconds(run.get("at")) for run in manifest.runs if run.get("verb") == "extend"),
-                            default=0.0)}
-
-
-def _seconds(at: Any) -> float:
-    """Seconds since the epoch of a run's UTC time; 0 for what is none."""
-    try:
-        return float(calendar.timegm(time.strptime(str(at), "%Y-%m-%dT%H:%M:%SZ")))
-    except ValueError:
-        return 0.0
+            "undoable": journal.is_ours(library.root), "report": _report(library.root)}
 
 
 def _report(root: Path) -> str:

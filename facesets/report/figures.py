@@ -67,7 +67,7 @@ def _destinies(work: runs.Work) -> Bars | None:
     totals: Counter[str] = Counter()
     for made in work.proposals.values():
         totals.update({name: made.counts.get(name, 0) for name in runs.CLUSTER})
-    words = {"held": "in a faceset", "known": "known", "new": "new", "ambiguous": "between two",
+    words = {"held": "in a faceset", "known": "known", "dropped": "dropped", "new": "new", "ambiguous": "between two",
              "thin": "thin", "leftover": "once or twice", "rejected": "too poor"}
     total = sum(totals.values())
     if not total:

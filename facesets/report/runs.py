@@ -35,8 +35,8 @@ EMBED = {"faces": ("with faces", "use"), "noface": ("no face found", "rest"), "e
          "left": ("not embedded yet", "todo")}
 CLUSTER = {
     "held": ("in a faceset already", "known"), "known": ("known: to extend", "known"),
-    "new": ("in new facesets", "use"), "ambiguous": ("between two people", "bad"),
-    "thin": ("seen too seldom", "rest"),
+    "dropped": ("of people you dropped", "rest"), "new": ("in new facesets", "use"),
+    "ambiguous": ("between two people", "bad"), "thin": ("seen too seldom", "rest"),
     "leftover": ("seen once or twice", "rest"), "rejected": ("too poor to tell", "rest")}
 
 

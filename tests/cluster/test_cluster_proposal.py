@@ -91,7 +91,7 @@ def test_every_face_is_in_exactly_one_place_and_the_counts_add_up() -> None:
     columns = {"face_short": [100.0] * 24 + [20, 100]}
     made = propose(cache_of(rows, **columns), known=[as_known("faceset_001", person(9, 5, seed=1))])
     assert set(keys(made).values()) == {1} and len(keys(made)) == len(rows)
-    parts = ("held", "known", "ambiguous", "rejected", "new", "thin", "leftover")
+    parts = ("held", "known", "dropped", "ambiguous", "rejected", "new", "thin", "leftover")
     assert sum(made.counts[part] for part in parts) == made.counts["faces"] == len(rows)
 
 
@@ -327,3 +327,8 @@ def test_a_cluster_near_somebody_known_is_no_second_faceset_of_that_person() -> 
     far = cache.face_keys(cache_of(rows))[int((rows @ few.centroid).argmin())]
     apart = propose(cache_of(rows), known=[as_known("faceset_001", two, not_this=[far])], rules=rules)
     assert apart.counts["known"] == near
+
+
+def test_faces_of_somebody_who_was_dropped_are_not_counted_as_waiting_for_extend() -> None:
+    made = propose(cache_of(person(1, 5)), known=[as_known("_dropped/faceset_001", person(1, 5, seed=1))])
+    assert (made.counts["known"], made.counts["dropped"]) == (0, 5)

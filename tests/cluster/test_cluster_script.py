@@ -53,7 +53,7 @@ def test_a_dry_run_writes_the_proposal_and_touches_no_faceset(checkout: Path, tm
     assert done.returncode == 0, done.stderr
     summary = json.loads(done.stdout)
     assert (summary["faces"], summary["facesets"], summary["thin_facesets"], summary["leftover"]) == (21, 2, 1, 1)
-    parts = ("held", "known", "ambiguous", "rejected", "new", "thin", "leftover")
+    parts = ("held", "known", "dropped", "ambiguous", "rejected", "new", "thin", "leftover")
     assert sum(summary[part] for part in parts) == summary["faces"]
     made = proposal.read(tmp_path / "work" / "immich" / "eva" / "refine.json")
     assert [len(group.faces) for group in made.facesets] == [9, 7]

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ import report_library as made_up
 
 import sort_faces
 from facesets.common import files, terminal
+from facesets.formats import proposal
 from facesets.formats import queue as queues
+from facesets.library.store import Library
 from facesets.report import make
 
 
@@ -25,6 +28,14 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def status(place: Path, capsys: pytest.CaptureFixture[str], *flags: str) -> str:
     assert sort_faces.main(["status", "--library", str(place / "lib"), "--data-root", str(place / "work"), *flags]) == 0
     return capsys.readouterr().out
+
+
+def all_embedded(place: Path) -> None:
+    folder = place / "work" / "immich" / "peter"
+    queue = queues.read(folder / "queue.json")
+    queues.write(folder / "queue.json",
+                 queues.Queue("peter", queue.server, tuple(item for item in queue.entries if item.sha256 != "cc" * 32)))
+    (folder / "state.db").unlink(missing_ok=True)
 
 
 def peter(place: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
@@ -49,9 +60,6 @@ def test_what_could_not_be_read_is_tried_again_once_nothing_else_is_left(
     folder = place / "work" / "immich" / "peter"
     queue = queues.read(folder / "queue.json")
     queues.write(folder / "queue.json", queues.Queue("peter", queue.server, queue.entries[:-1]))
-    refine = files.read_json(folder / "refine.json")
-    refine["counts"]["known"] = 0
-    files.write_json(folder / "refine.json", refine)
     for number in range(1, 5):
         sort_faces.main(["name", str(number), f"Person {number}", "--library", str(place / "lib"),
                          "--data-root", str(place / "work")])
@@ -71,26 +79,37 @@ def test_the_report_is_none_then_there_then_old(place: Path, capsys: pytest.Capt
     assert "report: older than the library" in status(place, capsys)
 
 
-def test_known_faces_wait_for_extend_when_all_else_is_done(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_known_faces_wait_for_extend_when_all_else_is_done(
+        place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Until somebody has them, or their person was dropped; what an older clustering knew is no matter any more."""
+    all_embedded(place)
+    place = Path(shutil.copytree(place, tmp_path, dirs_exist_ok=True))
     folder = place / "work" / "immich" / "peter"
-    queue = queues.read(folder / "queue.json")
-    queues.write(folder / "queue.json", queues.Queue("peter", queue.server, queue.entries[:-1]))
-    (folder / "state.db").unlink()
-    refine = files.read_json(folder / "refine.json")
-    refine["counts"]["known"] = 7
-    files.write_json(folder / "refine.json", refine)
-    assert peter(place, capsys)["next"].startswith("python sort_faces.py extend")
+    held = next(iter(Library(place / "lib").settled()))
+    advice = "next: python sort_faces.py extend    # 1 faces of people who have a faceset"
+
+    def told(made: proposal.Proposal) -> str:
+        proposal.write(folder / "refine.json", made)
+        return status(place, capsys).splitlines()[-1]
+    made = proposal.read(folder / "refine.json")
+    new = (proposal.Face("f" * 64 + "@1,1,9,9", 0.1),)
+    assert told(replace(made, extend={"faceset_001": (*new, proposal.Face(held))})) == advice
+    assert "extend" not in told(replace(made, extend={"faceset_001": (proposal.Face(held),)}))
+    told(replace(made, extend={"faceset_001": new}))
+    proposal.write(place / "work" / "refine.json", replace(made, created="2027-01-01T00:00:00Z"))
+    assert "extend" not in status(place, capsys).splitlines()[-1]
+    (place / "work" / "refine.json").unlink()
+    assert sort_faces.main(["drop", "1", "--library", str(place / "lib"), "--data-root", str(place / "work")]) == 0
+    assert "extend" not in status(place, capsys).splitlines()[-1]
+    assert "extend" not in told(replace(made, extend={"_dropped/faceset_001": new}))
 
 
 def test_facesets_that_nobody_looked_at_are_left_to_do(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """All photos are clustered and known faces are in their facesets; until all have a name, there is a next step."""
-    folder = place / "work" / "immich" / "peter"
-    refine = files.read_json(folder / "refine.json")
-    refine["counts"]["known"] = 0
-    files.write_json(folder / "refine.json", refine)
+    all_embedded(place)
     make.make(place / "lib", place / "work", 0.1)
     told = status(place, capsys)
-    assert told.splitlines()[-1] == f"next: open {place / 'lib'}/index.html    # 3 facesets that nobody has named"
+    assert told.splitlines()[-1] == "next: python sort_faces.py review    # 3 facesets that nobody has named"
     for number in range(1, 5):
         sort_faces.main(["name", str(number), f"Person {number}", "--library", str(place / "lib"),
                          "--data-root", str(place / "work")])
