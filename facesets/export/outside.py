@@ -2,14 +2,15 @@
 
 What we wrote is listed in it with its SHA-256 (`.facesets.json`), so that the next export replaces and removes that and
 nothing else: a caption or a picture that a person changed or added stays as it is. While files take their places, what
-comes is listed beside what was: whatever a kill leaves of either is known as ours.
+comes is listed beside what was: whatever a kill leaves of either is known as ours. The library remembers the folders,
+so that what is there of a person can be forgotten.
 """
 
 import os
 import re
 import shutil
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from ..common import files
 from ..common.errors import Failure
 from ..library.folder import FILE, Record
 
+REMEMBERED = ".outside.json"       # in the library: folder, and the faceset that it is of, "" for sidecars of anybody
 LISTED, SCRATCH, LOCK, SCHEMA = ".facesets.json", ".pending", ".facesets.lock", 1
 RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.I)        # Windows opens a device instead
 LONGEST = 120       # bytes of a folder's name
@@ -65,13 +67,60 @@ def _listed(folder: Path, what: str) -> dict[str, str]:
     return found
 
 
+def remember(library: Path, folder: Path, of: str) -> None:
+    """Let the library know, before anything is written, that `folder` is of the faceset `of`; "" for anybody's."""
+    before, this = _remembered(library), [str(folder.absolute()), of]
+    if this not in before:
+        files.write_json(library / REMEMBERED, {"schema": SCHEMA, "folders": [*before, this]})
+
+
+def _remembered(library: Path) -> list[list[str]]:
+    if not (library / REMEMBERED).exists():
+        return []
+    found = files.read_json(library / REMEMBERED, SCHEMA, "sort_faces.py export-training").get("folders")
+    try:
+        return [[str(folder), str(of)] for folder, of in found or ()]
+    except (TypeError, ValueError):
+        raise Failure(f"{library / REMEMBERED} is damaged; it says where exports wrote, remove it to go on") from None
+
+
+def forget(library: Path, gone: Collection[str], dry_run: bool) -> list[str]:
+    """Take away what was written of the facesets `gone`, by the last part of their folder, and all sidecars, since they
+    may name her. Returns a line for each folder that is concerned."""
+    said, rest = [], []
+    for folder, of in _remembered(library):
+        place = Path(folder)
+        if of and Path(of).name not in gone:
+            rest.append([folder, of])
+        elif not place.is_dir():
+            said += [] if place.parent.is_dir() else [f"{folder} is not there now; remove it where it is"]
+        else:
+            stays = "" if dry_run or _emptied(place) else "; what you changed or put there stays, look through it"
+            said.append(f"{folder}: what {'is there of her' if of else 'sidecars are there, of anybody'}{stays}")
+    if not dry_run:
+        files.write_json(library / REMEMBERED, {"schema": SCHEMA, "folders": rest})
+    return said
+
+
+def _emptied(folder: Path) -> bool:
+    """Remove what we wrote into `folder`, and the folder where nothing else is left in it; whether it is gone."""
+    with updating(folder):
+        pass
+    for name in (LISTED, LOCK):
+        (folder / name).unlink(missing_ok=True)
+    for place in (*sorted((path for path in folder.rglob("*") if path.is_dir()), reverse=True), folder):
+        if not any(place.iterdir()):
+            place.rmdir()
+    return not folder.exists()
+
+
 def names(records: Sequence[Record]) -> dict[str, str]:
     """Folder of a faceset -> what to call it outside: its name where it has one that any system takes, each once.
 
     records     all of the library, so that a faceset is called the same whichever others are exported with it
     """
     said = {record.folder: clean(record.name) for record in records}
-    lower = [name.casefold() for name in (*said, *said.values())]
+    lower = [name.casefold() for name in (*said, *said.values(), "train")]      # Frigate keeps that for itself
     return {folder: name if name and lower.count(name.casefold()) == 1 else f"{name} ({folder})" if name else folder
             for folder, name in said.items()}
 

@@ -70,9 +70,11 @@ def export(library: Library, target: Path, names: dict[str, str]) -> list[str]:
         by_user.setdefault(photo.user or "own", {})[sha256] = photo
     said = []
     for user, some in by_user.items():
-        with outside.updating(target / (outside.clean(user) or "own")) as scratch:
+        folder = target / (outside.clean(user) or "own")
+        outside.remember(library.root, folder, "")
+        with outside.updating(folder) as scratch:
             written = sum(_sidecar(scratch, sha256, photo, names) for sha256, photo in some.items())
-            said.append(f"{terminal.safe(target / user)}: {written} sidecars")
+            said.append(f"{terminal.safe(folder)}: {written} sidecars")
     return said or ["no faceset has a name yet; sort_faces.py name FACESET NAME"]
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from ..cluster import seen
 from ..common import files
 from ..common.errors import Failure, UsageError, of_disk
+from ..export import outside
 from ..export.run import changing
 from ..formats import cache, proposal
 from ..formats.boxes import overlap
@@ -57,6 +58,7 @@ class Forgotten:
     faces: dict[str, int] = field(default_factory=dict)         # cache -> faces removed from it
     proposals: dict[str, int] = field(default_factory=dict)     # refine.json, clustered.json -> faces removed from it
     runs: int = 0                                               # that could have been taken back
+    outside: list[str] = field(default_factory=list)            # what other programs were given, a line a folder
     report: bool = False
     dry_run: bool = False
     in_doubt: bool = False      # nobody can tell whether all of her faces were found
@@ -108,6 +110,7 @@ def _forget(library: Library, manifest: Manifest, person: str, places: Places, d
     done.folders = sorted(gone | _like(library, manifest, keys))
     if run:
         files.write_json(library.root / BEGUN, {"folders": [entry.folder for entry in hers], "keys": sorted(keys)})
+    done.outside = outside.forget(library.root, {Path(folder).name for folder in done.folders}, run is None)
     for path in places.proposals:
         _count(done.proposals, path, _from_proposal(path, keys, gone, run is None))
     for path in places.memories:
@@ -290,6 +293,7 @@ def text(done: Forgotten) -> list[str]:
     """What is gone, or would go, as a person reads it."""
     lines = [f"folders: {', '.join(done.folders)}"]
     lines += [f"{path}: {count:,} faces" for path, count in (*done.faces.items(), *done.proposals.items())]
+    lines += done.outside
     lines += ["the report (make it again: sort_faces.py report)"] if done.report else []
     lines += [f"{done.runs} runs that could have been taken back"] if done.runs else []
     head = "this would go for good; do it with --yes:" if done.dry_run else "gone for good:"
@@ -297,5 +301,5 @@ def text(done: Forgotten) -> list[str]:
              "remove the caches and embed again"] if done.in_doubt else []
     return [head, *(f"  {line}" for line in lines), *doubt,
             "not touched: the photos themselves, in the staging folder and on the server, and what Immich says of them "
-            "(queue.json); what was written elsewhere, as by export-training; what a run that was stopped left with "
-            "Windows, until the next finalize_immich.sh"]
+            "(queue.json); what you copied elsewhere; what a run that was stopped left with Windows, until the next "
+            "finalize_immich.sh"]

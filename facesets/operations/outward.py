@@ -25,6 +25,7 @@ def export(library: Library, facesets: Sequence[str], target: Path, purpose: str
     called, said = outside.names(manifest.facesets), []
     for name, record in records.items():
         place, folder = library.root / name, target / called[name]
+        outside.remember(library.root, folder, name)
         if purpose == "frigate":
             said += people.tight(record, folder)
         elif purpose == "folders":

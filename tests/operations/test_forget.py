@@ -240,3 +240,49 @@ def test_a_full_disk_pauses_it(library: Library) -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert command(library, "forget", "Anna", "--yes") == 0 and traces(library, hers, "Anna") == []
+
+
+@pytest.fixture
+def written(library: Library) -> Path:
+    """Where sidecars, and a folder for each of two people, were written to for other programs."""
+    out = library.root.parent / "out"
+    assert command(library, "export-training", "--for", "folders", "--out", str(out / "people")) == 0
+    assert command(library, "export-regions", "--out", str(out / "sidecars")) == 0
+    assert list((out / "people" / "Anna").glob("*.png")) and "Anna" in named(out)
+    return out
+
+
+def named(out: Path) -> str:
+    return "".join(path.read_text() for path in out.rglob("*.xmp"))
+
+
+def test_what_other_programs_were_given_of_her_goes_too(library: Library, written: Path, capsys) -> None:
+    (written / "people" / "faceset_004" / "mine.txt").write_text("mine")
+    others = {path: path.read_bytes() for path in (written / "people" / "faceset_004").iterdir()}
+    assert command(library, "forget", "Anna") == 0 and "Anna" in named(written)     # only told
+    assert command(library, "forget", "Anna", "--yes") == 0
+    assert str(written / "people" / "Anna") in capsys.readouterr().err
+    assert not (written / "people" / "Anna").exists() and not named(written)
+    assert {path: path.read_bytes() for path in (written / "people" / "faceset_004").iterdir()} == others
+    assert traces(library, set(), "Anna") == []
+    assert command(library, "export-regions", "--out", str(written / "sidecars")) == 0 and not named(written)
+
+
+def test_what_a_person_put_beside_it_stays_and_is_told_and_so_is_what_is_not_there(
+        library: Library, written: Path, capsys) -> None:
+    mine, changed = written / "people" / "Anna" / "mine.png", next((written / "sidecars").rglob("*.xmp"))
+    mine.write_bytes(b"mine")
+    changed.write_text("changed by digiKam")
+    assert command(library, "export-training", "Anna", "--for", "folders", "--out", str(written / "usb" / "disk")) == 0
+    (written / "usb").rename(written / "unplugged")
+    assert command(library, "forget", "Anna", "--yes") == 0
+    told = capsys.readouterr().err
+    assert [path.name for path in mine.parent.iterdir()] == ["mine.png"] and f"{mine.parent}: " in told
+    assert changed.read_text() == "changed by digiKam" and told.count("what you changed or put there stays") == 2
+    assert f"{written / 'usb' / 'disk' / 'Anna'} is not there now" in told
+
+
+def test_a_folder_that_she_had_under_an_earlier_name_goes_too(library: Library, written: Path) -> None:
+    assert command(library, "name", "Anna", "Berta") == 0
+    assert command(library, "forget", "Berta", "--yes") == 0
+    assert not (written / "people" / "Anna").exists() and not named(written)

@@ -117,7 +117,7 @@ def enrich(job: Job) -> int:
                help="kohya, onetrainer, ai-toolkit, frigate or folders"),
       OUT, argument("--caption", metavar="TEXT", help="of {trigger}, {class}, {framing} and {year}"),
       argument("--class", dest="kind", default="person", metavar="WORD", help="person, woman, child, ..."), CACHE,
-      looks=True, example="Anna --for kohya --out ~/training")
+      looks=True, alone=True, example="Anna --for kohya --out ~/training")
 def export_training(job: Job) -> int:
     """Write pictures for trainers, Frigate and others, into folders of yours.
 
@@ -133,7 +133,7 @@ def export_training(job: Job) -> int:
     return job.answer(said, said)
 
 
-@verb("For others", OUT, looks=True, example="--out ~/sidecars")
+@verb("For others", OUT, looks=True, alone=True, example="--out ~/sidecars")
 def export_regions(job: Job) -> int:
     """Write who is where as XMP sidecars, for digiKam and Lightroom.
 
