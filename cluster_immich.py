@@ -27,6 +27,7 @@ from facesets.common import files, terminal
 from facesets.common.errors import Failure
 from facesets.export import detector, swap
 from facesets.formats import cache, proposal
+from facesets.formats import queue as queues
 from facesets.library.run import Run
 from facesets.library.store import Library
 
@@ -56,6 +57,15 @@ def together(own: Path, folder: Path) -> list[Path]:
         except Failure as error:
             terminal.say(f"without {path.name}: {error}")
     return sources
+
+
+def say_what_is_missing(args: argparse.Namespace, queue: Path, caches: Sequence[cache.Cache]) -> None:
+    """Photos that were not staged since somebody else had them are to be in that one's cache."""
+    known = {item.sha256 for item in queues.read(queue).known} if queue.exists() and not args.cache else set()
+    if missing := known - {photo.sha256 for one in caches for photo in one.photos}:
+        terminal.say(f"{len(missing)} photos of {args.user} that somebody else had before him are in no cache of this "
+                     "model: finalize the others first, or, if they use another model, stage and finalize "
+                     f"{args.user} once more")
 
 
 def propose(user: str, sources: Sequence[Path], caches: Sequence[cache.Cache], library: Library, rules: Rules,
@@ -126,6 +136,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     library, folder = Library(paths.library), paths.user_dir(args.user)
     sources = args.cache or together(paths.cache(args.user), paths.caches)
     caches = identities.with_distances([cache.read(path) for path in sources])
+    say_what_is_missing(args, paths.queue(args.user), caches)
     memory = folder / "clustered.json"
     runs = {str(run.get("run")) for run in library.manifest().runs}
     seen.keep_promise(memory, runs)

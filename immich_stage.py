@@ -1,6 +1,7 @@
 """Stage one Immich user's photos: every image asset that shows a face big enough to use, exactly once.
 
-Reads   the Immich server, other users' state.db and every cache in work/cache (what is known is not downloaded);
+Reads   the Immich server, other users' state.db and every cache in work/cache (what is known is not downloaded, but
+        for what is known only to another model than this user's cache was made with);
         work/immich/users.json, if there is one: {"peter": "<his Immich user id>"} lets no other key stage as peter
 Writes  work/immich/<user>/state.db, queue.json, summary.json (of the last run) and photos/ (or STAGE_DIR/<user>/photos)
 Run     export IMMICH_URL=https://photos.example.org
@@ -31,6 +32,7 @@ from typing import Any
 import config
 from facesets.common import files, paths, terminal
 from facesets.common.errors import OK, Failure, Paused, SettingsError
+from facesets.formats import cache
 from facesets.immich import preflight
 from facesets.immich.breaker import Breaker
 from facesets.immich.client import Access, Client, Rejected, Transient
@@ -90,11 +92,18 @@ def options_of(args: argparse.Namespace, where: config.Paths, staging: config.St
     if staging.workers < 1 or staging.workers > 64:
         raise SettingsError(f"--workers is {staging.workers}; 1 to 64 make sense")
     own = where.user_dir(args.user) / "state.db"
+    faces = where.cache(args.user)
+
+    def serves(path: Path) -> bool:
+        """Faces of another recogniser are of no use to this user: to a photo's own they cannot be compared."""
+        return path != faces and not (faces.exists() and path.exists()
+                                      and cache.model_of(path).sha256 != cache.model_of(faces).sha256)
     shares = paths.parse_shares(config.load(config.Windows, args).windows_shares)
     return Options(
         user=args.user, photos=where.photos(args.user), queue=where.queue(args.user),
-        databases=tuple(sorted(path for path in own.parent.parent.glob("*/state.db") if path != own)),
-        caches=tuple(sorted(path for path in where.caches.glob("*.npz") if path != where.cache(args.user))),
+        databases=tuple(sorted(path for path in own.parent.parent.glob("*/state.db")
+                               if path != own and serves(where.cache(path.parent.name)))),
+        caches=tuple(sorted(filter(serves, where.caches.glob("*.npz")))),
         to_windows=partial(paths.wsl_to_win, shares=shares), workers=staging.workers, min_face_px=staging.min_face_px,
         exclude=staging.exclude, retry_rejected=args.retry_rejected, list_only=args.dry_run, prune=args.prune)
 

@@ -17,6 +17,7 @@ import cluster_immich
 from facesets.common import files
 from facesets.export import swap
 from facesets.formats import cache, proposal
+from facesets.formats import queue as queues
 from facesets.library.store import Library
 
 MODEL = cache.Model("made_up", "a" * 64, "b" * 64, 32, 0.45, 0.55)
@@ -189,3 +190,12 @@ def test_real_people_become_facesets_once(shared: Path, tmp_path: Path, capfd: p
     assert again["facesets"] == 0 and again["held"] > 20
     assert {path: zlib.crc32(path.read_bytes()) for path in before} == before
     assert sorted((tmp_path / "library").glob("faceset_*")) == facesets
+
+
+def test_photos_that_nobody_staged_and_no_cache_of_the_model_has_are_said(checkout: Path, tmp_path: Path) -> None:
+    own = tmp_path / "work" / "cache" / "immich_eva.npz"
+    made_up_cache(own)
+    known = (queues.Known("1", "a.jpg", cache.read(own).photos[0].sha256), queues.Known("2", "b.jpg", "f" * 64))
+    queues.write(tmp_path / "work" / "immich" / "eva" / "queue.json", queues.Queue("eva", "", (), known))
+    done = run(checkout, tmp_path, "--user", "eva", "--dry-run")
+    assert "1 photos of eva that somebody else had" in done.stderr, done.stderr

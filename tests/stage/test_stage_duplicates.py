@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -228,3 +229,22 @@ def test_equal_uploads_are_downloaded_once_and_another_one_where_the_first_is_mi
         lab.server.faults.clear()
         lab.server.log.clear()
         assert lab.stage().summary["deduped_against_staged"] == 4 and downloads(lab) == []
+
+
+def test_what_only_a_cache_of_another_model_has_is_staged_once_the_users_own_model_is_known(tmp_path):
+    with laboratory(tmp_path, fill=lambda lab: lab.add(3)) as lab:
+        assert lab.stage().status == 0
+        whose = {name: lab.root / "cache" / f"{name}.npz" for name in ("immich_peter", "nl_full", "immich_maria")}
+        staged = [cache.Photo(entry["path"], entry["sha256"], "noface") for entry in lab.entries()]
+        other = lab.server.add_user("Maria")
+        for number in (1, 2, 50):
+            lab.one(number=number, user=other)
+        lab.key = lab.server.add_key(other)
+        cache.write(whose["immich_peter"], cache.Cache(MODEL, staged, np.zeros(0, cache.FACE)))
+        cache.write(whose["nl_full"], cache.Cache(MODEL, staged[:1], np.zeros(0, cache.FACE)))
+        assert lab.stage(user="maria").summary["deduped_against_existing"] == 2
+        cache.write(whose["immich_maria"], cache.Cache(MODEL, [], np.zeros(0, cache.FACE)))
+        assert lab.stage(user="maria").summary["deduped_against_existing"] == 2
+        cache.write(whose["immich_maria"], cache.Cache(replace(MODEL, sha256="1" * 64), [], np.zeros(0, cache.FACE)))
+        summary = lab.stage(user="maria").summary
+        assert (summary["staged_count"], summary["deduped_against_existing"]) == (3, 0)
