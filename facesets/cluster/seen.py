@@ -6,7 +6,7 @@ The memory holds as long as the rules are the same and the run that made faceset
 held are not in it: an undo of another user's run sets them free.
 
 It is written after the export. What a kill between the two would lose lies in `clustered.next.json`, written before the
-export, and counts if the library knows that run.
+export changes the library, and counts if the library knows that run.
 """
 
 import os

@@ -38,7 +38,7 @@ ANEW = 2000         # pictures of an earlier version that one run makes anew, so
 
 def export(library: Library, proposal: Proposal, caches: Sequence[cache.Cache], open_detector: OpenDetector,
            options: Options = DEFAULTS, *, min_faces: int = 6, extend: bool = False, candidates: bool = False,
-           dry_run: bool = False) -> Run:
+           dry_run: bool = False, ready: Callable[[Run], object] = lambda run: None) -> Run:
     """Make a faceset of every group of `proposal.facesets`, in one change of `library`; what exists stays as it is.
 
     caches         hold the faces that the proposal names by key; photos are read from the paths in them
@@ -47,6 +47,7 @@ def export(library: Library, proposal: Proposal, caches: Sequence[cache.Cache], 
                    left for a later run (if too few were chosen)
     extend         also append `proposal.extend` to the facesets that it names
     candidates     also export `proposal.thin`, into _thin/
+    ready          called once all is made, before the library changes
     A group whose faces some folder of the library holds already adds nothing, so the same proposal twice adds nothing.
     Pictures of an earlier version of our rules are made anew, ANEW at a time.
     Raises Failure if a cache is of another recogniser than the library or lacks a face; then nothing has changed.
@@ -54,6 +55,7 @@ def export(library: Library, proposal: Proposal, caches: Sequence[cache.Cache], 
     with changing(library, "export-swap", proposal.run, dry_run) as run:
         carry_out(run, proposal, caches, open_detector, options, min_faces=min_faces, extend=extend,
                   candidates=candidates)
+        ready(run)
     return run
 
 

@@ -2,6 +2,8 @@
 
 import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
 import zlib
@@ -12,6 +14,7 @@ import numpy as np
 import pytest
 from busy import LIMIT
 from drawn import LOOKS, library_photos, proposal_of
+from killing import killed
 
 import cluster_immich
 from facesets.common import files
@@ -150,15 +153,14 @@ def labelled(shared: Path, people: int, each: int) -> list[Path]:
     return [photo for folder in folders[:people] for photo in sorted(folder.glob("*.jpg"))[:each]]
 
 
-def test_real_people_become_facesets_once(shared: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def real_people(shared: Path, tmp_path: Path, paths: list[Path]) -> list[str]:
+    """A cache of these photos; the arguments of a run on it."""
     from facesets.embed import decode, packs
     from facesets.embed.analyser import Analyser
     pack = shared / "models" / "insightface_small"
     analyser = Analyser(packs.open_pack(str(pack), tmp_path), "cpu", (0.55, 0.65))
     photos, found = [], []
-    share = tmp_path / "share"
-    share.symlink_to(shared)
-    for number, path in enumerate(labelled(share, people=3, each=9)):
+    for number, path in enumerate(paths):
         bgr = decode.read_upright(path)
         boxes, scores, landmarks = analyser.detect(bgr)
         embeddings = analyser.embed(bgr, landmarks)
@@ -172,8 +174,38 @@ def test_real_people_become_facesets_once(shared: Path, tmp_path: Path, capfd: p
     norms = np.linalg.norm(raw, axis=1)
     cache.write(tmp_path / "work" / "cache" / "immich_eva.npz",
                 cache.Cache(analyser.model, photos, faces, raw / norms[:, None], norms))
-    command = ["--user", "eva", "--data-root", str(tmp_path / "work"), "--library", str(tmp_path / "library"),
-               "--model", str(pack), "--provider", "cpu", "--json"]
+    return ["--user", "eva", "--data-root", str(tmp_path / "work"), "--library", str(tmp_path / "library"),
+            "--model", str(pack), "--provider", "cpu", "--json"]
+
+
+def test_who_waits_for_photos_is_not_lost_where_the_run_is_killed_once_the_others_have_facesets(
+        shared: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    paths = []
+    for number, path in enumerate(labelled(shared, people=3, each=9)):
+        paths.append(tmp_path / "photos" / str(number) / path.name)
+        paths[-1].parent.mkdir(parents=True)
+        shutil.copy(path, paths[-1])
+    command = real_people(shared, tmp_path, paths)
+    for path in paths[:5]:      # few enough to have been deleted
+        path.rename(path.with_suffix(".away"))
+
+    def run_killed() -> None:
+        """Before it writes what it has looked at."""
+        sys.addaudithook(lambda event, what: os.kill(os.getpid(), signal.SIGKILL) if event == "os.rename"
+                         and str(what[1]).endswith("/clustered.json") else None)
+        cluster_immich.main(command)
+    assert killed(run_killed, 0)
+    assert len(Library(tmp_path / "library").canonical()) == 2
+    for path in paths[:5]:
+        path.with_suffix(".away").rename(path)
+    assert cluster_immich.main(command) == 0, capfd.readouterr().err
+    assert len(Library(tmp_path / "library").canonical()) == 3
+
+
+def test_real_people_become_facesets_once(shared: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    share = tmp_path / "share"
+    share.symlink_to(shared)
+    command = real_people(shared, tmp_path, labelled(share, people=3, each=9))
     share.rename(tmp_path / "away")
     assert cluster_immich.main(command) == 2
     assert "is the share with the photos mounted?" in capfd.readouterr().err
