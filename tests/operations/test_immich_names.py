@@ -1,0 +1,405 @@
+"""immich-names: names and albums on a real server on this machine, staged by the real stage; kills, resets, undo."""
+
+import contextlib
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import jsonschema
+import pytest
+from busy import LIMIT, wait_until
+from drawn import LOOKS, contents, library_photos, proposal_of
+from stage_lab import CHECKOUT, Lab
+from test_stage_contract import CONTRACTS, described
+
+import sort_faces
+from facesets.export import swap
+from facesets.fake_immich.library_model import Album, Asset, Person
+from facesets.fake_immich.protocol import Call, Reply
+from facesets.formats import cache
+from facesets.immich.writing import ALBUMS, NAMES
+from facesets.library import folder as folders
+from facesets.library import journal
+from facesets.library.store import Library
+
+BODIES = {"/albums": "CreateAlbumDto", "/assets": "BulkIdsDto", "people": "PersonUpdateDto"}
+EACH = 7        # photos
+ANNA, EMOJI = "Änna", "Bob 👩‍🚀 <i>"
+
+
+class World:
+    """Three people with some photos each, in the library and on the server, whom nobody named there."""
+
+    def __init__(self, folder: Path, faces: cache.Cache, version: tuple[int, int, int]) -> None:
+        self.lab = Lab(folder, version)
+        self.faces, self.library = faces, Library(folder / "library")
+        self.assets: dict[str, list[Asset]] = {}
+        for row in self.faces.faces:
+            photo = self.faces.photos[row["photo"]]
+            self.assets.setdefault(Path(photo.path).parent.name, []).append(self.lab.server.add_asset(
+                self.lab.user, Path(photo.path).read_bytes(), name=Path(photo.path).name, taken=photo.taken_at))
+        self.people: list[Person] = []
+        self.recognise()
+        self.key = self.lab.server.add_key(self.lab.user, NAMES)
+
+    def recognise(self, jitter: int = 0) -> None:
+        """Immich finds every face anew: no face and no person is who they were."""
+        server = self.lab.server
+        for person in self.people:
+            server.delete_person(person)
+        self.people = [server.add_person(self.lab.user) for _ in self.assets]
+        for person, assets in zip(self.people, self.assets.values(), strict=True):
+            for number, asset in enumerate(assets):
+                box = [200 + jitter, 120 - jitter, 360 + number + jitter, 280 + number - jitter]
+                asset.faces = []
+                server.library.add_face(asset, server.face(box, 640, 480, person))
+
+    def stage(self) -> None:
+        run = self.lab.stage()
+        assert run.status == 0, run.err
+
+    def environment(self) -> dict[str, str]:
+        return {**self.lab.environment(), "IMMICH_API_KEY": "", "IMMICH_WRITE_API_KEY": self.key,
+                "FACESETS_LIBRARY": str(self.library.root)}
+
+    def run(self, *words: str) -> tuple[int, Any, str]:
+        """sort_faces.py with --json: its status, its answer, and what it said."""
+        out, err = io.StringIO(), io.StringIO()
+        with mock.patch.dict(os.environ, self.environment()), contextlib.redirect_stdout(out), \
+                contextlib.redirect_stderr(err):
+            status = sort_faces.main([*words, "--json"])
+        return status, json.loads(out.getvalue() or "null"), err.getvalue()
+
+    def start(self, *words: str) -> "subprocess.Popen[str]":
+        return subprocess.Popen(
+            [sys.executable, str(CHECKOUT / "sort_faces.py"), *words, "--json"], text=True, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, env={**os.environ, **self.environment()})
+
+    def names(self, *flags: str) -> dict[str, str]:
+        """Folder -> what became of it."""
+        status, plan, err = self.run("immich-names", "--user", "peter", *flags)
+        assert status == 0, err
+        return {row["folder"]: row["verdict"] for row in plan["rows"]}
+
+    @property
+    def called(self) -> list[str]:
+        return [person.name for person in self.people]
+
+    def writes(self) -> list[str]:
+        return [f"{one.method} {one.path.split('/')[2]}" for one in self.lab.server.log
+                if one.method not in ("GET", "POST") or (one.path == "/api/albums" and one.method == "POST")]
+
+    def albums(self) -> dict[str, set[str]]:
+        return {album.name: set(album.assets) for album in self.lab.server.library.albums.values()}
+
+    def ids(self, who: str) -> set[str]:
+        return {asset.id for asset in self.assets[who]}
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, cache.Cache]:
+    """Facesets and cache of three people; a test takes a copy."""
+    place = tmp_path_factory.mktemp("template")
+    faces = library_photos(place / "drawn", [1, 2, 3], EACH, user="peter")
+    cache.write(place / "here" / "work" / "cache" / "immich_peter.npz", faces)
+    swap.export(Library(place / "here" / "library"), proposal_of(faces), [faces], lambda: LOOKS)
+    return place / "here", faces
+
+
+@pytest.fixture(params=[(2, 7, 2), (3, 1, 0), (3, 3, 5)], ids=lambda version: ".".join(map(str, version)))
+def world(request: pytest.FixtureRequest, template: tuple[Path, cache.Cache], tmp_path: Path) -> Iterator[World]:
+    yield from opened(template, tmp_path, request.param)
+
+
+@pytest.fixture
+def small(template: tuple[Path, cache.Cache], tmp_path: Path) -> Iterator[World]:
+    """The same, as 3.1 only."""
+    yield from opened(template, tmp_path, (3, 1, 0))
+
+
+def opened(template: tuple[Path, cache.Cache], folder: Path, version: tuple[int, int, int]) -> Iterator[World]:
+    shutil.copytree(template[0], folder, dirs_exist_ok=True)
+    made = World(folder, template[1], version)
+    with made.lab.server:
+        made.stage()
+        assert made.run("name", "1", ANNA)[0] == made.run("name", "2", EMOJI)[0] == 0
+        made.lab.server.log.clear()
+        yield made
+
+
+def test_nothing_is_sent_without_apply(small: World) -> None:
+    before = contents(small.library.root)
+    assert small.names() == {"faceset_001": "gets the name", "faceset_002": "gets the name"}
+    assert small.called == ["", "", ""] and small.writes() == [] and contents(small.library.root) == before
+    assert journal.history(small.library.root)[-1].name.endswith("-name")
+
+
+def test_names_go_there_and_undo_takes_them_back(world: World) -> None:
+    before = contents(world.library.root)
+    assert set(world.names("--apply").values()) == {"got the name"}
+    assert world.called == [ANNA, EMOJI, ""] and world.writes() == ["PUT people"] * 2
+    assert set(world.names("--apply").values()) == {"has the name"} and len(world.writes()) == 2
+    status, told, err = world.run("undo")
+    assert status == 0 and told["undone"] == "immich-names" and told["in_immich"] == [], err
+    assert world.called == ["", "", ""] and contents(world.library.root) == before
+
+
+def test_a_name_that_is_there_stays(small: World) -> None:
+    small.people[0].name, small.people[1].name = "Anna there", EMOJI
+    assert small.names("--apply") == {"faceset_001": "is called Anna there there, and stays so",
+                                      "faceset_002": "has the name"}
+    assert small.called == ["Anna there", EMOJI, ""] and small.writes() == []
+
+
+def test_somebody_who_was_named_meanwhile_keeps_that_name(small: World) -> None:
+    answer = small.lab.server.route
+
+    def route(call: Call) -> Reply:
+        if call.method == "PUT":        # while the first name arrives, Immich's owner gives the second person another
+            small.people[1].name = "Robert"
+        return answer(call)
+    small.lab.server.route = route
+    assert small.names("--apply") == {"faceset_001": "got the name",
+                                      "faceset_002": "is called Robert there, and stays so"}
+    status, told, err = small.run("undo")
+    assert status == 0 and small.called == ["", "Robert", ""], err
+    assert told["in_immich"] == ["faceset_002: Immich calls that person Robert by now, and that stays"]
+
+
+def hold(world: World, path: str, method: str, *flags: str) -> "subprocess.Popen[str]":
+    """immich-names --apply, whose first such request is carried out and not answered."""
+    world.lab.server.faults.add("stall", path, method=method, at=0.0, seconds=LIMIT, times=1)
+    process = world.start("immich-names", "--user", "peter", "--apply", *flags)
+    wait_until(lambda: process.poll() is not None or any(
+        one.fault == "stall" and one.status for one in world.lab.server.log), f"{method} {path}")
+    assert process.poll() is None, process.communicate()
+    return process
+
+
+@pytest.mark.parametrize("undo", [False, True])
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_kill_between_request_and_answer_loses_nothing(small: World, which: int, undo: bool) -> None:
+    before = contents(small.library.root)
+    process = hold(small, f"/api/people/{small.people[which].id}", "PUT")
+    process.kill()
+    process.communicate()
+    small.lab.server.faults.clear()
+    assert small.called == ([ANNA, "", ""], [ANNA, EMOJI, ""])[which]
+    if not undo:
+        small.names("--apply")
+        assert small.called == [ANNA, EMOJI, ""]
+    assert small.run("undo")[0] == 0
+    assert small.called == ["", "", ""] and contents(small.library.root) == before
+
+
+def test_an_undo_that_is_killed_goes_on(small: World) -> None:
+    before = contents(small.library.root)
+    small.names("--apply")
+    small.lab.server.faults.add("stall", f"/api/people/{small.people[1].id}", method="PUT", at=0.0, seconds=LIMIT)
+    process = small.start("undo")
+    wait_until(lambda: process.poll() is not None or small.called == ["", "", ""], "the second name to be taken back")
+    process.kill()
+    process.communicate()
+    small.lab.server.faults.clear()
+    status, told, err = small.run("undo")
+    assert status == 0 and told["undone"] == "immich-names", err
+    assert small.called == ["", "", ""] and contents(small.library.root) == before
+
+
+@pytest.mark.parametrize("kind", ["stop", "status", "html"])
+def test_a_write_whose_answer_is_lost_is_repeated(small: World, kind: str) -> None:
+    small.lab.server.faults.add(kind, "/api/people/*", method="PUT", at=0.0, every=2, times=2)
+    assert set(small.names("--apply").values()) == {"got the name"} and small.called == [ANNA, EMOJI, ""]
+
+
+def test_a_server_that_goes_away_is_a_pause_and_the_same_command_goes_on(small: World) -> None:
+    small.lab.server.faults.add("status", f"/api/people/{small.people[1].id}", method="PUT", status=503)
+    status, _, err = small.run("immich-names", "--user", "peter", "--apply")
+    assert status == 2 and "the same command goes on" in err and small.called == [ANNA, "", ""]
+    small.lab.server.faults.clear()
+    assert set(small.names("--apply").values()) == {"has the name", "got the name"}
+    assert small.run("undo")[0] == 0 and small.called == ["", "", ""]
+
+
+def test_after_a_reset_of_face_recognition_the_people_get_their_names_again(world: World) -> None:
+    world.names("--apply")
+    world.recognise(jitter=6)
+    assert world.called == ["", "", ""]
+    status, _, err = world.run("immich-names", "--user", "peter", "--apply")
+    assert status == 77 and "python immich_stage.py --user peter" in err and world.called == ["", "", ""]
+    world.stage()
+    assert set(world.names("--apply").values()) == {"got the name"}
+    assert world.called == [ANNA, EMOJI, ""]
+    assert world.run("undo")[0] == 0 and world.called == ["", "", ""]
+
+
+def test_a_face_that_no_faceset_has_counts_by_its_embedding(small: World) -> None:
+    """Anna's faceset was made of three of her photos; in Immich only the others show somebody."""
+    whole = proposal_of(small.faces)
+    three = replace(whole, facesets=tuple(replace(group, faces=group.faces[:3]) for group in whole.facesets))
+    small.library = Library(small.library.root.with_name("fresh"))
+    swap.export(small.library, three, [small.faces], lambda: LOOKS, min_faces=3)
+    for asset in small.assets["p001"][:3]:
+        asset.faces = []
+    small.stage()
+    assert small.run("name", "1", ANNA)[0] == 0
+    assert small.names() == {"faceset_001": "gets the name"}
+
+
+def test_two_facesets_of_one_person_there_are_unclear_unless_they_share_the_name(small: World) -> None:
+    for asset in small.assets["p002"]:
+        asset.faces[0].person = small.people[0]
+    small.stage()
+    verdicts = small.names("--apply")
+    assert verdicts["faceset_001"] == f"unclear, that person there is also {EMOJI}" and small.writes() == []
+    assert small.run("name", "2", ANNA)[0] == 0
+    assert sorted(small.names("--apply").values()) == ["got the name", "has the name"]
+    assert small.called == [ANNA, "", ""] and small.run("undo")[0] == 0 and small.called == ["", "", ""]
+
+
+def test_of_three_people_for_one_faceset_the_one_with_most_faces_gets_the_name(small: World) -> None:
+    others = [small.lab.server.add_person(small.lab.user) for _ in range(2)]
+    for asset, person in zip(small.assets["p001"], [*others, *others], strict=False):
+        asset.faces[0].person = person
+    small.stage()
+    plan = small.run("immich-names", "--user", "peter", "--apply")[1]
+    assert plan["rows"][0] == {"folder": "faceset_001", "name": ANNA, "person": small.people[0].id, "faces": EACH - 4,
+                               "of": EACH, "people": 3, "verdict": "got the name"}
+    assert small.people[0].name == ANNA and [person.name for person in others] == ["", ""]
+
+
+def test_the_wrong_key_and_a_key_without_permission_are_refused(small: World) -> None:
+    olga = small.lab.server.add_user("Olga")
+    stranger, poor = small.lab.server.add_key(olga, NAMES), small.lab.server.add_key(small.lab.user, ("person.read",))
+    for key, status, said in ((stranger, 77, "is IMMICH_WRITE_API_KEY that of peter?"),
+                              ("nonsense", 77, "Invalid API key"), (poor, 77, "lacks the permission person.update"),
+                              ("", 78, "a key of its own with person.read and person.update")):
+        small.key = key
+        ended, _, err = small.run("immich-names", "--user", "peter", "--apply")
+        assert ended == status and said in err and small.lab.key not in err
+    small.key = small.lab.server.add_key(small.lab.user, NAMES)
+    ended, _, err = small.run("immich-names", "--user", "peter", "--albums")
+    assert ended == 77 and "album.create" in err
+    ended, _, err = small.run("immich-names", "--user", "olga")
+    assert ended == 1 and "immich_stage.py" in err
+    assert small.called == ["", "", ""] and small.writes() == []
+
+
+def test_an_undo_with_another_users_key_undoes_nothing(small: World) -> None:
+    small.names("--apply")
+    after, small.key = contents(small.library.root), small.lab.server.add_key(small.lab.server.add_user("Olga"), NAMES)
+    assert small.run("undo")[0] == 77
+    assert small.called == [ANNA, EMOJI, ""] and contents(small.library.root) == after
+
+
+def test_no_other_process_changes_the_library_meanwhile(small: World) -> None:
+    process = hold(small, "/api/people/*", "PUT")
+    status, _, err = small.run("name", "1", "Somebody")
+    assert status == 2 and "sort_faces.py immich-names" in err
+    process.kill()
+    process.communicate()
+
+
+def test_a_library_with_nobody_named_asks_for_no_name(small: World) -> None:
+    (small.library.root / "faceset_001" / "NAME.txt").unlink()
+    (small.library.root / "faceset_002" / "NAME.txt").unlink()
+    assert small.names("--apply") == {} and small.writes() == []
+
+
+def test_albums_follow_the_facesets_and_undo_takes_them_back(world: World) -> None:
+    world.key = world.lab.server.add_key(world.lab.user, (*NAMES, *ALBUMS))
+    server, before = world.lab.server, contents(world.library.root)
+    theirs = Album(server.library.new_id(), world.lab.user, ANNA)
+    theirs.assets[world.assets["p003"][0].id] = world.assets["p003"][0]
+    server.library.albums[theirs.id] = theirs
+    world.names("--apply", "--albums")
+    made = [album for album in server.library.albums.values() if album is not theirs]
+    held = [(album.name, set(album.assets)) for album in made]
+    assert held == [(ANNA, world.ids("p001")), (EMOJI, world.ids("p002"))]
+    assert world.run("not-this", "1", "0001.png")[0] == 0
+    world.names("--apply", "--albums")
+    assert len(made[0].assets) == EACH - 1 and set(made[0].assets) < world.ids("p001")
+    assert [world.run("undo")[1]["undone"] for _ in range(2)] == ["immich-names", "not-this"]
+    assert set(made[0].assets) == world.ids("p001")
+    made[1].assets[world.assets["p003"][1].id] = world.assets["p003"][1]        # by hand
+    status, told, err = world.run("undo")
+    assert status == 0, err
+    assert told["in_immich"] == ["faceset_002: its album in Immich holds 1 other photos, and stays"]
+    assert world.albums() == {ANNA: set(theirs.assets), EMOJI: {world.assets["p003"][1].id}}
+    assert world.called == ["", "", ""] and contents(world.library.root) == before
+
+
+def test_every_request_is_one_that_immich_takes(world: World) -> None:
+    world.key = world.lab.server.add_key(world.lab.user, (*NAMES, *ALBUMS))
+    world.names("--apply", "--albums")
+    assert world.run("not-this", "1", "0001.png")[0] == 0
+    world.names("--apply", "--albums")
+    for _ in range(3):
+        assert world.run("undo")[0] == 0
+    requests = [one for one in world.lab.server.log if one.path.startswith(("/api/people", "/api/albums"))]
+    assert {one.method for one in requests} == {"GET", "PUT", "POST", "DELETE"}
+    version = ".".join(map(str, world.lab.server.version))
+    document = CHECKOUT.parent / "shared" / "immich" / f"openapi-{version}.json"
+    for request in requests:
+        if version in CONTRACTS and request.body:
+            schema = CONTRACTS[version][next(name for end, name in BODIES.items() if request.path.endswith(end)
+                                             or (end == "people" and "people" in request.path))]
+            jsonschema.validate(request.body, schema)
+        elif document.exists():
+            described(json.loads(document.read_text(encoding="utf-8")), request)
+
+
+@pytest.mark.parametrize(("path", "method"), [("/api/albums", "POST"), ("/api/albums/*/assets", "PUT")])
+def test_a_kill_while_albums_are_made_makes_none_twice(small: World, path: str, method: str) -> None:
+    small.key = small.lab.server.add_key(small.lab.user, (*NAMES, *ALBUMS))
+    process = hold(small, path, method, "--albums")
+    process.kill()
+    process.communicate()
+    small.lab.server.faults.clear()
+    small.names("--apply", "--albums")
+    assert [album.name for album in small.lab.server.library.albums.values()] == [ANNA, EMOJI]
+    assert small.albums() == {ANNA: small.ids("p001"), EMOJI: small.ids("p002")}
+    assert small.run("undo")[0] == 0 and small.albums() == {}
+
+
+def test_an_album_whose_making_was_not_answered_is_found_again(small: World) -> None:
+    small.key = small.lab.server.add_key(small.lab.user, (*NAMES, *ALBUMS))
+    small.lab.server.faults.add("stop", "/api/albums", method="POST", at=0.0, times=1)
+    small.names("--apply", "--albums")
+    assert len(small.albums()) == len(small.lab.server.library.albums) == 2
+    next(iter(small.lab.server.library.albums.values())).description = "mine now"
+    small.names("--apply", "--albums")
+    assert len(small.lab.server.library.albums) == 2       # by their ids
+    small.lab.server.library.albums.clear()
+    small.names("--apply", "--albums")
+    assert small.albums() == {ANNA: small.ids("p001"), EMOJI: small.ids("p002")}
+
+
+def test_what_is_merged_or_loses_its_name_leaves_its_album(small: World) -> None:
+    small.key = small.lab.server.add_key(small.lab.user, (*NAMES, *ALBUMS))
+    small.names("--apply", "--albums")
+    assert small.run("drop", "2")[0] == 0
+    (small.library.root / "faceset_001" / "NAME.txt").unlink()
+    small.names("--apply", "--albums")
+    assert small.albums() == {ANNA: set(), EMOJI: set()}
+    assert small.run("undo")[0] == 0 and small.albums() == {ANNA: small.ids("p001"), EMOJI: small.ids("p002")}
+
+
+def test_what_was_written_is_in_the_manifest_and_goes_with_the_person(small: World) -> None:
+    small.names("--apply")
+    record = folders.read_record(small.library.root / "faceset_001" / "manifest.json")
+    assert record.in_immich == {"peter": {"people": {small.people[0].id: ["", ANNA]}, "assets": []}}
+    assert small.run("refine")[0] == 0 and small.run("not-this", "1", "0001.png")[0] == 0
+    assert folders.read_record(small.library.root / "faceset_001" / "manifest.json").in_immich == record.in_immich
+    assert small.run("forget", ANNA, "--yes")[0] == 0
+    left = [path for path in small.library.root.rglob("*") if path.is_file()
+            and small.people[0].id.encode() in path.read_bytes()]
+    assert left == [] and small.called == [ANNA, EMOJI, ""]
