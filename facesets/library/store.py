@@ -60,6 +60,11 @@ class Manifest:
     forgotten: int = 0
 
     @property
+    def known_distance(self) -> float:
+        """The recogniser's cos-dist to a centroid that counts as the same person."""
+        return float((self.model or {}).get("known_distance", 0.45))
+
+    @property
     def entries(self) -> list[Record]:
         """Everything that has a folder, what is set aside included."""
         return [item for name in LISTS for item in getattr(self, name)]

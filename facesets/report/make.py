@@ -18,11 +18,10 @@ from ..common import files
 from ..common.errors import Failure, Paused
 from ..library.store import Library
 from . import sections, sheets
-from .gathered import Gathered, gather
 
 PAGE = "index.html"
 TEMPLATES = Path(__file__).parent / "page"
-SCRIPTS = ("cards.js", "dialogs.js", "page.js")     # one script, in this order
+SCRIPTS = ("make.js", "cards.js", "dialogs.js", "page.js")      # one script, in this order
 LOCK = ".lock"
 ATTEMPTS = 3
 
@@ -69,7 +68,7 @@ def make(root: Path, data_root: Path, alike: float, workers: int = 2,
     try:
         with files.only_one(root / sheets.FOLDER / LOCK, "sort_faces.py report"):
             for _ in range(ATTEMPTS):
-                gathered = gather(library, data_root, alike)
+                gathered = sections.gather(library, data_root, alike)
                 if _written(library, gathered, workers, render):
                     break
             else:
@@ -78,8 +77,9 @@ def make(root: Path, data_root: Path, alike: float, workers: int = 2,
     except OSError as error:
         raise Paused(f"{error.filename or root}: {error.strerror or error}; mend that, then run the same command again"
                      ) from None
-    return Made(root / PAGE, len(gathered.books.sets), sum(len(item.faces) for item in gathered.books.sets),
-                len(gathered.findings.touched()), [*gathered.books.unreadable])
+    sets = gathered.books.sets
+    return Made(root / PAGE, len(sets), sum(len(item.faces) for item in sets), len(gathered.touched),
+                gathered.books.unreadable)
 
 
 def policy(scripts: Sequence[str], styles: Sequence[str]) -> str:
@@ -88,17 +88,16 @@ def policy(scripts: Sequence[str], styles: Sequence[str]) -> str:
             "base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'; trusted-types 'none'")
 
 
-def _written(library: Library, gathered: Gathered, workers: int,
+def _written(library: Library, gathered: sections.Gathered, workers: int,
              render: Callable[[dict[str, object]], str]) -> bool:
     """Make the pictures and write the page; False, and no page, where the library is another by then."""
     sheets.make(library.root, gathered.all_sheets(), workers)
-    context = sections.context(gathered, workers)
-    text = render(context)
+    text = render(sections.context(gathered))
     with library.locked("sort_faces.py report"):
         same = library.manifest() == gathered.books.manifest
         if same:
             files.write_bytes(library.root / PAGE, text.encode("utf-8", "replace"))
-            sheets.clear(library.root, sections.pictures_in(gathered, context))
+            sheets.clear(library.root, {sheet.file for _, sheet in gathered.all_sheets()})
     return same
 
 

@@ -15,9 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import Any, NamedTuple
 
 from ..common import files
 from ..common.errors import Failure
@@ -38,8 +36,6 @@ CLUSTER = {
     "dropped": ("of people you dropped", "rest"), "new": ("in new facesets", "use"),
     "ambiguous": ("between two people", "bad"), "thin": ("seen too seldom", "rest"),
     "leftover": ("seen once or twice", "rest"), "rejected": ("too poor to tell", "rest")}
-
-
 OWN = "own folders"     # what sort_faces.py embed and cluster did, without a server; no label has a space
 
 
@@ -74,6 +70,15 @@ class Stage:
         return sum(part.count for part in self.parts if part.words == words)
 
 
+class Outcome(NamedTuple):
+    """What became of a photo, as a cache says."""
+
+    sha256: str
+    status: str
+    reason: str
+    path: str
+
+
 @dataclass
 class User:
     label: str
@@ -81,27 +86,11 @@ class User:
     problems: list[str] = field(default_factory=list)       # files that could not be read, one line each
     queue: queues.Queue | None = None
     proposed: proposal.Proposal | None = None
+    photos: list[Outcome] = field(default_factory=list)
     unfolded: bool = False      # a worker is at work, or was stopped: parts lie beside the cache
 
     def stage(self, name: str) -> Stage | None:
         return next((stage for stage in self.stages if stage.name == name), None)
-
-
-@dataclass
-class Work:
-    """Everything that lies in the data root, for a report."""
-
-    users: list[User] = field(default_factory=list)
-    caches: dict[str, cache.Cache] = field(default_factory=dict)        # path -> cache
-
-    @property
-    def proposals(self) -> dict[str, proposal.Proposal]:
-        """Label -> refine.json."""
-        return {user.label: user.proposed for user in self.users if user.proposed is not None}
-
-    @property
-    def model(self) -> cache.Model | None:
-        return next((item.model for item in self.caches.values()), None)
 
 
 def labels(data_root: Path) -> list[str]:
@@ -124,23 +113,6 @@ def users(data_root: Path) -> list[User]:
     return found
 
 
-def read(data_root: Path) -> Work:
-    """What every user's files say, and all faces."""
-    work = Work(users(data_root))
-    for path in sorted((data_root / "cache").glob("*.npz")):
-        user = next((user for user in work.users if cache_of(data_root, user.label) == path), User(path.stem))
-        try:
-            work.caches[str(path)] = found = cache.read(path)
-        except Failure as error:
-            if str(error) not in user.problems:
-                user.problems.append(str(error))
-            work.users += [user] if user not in work.users else []
-        else:
-            if stage := user.stage("embed"):
-                stage.notes.append(f"{len(found.faces):,} faces, model {found.model.name}")
-    return work
-
-
 def _user(label: str, folder: Path, npz: Path) -> User:
     """The stages whose files lie in `folder`, and the cache `npz` with its parts."""
     user = User(label)
@@ -157,20 +129,18 @@ def _user(label: str, folder: Path, npz: Path) -> User:
     user.queue = reading(folder / "queue.json", queues.read)
     parts = sorted(npz.with_name(npz.name + ".parts").glob("*.npz"))
     user.unfolded = bool(parts)
-    photos = [photo for path in (npz, *parts) for photo in reading(path, outcomes) or ()]
-    if user.queue is not None or photos:
+    user.photos = [photo for path in (npz, *parts) for photo in reading(path, outcomes) or ()]
+    if user.queue is not None or user.photos:
         newest = parts[-1] if parts else npz if npz.exists() else folder / "queue.json"
-        user.stages.append(embedded(user.queue, photos, _when(newest)))
+        user.stages.append(embedded(user.queue, user.photos, _when(newest)))
     user.proposed = reading(folder / "refine.json", proposal.read)
     if user.proposed is not None:
         user.stages.append(clustered(user.proposed, _when(folder / "refine.json")))
     return user
 
 
-def outcomes(path: Path) -> list[tuple[str, str, str]]:
-    """SHA-256, status and reason of every photo of a cache."""
-    return [(str(sha256), str(status), str(reason))
-            for sha256, status, reason in cache.columns(path, "sha256", "status", "reason")]
+def outcomes(path: Path) -> list[Outcome]:
+    return [Outcome(*map(str, row)) for row in cache.columns(path, *Outcome._fields)]
 
 
 def staged(path: Path) -> Stage:
@@ -213,12 +183,12 @@ def last_run(path: Path) -> list[str]:
             f"{received / 1e6:,.1f} MB received, {saved / 1e6:,.1f} MB of equal files not", gate, *smaller]
 
 
-def embedded(queue: queues.Queue | None, photos: Sequence[tuple[str, str, str]], at: float) -> Stage:
+def embedded(queue: queues.Queue | None, photos: Sequence[Outcome], at: float) -> Stage:
     """What became of the photos of the queue, and of photos that are only in the cache."""
-    status = {sha256: outcome for sha256, outcome, _ in photos}
+    status = {photo.sha256: photo.status for photo in photos}
     wanted = {entry.sha256 for entry in queue.entries} if queue else set()
     counts = Counter(status.get(sha256, "left") for sha256 in wanted | set(status))
-    reasons = Counter(reason for _, outcome, reason in photos if outcome == "error")
+    reasons = Counter(photo.reason for photo in photos if photo.status == "error")
     return Stage("embed", "photos", sum(counts.values()),
                  [Part(words, counts[status], kind) for status, (words, kind) in EMBED.items() if counts[status]], at,
                  dict(reasons.most_common(20)))
@@ -241,21 +211,6 @@ def ago(then: float, now: float | None = None) -> str:
             count = int(seconds // size)
             return f"{count} {word}{'s' if count > 1 else ''} ago"
     return "just now"
-
-
-def rows_by_key(work: Work) -> dict[str, tuple[cache.Cache, int]]:
-    """Face key -> cache and row, of every face of every cache."""
-    found: dict[str, tuple[cache.Cache, int]] = {}
-    for item in work.caches.values():
-        for row, key in enumerate(cache.face_keys(item)):
-            found.setdefault(key, (item, row))
-    return found
-
-
-def quality(work: Work) -> np.ndarray:
-    """(N,) of every face of every cache."""
-    values = [item.faces["quality"] for item in work.caches.values()]
-    return np.concatenate(values) if values else np.zeros(0, np.float32)
 
 
 def _when(path: Path) -> float:

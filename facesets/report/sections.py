@@ -2,76 +2,102 @@
 
 import base64
 import time
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from . import charts, checks, commands, figures, left_out, runs, sheets, shelf
-from .gathered import Gathered, halves_of
+from ..library.store import Library
+from . import charts, runs, sheets, shelf
+from .alike import Pair, pairs
+from .sheets import Sheet
 
 FACES_IN_PAGE = 48_000      # faces that can be looked at in large, in all; 8 characters each
 LISTED = (18, 60)           # of one faceset, at least and at most
+MOST = 40                   # pairs on the page; more than that is a threshold to change, not a list to read
 LAST_RUNS = 12
+NAMED = 12                  # files named of those that could not be read
 STAGES = {"stage": "Staged", "embed": "Embedded", "cluster": "Clustered"}
+UNREADABLE, SELDOM = "Photos that could not be read", "People seen too seldom for a faceset"
+POOR, ONCE = "Faces too poor to tell whose they are", "Seen once or twice"
+LEFT_OUT = "Left out of a faceset"
 
 
-def context(gathered: Gathered, workers: int) -> dict[str, Any]:
-    """Everything the template asks for; cuts out the examples on the way."""
-    books, work = gathered.books, gathered.work
-    latest = {made.run for made in work.proposals.values()} or {run["run"] for run in books.manifest.runs[-1:]}
-    touched = gathered.findings.touched()
-    cards = [card(item, gathered.plans[index], item.run in latest, index in touched)
-             for index, item in enumerate(books.sets)]
-    rows = runs.rows_by_key(work)
-    torn, torn_in_all = left_out.torn(work, {item.folder for item in books.sets}, checks.MOST)
-    reasons = left_out.reasons(books, work)
-    wanted = left_out.cuttings([key for reason in reasons for key in reason.keys] + [face.key for face in torn], rows)
-    done = sheets.cut(books.root, list(wanted.values()), workers)
-    pictures = {key: cutting.name for key, cutting in wanted.items() if cutting.name in done}
+@dataclass
+class Gathered:
+    """Everything that the page shows, before any picture is made."""
+
+    books: shelf.Shelf
+    users: list[runs.User]
+    pairs: list[Pair]                           # of facesets that look alike
+    plans: list[tuple[Sheet, Sheet | None]]     # the contact sheets of each set: the best faces, the odd ones
+
+    def all_sheets(self) -> Iterator[tuple[shelf.Set, Sheet]]:
+        """Every contact sheet that the page shows, and whose it is."""
+        return ((item, sheet) for item, plan in zip(self.books.sets, self.plans, strict=True) for sheet in plan
+                if sheet)
+
+    @property
+    def touched(self) -> set[int]:
+        return {index for pair in self.pairs for index in (pair.one, pair.other)}
+
+
+def gather(library: Library, data_root: Path, alike: float) -> Gathered:
+    """`alike`: cos-dist beyond known_distance at which two facesets are still shown side by side."""
+    books = shelf.read(library)
+    known = books.manifest.known_distance
+    return Gathered(books, runs.users(data_root), pairs(books.sets, known, known + alike, books.manifest),
+                    [sheets.plan(item) for item in books.sets])
+
+
+def context(gathered: Gathered) -> dict[str, Any]:
+    """Everything the template asks for."""
+    books, touched = gathered.books, gathered.touched
+    latest = {user.proposed.run for user in gathered.users if user.proposed} or {
+        run["run"] for run in books.manifest.runs[-1:]}
+    cards = [_card(item, *plan, item.run in latest, index in touched)
+             for index, (item, plan) in enumerate(zip(books.sets, gathered.plans, strict=True))]
     years = [year for item in books.sets for year in item.years if item.years[year]]
     users = sorted({user for item in books.sets for user in item.users})
-    found = gathered.findings
-    shown = _findings(found, cards, books.sets)
-    to_check = len(torn) + sum(map(len, shown.values()))
+    shown = [{"one": cards[pair.one], "other": cards[pair.other], "distance": pair.distance, "near": pair.near,
+              "same_name": pair.same_name} for pair in gathered.pairs[:MOST]]
     return {
-        "cards": cards, "tile": sheets.TILE, "users": users, "known": gathered.known, "counted": counted,
-        "pictures": sum(len(item.faces) for item in books.sets),
+        "cards": cards, "tile": sheets.TILE, "users": users, "known": books.manifest.known_distance,
+        "counted": counted, "pictures": sum(len(item.faces) for item in books.sets),
         "subtitle": " · ".join(filter(None, [
             _span(years), ", ".join(users), f"made {time.strftime('%d %B %Y, %H:%M').lstrip('0')}"])),
         "made": time.strftime("%Y-%m-%d %H:%M"),
         "views": [{"id": "facesets", "title": "Facesets", "count": len(cards)},
-                  {"id": "check", "title": "To check", "count": to_check},
+                  {"id": "check", "title": "To check", "count": len(shown)},
                   {"id": "charts", "title": "Charts", "count": 0},
                   {"id": "runs", "title": "Runs", "count": 0}, {"id": "left-out", "title": "Left out", "count": 0}],
-        "findings": shown, "torn": _torn(torn, cards, pictures),
-        "more": {"pairs": _more(found.pairs), "mixed": _more(found.mixed), "conflicts": _more(found.conflicts),
-                 "torn": torn_in_all - len(torn)},
-        "charts": figures.all_of(gathered), "problems": books.unreadable, "work": [_user(user) for user in work.users],
+        "pairs": shown, "more_pairs": len(gathered.pairs) - len(shown),
+        "charts": charts.all_of(books.sets), "problems": books.unreadable, "work": list(map(_user, gathered.users)),
         "library_runs": [_run(run) for run in reversed(books.manifest.runs[-LAST_RUNS:])],
-        "left_out": _left_out(reasons, pictures), "data": data(gathered, users, latest, touched)}
+        "left_out": _left_out(books.sets, gathered.users), "data": data(gathered, users, latest)}
 
 
-def card(item: shelf.Set, pictures: sheets.Sheets, new: bool, check: bool) -> dict[str, Any]:
+def _card(item: shelf.Set, best: Sheet, odd: Sheet | None, new: bool, check: bool) -> dict[str, Any]:
     users = [f"{user} {count}" for user, count in sorted(item.users.items())] if len(item.users) > 1 else item.users
     facts = [counted(len(item.faces), "picture"), _span([year for year in item.years if item.years[year]])]
     more = [f"spread {item.spread:.2f}", ", ".join(filter(None, users))]
     first, last = (min(item.years), max(item.years)) if item.years else (0, -1)
     return {"folder": item.folder, "number": item.number, "name": item.name, "title": item.title,
-            "best": pictures.best if pictures.best.faces else None, "odd": pictures.odd, "new": new, "check": check,
-            "rest": len(item.faces) - len(pictures.best.faces) <= sheets.ODD,
+            "best": best if best.faces else None, "odd": odd, "new": new, "check": check,
+            "rest": len(item.faces) - len(best.faces) <= sheets.ODD,
             "facts": [fact for fact in facts if fact], "more": [fact for fact in more if fact],
-            "immich": _names(item.names),
+            "immich": ", ".join(f"{name} ({count})" for name, count in Counter(item.names).most_common()),
             "spark": charts.spark([item.years.get(year, 0) for year in range(first, last + 1)][-60:])}
 
 
-def data(gathered: Gathered, users: Sequence[str], latest: set[str], touched: set[int]) -> dict[str, Any]:
+def data(gathered: Gathered, users: Sequence[str], latest: set[str]) -> dict[str, Any]:
     """What the page's script needs, as short as it can be: thousands of facesets go into one page."""
-    books = gathered.books
     fewest, most = LISTED
-    listed = max(fewest, min(most, FACES_IN_PAGE // max(len(books.sets), 1)))
+    listed = max(fewest, min(most, FACES_IN_PAGE // max(len(gathered.books.sets), 1)))
     place = {user: number for number, user in enumerate(users)}
-    sets = []
-    for index, item in enumerate(books.sets):
-        odd = gathered.plans[index].odd
+    touched, sets = gathered.touched, []
+    for index, (item, (best, odd)) in enumerate(zip(gathered.books.sets, gathered.plans, strict=True)):
         odd_faces = odd.faces if odd else ()
         first = [face for face in range(len(item.faces)) if face not in odd_faces][:listed - len(odd_faces)]
         order = sorted([*first, *odd_faces])
@@ -81,7 +107,7 @@ def data(gathered: Gathered, users: Sequence[str], latest: set[str], touched: se
             "s": len(item.faces), "d": round(item.spread, 4), "q": round(sum(qualities) / max(len(qualities), 1), 3),
             "y": sorted(year for year in item.years if item.years[year]),
             "u": [[place[user], count] for user, count in sorted(item.users.items())],
-            "k": packed([item.faces[face] for face in order], place), "b": len(gathered.plans[index].best.faces),
+            "k": packed([item.faces[face] for face in order], place), "b": len(best.faces),
             "o": [order.index(face) for face in odd_faces],
             "new": int(item.run in latest), "c": int(index in touched)})
     return {"users": list(users), "sets": sets}
@@ -98,48 +124,8 @@ def packed(faces: Iterable[shelf.Face], users: dict[str, int]) -> str:
     return base64.b64encode(bytes(out)).decode("ascii")
 
 
-def pictures_in(gathered: Gathered, page: dict[str, Any]) -> set[str]:
-    """Every file in `_report/` that the page shows."""
-    shown = {sheet.file for _, sheet in gathered.all_sheets()}
-    shown |= {face["picture"] for face in page["torn"]}
-    return shown | {picture for group in page["left_out"] for reason in group["reasons"] for picture in reason.pictures}
-
-
 def counted(count: int, word: str, words: str = "") -> str:
     return f"{count:,} {word if count == 1 else words or word + 's'}"
-
-
-def _findings(found: checks.Findings, cards: list[dict[str, Any]], sets: list[shelf.Set]) -> dict[str, Any]:
-    pairs = [{"one": cards[pair.one], "other": cards[pair.other], "distance": pair.distance, "near": pair.near,
-              "same_name": pair.same_name,
-              "command": commands.merge(cards[pair.one]["folder"], cards[pair.other]["folder"])}
-             for pair in found.pairs[:checks.MOST]]
-    mixed = []
-    for item in found.mixed[:checks.MOST]:
-        whole, one = sets[item.index], cards[item.index]
-        mixed.append({
-            "card": one, "distance": item.distance, "names": _names(dict(item.names)),
-            "halves": [{**one, "best": half} for half in halves_of(whole)] if item.distance else [one],
-            "smaller": len(whole.halves.smaller), "command": commands.split(whole.folder)})
-    named = []
-    for conflict in found.conflicts[:checks.MOST]:
-        folders = [cards[index]["folder"] for index in conflict.members]
-        named.append({"name": conflict.name, "why": conflict.why,
-                      "cards": [cards[index] for index in conflict.members],
-                      "command": commands.merge(*folders) if len(folders) > 1
-                      else commands.name(folders[0], conflict.better)})
-    return {"pairs": pairs, "mixed": mixed, "conflicts": named}
-
-
-def _torn(faces: Sequence[left_out.Torn], cards: list[dict[str, Any]],
-          pictures: dict[str, str]) -> list[dict[str, Any]]:
-    by_folder = {item["folder"]: item for item in cards}
-    found = []
-    for face in faces:
-        between = [by_folder[folder] for folder in face.candidates]
-        found.append({"picture": pictures.get(face.key, ""), "cards": between,
-                      "commands": [commands.not_this(item["folder"], face.key) for item in between]})
-    return found
 
 
 def _user(user: runs.User) -> dict[str, Any]:
@@ -158,24 +144,27 @@ def _run(run: dict[str, Any]) -> dict[str, str]:
             "counts": ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in run.get("counts", {}).items())}
 
 
-def _left_out(reasons: Sequence[left_out.Reason], pictures: dict[str, str]) -> list[dict[str, Any]]:
-    groups: dict[str, list[left_out.Reason]] = {}
-    for reason in reasons:
-        reason.pictures = [pictures[key] for key in reason.keys if key in pictures]
-        groups.setdefault(reason.where, []).append(reason)
-    return [{"title": left_out.TITLES[where], "count": sum(reason.count for reason in groups[where]),
-             "reasons": groups[where]} for where in left_out.TITLES if where in groups]
-
-
-def _names(names: dict[str, int]) -> str:
-    return ", ".join(f"{name} ({count})" for name, count in sorted(names.items(), key=lambda item: -item[1]))
+def _left_out(sets: Sequence[shelf.Set], users: Sequence[runs.User]) -> list[dict[str, Any]]:
+    """Faces and photos that made it into no faceset, by kind and reason, the most frequent reason first."""
+    found = {title: Counter[str]() for title in (UNREADABLE, POOR, SELDOM, LEFT_OUT, ONCE)}
+    unread = {photo.sha256: photo for user in users for photo in user.photos if photo.status == "error"}
+    files: dict[str, list[str]] = {}
+    for photo in unread.values():
+        files.setdefault(photo.reason or "could not be read", []).append(Path(photo.path).name)
+    found[UNREADABLE].update({reason: len(names) for reason, names in files.items()})
+    for made in (user.proposed for user in users if user.proposed):
+        found[POOR].update(face.reason for face in made.rejected)
+        found[ONCE].update(face.reason for face in made.leftover)
+        for group in made.thin:
+            found[SELDOM][shelf.without_numbers(group.reason)] += len(group.faces)
+    for item in sets:
+        found[LEFT_OUT].update(item.left_out)
+    return [{"title": title, "count": reasons.total(), "reasons": [
+        {"words": words, "count": count, "files": files.get(words, [])[:NAMED] if title == UNREADABLE else []}
+        for words, count in reasons.most_common()]} for title, reasons in found.items() if reasons]
 
 
 def _span(years: Sequence[int]) -> str:
     if not years:
         return ""
     return str(min(years)) if min(years) == max(years) else f"{min(years)}–{max(years)}"
-
-
-def _more(found: Sequence[object]) -> int:
-    return max(len(found) - checks.MOST, 0)

@@ -56,9 +56,8 @@ class Holdings:
         people = {entry.folder: self._person(entry, manifest.reviewed.get(entry.folder, ()))
                   for entry in manifest.facesets if (self.library.root / entry.folder / FACES).exists()}
         two = frozenset((one, other) for one, other in manifest.two_people)
-        known = float((manifest.model or {}).get("known_distance", 0.45))
         return Books({folder: person for folder, person in people.items() if person.faces},
-                     self._loose(set(manifest.reviewed.get(NOBODY, ()))), two, known)
+                     self._loose(set(manifest.reviewed.get(NOBODY, ()))), two, manifest.known_distance)
 
     def whole(self, answer: Answer) -> Answer:
         """With face keys instead of their short ones, which nobody could turn back later."""

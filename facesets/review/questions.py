@@ -17,13 +17,14 @@ from functools import cached_property, lru_cache
 import numpy as np
 
 from ..formats.cache import unit_mean
-from ..report.shelf import Halves, halves
 
 PURE = 0.995            # share of faces that lie right, at which the review may end
 ALIKE = 3               # look-alikes that are shown
 LEAST = 0.05            # a pair or a loose group less likely than this to belong together is no question
 ENOUGH = 6             # faces of a thin group from which on it is asked about, though it is near nobody
 LARGE = 10              # faces from which on a person without a name is asked about for the name alone
+FEWEST_HALF = 3         # faces; fewer do not speak for a second person
+ROUNDS = 8              # of 2-means; it settles in three or four
 Curve = tuple[float, float]         # probability = 1 / (1 + exp(-(a + b * distance)))
 WRONG: Curve = (-12.5, 9.4)         # that a face is somebody else, by its distance to the centroid of the others
 SAME: Curve = (13.3, -18.4)         # that two facesets are one person, by the distance of their centroids
@@ -32,6 +33,44 @@ TWO: Curve = (-13.2, 15.1)          # that a faceset is two people, by the dista
 
 def probability(curve: Curve, distance: np.ndarray | float) -> np.ndarray:
     return np.asarray(1 / (1 + np.exp(-(curve[0] + curve[1] * np.asarray(distance, np.float64)))))
+
+
+@dataclass(frozen=True)
+class Halves:
+    """A faceset cut in two where it comes apart best; no faces in either where a half would be too small."""
+
+    distance: float = 0.0           # cos-dist between the centroids of the halves
+    larger: tuple[int, ...] = ()    # indices of its faces
+    smaller: tuple[int, ...] = ()
+
+
+def halves(rows: np.ndarray) -> Halves:
+    """Cut a faceset in two where it comes apart best.
+
+    rows (n, D) unit. Spherical 2-means from both ends of the main direction: one person gives two near centroids, two
+    people give two as far apart as strangers. Halves too small to speak for a person give none.
+    """
+    if len(rows) < 2 * FEWEST_HALF:
+        return Halves()
+    centred = rows - rows.mean(axis=0)
+    direction = centred[np.argmax(np.einsum("nd,nd->n", centred, centred))]
+    for _ in range(ROUNDS):                                     # power iteration on centredᵀ centred
+        direction = centred.T @ (centred @ direction)
+        direction = direction / max(float(np.linalg.norm(direction)), 1e-12)
+    side = centred @ direction > 0                              # (n,)
+    for _ in range(ROUNDS):
+        if min(side.sum(), (~side).sum()) < FEWEST_HALF:
+            return Halves()
+        one, other = unit_mean(rows[side]), unit_mean(rows[~side])
+        moved = rows @ one > rows @ other
+        if (moved == side).all():
+            break
+        side = moved
+    larger, smaller = sorted((np.flatnonzero(side), np.flatnonzero(~side)), key=len, reverse=True)
+    if len(smaller) < FEWEST_HALF:
+        return Halves()
+    apart = 1 - unit_mean(rows[larger]) @ unit_mean(rows[smaller])
+    return Halves(float(apart), tuple(larger.tolist()), tuple(smaller.tolist()))
 
 
 @dataclass(frozen=True, eq=False)

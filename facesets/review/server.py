@@ -33,7 +33,7 @@ from .holdings import Holdings
 from .questions import Question, alike
 
 PAGE = Path(__file__).parent / "page"
-FILES = {"review.css": PAGE, "review.js": PAGE, "page.css": make.TEMPLATES}
+FILES = {"review.css": PAGE, "review.js": PAGE, "page.css": make.TEMPLATES, "make.js": make.TEMPLATES}
 POLICY = ("default-src 'none'; img-src 'self'; script-src 'self'; style-src 'self'; connect-src 'self'; "
           "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; "
           "trusted-types 'none'")

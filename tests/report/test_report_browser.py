@@ -103,7 +103,7 @@ def test_a_face_is_looked_at_in_large_and_the_keys_walk(page: Any) -> None:
 
 def test_the_page_decides_nothing_and_keeps_nothing_in_the_browser(page: Any) -> None:
     page.click("nav a[data-view=check]")
-    assert page.locator("#check .command code").first.inner_text() == "python sort_faces.py review"
+    assert page.locator("#check code").first.inner_text() == "python sort_faces.py review"
     assert not page.locator("main form:not([role=search]), main input:not([type=search]), #check input").count()
     assert page.evaluate("localStorage.length + sessionStorage.length") == 0
 

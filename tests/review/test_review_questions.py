@@ -8,7 +8,20 @@ from report_library import around
 
 from facesets.common.errors import UsageError
 from facesets.review import answers
-from facesets.review.questions import LEAST, PURE, SAME, WRONG, Books, Loose, Person, ask, outlook, probability
+from facesets.review.questions import (
+    LEAST,
+    PURE,
+    SAME,
+    WRONG,
+    Books,
+    Halves,
+    Loose,
+    Person,
+    ask,
+    halves,
+    outlook,
+    probability,
+)
 
 RNG = np.random.default_rng(5)
 
@@ -24,6 +37,27 @@ def someone(folder: str, middle: np.ndarray, n: int = 12, spread: float = 0.15, 
 
 def books(*people: Person, **more: object) -> Books:
     return Books({item.folder: item for item in people}, **more)
+
+
+def test_two_people_in_one_faceset_come_apart_and_one_person_does_not() -> None:
+    rng = np.random.default_rng(1)
+    one, other = np.eye(2, 64, dtype=np.float32)
+    mixed = np.concatenate([around(one, 20, 0.2, rng), around(other, 5, 0.2, rng)])
+    cut = halves(mixed)
+    assert cut.distance > 0.7
+    assert sorted(cut.smaller) == [20, 21, 22, 23, 24]
+    assert halves(around(one, 25, 0.2, rng)).distance < 0.3
+    assert halves(mixed[:5]) == Halves()
+
+
+def test_a_faceset_with_one_stranger_is_not_called_two_people() -> None:
+    rng = np.random.default_rng(2)
+    rows = np.concatenate([around(np.eye(1, 64, dtype=np.float32)[0], 12, 0.1, rng), np.eye(64, dtype=np.float32)[1:2]])
+    assert halves(rows).distance < 0.45
+
+
+def test_equal_rows_have_no_halves() -> None:
+    assert halves(np.repeat(np.eye(1, 64, dtype=np.float32), 10, axis=0)) == Halves()
 
 
 def test_the_curves_run_the_way_that_they_must() -> None:

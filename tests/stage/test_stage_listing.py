@@ -305,11 +305,11 @@ def test_what_a_run_took_is_kept_for_the_report_and_what_it_left_is_said_last(tm
         kept = lab.user_dir / "summary.json"
         assert kept.stat().st_mode & 0o777 == 0o600 and lab.key.encode() not in kept.read_bytes()
         assert json.loads(kept.read_bytes()) == {"schema": 1, **run.summary, "complete": True, "dry_run": False}
-        user, = runs.read(lab.root).users
+        user, = runs.users(lab.root)
         assert user.problems == [] and f"{run.summary['requests']} requests" in user.stages[0].notes[0]
         assert user.stages[0].notes[1] == "the server counts what it listed"
         kept.write_text('{"schema": 1, "requests": "many"}')
-        user, = runs.read(lab.root).users
+        user, = runs.users(lab.root)
         assert "is no summary of a stage run" in user.problems[0] and user.stages[0].notes == []
 
 

@@ -79,8 +79,7 @@ def consolidate(job: Job) -> int:
         raise UsageError("name at least two facesets, or none to see what is proposed")
     groups = [job.args.facesets] if job.args.facesets else []
     if not groups:
-        model = job.library.manifest().model or {}
-        known = job.clustering.known_distance or float(model.get("known_distance", 0.45))
+        known = job.clustering.known_distance or job.library.manifest().known_distance
         found = one.propose(job.library, known - job.shelf.consolidate_closer)
         if not job.args.apply or job.dry_run:
             return job.answer({"proposed": [pair.as_json() for pair in found]}, one.text(found))

@@ -1,5 +1,4 @@
-"use strict";
-/* Views, search, and contact sheets one can click. Text goes in as text, never as HTML. */
+/* Views, search, and contact sheets one can click. */
 const DATA = JSON.parse(document.getElementById("data").textContent);
 /* Six bytes a face: 2 are its number, then quality, distance to the centroid, year since 1900 and user. */
 function facesOf(set) {
@@ -13,18 +12,6 @@ function facesOf(set) {
   }
   return set.list;
 }
-const $ = (selector, root = document) => root.querySelector(selector);
-const $$ = (selector, root = document) => Array.from(root.querySelectorAll(selector));
-function make(tag, words, attributes = {}, ...children) {
-  const node = document.createElement(tag);
-  if (words) node.textContent = words;
-  for (const [name, value] of Object.entries(attributes))
-    if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
-    else if (value !== false && value !== null && value !== undefined) node.setAttribute(name, value === true ? "" : value);
-  node.append(...children);
-  return node;
-}
-const button = (words, onclick, attributes = {}) => make("button", words, {type: "button", onclick, ...attributes});
 const cards = $$(".card"), holder = $("#cards");
 const setOf = card => DATA.sets[card.dataset.i];
 const label = set => (set.t || set.p || "Unnamed") + " " + set.n;

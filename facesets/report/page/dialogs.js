@@ -31,16 +31,6 @@ const large = {
     this.words.textContent = [`face ${item.rank} of ${this.set.s}`, item.year || "no date", item.user && "from " + item.user, `quality ${item.quality.toFixed(2)}`, `${item.distance.toFixed(2)} from the middle`].filter(Boolean).join(" · ");
   },
 };
-async function copy(text, node) {
-  let done = true;
-  try { await navigator.clipboard.writeText(text); } catch {
-    const area = make("textarea", text);
-    node.after(area); area.select(); done = document.execCommand("copy"); area.remove(); node.focus();
-  }
-  const before = node.textContent;
-  node.textContent = done ? "Copied" : "Select and copy by hand";
-  setTimeout(() => { node.textContent = before; }, 1600);
-}
 const help = dialog("help", "Keys");
 const KEYS = [["j, k", "next, previous faceset"], ["/", "search"], ["?", "these keys"]];
 help.body.append(make("dl", "", {class: "keys"}, ...KEYS.flatMap(([key, words]) => [make("dt", "", {}, make("kbd", key)), make("dd", words)])), make("p", "", {class: "acts"}, button("Close", () => help.close())));

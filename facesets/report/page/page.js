@@ -4,7 +4,6 @@ for (const id of ["q", "show", "user"]) if ($("#" + id)) $("#" + id).addEventLis
 $("#sort").addEventListener("input", sort);
 $(".bar").addEventListener("submit", event => event.preventDefault());
 $("#keys").addEventListener("click", () => help.show());
-for (const node of $$("[data-copy]")) node.addEventListener("click", () => copy(node.dataset.copy, node));
 holder.addEventListener("focusin", event => { const card = event.target.closest(".card"); if (card && card !== here) { if (here) here.classList.remove("here"); here = card; wake(card); card.classList.add("here"); } });
 holder.addEventListener("click", event => { const card = event.target.closest(".card"); if (card && !event.target.closest("a, button, input")) goTo(card); });
 const near = new IntersectionObserver(entries => { for (const entry of entries) if (entry.isIntersecting) { wake(entry.target); near.unobserve(entry.target); } }, {rootMargin: "400px"});

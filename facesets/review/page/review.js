@@ -1,16 +1,5 @@
 "use strict";
 /* One question at a time. Every answer goes to the server at once; what it replies is what is shown. */
-const $ = selector => document.querySelector(selector);
-function make(tag, words, attributes = {}, ...children) {
-  const node = document.createElement(tag);
-  if (words) node.textContent = words;
-  for (const [name, value] of Object.entries(attributes))
-    if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
-    else if (value !== false && value !== null && value !== undefined) node.setAttribute(name, value === true ? "" : value);
-  node.append(...children);
-  return node;
-}
-const button = (words, onclick, attributes = {}, ...children) => make("button", words, {type: "button", onclick, ...attributes}, ...children);
 const picture = (face, alt) => make("img", "", {src: "face/" + face, width: 160, height: 160, alt});
 const FIRST = 40;      // faces that are shown at once
 let now = null, out = new Set(), all = false, busy = false, at = 0;
