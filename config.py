@@ -31,8 +31,8 @@ from facesets.common.errors import SettingsError
 HERE = Path(__file__).resolve().parent
 
 
-def setting(default: Any, why: str, prefix: str = "FACESETS_", least: float = 0) -> Any:
-    return field(default=default, metadata={"why": why, "prefix": prefix, "least": least})
+def setting(default: Any, why: str, prefix: str = "FACESETS_", least: float = 0, most: float = 999_999_999) -> Any:
+    return field(default=default, metadata={"why": why, "prefix": prefix, "least": least, "most": most})
 
 
 def variable(item: Field[Any]) -> str:
@@ -87,7 +87,8 @@ class Server:
 
 @dataclass(frozen=True)
 class Staging:
-    workers: int = setting(8, "downloads at once; more than 8 gained nothing against one spinning disk", least=1)
+    workers: int = setting(8, "downloads at once; more than 8 gained nothing against one spinning disk", least=1,
+                           most=64)
     min_face_px: int = setting(90, "shorter side of a face in original pixels; below 112 it is upscaled")
     exclude: tuple[str, ...] = setting(("**/thumbs/**", "**/@eaDir/**", "**/.thumbnails/**"),
                                        "globs of server paths that are no photos, as in .gitignore, comma-separated")
@@ -98,22 +99,24 @@ class Embedding:
     model: str = setting("buffalo_l", "buffalo_l, opencv_zoo, or a folder with a detector and a recogniser")
     provider: str = setting("auto", "auto, dml, cuda, coreml, openvino or cpu")
     models_dir: Path = setting(HERE / "work" / "models", "folder that model packs are fetched into")
-    lanes: int = setting(0, "photos at once; 0: one a core on the CPU, two more than cores on a device")
+    lanes: int = setting(0, "photos at once; 0: one a core on the CPU, two more than cores on a device", most=64)
     save_photos: int = setting(64, "photos a part of the cache, so what a kill can cost", least=1)
 
 
 @dataclass(frozen=True)
 class Clustering:
     known_distance: float | None = setting(None, "cos-dist to a centroid that counts as the same person; none: "
-                                                 "the model's own")
+                                                 "the model's own", most=1)
     cluster_distance: float | None = setting(None, "cos-dist where average linkage stops; looser than known_distance, "
-                                                   "since there is no centroid yet; none: the model's")
+                                                   "since there is no centroid yet; none: the model's", most=1)
     min_faces: int = setting(6, "faces a faceset needs; fewer give a swap tool nothing to average", least=1)
     min_photos: int = setting(3, "photos they must come from; one burst is no identity", least=1)
-    known_margin: float = setting(0.05, "cos-dist by which the next identity must be farther; nearer is ambiguous")
+    known_margin: float = setting(0.05, "cos-dist by which the next identity must be farther; nearer is ambiguous",
+                                  most=1)
     clear_closer: float = setting(0.27, "share of known_distance by which the clearest face (see cluster/rules.py), or "
-                                        "another centroid, must be nearer: one that is far is somebody else")
-    dim_farther: float = setting(0.09, "share of it by which the dimmest face may be farther and still be right")
+                                        "another centroid, must be nearer: one that is far is somebody else", most=1)
+    dim_farther: float = setting(0.09, "share of it by which the dimmest face may be farther and still be right",
+                                 most=1)
     min_clarity: float = setting(0.7, "norm of a raw embedding, over the library's median, below which it says nothing "
                                       "of anybody: blurred, hidden, turned")
     founding_clarity: float = setting(0.85, "the same below which a face may join an identity, but founds none: dim "
@@ -121,38 +124,41 @@ class Clustering:
     full_clarity: float = setting(1.1, "the same from which on a face tells no more")
     join_faces: int = setting(3, "faces a cluster has at most to count as a leftover; larger ones are somebody")
     photo_penalty: float = setting(0.25, "similarity lost by two clusters that share all photos of the smaller; "
-                                         "a hard rule splits people at every mirror and collage")
-    photo_veto: float = setting(0.10, "share of their photos that two identities may share and still be one")
+                                         "a hard rule splits people at every mirror and collage", most=1)
+    photo_veto: float = setting(0.10, "share of their photos that two identities may share and still be one", most=1)
     veto_photos: int = setting(2, "photos that they must share at least to be two: one may be a mirror or a collage")
-    min_score: float = setting(0.5, "detector's certainty of a face that may form an identity, 0..1")
+    min_score: float = setting(0.5, "detector's certainty of a face that may form an identity, 0..1", most=1)
     min_short: int = setting(25, "pixels of the shorter side of such a face; fewer make no picture")
 
 
 @dataclass(frozen=True)
 class Exporting:
-    image_size: int = setting(512, "side of an exported PNG in pixels; what the swap tools train at", least=64)
+    image_size: int = setting(512, "side of an exported PNG in pixels; what the swap tools train at", least=64,
+                              most=4096)
     padding: float = setting(0.5, "part of the face box added on every side; tools detect again and need context")
     outlier_distance: float | None = setting(None, "cos-dist to the centroid beyond which a face gets no picture; "
-                                                   "none: the model's known_distance")
-    duplicate_similarity: float = setting(0.95, "cosine from which two faces are one moment; the better one is kept")
+                                                   "none: the model's known_distance", most=2)
+    duplicate_similarity: float = setting(0.95, "cosine from which two faces are one moment; the better one is kept",
+                                          most=1)
     top: int = setting(8, "pictures in _top8.fsz; roop-unleashed's maker advises no more")
-    export_workers: int = setting(2, "photos decoded at once; each may take 600 MB", least=1)
+    export_workers: int = setting(2, "photos decoded at once; each may take 600 MB", least=1, most=64)
 
 
 @dataclass(frozen=True)
 class Reporting:
     report_alike: float = setting(0.1, "cos-dist beyond known_distance at which two facesets are still shown side by "
-                                       "side; siblings lie about there")
+                                       "side; siblings lie about there", most=1)
 
 
 @dataclass(frozen=True)
 class Shelf:
     """Looking after facesets that exist."""
 
-    era_distance: float = setting(0.40, "cos-dist to an era's anchor; a face changes less than this in a few years")
+    era_distance: float = setting(0.40, "cos-dist to an era's anchor; a face changes less than this in a few years",
+                                  most=1)
     era_years: int = setting(5, "years that an era reaches to either side of its anchor")
     consolidate_closer: float = setting(0.15, "cos-dist by which centroids must be nearer than known_distance to be "
-                                              "proposed as one person; siblings come as near as 0.28")
+                                              "proposed as one person; siblings come as near as 0.28", most=1)
 
 
 @dataclass(frozen=True)
@@ -222,7 +228,14 @@ def login(server: Server, environment: Mapping[str, str] = os.environ) -> tuple[
 
 
 def own_file(environment: Mapping[str, str]) -> dict[str, str]:
-    return dotenv(Path(environment.get("FACESETS_ENV_FILE") or HERE / ".env"))
+    """What `.env` says. A name of ours that is no setting would be lost without a word."""
+    path = Path(environment.get("FACESETS_ENV_FILE") or HERE / ".env")
+    written, known = dotenv(path), [variable(item) for section in SECTIONS for item in fields(section)]
+    for name in written:
+        if name.startswith("FACESETS_") and name not in known:
+            raise SettingsError(f"{path}: {terminal.safe(name)} is no setting{terminal.did_you_mean(name, known)}; "
+                                "python config.py lists them")
+    return written
 
 
 def dotenv(path: Path) -> dict[str, str]:
@@ -265,8 +278,9 @@ def _value(text: str, item: Field[Any], source: str) -> Any:
     except RuntimeError:
         raise SettingsError(f"{source} is {terminal.safe(text)!r}, but nobody's home is known here; write it "
                             "without ~") from None
-    if not item.metadata["least"] <= value < 1e9:    # also refuses nan
-        raise SettingsError(f"{source} is {value}, which is out of range: {item.metadata['least']} or more")
+    least, most = item.metadata["least"], item.metadata["most"]
+    if not least <= value <= most:      # also refuses nan
+        raise SettingsError(f"{source} is {value}, which is out of range: {least} to {most:,}")
     return value
 
 

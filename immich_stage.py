@@ -31,7 +31,7 @@ from typing import Any
 
 import config
 from facesets.common import files, paths, terminal
-from facesets.common.errors import OK, Failure, Paused, SettingsError
+from facesets.common.errors import OK, Failure, Paused
 from facesets.formats import cache
 from facesets.immich import preflight
 from facesets.immich.breaker import Breaker
@@ -89,8 +89,6 @@ def duration(text: str) -> float:
 
 
 def options_of(args: argparse.Namespace, where: config.Paths, staging: config.Staging) -> Options:
-    if staging.workers < 1 or staging.workers > 64:
-        raise SettingsError(f"--workers is {staging.workers}; 1 to 64 make sense")
     own = where.user_dir(args.user) / "state.db"
     faces = where.cache(args.user)
 

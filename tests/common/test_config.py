@@ -109,6 +109,22 @@ def test_nought_is_refused_where_it_makes_no_sense(section, flag):
         config.load(section, options(flag, "0", section=section), {})
 
 
+@pytest.mark.parametrize(("section", "flag", "value"), [
+    (config.Clustering, "--known-distance", "45"), (config.Clustering, "--min-score", "50"),
+    (config.Exporting, "--image-size", "51200"), (config.Staging, "--workers", "65")])
+def test_what_is_far_too_much_is_refused(section, flag, value):
+    with pytest.raises(errors.SettingsError, match=f"{flag} is {value}.*out of range"):
+        config.load(section, options(flag, value, section=section), {})
+
+
+def test_a_misspelt_name_in_the_file_is_refused_and_other_programs_names_are_not(tmp_path):
+    file = private(tmp_path / "env", "IMMICH_VERSION=v2\nUPLOAD_LOCATION=/x\nFACESETS_KNOWN_DISTACE=0.3\n")
+    with pytest.raises(errors.SettingsError, match="DISTACE is no setting; did you mean FACESETS_KNOWN_DISTANCE"):
+        config.load(config.Clustering, None, {"FACESETS_ENV_FILE": str(file)})
+    private(file, file.read_text().replace("DISTACE", "DISTANCE"))
+    assert config.load(config.Clustering, None, {"FACESETS_ENV_FILE": str(file)}).known_distance == 0.3
+
+
 def test_a_home_that_nobody_has_is_refused_by_name():
     with pytest.raises(errors.SettingsError, match=r"--data-root.*without ~"):
         config.load(config.Paths, options("--data-root", "~nobodyatall/work", section=config.Paths), {})
