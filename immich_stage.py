@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         state = State(user_dir / "state.db")
         try:
             with connected(server, staging, args) as (client, key):
-                return stage_user(client, key, state, options_of(args, where, staging), args)
+                return stage_user(client, key, state, options_of(args, where, staging), args, command(argv))
         except Paused as error:
             raise Paused(f"{error}; everything is saved, to go on: {command(argv)}") from None
         finally:
@@ -145,15 +145,17 @@ def probe(client: Client, route: str) -> str:
     return ""
 
 
-def stage_user(client: Client, key: bool, state: State, options: Options, args: argparse.Namespace) -> int:
+def stage_user(client: Client, key: bool, state: State, options: Options, args: argparse.Namespace,
+               typed: str) -> int:
     """Run the stage, and hand over and sum up what is there, however it ended."""
     started = time.monotonic()
     if args.wait_for_server:
         client.breaker.probe = partial(probe, client, "/server/ping")
     server = preflight.check(client, key=key)
-    terminal.say(f"{client.access.url} is Immich {'.'.join(map(str, server.version))}; as {options.user}, reading the "
-                 f"library of {terminal.safe(server.name, 80)} ({terminal.safe(server.email, 80)}), "
-                 f"faces by {server.faces_by}")
+    written = options.queue.with_name("summary.json")
+    terminal.say(f"{client.access.url} is {server}; as {options.user}, reading the library of "
+                 f"{terminal.safe(server.name, 80)} ({terminal.safe(server.email, 80)}); {server.key}; faces by "
+                 f"{server.faces_by}{summary.last_time(written)}")
     preflight.is_user(server, options.user, options.queue.parent.parent / "users.json",
                       "" if args.rebind else state.meta("owner"))
     client.breaker.probe = partial(probe, client, "/users/me")
@@ -171,7 +173,7 @@ def stage_user(client: Client, key: bool, state: State, options: Options, args: 
         summary.write_queue(state, options.queue, options.user, client.access.url, options.photos, options.to_windows)
     if listed:
         values = figures(stage, client, state, time.monotonic() - started)
-        files.write_json(options.queue.with_name("summary.json"), {
+        files.write_json(written, {
             "schema": summary.SUMMARY_SCHEMA, **values, "complete": ended is None, "dry_run": options.list_only})
         report(values, state, client.access.url, args)
     if isinstance(ended, KeyboardInterrupt):
@@ -181,7 +183,16 @@ def stage_user(client: Client, key: bool, state: State, options: Options, args: 
     if stage.tally.gate and not stage.tally.gate.held:
         raise Paused("the server counts other photos than it lists, as named above, so some may be missing; let Immich "
                      "end its jobs (Administration, Jobs: above all Extract Metadata)")
+    whole = typed.replace(" --dry-run", "")
+    terminal.say(f"next: {whole if args.dry_run else then(bool(values['staged_count']), args)}")
     return OK
+
+
+def then(staged: bool, args: argparse.Namespace) -> str:
+    """What to type after this, with the folders that were given here."""
+    step = ["bash", "finalize_immich.sh", args.user] if staged else ["python", "sort_faces.py", "status"]
+    given = {"--data-root": args.data_root, "--stage-dir": args.stage_dir if staged else None}
+    return shlex.join([*step, *(word for flag, folder in given.items() if folder for word in (flag, folder))])
 
 
 def figures(stage: Stage, client: Client, state: State, elapsed: float) -> dict[str, Any]:
@@ -190,7 +201,8 @@ def figures(stage: Stage, client: Client, state: State, elapsed: float) -> dict[
         **summary.counts(state), f"big_enough_at_{summary.SMALLER}_px": summary.almost(state),
         "requests": client.counts.requests,
         "requests_before_downloads": tally.listing_requests or client.counts.requests,
-        "bytes_downloaded": client.counts.bytes, "bytes_saved": tally.bytes_saved, "elapsed": round(elapsed, 3),
+        "seconds_before_downloads": tally.listing_seconds, "elapsed": round(elapsed, 3),
+        "bytes_downloaded": client.counts.bytes, "bytes_saved": tally.bytes_saved,
         "faces_by": stage.server.faces_by, "gate_held": bool(gate and gate.held), "gate_by": gate.by if gate else "",
         "gate_fetched": gate.fetched if gate else 0, "gate_missing": gate.missing if gate else [],
         "gate_extra": gate.extra if gate else [], "gate_differ": gate.differ if gate else [],

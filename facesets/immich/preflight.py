@@ -14,6 +14,7 @@ from ..common import files, terminal
 from ..common.errors import Failure, NotAllowed, Paused, SettingsError
 from .client import WRONG_SHAPE, Client, Rejected, Stopped, Transient, is_local, understanding
 
+SPARING = ("asset.statistics",)     # without it the timeline is counted
 NEEDED = ("asset.read", "asset.download", "asset.view", "user.read")
 OLDEST = (2, 0, 0)      # before, search replied no face boxes and downloads lay elsewhere
 FIRST_TRIES = 4         # of the very first request: a wrong address should be told soon
@@ -44,6 +45,14 @@ class Server:
         if self.boxes_in_search:
             return "search"
         return "sync stream" if self.permissions is None else "one request an asset"
+
+    @property
+    def key(self) -> str:
+        """What our key lacks, in words."""
+        if self.permissions is None:
+            return "by a login"
+        lacks = [name for name in SPARING if not self.may(name)]
+        return "the key lacks nothing" + (f" but {', '.join(lacks)}, which spares requests" if lacks else "")
 
     @property
     def total_order(self) -> bool:

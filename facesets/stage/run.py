@@ -1,5 +1,6 @@
 """One stage run, from an open client to queue.json: list, judge, know, download, hand over."""
 
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -44,6 +45,7 @@ class Tally:
     """What this run did, for the summary."""
 
     listing_requests: int = 0
+    listing_seconds: float = 0.0    # until all faces were known
     bytes_saved: int = 0
     gate: Verdict | None = None
     orphans: int = 0        # files of assets that the server no longer has
@@ -59,11 +61,13 @@ class Stage:
 
     def run(self) -> None:
         """Everything; whatever ends it early leaves state.db so that the next run goes on."""
+        began = time.monotonic()
         photos.check(self.state, self.options.photos)
         elsewhere.gather(self.state, self.options.databases, self.options.caches)
         self._list()
         self._ask_faces()
         self.tally.listing_requests = self.client.counts.requests
+        self.tally.listing_seconds = round(time.monotonic() - began, 1)
         duplicates.settle_unchanged(self.state, "wanted")
         elsewhere.local_files(self.state)
         self.tally.bytes_saved += duplicates.settle_by_checksum(self.state)

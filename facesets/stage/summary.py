@@ -5,12 +5,23 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from ..common import files
+from ..common.errors import Failure
 from ..formats import queue as queues
 from .state import State
 
 LONG = 10_000       # photos; written in about a second
 SMALLER = 60        # pixels; what --min-face-px is most worth a try with: such faces are still told apart
 SUMMARY_SCHEMA = 1  # of summary.json: the figures of the last run
+
+
+def last_time(path: Path) -> str:
+    """How long the last run took to know all faces, "" where its summary does not say."""
+    try:
+        seconds = float(files.read_json(path)["seconds_before_downloads"])
+    except (Failure, LookupError, TypeError, ValueError):
+        return ""
+    return f", {seconds:,.0f} s with the listing last time"
 
 
 def is_long(state: State) -> bool:

@@ -58,7 +58,29 @@ def test_every_run_says_first_whose_library_it_reads(tmp_path):
         lab.user.name = "Peter \x1b[31mExample"
         first = lab.stage().err.splitlines()[0]
         assert f"{lab.server.url} is Immich 3.1.0; as peter, reading the library of Peter" in first
-        assert lab.user.email in first and "\x1b" not in first and first.endswith("faces by one request an asset")
+        assert lab.user.email in first and "\x1b" not in first
+        assert first.endswith("; the key lacks nothing but asset.statistics, which spares requests; "
+                              "faces by one request an asset")
+        lab.key = lab.server.add_key(lab.user)
+        first = lab.stage().err.splitlines()[0]
+        assert re.search("; the key lacks nothing; faces by one request an asset, [0-9]+ s with the listing last time$",
+                         first)
+        lab.key = lab.server.add_key(lab.user, NEEDED[:2])
+        refused = lab.stage()
+        assert refused.status == 77
+        assert f"{lab.server.url} is Immich 3.1.0: the key lacks the permissions" in refused.err
+        assert ", ".join(NEEDED[2:]) in refused.err
+
+
+def test_the_last_line_says_what_to_run_next(tmp_path):
+    with laboratory(tmp_path, fill=lambda lab: None) as lab:
+        assert lab.stage().err.splitlines()[-1] == "next: python sort_faces.py status"
+        lab.add(1)
+        dry = lab.stage("--dry-run", "--workers", "2").err.splitlines()[-1]
+        assert dry == "next: python immich_stage.py --user peter --json --workers 2"
+        assert lab.stage().err.splitlines()[-1] == "next: bash finalize_immich.sh peter"
+        here = lab.stage("--data-root", str(lab.root)).err.splitlines()[-1]
+        assert here == f"next: bash finalize_immich.sh peter --data-root {lab.root}"
 
 
 def test_a_label_is_bound_by_a_run_that_staged_and_can_be_given_to_another_user(tmp_path):
