@@ -91,6 +91,9 @@ def write_record(path: Path, record: Record) -> None:
 
 
 def read_record(path: Path) -> Record:
+    if not path.parent.is_dir():
+        raise Failure(f"{path.parent} is not there any more: if it was renamed, give it that name again; if it was "
+                      f"removed: sort_faces.py drop {path.parent.name}")
     value = files.read_json(path, SCHEMA, "sort_faces.py export-swap")
     try:
         value.setdefault("in_immich", {})       # in none of earlier versions

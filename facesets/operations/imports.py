@@ -15,6 +15,7 @@ import numpy as np
 
 from ..cluster.known import match
 from ..cluster.linkage import average_linkage
+from ..common.errors import Failure
 from ..export import swap
 from ..export.draft import Options
 from ..export.swap import OpenDetector
@@ -57,6 +58,9 @@ def propose(faces: cache.Cache, queue: Queue, root: Path, known: Sequence[Facese
     """
     found = Imported()
     by_folder = _by_folder(faces, queue, root)
+    if not by_folder:
+        raise Failure(f"there is no folder with photos in {root}; one for each person is wanted, so name the folder "
+                      "that they lie in")
     found.notes = [f"{name}: no face was found in its photos" for name, rows in by_folder.items() if not len(rows)]
     folders = [_person_of(name, rows, faces, rough, fine) for name, rows in by_folder.items() if len(rows)]
     people = [folder for folder in folders if folder.centroid is not None]

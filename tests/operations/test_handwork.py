@@ -216,3 +216,12 @@ def test_whatever_is_done_in_whatever_order_no_work_of_a_person_is_lost(library:
             files = [entry["file"] for entry in record(library, item.folder).faces]
             assert len(set(files)) == len(files) == (read_faces(item.path / "faces.npz").rank > 0).sum(), told
         assert not (library.root / ".pending").exists()
+
+
+def test_a_folder_that_was_renamed_is_said_to_be_and_what_to_do(
+        library: Library, capsys: pytest.CaptureFixture[str]) -> None:
+    (library.root / "faceset_001").rename(library.root / "Aunt Ilse")
+    assert command(library, "name", "1", "Ilse") == 1
+    said = capsys.readouterr().err
+    assert "if it was renamed, give it that name again; if it was removed: sort_faces.py drop faceset_001" in said
+    assert command(library, "drop", "faceset_001") == 0

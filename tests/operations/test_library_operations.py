@@ -381,12 +381,15 @@ def test_faces_of_another_recogniser_are_not_even_compared(shelf, capsys) -> Non
         assert "embed with the same --model" in capsys.readouterr().err
 
 
-def test_folders_without_a_photo_or_a_face_are_nobody(shelf) -> None:
+def test_a_folder_without_folders_of_photos_is_refused(shelf, tmp_path) -> None:
+    """One that holds a person's photos itself was meant as the folder above it."""
     library, faces = shelf
-    hand = library.root.parent / "hand"
+    hand = tmp_path / "hand"
     (hand / "empty").mkdir(parents=True)
+    (hand / "photo.jpg").write_bytes(Path(faces.photos[0].path).read_bytes())
     for known in (library.canonical(), []):
-        assert imports.propose(faces, own.queue([hand]), hand, known, 0.55, 0.45) == imports.Imported()
+        with pytest.raises(Failure, match="one for each person is wanted, so name the folder that they lie in"):
+            imports.propose(faces, own.queue([hand]), hand, known, 0.55, 0.45)
 
 
 def test_a_date_of_digits_that_are_none_is_no_date(tmp_path) -> None:

@@ -141,8 +141,8 @@ class Job:
         counts = ", ".join(f"{count:,} {what.replace('_', ' ')}" for what, count in run.counts.items() if count)
         folders = ", ".join(run.facesets[:12]) + (" …" if len(run.facesets) > 12 else "")
         what = "would change" if self.dry_run else "changed"
-        self.tell(run.as_json(), [*run.notes, f"{run.verb}: {counts or 'nothing to do'}",
-                                  *([f"{what}: {folders}"] if folders else [])])
+        self.tell(run.as_json(), [*run.notes, *([f"{run.verb}: {counts or 'nothing to do'}"] if counts or not folders
+                                                else []), *([f"{what}: {folders}"] if folders else [])])
         return PAUSED if run.waiting else OK
 
     def change(self, *acts: Act) -> int:
