@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from ..common import terminal
 from ..common.errors import Failure, NotAllowed, Paused
-from . import preflight
+from . import allowed, preflight
 from .breaker import Breaker
 from .client import Access, Client, Rejected, Transient, understanding
 
@@ -41,6 +41,8 @@ class Writer:
     def name_of(self, person: str) -> str | None:
         """What Immich calls a person, "" nobody named, None where this key opens no such person."""
         def ask() -> str | None:
+            if not allowed.ID.fullmatch(f"/{person}"):
+                return None
             try:
                 reply = self.client.get(f"/people/{person}")
             except Rejected:

@@ -110,21 +110,27 @@ def counted(library: Library, caches: Iterable[cache.Cache], queue: Queue, dista
 def propose(manifest: Manifest, found: Counts, writer: Writer) -> list[Row]:
     """What to name whom, one row a faceset with a name."""
     names = {entry.folder: entry.name or entry.folder for entry in manifest.entries}
+    people: dict[str, dict[str, int]] = {}      # folder -> person -> faces
+    facesets: dict[str, Counter[str]] = {}      # person -> name of a faceset -> faces
+    for (folder, person), count in found.items():
+        people.setdefault(folder, {})[person] = count
+        if folder:
+            facesets.setdefault(person, Counter())[_key(names[folder])] += count
     rows = []
     for entry in _named(manifest):
-        row = Row(entry.folder, entry.name)
+        row, theirs = Row(entry.folder, entry.name), people.get(entry.folder)
         rows.append(row)
-        people = Counter({person: count for (folder, person), count in found.items() if folder == entry.folder})
-        if not people:
+        if not theirs:
             continue
-        row.of, row.people = people.total(), len(people)
-        row.person, row.faces = min(people.items(), key=lambda item: (-item[1], item[0]))
-        theirs = {folder: count for (folder, person), count in found.items() if folder and person == row.person}
-        others = [folder for folder in theirs if not _same(names[folder], entry.name) and folder != entry.folder]
+        row.of, row.people = sum(theirs.values()), len(theirs)
+        row.person, row.faces = min(theirs.items(), key=lambda item: (-item[1], item[0]))
+        shown = facesets[row.person]
         if row.faces < FEWEST:
             row.verdict = "unclear, one face is too few"
-        elif sum(map(theirs.__getitem__, others)) > (1 - CLEAR) * sum(theirs.values()):
-            row.verdict = f"unclear, that person there is also {', '.join(sorted(names[one] for one in others)[:3])}"
+        elif shown[_key(row.name)] < CLEAR * shown.total():
+            others = sorted(name for folder, name in names.items()
+                            if row.person in people.get(folder, ()) and _key(name) != _key(row.name))
+            row.verdict = f"unclear, that person there is also {', '.join(others[:3])}"
         else:
             row.verdict = _verdict(writer.name_of(row.person), row.name)
     return rows
@@ -170,7 +176,7 @@ def apply(library: Library, user: str, make: Callable[[], Plan], writer: Writer,
         there = writer.albums() if plan.albums else set()
         for album in plan.albums:
             if album.id not in there:       # or somebody deleted it there
-                about = f"{album.folder} of the face-sets library {library_id(library.root)}"
+                about = f"{album.folder} of {user}, face-sets library {library_id(library.root)}"
                 album.id, album.have = writer.make_album(album.name, about) if album.wanted else "", []
             writer.remove(album.id, sorted({*album.have} - {*album.wanted}))
             _note(run, album.folder, user, album=album.id, assets=album.wanted)
@@ -223,15 +229,16 @@ def _verdict(there: str | None, name: str) -> str:
         return "not there any more, stage again"
     if not there:
         return GIVES
-    return "has the name" if _same(there, name) else f"is called {terminal.name(there)} there, and stays so"
+    return "has the name" if _key(there) == _key(name) else f"is called {terminal.name(there)} there, and stays so"
 
 
 def _named(manifest: Manifest) -> list[Record]:
     return [entry for entry in manifest.facesets if entry.name and CANONICAL.fullmatch(entry.folder)]
 
 
-def _same(*names: str) -> bool:
-    return len({unicodedata.normalize("NFC", name).casefold().strip() for name in names}) == 1
+def _key(name: str) -> str:
+    """Equal for names that a person takes for the same."""
+    return unicodedata.normalize("NFC", name).casefold().strip()
 
 
 def _note(run: Run, folder: str, user: str, **written: Any) -> None:

@@ -241,6 +241,22 @@ def test_after_a_reset_of_face_recognition_the_people_get_their_names_again(worl
     assert world.run("undo")[0] == 0 and world.called == ["", "", ""]
 
 
+def test_an_album_says_whose_it_is(small: World) -> None:
+    """So that one which another user of this library shares with Peter is not taken for his."""
+    small.key = small.lab.server.add_key(small.lab.user, (*NAMES, *ALBUMS))
+    small.names("--apply", "--albums")
+    said = [album.description for album in small.lab.server.library.albums.values()]
+    assert [text.partition(", face-sets library ")[0] for text in said] == [
+        "faceset_001 of peter", "faceset_002 of peter"]
+
+
+def test_an_id_that_is_none_is_no_path(small: World) -> None:
+    queue = small.lab.user_dir / "queue.json"
+    queue.write_text(queue.read_text().replace(small.people[0].id, "../users/me?x="))
+    assert small.names()["faceset_001"] == "not there any more, stage again"
+    assert {one.path for one in small.lab.server.log if "users" in one.path} == set()
+
+
 def test_a_face_that_no_faceset_has_counts_by_its_embedding(small: World) -> None:
     """Anna's faceset was made of three of her photos; in Immich only the others show somebody."""
     whole = proposal_of(small.faces)

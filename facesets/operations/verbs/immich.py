@@ -45,6 +45,7 @@ def taken_back(job: Job, journal: Path) -> list[str]:
     if journal.name.partition("-")[2] != "immich-names":
         return []
     from .. import immich_names as names
+    terminal.say("the last run wrote to Immich, and is taken back there first")
     return names.take_back(job.paths.library, journal, lambda user: _writer(
         job, user, read_queue(job.paths.queue(user)), False))
 
