@@ -4,7 +4,7 @@ ANSWER  {"do": "right", "of", "out": [faces that are somebody else]}    {"do": "
         {"do": "two-people", "of", "other"}     {"do": "split", "of", "faces", "new": the name of the new one till then}
         {"do": "name", "of", "name"}            {"do": "drop", "of"}
         {"do": "this-is", "of": loose, "into"}  {"do": "leave", "of": loose}    {"do": "promote", "of": loose, "new"}
-A faceset is named by its folder, a face by its short key.
+A faceset is named by its folder, a face by its short key. A name comes with "was", the one that it takes the place of.
 """
 
 from dataclasses import replace
@@ -60,6 +60,7 @@ def _check(books: Books, answer: Answer) -> None:
         answer["name"] = terminal.name(answer["name"])
         if not answer["name"]:
             raise UsageError("the name is empty")
+        answer["was"] = books.people[answer["of"]].name
     chosen = answer.get("out", answer.get("faces"))
     if chosen is not None:
         mine = set(books.people[answer["of"]].faces)

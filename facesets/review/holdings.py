@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..common import terminal
+from ..common.errors import Failure
 from ..export.draft import Options
 from ..export.run import changing
 from ..export.swap import OpenDetector
@@ -95,6 +97,10 @@ class Holdings:
             case "split":
                 verdicts.split(run, of, answer["faces"], *how)
             case "name":
+                called = edit.find(run.manifest, of).name
+                if called not in (answer["name"], answer.get("was", called)):       # by hand, since
+                    raise Failure(f"{of} is called {terminal.safe(called)!r} since, and stays so; name it again to "
+                                  "change that")
                 edit.name(run, of, answer["name"])
             case "drop":
                 edit.drop(run, of, "dropped in the review")

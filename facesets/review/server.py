@@ -148,7 +148,7 @@ class Server:
         except Stale:
             bottle.response.status = 409
             return self._now()
-        except (ValueError, RecursionError, UsageError) as error:
+        except (ValueError, RecursionError, UsageError, OSError) as error:     # a disk that is full
             bottle.response.status = 400
             return {"problem": str(error)[:300]}
 

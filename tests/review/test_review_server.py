@@ -291,3 +291,16 @@ def test_an_answer_that_the_disk_took_half_of_spoils_no_other(lab: Any) -> None:
     assert killed(review, 0)
     lab.desk().end()
     assert [entry.name for entry in lab.library.manifest().facesets[1:4]] == ["Bea", "", "Cleo"]
+
+
+def test_a_name_that_was_typed_by_hand_since_the_page_was_made_stays_and_is_shown(lab: Any) -> None:
+    desk = lab.desk()
+    (lab.library.root / "faceset_002" / "NAME.txt").write_text("Bea, by hand\n")
+    desk.say({"do": "name", "of": "faceset_002", "name": "Beate"}, "", desk.version)
+    assert desk.settle(LIMIT) and "is called 'Bea, by hand' since" in desk.problem
+    assert desk.books.people["faceset_002"].name == "Bea, by hand"
+    for name in ("Beate", "Beatrix"):
+        desk.say({"do": "name", "of": "faceset_002", "name": name}, "", desk.version)
+    assert desk.settle(LIMIT)
+    desk.end()
+    assert lab.library.manifest().entry("faceset_002").name == "Beatrix"
