@@ -254,8 +254,8 @@ def _purge(root: Path, folder: Path, plan: Plan) -> None:
 def _plan(folder: Path) -> Plan:
     value = files.read_json(folder / "plan.json")
     if value.get("schema") != SCHEMA:
-        raise Failure(f"{folder} was written by an older version of this program: only that one can take it back or "
-                      "end it")
+        raise Failure(f"{folder} was written by another version of this program, which alone can go on with it: run "
+                      "`sort_faces.py undo` of that version, then go on with this one")
     try:
         plan = Plan(str(value["verb"]), str(value["command"]), [str(unit) for unit in value["takes"]],
                     {str(unit): str(origin) for unit, origin in value["puts"].items()},
