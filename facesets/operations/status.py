@@ -62,18 +62,24 @@ def status(data_root: Path, library: Library) -> Status:
         found.caches[path.stem] = _try(lambda path=path: len(cache.processed(path)), 0, found.problems)
     found.library = _try(lambda: _library(library, found.problems), {}, found.problems)
     found.next = (next((one.next for one in found.users if one.next), "")
-                  or _try(lambda: _to_extend(made, library), "", found.problems) or _afterwards(found)
+                  or _try(lambda: _proposed(made, library), "", found.problems) or _afterwards(found)
                   or _once_more(found))
     return found
 
 
-def _to_extend(users: list[runs.User], library: Library) -> str:
-    """What the newest clustering, which looks at all caches, knew of people who are still there, and nobody has yet."""
+def _proposed(users: list[runs.User], library: Library) -> str:
+    """What the newest clustering, which looks at all caches, found and is in no faceset yet."""
     manifest = library.manifest()
-    newest = max((user.proposed for user in users if user.proposed), key=lambda made: made.created, default=None)
+    found = max(((user.proposed.created, user.label, user.proposed) for user in users if user.proposed), default=None,
+                key=lambda one: one[0])
+    if not found:
+        return ""
+    _, label, newest = found
+    if newest.facesets and not manifest.runs:       # not carried out yet, or the library was removed since
+        return "python sort_faces.py export-swap" if label == runs.OWN else f"bash finalize_immich.sh {label}"
     dropped = {Path(entry.folder).name for entry in manifest.dropped}
-    keys = {face.face for folder, faces in (newest.extend if newest else {}).items()
-            if Path(folder).name not in dropped for face in faces if face.face not in manifest.not_this.get(folder, ())}
+    keys = {face.face for folder, faces in newest.extend.items() if Path(folder).name not in dropped
+            for face in faces if face.face not in manifest.not_this.get(folder, ())}
     waiting = len(keys.difference(library.settled())) if keys else 0
     return f"python sort_faces.py extend    # {waiting:,} faces of people who have a faceset" if waiting else ""
 

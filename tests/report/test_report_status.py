@@ -104,6 +104,24 @@ def test_known_faces_wait_for_extend_when_all_else_is_done(
     assert "extend" not in told(replace(made, extend={"_dropped/faceset_001": new}))
 
 
+def test_a_library_that_was_removed_is_made_again(
+        place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    all_embedded(place)
+    place = Path(shutil.copytree(place, tmp_path, dirs_exist_ok=True))
+    refine = place / "work" / "immich" / "peter" / "refine.json"
+    made = proposal.read(refine)
+    found = replace(made, facesets=(proposal.Group((proposal.Face("f" * 64 + "@1,1,9,9"),)),))
+    proposal.write(refine, found)
+    assert "finalize" not in status(place, capsys).splitlines()[-1]
+    shutil.rmtree(place / "lib")
+    assert status(place, capsys).splitlines()[-1] == "next: bash finalize_immich.sh peter"
+    proposal.write(place / "work" / "refine.json", replace(found, created="2027-01-01T00:00:00Z"))
+    assert status(place, capsys).splitlines()[-1] == "next: python sort_faces.py export-swap"
+    (place / "work" / "refine.json").unlink()
+    proposal.write(refine, made)
+    assert status(place, capsys).splitlines()[-1] == "nothing left to do"
+
+
 def test_facesets_that_nobody_looked_at_are_left_to_do(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """All photos are clustered and known faces are in their facesets; until all have a name, there is a next step."""
     all_embedded(place)
