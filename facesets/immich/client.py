@@ -26,7 +26,7 @@ import requests
 import urllib3
 
 from ..common import terminal
-from ..common.errors import Failure, NotAllowed, SettingsError
+from ..common.errors import Failure, NotAllowed, Paused, SettingsError
 from . import allowed
 from .breaker import Breaker
 from .words import is_page, no_url, not_json, words
@@ -67,6 +67,15 @@ def understanding(what: str) -> Iterator[None]:
     except WRONG_SHAPE as error:
         raise Failure(f"{what} answers unlike any Immich that we know ({type(error).__name__}: {str(error)[:80]}); "
                       "is a proxy in between?") from error
+
+
+@contextmanager
+def needed(what: str) -> Iterator[None]:
+    """What fails here to the end is what nothing can go on without: Paused; `what` says what failed."""
+    try:
+        yield
+    except (Transient, Rejected) as error:
+        raise Paused(f"{what}: {error}") from None
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from ..common.errors import Paused
-from .client import Client, Rejected, Transient, understanding
+from .client import Client, needed, understanding
 from .listing import TRIES, VISIBILITIES, Listing, fields
 from .preflight import Server
 
@@ -125,10 +124,8 @@ class Gate:
         self.verdict.fetched += sum(item["ownerId"] == self.server.owner for item in items)
 
     def _get(self, path: str, **query: str) -> Any:
-        try:
+        with needed(f"{self.client.access.url}{path} fails"):
             return self.client.json("GET", f"{path}?{urllib.parse.urlencode(query)}", attempts=TRIES)
-        except (Transient, Rejected) as error:
-            raise Paused(f"{self.client.access.url}{path} fails: {error}") from None
 
 
 def _span(month: str) -> dict[str, str]:

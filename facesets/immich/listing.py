@@ -15,8 +15,8 @@ from itertools import pairwise
 from typing import Any
 
 from ..common import terminal
-from ..common.errors import Failure, Paused
-from .client import Client, Rejected, Transient, understanding
+from ..common.errors import Failure
+from .client import Client, Rejected, Transient, needed, understanding
 
 PAGE = 1000                     # the most that a search gives
 VISIBILITIES = ("timeline", "archive")      # hidden: parts of live photos; locked: closed to keys
@@ -63,10 +63,8 @@ class Listing:
 
     def page(self, fields: Item) -> tuple[list[Any], bool]:
         """The items of one page, each with an id and a date, and whether more follow."""
-        try:
+        with needed(f"{self.client.access.url} cannot list the library"):
             reply = self.client.json("POST", "/search/metadata", {"size": PAGE, "order": "asc", **fields}, TRIES)
-        except (Transient, Rejected) as error:
-            raise Paused(f"{self.client.access.url} cannot list the library: {error}") from None
         with understanding("the search"):
             return _checked(reply["assets"]["items"]), reply["assets"]["nextPage"] is not None
 

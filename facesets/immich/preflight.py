@@ -6,13 +6,13 @@ import os
 import ssl
 import threading
 import urllib.parse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..common import files, terminal
 from ..common.errors import Failure, NotAllowed, Paused, SettingsError
-from .client import WRONG_SHAPE, Client, Rejected, Stopped, Transient, is_local, understanding
+from .client import WRONG_SHAPE, Client, Rejected, Stopped, Transient, is_local, needed, understanding
 
 SPARING = ("asset.statistics",)     # without it the timeline is counted
 NEEDED = ("asset.read", "asset.download", "asset.view", "user.read")
@@ -105,7 +105,7 @@ def check(client: Client, *, key: bool) -> Server:
     """Ask the server who it is and who we are. Raises a Failure that says what to do."""
     server = greet(client, key=key)
     require(client, server, NEEDED if server.boxes_in_search else (*NEEDED, "face.read"))
-    with _reading(client):
+    with needed(f"{client.access.url} does not answer as it should"), understanding(client.access.url):
         me = client.get("/users/me")
         return replace(server, owner=str(me["id"]), name=str(me["name"]), email=str(me["email"]))
 
@@ -122,7 +122,7 @@ def greet(client: Client, *, key: bool) -> Server:
         raise Paused(f"{url} cannot be reached: {error}; check the address and the network") from None
     except Rejected as error:
         raise SettingsError(f"{url} has no Immich API ({error}); check IMMICH_URL") from None
-    with _reading(client):
+    with needed(f"{url} does not answer as it should"), understanding(url):
         said = client.get("/server/version")
         server = Server((int(said["major"]), int(said["minor"]), int(said["patch"])), None)
         if server.version < OLDEST:
@@ -131,21 +131,12 @@ def greet(client: Client, *, key: bool) -> Server:
             else server
 
 
-def require(client: Client, server: Server, needed: Sequence[str], variable: str = "IMMICH_API_KEY") -> None:
+def require(client: Client, server: Server, permissions: Sequence[str], variable: str = "IMMICH_API_KEY") -> None:
     """Raise NotAllowed naming the permissions that the key lacks."""
-    missing = [name for name in needed if not server.may(name)]
+    missing = [name for name in permissions if not server.may(name)]
     if missing:
         raise NotAllowed(f"{client.access.url} is {server}: the key lacks the permission{'s' * (len(missing) > 1)} "
                          f"{', '.join(missing)}; in Immich: Account Settings, API Keys, edit that of {variable}")
-
-
-@contextlib.contextmanager
-def _reading(client: Client) -> Iterator[None]:
-    try:
-        with understanding(client.access.url):
-            yield
-    except (Transient, Rejected) as error:
-        raise Paused(f"{client.access.url} does not answer as it should: {error}") from None
 
 
 def is_user(server: Server, label: str, users: Path, bound: str) -> None:
