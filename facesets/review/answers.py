@@ -12,7 +12,7 @@ from typing import Any
 
 from ..common import terminal
 from ..common.errors import UsageError
-from .questions import Books, Loose, Person
+from .questions import Books, Loose, Person, pair
 
 Answer = dict[str, Any]
 FIELDS = {"right": ("of", "out"), "merge": ("of", "into"), "two-people": ("of", "other"), "split": ("of", "faces"),
@@ -83,13 +83,13 @@ def carry(books: Books, answer: Answer) -> Books:
                                              proposed=into.proposed or gone.proposed)
             two = _renamed(two, of, answer["into"])
         case "two-people":
-            two |= {(min(of, answer["other"]), max(of, answer["other"]))}
+            two |= {pair(of, answer["other"])}
         case "split":
             person, chosen = people[of], set(answer["faces"])
             rest = [face for face in person.faces if face not in chosen]
             people[of] = person.without(chosen)
             people[answer["new"]] = replace(person.without(rest), folder=answer["new"], name="", proposed="")
-            two, added = two | {(min(of, answer["new"]), max(of, answer["new"]))}, added + 1
+            two, added = two | {pair(of, answer["new"])}, added + 1
         case "name":
             people[of] = replace(people[of], name=answer["name"])
         case "drop":
@@ -104,7 +104,7 @@ def carry(books: Books, answer: Answer) -> Books:
             group = loose.pop(of)
             people[answer["new"]] = Person(answer["new"], group.faces, group.rows)
             added += 1
-    return Books(people, _still(loose, people), two, books.known, added)
+    return replace(books, people=people, loose=_still(loose, people), two=two, added=added)
 
 
 def _renamed(two: frozenset[tuple[str, str]], of: str, into: str) -> frozenset[tuple[str, str]]:
@@ -113,8 +113,8 @@ def _renamed(two: frozenset[tuple[str, str]], of: str, into: str) -> frozenset[t
 
 
 def _still(loose: dict[str, Loose], people: dict[str, Person]) -> dict[str, Loose]:
-    return {name: replace(item, among=tuple(folder for folder in item.among if folder in people))
-            for name, item in loose.items()}
+    return {name: item if all(folder in people for folder in item.among) else replace(item, among=tuple(
+        folder for folder in item.among if folder in people)) for name, item in loose.items()}
 
 
 def words(books: Books, answer: Answer) -> str:

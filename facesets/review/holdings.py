@@ -58,8 +58,9 @@ class Holdings:
         people = {entry.folder: self._person(entry, manifest.reviewed.get(entry.folder, ()))
                   for entry in manifest.facesets if (self.library.root / entry.folder / FACES).exists()}
         two = frozenset((one, other) for one, other in manifest.two_people)
-        return Books({folder: person for folder, person in people.items() if person.faces},
-                     self._loose(set(manifest.reviewed.get(NOBODY, ()))), two, manifest.known_distance)
+        loose = self._loose(set(manifest.reviewed.get(NOBODY, ())))
+        return Books({folder: person for folder, person in people.items() if person.faces}, loose, two, manifest.known_distance,
+                     photos={name: face.key[:64] for name, face in self.faces.items()})
 
     def whole(self, answer: Answer) -> Answer:
         """With face keys instead of their short ones, which nobody could turn back later."""

@@ -17,6 +17,7 @@ from functools import cached_property, lru_cache
 import numpy as np
 
 from ..formats.cache import unit_mean
+from .near import Found, Near
 
 PURE = 0.995            # share of faces that lie right, at which the review may end
 ALIKE = 3               # look-alikes that are shown
@@ -28,11 +29,12 @@ ROUNDS = 8              # of 2-means; it settles in three or four
 Curve = tuple[float, float]         # probability = 1 / (1 + exp(-(a + b * distance)))
 WRONG: Curve = (-12.5, 9.4)         # that a face is somebody else, by its distance to the centroid of the others
 SAME: Curve = (13.3, -18.4)         # that two facesets are one person, by the distance of their centroids
+TOGETHER, OFTEN = -2.4, 3           # is added to that for each photo on which both stand, up to so many
 TWO: Curve = (-13.2, 15.1)          # that a faceset is two people, by the distance of its halves
 
 
-def probability(curve: Curve, distance: np.ndarray | float) -> np.ndarray:
-    return np.asarray(1 / (1 + np.exp(-(curve[0] + curve[1] * np.asarray(distance, np.float64)))))
+def probability(curve: Curve, distance: np.ndarray | float, more: float = 0.0) -> np.ndarray:
+    return np.asarray(1 / (1 + np.exp(-(curve[0] + more + curve[1] * np.asarray(distance, np.float64)))))
 
 
 @dataclass(frozen=True)
@@ -130,6 +132,10 @@ class Loose:
     among: tuple[str, ...] = ()
     reason: str = ""
 
+    @cached_property
+    def centroid(self) -> np.ndarray:
+        return unit_mean(self.rows)
+
 
 @dataclass(frozen=True, eq=False)
 class Books:
@@ -141,36 +147,22 @@ class Books:
     known: float = 0.45
     added: int = 0      # facesets that answers made
 
-    @cached_property
-    def folders(self) -> list[str]:
-        return list(self.people)
+    photos: Mapping[str, str] = field(default_factory=dict)     # of faces
+    around: Near = Near()   # as it was before; brought up to these here
 
-    @cached_property
-    def centroids(self) -> np.ndarray:
-        """(P, D) in the order of `folders`."""
-        return np.array([person.centroid for person in self.people.values()])
+    def __post_init__(self) -> None:
+        people, loose = ({name: item.centroid for name, item in what.items()} for what in (self.people, self.loose))
+        object.__setattr__(self, "around", self.around.after(people, loose))
 
-    @cached_property
-    def near(self) -> dict[str, list[tuple[str, float]]]:
-        """The nearest other people of each, of whom nobody said that they are two, with their cos-dist."""
-        folders, centroids, found = self.folders, self.centroids, {}
-        for start in range(0, len(folders), 1024):
-            apart = 1 - centroids[start:start + 1024] @ centroids.T
-            kept = min(ALIKE + 4, len(folders))
-            best = np.argpartition(apart, kept - 1, axis=1)[:, :kept]
-            for at, places in enumerate(best):
-                mine = folders[start + at]
-                listed = sorted((float(apart[at, place]), folders[place]) for place in places)
-                found[mine] = [(other, distance) for distance, other in listed
-                               if other != mine and _pair(mine, other) not in self.two]
-        return found
+    def near(self, about: str) -> Found:
+        """The people nearest to a person, or to faces of nobody, of whom nobody said that they are two."""
+        return [item for item in self.around.of[about] if pair(about, item[0]) not in self.two]
 
-    def nearest(self, rows: np.ndarray) -> list[tuple[str, float]]:
-        """The people nearest to some faces of nobody."""
-        if not self.people:
-            return []
-        apart = 1 - self.centroids @ unit_mean(rows)
-        return [(self.folders[at], float(apart[at])) for at in np.argsort(apart)[:ALIKE]]
+    def together(self, one: str, other: str) -> int:
+        """On how many photos two people stand side by side, which one person never does but in a mirror."""
+        first, second = ({self.photos[face] for face in self.people[name].faces if face in self.photos}
+                         for name in (one, other))
+        return len(first & second)
 
 
 @dataclass(frozen=True)
@@ -198,7 +190,7 @@ class Outlook:
     open: int
 
 
-def _pair(one: str, other: str) -> tuple[str, str]:
+def pair(one: str, other: str) -> tuple[str, str]:
     return (one, other) if one < other else (other, one)
 
 
@@ -245,36 +237,32 @@ def _pairs(books: Books) -> Iterable[Question]:
     """Pairs that may be one person; the larger one is asked about, and each is asked with its nearest first."""
     done: set[tuple[str, str]] = set()
     farthest = books.known * (math.log(1 / LEAST - 1) + SAME[0]) / -SAME[1]     # where the chance is LEAST
-    for folder, others in books.near.items():
-        for other, distance in others:
+    for folder in books.people:
+        for other, distance in books.around.of[folder]:
             if distance > farthest:
                 break
-            if (pair := _pair(folder, other)) not in done:
-                chance = float(probability(SAME, distance / books.known))
-                done.add(pair)
-                one, two = sorted(pair, key=lambda name: (-len(books.people[name].faces), name))
-                yield Question("same", one, chance * len(books.people[two].faces), chance, two)
+            if (both := pair(folder, other)) not in done and both not in books.two:
+                done.add(both)
+                often = min(books.together(*both), OFTEN)
+                chance = float(probability(SAME, distance / books.known, often * TOGETHER))
+                one, two = sorted(both, key=lambda name: (-len(books.people[name].faces), name))
+                if chance >= LEAST:
+                    yield Question("same", one, chance * len(books.people[two].faces), chance, two)
 
 
 def _of_loose(books: Books, loose: Loose) -> Question | None:
-    near = books.nearest(loose.rows)
+    near = books.near(loose.id)
     chance = float(probability(SAME, near[0][1] / books.known)) if near else 0.0
     if not loose.among and chance < LEAST and len(loose.faces) < ENOUGH:
         return None
     return Question("loose", loose.id, chance * len(loose.faces), chance, suspects=loose.faces)
 
 
-def alike(books: Books, question: Question) -> list[tuple[str, float]]:
+def alike(books: Books, question: Question) -> Found:
     """Whom to offer beside a question, with their cos-dist: those that it is about first, then the nearest."""
-    if question.kind == "loose":
-        loose = books.loose[question.about]
-        near = books.nearest(loose.rows)
-        named = [(folder, float(1 - books.people[folder].centroid @ unit_mean(loose.rows)))
-                 for folder in loose.among if folder in books.people]
-        return [*named, *(item for item in near if item[0] not in loose.among)][:ALIKE]
-    near = books.near[question.about]
-    first = [item for item in near if item[0] == question.other]
-    if question.other and not first:
-        apart = float(1 - books.people[question.about].centroid @ books.people[question.other].centroid)
-        first = [(question.other, apart)]
-    return [*first, *(item for item in near if item[0] != question.other)][:ALIKE]
+    loose = question.kind == "loose"
+    about = books.loose[question.about] if loose else books.people[question.about]
+    first = about.among if isinstance(about, Loose) else (question.other,)
+    return [*((folder, float(1 - books.people[folder].centroid @ about.centroid)) for folder in first
+              if folder in books.people),
+            *(item for item in books.near(question.about) if item[0] not in first)][:ALIKE]

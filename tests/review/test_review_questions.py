@@ -7,7 +7,9 @@ import pytest
 from report_library import around
 
 from facesets.common.errors import UsageError
+from facesets.formats.cache import unit_mean
 from facesets.review import answers
+from facesets.review.near import Near
 from facesets.review.questions import (
     LEAST,
     PURE,
@@ -156,3 +158,24 @@ def test_what_is_no_answer_is_refused(value: object) -> None:
 
 def test_nothing_is_asked_of_an_empty_library() -> None:
     assert ask(Books({})) == [] and outlook(Books({}), []).right == 1.0
+
+
+def test_who_is_near_whom_is_the_same_kept_up_as_found_anew() -> None:
+    rng = np.random.default_rng(8)
+
+    def point() -> np.ndarray:
+        return unit_mean(around(centre(int(rng.integers(1, 9))), 3, 0.5, rng))
+    people: dict[str, np.ndarray] = {}
+    others: dict[str, np.ndarray] = {}
+    near = Near()
+    for step in range(60):
+        for points in (people, others):
+            if points and rng.random() < 0.4:
+                del points[rng.choice(list(points))]
+            for _ in range(int(rng.integers(0, 4))):
+                points[("person" if points is people else "face") + f" {rng.integers(40)}"] = point()
+        near = near.after(people, others)
+        anew = Near().after(people, others)
+        assert list(near.of) == [*people, *others] and near.of.keys() == anew.of.keys(), step
+        for name, found in anew.of.items():
+            assert [other for other, _ in near.of[name]] == [other for other, _ in found], (step, name)
