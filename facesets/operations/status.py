@@ -114,17 +114,15 @@ def _user(read: runs.User) -> User:
 
 
 def _afterwards(found: Status) -> str:
-    """What to do once every user's photos are in facesets: look at those that nobody has named."""
+    """What to do once every user's photos are in facesets: look at those that nobody has looked at."""
     shelf = found.library
     if not shelf.get("facesets"):
         if found.caches:
             return "python sort_faces.py cluster"
         return "" if found.users else "python immich_stage.py --user LABEL    # or: bash finalize_immich.sh --demo"
-    unnamed = shelf["facesets"] - shelf["named"]
-    why = f"    # {unnamed:,} facesets that nobody has named" if unnamed else ""
-    if shelf["report"] != "there":
-        return f"python sort_faces.py report{why}"
-    return f"python sort_faces.py review{why}" if unnamed else ""
+    if shelf["unseen"]:
+        return f"python sort_faces.py review    # {shelf['unseen']:,} facesets that nobody has looked at"
+    return "" if shelf["report"] == "there" else "python sort_faces.py report"
 
 
 def _once_more(found: Status) -> str:
@@ -150,8 +148,10 @@ def _library(library: Library, problems: list[str]) -> dict[str, Any]:
                         "renamed, give it that name again (`sort_faces.py name` is for people's names); if it was "
                         f"removed: sort_faces.py drop {gone[0]}")
     return {"root": str(library.root), "facesets": len(sets),
-            "named": sum(bool(entry.name) for entry in sets), "faces": sum(entry.members for entry in sets),
-            "pictures": sum(entry.pictures for entry in sets), "eras": len(manifest.eras),
+            "named": sum(bool(entry.name) for entry in sets),
+            "unseen": sum(len(manifest.reviewed.get(entry.folder, ())) < entry.pictures for entry in sets),
+            "faces": sum(entry.members for entry in sets), "pictures": sum(entry.pictures for entry in sets),
+            "eras": len(manifest.eras),
             "aside": {name: len(getattr(manifest, name)) for name in ("thin_eras", "masked", "merged", "dropped")},
             "model": (manifest.model or {}).get("name", ""), "last_run": manifest.runs[-1] if manifest.runs else None,
             "undoable": journal.is_ours(library.root), "report": _report(library.root)}
@@ -191,9 +191,9 @@ def text(found: Status, now: float | None = None) -> list[str]:
     shelf = found.library
     if shelf.get("facesets") or shelf.get("last_run"):
         aside = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in shelf["aside"].items() if count)
-        lines.append(f"library: {shelf['facesets']:,} facesets ({shelf['facesets'] - shelf['named']:,} that nobody has "
-                     f"named), {shelf['pictures']:,} pictures of {shelf['faces']:,} faces"
-                     + (f"; aside: {aside}" if aside else ""))
+        lines.append(f"library: {shelf['facesets']:,} facesets ({shelf['unseen']:,} that nobody has looked at, "
+                     f"{shelf['facesets'] - shelf['named']:,} without a name), {shelf['pictures']:,} pictures of "
+                     f"{shelf['faces']:,} faces" + (f"; aside: {aside}" if aside else ""))
     if shelf.get("last_run"):
         run = shelf["last_run"]
         lines.append(f"last run: {run.get('verb')} at {run.get('at')}"

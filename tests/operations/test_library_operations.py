@@ -521,7 +521,8 @@ def test_status_is_one_screen_and_says_what_to_run(shelf, capsys) -> None:
     folder.mkdir(parents=True)
     assert command(library, "status") == 0
     told = capsys.readouterr().out
-    assert "python immich_stage.py --user anna" in told and "3 facesets (3 that nobody has named), 24 pictures" in told
+    assert "python immich_stage.py --user anna" in told
+    assert "3 facesets (3 that nobody has looked at, 3 without a name), 24 pictures of 24 faces" in told
     (library.root.parent / "work" / "cache" / "broken.npz").write_bytes(b"no cache")
     assert command(library, "status", "--json") == 0
     value = json.loads(capsys.readouterr().out)
