@@ -12,7 +12,8 @@ from typing import Any
 
 from ..common import terminal
 from ..common.errors import UsageError
-from .questions import Books, Loose, Person, pair
+from .people import Loose, Person
+from .questions import Books, pair
 
 Answer = dict[str, Any]
 FIELDS = {"right": ("of", "out"), "merge": ("of", "into"), "two-people": ("of", "other"), "split": ("of", "faces"),
@@ -102,7 +103,7 @@ def carry(books: Books, answer: Answer) -> Books:
             del loose[of]
         case "promote":
             group = loose.pop(of)
-            people[answer["new"]] = Person(answer["new"], group.faces, group.rows)
+            people[answer["new"]] = Person(answer["new"], group.faces, group.rows, photos=group.photos)
             added += 1
     return replace(books, people=people, loose=_still(loose, people), two=two, added=added)
 

@@ -24,7 +24,8 @@ from ..library.store import NOBODY, Library
 from ..operations import consolidate, edit, verdicts
 from .answers import Answer
 from .desk import Did
-from .questions import Books, Loose, Person
+from .people import Loose, Person
+from .questions import Books
 
 VERBS = {"right": "reviewed", "leave": "reviewed", "merge": "consolidate"}      # of an answer, where they differ
 
@@ -49,6 +50,7 @@ class Holdings:
         self.library, self.options, self.open_detector = library, options, open_detector
         self.index, self.proposals = Index(caches), list(proposals)
         self.faces: dict[str, Face] = {}
+        self.photos: dict[str, str] = {}            # face -> SHA-256
         entries = [(queue.server, entry) for queue in queues for entry in queue.entries]
         self.names = {entry.sha256: entry.name for _, entry in entries}
         self.servers = {entry.asset_id: server for server, entry in entries if entry.asset_id}
@@ -58,9 +60,8 @@ class Holdings:
         people = {entry.folder: self._person(entry, manifest.reviewed.get(entry.folder, ()))
                   for entry in manifest.facesets if (self.library.root / entry.folder / FACES).exists()}
         two = frozenset((one, other) for one, other in manifest.two_people)
-        loose = self._loose(set(manifest.reviewed.get(NOBODY, ())))
-        return Books({folder: person for folder, person in people.items() if person.faces}, loose, two, manifest.known_distance,
-                     photos={name: face.key[:64] for name, face in self.faces.items()})
+        return Books({folder: person for folder, person in people.items() if person.faces},
+                     self._loose(set(manifest.reviewed.get(NOBODY, ()))), two, manifest.known_distance)
 
     def whole(self, answer: Answer) -> Answer:
         """With face keys instead of their short ones, which nobody could turn back later."""
@@ -120,13 +121,14 @@ class Holdings:
         shown = [item for item in record.faces if item["rank"] in by_rank and (place / item["file"]).is_file()]
         for item in shown:
             x1, y1, x2, y2 = map(float, item["box"])
+            self.photos[short_key(item["face"])] = item["sha256"]
             self.faces[short_key(item["face"])] = Face(
                 item["face"], item["photo"], (x1, y1, x2, y2), item["turn"], f"{entry.folder}/{item['file']}",
                 item["taken_at"], item["user"], item["asset_id"],
                 f"{item['distance']:.2f} from the middle of {entry.folder}, into which it came with {entry.run}")
         return Person(entry.folder, tuple(short_key(item["face"]) for item in shown),
                       rows[[by_rank[item["rank"]] for item in shown]], entry.name, entry.proposed_name,
-                      frozenset(seen))
+                      frozenset(seen), self.photos)
 
     def _loose(self, seen: set[str]) -> dict[str, Loose]:
         """Faces between two people, and groups too thin for a faceset, of the last proposals."""
@@ -146,7 +148,9 @@ class Holdings:
         for key, name, face in zip(keys, short, members.faces, strict=True):
             photo = members.photos[face["photo"]]
             x1, y1, x2, y2 = (float(side) for side in face["box"])
+            self.photos[name] = photo.sha256
             self.faces[name] = Face(key, photo.path, (x1, y1, x2, y2), photo.turn, "", photo.taken_at, photo.user,
                                     photo.asset_id, f"in no faceset: {reason}")
         among = tuple(folder for folder in reason.split(" or ") if Path(folder).name.startswith("faceset_"))
-        return Loose(short[0], short, members.embeddings, among if len(among) == 2 else (), reason)
+        return Loose(short[0], short, members.embeddings, among if len(among) == 2 else (), reason,
+                     self.photos)

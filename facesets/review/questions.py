@@ -11,130 +11,29 @@ libraries; `python benchmarks/review.py --fit` prints them and how right they ar
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from functools import cached_property, lru_cache
+from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 
-from ..formats.cache import unit_mean
 from .near import Found, Near
+from .people import Loose, Person
 
 PURE = 0.995            # share of faces that lie right, at which the review may end
 ALIKE = 3               # look-alikes that are shown
-LEAST = 0.05            # a pair or a loose group less likely than this to belong together is no question
-ENOUGH = 6             # faces of a thin group from which on it is asked about, though it is near nobody
+LEAST = 0.05            # what is less likely than this is not asked as such: a pair, two people in one, a loose group
+ENOUGH = 6              # faces of a thin group from which on it is asked about, though it is near nobody
 LARGE = 10              # faces from which on a person without a name is asked about for the name alone
-FEWEST_HALF = 3         # faces; fewer do not speak for a second person
-ROUNDS = 8              # of 2-means; it settles in three or four
-Curve = tuple[float, float]         # probability = 1 / (1 + exp(-(a + b * distance)))
-WRONG: Curve = (-12.5, 9.4)         # that a face is somebody else, by its distance to the centroid of the others
-SAME: Curve = (13.3, -18.4)         # that two facesets are one person, by the distance of their centroids
-TOGETHER, OFTEN = -2.4, 3           # is added to that for each photo on which both stand, up to so many
-TWO: Curve = (-13.2, 15.1)          # that a faceset is two people, by the distance of its halves
+OFTEN = 3               # photos on which two stand side by side; more prove no more
+Curve = tuple[float, float, float]  # probability = 1 / (1 + exp(-(a + b * distance + c * photos, up to OFTEN)))
+WRONG: Curve = (-16.1, 12.5, 0.0)   # that a face is somebody else, by its distance to the centroid of the others
+SAME: Curve = (31.0, -35.6, -6.5)   # that two facesets are one person, by the distance of their centroids
+TWO: Curve = (-14.0, 16.1, 2.9)     # that a faceset is two people, by the distance of its halves
 
 
-def probability(curve: Curve, distance: np.ndarray | float, more: float = 0.0) -> np.ndarray:
-    return np.asarray(1 / (1 + np.exp(-(curve[0] + more + curve[1] * np.asarray(distance, np.float64)))))
-
-
-@dataclass(frozen=True)
-class Halves:
-    """A faceset cut in two where it comes apart best; no faces in either where a half would be too small."""
-
-    distance: float = 0.0           # cos-dist between the centroids of the halves
-    larger: tuple[int, ...] = ()    # indices of its faces
-    smaller: tuple[int, ...] = ()
-
-
-def halves(rows: np.ndarray) -> Halves:
-    """Cut a faceset in two where it comes apart best.
-
-    rows (n, D) unit. Spherical 2-means from both ends of the main direction: one person gives two near centroids, two
-    people give two as far apart as strangers. Halves too small to speak for a person give none.
-    """
-    if len(rows) < 2 * FEWEST_HALF:
-        return Halves()
-    centred = rows - rows.mean(axis=0)
-    direction = centred[np.argmax(np.einsum("nd,nd->n", centred, centred))]
-    for _ in range(ROUNDS):                                     # power iteration on centredᵀ centred
-        direction = centred.T @ (centred @ direction)
-        direction = direction / max(float(np.linalg.norm(direction)), 1e-12)
-    side = centred @ direction > 0                              # (n,)
-    for _ in range(ROUNDS):
-        if min(side.sum(), (~side).sum()) < FEWEST_HALF:
-            return Halves()
-        one, other = unit_mean(rows[side]), unit_mean(rows[~side])
-        moved = rows @ one > rows @ other
-        if (moved == side).all():
-            break
-        side = moved
-    larger, smaller = sorted((np.flatnonzero(side), np.flatnonzero(~side)), key=len, reverse=True)
-    if len(smaller) < FEWEST_HALF:
-        return Halves()
-    apart = 1 - unit_mean(rows[larger]) @ unit_mean(rows[smaller])
-    return Halves(float(apart), tuple(larger.tolist()), tuple(smaller.tolist()))
-
-
-@dataclass(frozen=True, eq=False)
-class Person:
-    """One faceset. `faces` are short keys, best first, `rows` (n, D) unit; `seen`: faces that somebody looked at."""
-
-    folder: str
-    faces: tuple[str, ...]
-    rows: np.ndarray
-    name: str = ""
-    proposed: str = ""
-    seen: frozenset[str] = frozenset()
-
-    @property
-    def title(self) -> str:
-        return self.name or self.proposed or self.folder
-
-    @cached_property
-    def centroid(self) -> np.ndarray:
-        return unit_mean(self.rows)
-
-    @cached_property
-    def apart(self) -> np.ndarray:
-        """(n,) cos-dist of each face to the centroid of the others."""
-        if len(self.rows) < 2:
-            return np.zeros(len(self.rows))
-        rest = self.rows.sum(axis=0) - self.rows                # (n, D)
-        return np.asarray(1 - np.einsum("nd,nd->n", self.rows, rest) / np.linalg.norm(rest, axis=1).clip(1e-9))
-
-    @cached_property
-    def halves(self) -> Halves:
-        return halves(self.rows)
-
-    @cached_property
-    def fresh(self) -> np.ndarray:
-        """(n,) bool: faces that nobody has seen to be right."""
-        return np.array([face not in self.seen for face in self.faces], bool)
-
-    def without(self, faces: Iterable[str]) -> "Person":
-        gone = set(faces)
-        stay = [at for at, face in enumerate(self.faces) if face not in gone]
-        return replace(self, faces=tuple(self.faces[at] for at in stay), rows=self.rows[stay])
-
-    def having(self, faces: tuple[str, ...], rows: np.ndarray) -> "Person":
-        new = [at for at, face in enumerate(faces) if face not in self.faces]
-        return replace(self, faces=(*self.faces, *(faces[at] for at in new)), rows=np.concatenate(
-            [self.rows, rows[new]]))
-
-
-@dataclass(frozen=True, eq=False)
-class Loose:
-    """Faces of no faceset that may belong to one: `among` are the folders that clustering named."""
-
-    id: str
-    faces: tuple[str, ...]
-    rows: np.ndarray
-    among: tuple[str, ...] = ()
-    reason: str = ""
-
-    @cached_property
-    def centroid(self) -> np.ndarray:
-        return unit_mean(self.rows)
+def probability(curve: Curve, distance: np.ndarray | float, photos: int = 0) -> np.ndarray:
+    a, b, c = curve
+    return np.asarray(1 / (1 + np.exp(-(a + b * np.asarray(distance, np.float64) + c * min(photos, OFTEN)))))
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,9 +44,7 @@ class Books:
     loose: Mapping[str, Loose] = field(default_factory=dict)
     two: frozenset[tuple[str, str]] = frozenset()       # sorted pairs that are two people
     known: float = 0.45
-    added: int = 0      # facesets that answers made
-
-    photos: Mapping[str, str] = field(default_factory=dict)     # of faces
+    added: int = 0          # facesets that answers made
     around: Near = Near()   # as it was before; brought up to these here
 
     def __post_init__(self) -> None:
@@ -157,12 +54,6 @@ class Books:
     def near(self, about: str) -> Found:
         """The people nearest to a person, or to faces of nobody, of whom nobody said that they are two."""
         return [item for item in self.around.of[about] if pair(about, item[0]) not in self.two]
-
-    def together(self, one: str, other: str) -> int:
-        """On how many photos two people stand side by side, which one person never does but in a mirror."""
-        first, second = ({self.photos[face] for face in self.people[name].faces if face in self.photos}
-                         for name in (one, other))
-        return len(first & second)
 
 
 @dataclass(frozen=True)
@@ -225,12 +116,12 @@ def _of_person(person: Person, known: float) -> Question | None:
     odd = tuple(person.faces[at] for at in order)
     cut = person.halves
     smaller = [at for at in cut.smaller if fresh[at]]
-    two = float(probability(TWO, cut.distance / known)) if smaller else 0.0
-    if two * len(smaller) > wrong.sum():
-        return Question("two", person.folder, two * len(smaller), two, suspects=tuple(
-            person.faces[at] for at in smaller))
-    kind = "name" if not person.name and len(person.faces) >= LARGE and wrong.sum() < LEAST else "faces"
-    return Question(kind, person.folder, float(wrong.sum()), float(1 - np.prod(1 - wrong)), suspects=odd)
+    two = float(probability(TWO, cut.distance / known, person.side_by_side)) if smaller else 0.0
+    worth = max(float(wrong.sum()), two * len(smaller))
+    if two >= LEAST and worth > wrong.sum():
+        return Question("two", person.folder, worth, two, suspects=tuple(person.faces[at] for at in smaller))
+    kind = "name" if not person.name and len(person.faces) >= LARGE and worth < LEAST else "faces"
+    return Question(kind, person.folder, worth, float(1 - np.prod(1 - wrong)), suspects=odd)
 
 
 def _pairs(books: Books) -> Iterable[Question]:
@@ -243,8 +134,8 @@ def _pairs(books: Books) -> Iterable[Question]:
                 break
             if (both := pair(folder, other)) not in done and both not in books.two:
                 done.add(both)
-                often = min(books.together(*both), OFTEN)
-                chance = float(probability(SAME, distance / books.known, often * TOGETHER))
+                photos = books.people[folder].together(books.people[other])
+                chance = float(probability(SAME, distance / books.known, photos))
                 one, two = sorted(both, key=lambda name: (-len(books.people[name].faces), name))
                 if chance >= LEAST:
                     yield Question("same", one, chance * len(books.people[two].faces), chance, two)

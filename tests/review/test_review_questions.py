@@ -10,20 +10,8 @@ from facesets.common.errors import UsageError
 from facesets.formats.cache import unit_mean
 from facesets.review import answers
 from facesets.review.near import Near
-from facesets.review.questions import (
-    LEAST,
-    PURE,
-    SAME,
-    WRONG,
-    Books,
-    Halves,
-    Loose,
-    Person,
-    ask,
-    halves,
-    outlook,
-    probability,
-)
+from facesets.review.people import Halves, Loose, Person, halves
+from facesets.review.questions import LEAST, PURE, SAME, WRONG, Books, ask, outlook, probability
 
 RNG = np.random.default_rng(5)
 
@@ -83,6 +71,21 @@ def test_a_pair_is_asked_once_and_never_after_it_was_called_two_people() -> None
     assert [(question.about, question.other) for question in pairs] == [("faceset_002", "faceset_001")]
     after = answers.carry(near, {"do": "two-people", "of": "faceset_002", "other": "faceset_001"})
     assert not [question for question in ask(after) if question.kind == "same"]
+
+
+def test_look_alikes_who_stand_side_by_side_are_two_people_and_so_is_a_faceset_that_stands_beside_itself() -> None:
+    near = {number: someone(f"faceset_{number:03d}", around(centre(1), 1, 0.15, np.random.default_rng(number))[0])
+            for number in (1, 2)}
+    faces = [face for item in near.values() for face in item.faces]
+    beside = {face: face.split()[1] for face in faces}
+    asked = {"": ask(books(*near.values())),
+             "beside": ask(books(*(replace(item, photos=beside) for item in near.values())))}
+    assert [question.kind for question in asked[""]].count("same") == 1 and asked[""][0].kind == "same"
+    assert "same" not in [question.kind for question in asked["beside"]]
+    other = around(centre(1) + 0.4 * centre(2), 12, 0.15, np.random.default_rng(3))
+    both = Person("faceset_001", tuple(faces), np.concatenate([near[1].rows, other]))
+    alone, with_itself = (ask(books(replace(both, photos=photos)))[0] for photos in ({}, beside))
+    assert with_itself.kind == "two" and with_itself.worth > 2 * alone.worth
 
 
 def test_one_person_in_two_falls_away_when_they_are_merged_and_what_is_new_is_asked() -> None:
