@@ -19,6 +19,7 @@ compared with Immich's like all others; the landmarks still begin with the left 
 and roll are those of the upright face.
 """
 
+import hashlib
 import io
 import json
 import os
@@ -115,6 +116,11 @@ class Cache:
 def face_key(sha256: str, box: np.ndarray) -> str:
     """`<sha256>@x1,y1,x2,y2`, whole pixels: names a face whatever row it is in."""
     return sha256 + "@" + ",".join(str(round(float(side))) for side in box)
+
+
+def short_key(key: str) -> str:
+    """12 hex digits that name a face within its faceset: face keys are long, and a page holds thousands."""
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
 def face_keys(cache: Cache) -> list[str]:

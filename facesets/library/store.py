@@ -6,7 +6,7 @@ manifest.json at the top
     thin_eras, masked, merged, dropped     [ENTRY], set aside in _thin/, _masked/, _merged/, _dropped/
     runs       [{"run", "verb", "at", "counts", "facesets"}], oldest first
     not_this   {folder: [face keys that a person said are not this person]}
-    reviewed   {folder: [faces that a person has seen to be right there, by formats.decisions.short_key]}, NOBODY for
+    reviewed   {folder: [faces that a person has seen to be right there, by formats.cache.short_key]}, NOBODY for
                those that are to stay in no faceset
     two_people [[folder, folder] of which a person said that they are two]
     forgotten  how many identities `forget` removed
@@ -19,6 +19,7 @@ hand in the file manager holds: NAME.txt is the name ("name" says what it was wh
 that is gone is no faceset any more.
 """
 
+import hashlib
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -104,6 +105,11 @@ class Library:
     def __init__(self, root: Path) -> None:
         self.root = Path(root)
         self._held = False
+
+    @property
+    def id(self) -> str:
+        """Names this library without saying where it lies."""
+        return hashlib.sha256(str(self.root.resolve()).encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
     def manifest(self) -> Manifest:
         """The manifest as it stands, with the names that NAME.txt gives; an empty one for a new library."""

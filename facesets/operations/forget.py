@@ -21,7 +21,7 @@ from ..export import outside
 from ..export.run import changing
 from ..formats import cache, proposal
 from ..formats.boxes import overlap
-from ..formats.decisions import short_key
+from ..formats.cache import short_key
 from ..formats.faceset import FACES, read_faces, read_keys
 from ..formats.proposal import Face, Group, Proposal
 from ..library import journal

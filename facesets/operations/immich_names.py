@@ -22,7 +22,6 @@ from ..cluster.known import match
 from ..common import terminal
 from ..embed.parts import name_persons
 from ..formats import cache
-from ..formats.decisions import library_id
 from ..formats.queue import Queue
 from ..immich.writing import Writer
 from ..library import folder as folders
@@ -176,7 +175,7 @@ def apply(library: Library, user: str, make: Callable[[], Plan], writer: Writer,
         there = writer.albums() if plan.albums else set()
         for album in plan.albums:
             if album.id not in there:       # or somebody deleted it there
-                about = f"{album.folder} of {user}, face-sets library {library_id(library.root)}"
+                about = f"{album.folder} of {user}, face-sets library {library.id}"
                 album.id, album.have = writer.make_album(album.name, about) if album.wanted else "", []
             writer.remove(album.id, sorted({*album.have} - {*album.wanted}))
             _note(run, album.folder, user, album=album.id, assets=album.wanted)

@@ -13,7 +13,7 @@ from ..export import handwork, swap
 from ..export.draft import Options
 from ..export.swap import OpenDetector
 from ..formats import cache
-from ..formats.decisions import short_key
+from ..formats.cache import short_key
 from ..formats.proposal import Proposal
 from ..library.folder import Record
 from ..library.members import Index, pick, without_twins

@@ -12,7 +12,7 @@ from ..export.draft import Options
 from ..export.run import changing
 from ..export.swap import OpenDetector
 from ..formats import cache
-from ..formats.decisions import short_key
+from ..formats.cache import short_key
 from ..formats.faceset import FACES, read_member
 from ..formats.proposal import Proposal
 from ..formats.queue import Queue

@@ -22,7 +22,7 @@ from facesets.common import files
 from facesets.common.errors import Failure, UsageError
 from facesets.export import swap
 from facesets.export.run import changing
-from facesets.formats import cache, decisions, proposal
+from facesets.formats import cache, proposal
 from facesets.formats.faceset import read_faces
 from facesets.library import folder as folders
 from facesets.library import journal
@@ -100,7 +100,6 @@ def test_a_name_may_be_joined_as_its_script_and_emoji_are(shelf, new) -> None:
     assert command(library, "name", "1", new) == 0
     assert (library.root / "faceset_001" / "NAME.txt").read_text() == new + "\n" and library.canonical()[0].name == new
     assert edit.find(library.manifest(), new).folder == "faceset_001"
-    assert decisions.name(new) == new
 
 
 def test_a_name_typed_in_notepad_is_read_without_its_mark(shelf) -> None:

@@ -10,7 +10,7 @@ import sort_faces
 from facesets.export import swap
 from facesets.export.run import changing
 from facesets.formats import cache, proposal
-from facesets.formats.decisions import short_key
+from facesets.formats.cache import short_key
 from facesets.formats.faceset import read_faces
 from facesets.library import store
 from facesets.library.members import Index

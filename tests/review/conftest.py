@@ -13,7 +13,7 @@ from drawn import LOOKS, face_of, library_photos, person
 from facesets.export import swap
 from facesets.export.draft import Options
 from facesets.formats import cache
-from facesets.formats.decisions import short_key
+from facesets.formats.cache import short_key
 from facesets.formats.proposal import Face, Group, Proposal
 from facesets.library.store import Library
 from facesets.review.desk import NAME, Desk

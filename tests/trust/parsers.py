@@ -17,12 +17,13 @@ from facesets.cluster import seen
 from facesets.common import files
 from facesets.common.errors import Failure
 from facesets.export import embeddings
-from facesets.formats import cache, decisions, proposal
+from facesets.formats import cache, proposal
 from facesets.formats import queue as queues
 from facesets.formats.faceset import Contents, read_faces, write_faces
 from facesets.immich import preflight
 from facesets.library import folder as folders
 from facesets.library import journal, store
+from facesets.operations import decided
 from facesets.stage import elsewhere
 
 SHA = "0123456789abcdef" * 4
@@ -92,10 +93,10 @@ def _env(path: Path) -> None:
 
 
 def _decisions(path: Path) -> None:
-    decided = [{"do": "not-this", "faceset": "faceset_001", "face": KEY, "file": "0001.png"},
+    said = [{"do": "not-this", "faceset": "faceset_001", "face": KEY, "file": "0001.png"},
                {"do": "name", "faceset": "faceset_002", "name": "Ann"}, {"do": "drop", "faceset": "faceset_003"},
                {"do": "merge", "faceset": "faceset_004", "into": "faceset_001"}]
-    files.write_json(path, {"schema": 1, "library": "x", "made": "now", "decisions": decided})
+    files.write_json(path, {"schema": 1, "library": "x", "made": "now", "decisions": said})
 
 
 def _plan(path: Path) -> None:
@@ -118,7 +119,7 @@ PARSERS = {
     "manifest": Parser("manifest.json", store.read_manifest, _manifest),
     "proposal": Parser("refine.json", proposal.read, _proposal),
     "seen": Parser("clustered.json", seen.read, _json({"schema": 1, "run": "x", "settings": {"a": 1}, "faces": [KEY]})),
-    "decisions": Parser("decisions.json", decisions.read, _decisions),
+    "decisions": Parser("decisions.json", decided.read, _decisions),
     "plan": Parser("plan.json", lambda path: journal._plan(path.parent), _plan),
     "users": Parser("users.json", _users, _json({"peter": {"id": "owner"}, "ann": "other"})),
     "visomaster": Parser("visomaster_embeddings.json", embeddings.visomaster_means, _json(

@@ -88,10 +88,9 @@ def drop(job: Job) -> int:
       settings=KEEPING, example="~/Downloads/decisions.json")
 def apply(job: Job) -> int:
     """Carry out, once more, a decisions.json that an earlier version's report saved. Now `review` does it at once."""
-    from ...formats import decisions
     from .. import decided
-    found = decisions.read(job.args.file)
-    if found.library != decisions.library_id(job.paths.library):
+    found = decided.read(job.args.file)
+    if found.library != job.library.id:
         raise Failure(f"{job.args.file} was made for another library than {job.paths.library}; give its --library")
     status = job.change(lambda run: decided.carry_out(run, found, job.options, job.detector()))
     terminal.say("reports save no decisions any more: python sort_faces.py review carries each out at once")

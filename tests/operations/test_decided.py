@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 import sort_faces
 from facesets.common import files
 from facesets.common.errors import Failure
-from facesets.formats import decisions
+from facesets.formats.cache import short_key
 from facesets.formats.faceset import FACES, read_faces
 from facesets.library import folder as folders
 from facesets.library import store
+from facesets.operations import decided as decisions
 
 STRANGER = "f" * 64 + "@10,20,30,40"
 
@@ -37,7 +38,7 @@ def library(pristine: Path, tmp_path: Path) -> Path:
 
 def decided(library: Path, *items: dict[str, Any], identity: str = "") -> Path:
     files.write_json(library.parent / "decisions.json", {
-        "schema": 1, "library": identity or decisions.library_id(library), "made": "2026-11-22T19:00:00Z",
+        "schema": 1, "library": identity or store.Library(library).id, "made": "2026-11-22T19:00:00Z",
         "decisions": list(items)})
     return library.parent / "decisions.json"
 
@@ -50,7 +51,7 @@ def everything(library: Path) -> list[dict[str, Any]]:
     """One of each kind: faceset 1 is named, 2 loses a face and refuses a stranger, 3 is 4's, 5 goes."""
     key = folders.read_record(library / "faceset_002" / folders.MANIFEST).faces[1]["face"]
     return [{"do": "name", "faceset": "faceset_001", "name": "Großmutter <Ilse>"},
-            {"do": "not-this", "faceset": "faceset_002", "face": decisions.short_key(key), "file": "0002.png"},
+            {"do": "not-this", "faceset": "faceset_002", "face": short_key(key), "file": "0002.png"},
             {"do": "not-this", "faceset": "faceset_002", "face": STRANGER, "file": ""},
             {"do": "merge", "faceset": "faceset_003", "into": "faceset_004"},
             {"do": "drop", "faceset": "faceset_005"}]
@@ -156,11 +157,10 @@ def test_any_file_is_decisions_or_a_failure(tmp_path_factory: pytest.TempPathFac
         found = decisions.read(path)
     except Failure:
         return
-    folders_named = [*found.names, *found.merges, *found.drops, *found.not_this]
-    assert all(decisions.FOLDER.fullmatch(folder) for folder in folders_named)
+    assert all(decisions.FOLDER.fullmatch(item["faceset"]) for item in found.all)
 
 
 def test_short_keys_of_a_faceset_differ() -> None:
     keys = [f"{number:064x}@1,2,3,{side}" for number in range(2000) for side in (4, 5)]
-    assert len({decisions.short_key(key) for key in keys}) == 4000
-    assert len(decisions.short_key("x")) == 12 and int(decisions.short_key("x"), 16)
+    assert len({short_key(key) for key in keys}) == 4000
+    assert len(short_key("x")) == 12 and int(short_key("x"), 16)
