@@ -1,11 +1,12 @@
 """From a cluster to a faceset: who stays in it, whether it is enough, and what Immich calls it."""
 
 from collections import Counter
+from collections.abc import Iterable
 
 import numpy as np
 
 from ..formats import moments
-from ..formats.cache import unit_mean
+from ..formats.cache import Person, unit_mean
 from ..formats.proposal import Face, Group
 from .merging import apart
 from .pool import Pool
@@ -35,7 +36,7 @@ def settle(pool: Pool, members: np.ndarray, rules: Rules) -> tuple[Group, list[F
     order = sorted(range(len(members)), key=lambda face: (-quality[face], pool.keys[members[face]]))
     members, distance = members[order], distance[order]
     own = np.setdiff1d(np.arange(len(members)), list(moments.again(pool.rows[members], rules.duplicate_similarity)))
-    names = names_of(pool, members[own])
+    names = names_of(pool.persons[face] for face in members[own])
     thin = _too_thin(pool, members[own], rules)
     faces = tuple(Face(pool.keys[face], rounded(far)) for face, far in zip(members, distance, strict=True))
     return Group(faces, proposed_name(names, len(own)), names, thin), others
@@ -70,9 +71,9 @@ def _too_thin(pool: Pool, inside: np.ndarray, rules: Rules) -> str:
     return ""
 
 
-def names_of(pool: Pool, faces: np.ndarray) -> dict[str, int]:
-    """What Immich calls the faces, the most frequent name first."""
-    names = Counter(pool.persons[face].name for face in faces if pool.persons[face].name)
+def names_of(persons: Iterable[Person]) -> dict[str, int]:
+    """What Immich calls faces, the most frequent name first."""
+    names = Counter(person.name for person in persons if person.name)
     return dict(sorted(names.items(), key=lambda item: (-item[1], item[0])))
 
 

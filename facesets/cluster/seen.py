@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from ..common import files
-from ..common.errors import Failure
 from ..formats.proposal import Proposal
 
 SCHEMA = 1
@@ -37,12 +36,9 @@ def read(path: Path) -> Seen:
     if not path.exists():
         return NOTHING
     value = files.read_json(path, SCHEMA, f"cluster_immich.py after deleting {path.name}")
-    try:
+    with files.understood(path, "a memory of clustering", "; delete it, then run cluster_immich.py again"):
         return Seen(str(value.get("run", "")), dict(value.get("settings") or {}),
                     frozenset(map(str, value.get("faces") or ())))
-    except (TypeError, ValueError) as error:
-        raise Failure(f"{path} is no memory of clustering ({type(error).__name__}); delete it, then run "
-                      "cluster_immich.py again") from None
 
 
 def promise(path: Path, before: Seen, made: Proposal, faces: Collection[str]) -> None:

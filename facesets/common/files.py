@@ -127,6 +127,23 @@ def read_json(path: Path, schema: int | None = None, made_by: str = "") -> dict[
     return value
 
 
+@contextmanager
+def understood(path: Path, what: str, then: str = "") -> Iterator[None]:
+    """For what reads a file of ours: whatever it stumbles over in one of another form is a Failure in words."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, OverflowError, AttributeError) as error:
+        raise Failure(f"{path} is not {what} ({type(error).__name__}: {error!s:.200}){then}") from None
+
+
+def texts(item: dict[str, Any], *names: str) -> dict[str, str]:
+    """These members of a JSON object. TypeError unless all of them are texts."""
+    for name in names:
+        if not isinstance(item[name], str):
+            raise TypeError(f"{name} is no text")
+    return {name: item[name] for name in names}
+
+
 def link(source: Path, target: Path) -> None:
     """`target` becomes another name of the file `source`, or its copy where the file system has no links."""
     private_folder(target.parent)

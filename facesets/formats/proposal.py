@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from ..common import files
-from ..common.errors import Failure
 
 SCHEMA = 1
 
@@ -61,15 +60,13 @@ def write(path: Path, proposal: Proposal) -> None:
 def read(path: Path) -> Proposal:
     value = files.read_json(path, SCHEMA, "cluster_immich.py or sort_faces.py cluster")
     value.pop("schema")
-    try:
+    with files.understood(path, "a refine manifest"):
         return Proposal(**{
             **value, "caches": tuple(value["caches"]),
             "facesets": tuple(map(_group, value["facesets"])), "thin": tuple(map(_group, value["thin"])),
             "extend": {str(name): _faces(faces) for name, faces in value["extend"].items()},
             "ambiguous": _faces(value["ambiguous"]), "rejected": _faces(value["rejected"]),
             "leftover": _faces(value.get("leftover", []))})
-    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
-        raise Failure(f"{path} is not a refine manifest ({type(error).__name__}: {error!s:.200})") from None
 
 
 def _faces(items: list[dict[str, Any]]) -> tuple[Face, ...]:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from ..common import files
-from ..common.errors import Failure
+from ..common.files import texts
 
 SCHEMA = 1
 MADE_BY = "immich_stage.py"
@@ -106,12 +106,9 @@ def digest(queue: Queue) -> str:
 def read(path: Path) -> Queue:
     """The queue in `path`; anything that is not one raises Failure, whatever it holds."""
     value = files.read_json(path, SCHEMA, MADE_BY)
-    try:
-        return Queue(user=_text(value["user"]), server=_text(value["server"]),
-                     entries=tuple(_entry(item) for item in value["entries"]),
-                     known=tuple(Known(**_texts(item, "asset_id", "path", "sha256")) for item in value["known"]))
-    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
-        raise Failure(f"{path} is not a queue ({type(error).__name__}: {error!s:.200}); run {MADE_BY} again") from None
+    with files.understood(path, "a queue", f"; run {MADE_BY} again"):
+        return Queue(**texts(value, "user", "server"), entries=tuple(_entry(item) for item in value["entries"]),
+                     known=tuple(Known(**texts(item, "asset_id", "path", "sha256")) for item in value["known"]))
 
 
 def _entry(item: dict[str, Any]) -> Entry:
@@ -119,22 +116,12 @@ def _entry(item: dict[str, Any]) -> Entry:
         raise ValueError("source is neither original nor preview")
     if len(item["sha256"]) != 64 or not set(item["sha256"]) <= set("0123456789abcdef"):
         raise ValueError("sha256 is no SHA-256")
-    return Entry(**_texts(item, "asset_id", "path", "win_path", "sha256", "source", "taken_at"),
+    return Entry(**texts(item, "asset_id", "path", "win_path", "sha256", "source", "taken_at"),
                  bytes=int(item["bytes"]), width=int(item["width"]), height=int(item["height"]),
-                 aliases=tuple(Alias(**_texts(alias, "asset_id", "path")) for alias in item["aliases"]),
-                 faces=tuple(_face(face) for face in item["faces"]), name=_text(item.get("name", "")))
+                 aliases=tuple(Alias(**texts(alias, "asset_id", "path")) for alias in item["aliases"]),
+                 faces=tuple(_face(face) for face in item["faces"]), **texts({"name": "", **item}, "name"))
 
 
 def _face(item: dict[str, Any]) -> ImmichFace:
     x1, y1, x2, y2 = (float(side) for side in item["box"])
-    return ImmichFace(box=(x1, y1, x2, y2), **_texts(item, "person_id", "person_name"))
-
-
-def _texts(item: dict[str, Any], *names: str) -> dict[str, str]:
-    return {name: _text(item[name]) for name in names}
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{value!r:.40} is no text")
-    return value
+    return ImmichFace(box=(x1, y1, x2, y2), **texts(item, "person_id", "person_name"))

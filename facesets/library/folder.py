@@ -77,7 +77,7 @@ class Record:
 def read_line(item: dict[str, Any]) -> Record:
     """A line of the library's manifest; its folder stays inside the library, whoever wrote it."""
     record = Record(**{name: item["faces" if name == "members" else name] for name in LINE})
-    texts(item, "folder", "name", "proposed_name", "run", "reason", "into")
+    files.texts(item, "folder", "name", "proposed_name", "run", "reason", "into")
     if not FOLDER.fullmatch(record.folder):
         raise ValueError(f"{record.folder!r:.80} is no folder of a library")
     record.number, record.members, record.pictures = int(record.number), int(record.members), int(record.pictures)
@@ -95,39 +95,30 @@ def read_record(path: Path) -> Record:
         raise Failure(f"{path.parent} is not there any more: if it was renamed, give it that name again; if it was "
                       f"removed: sort_faces.py drop {path.parent.name}")
     value = files.read_json(path, SCHEMA, "sort_faces.py export-swap")
-    try:
+    with files.understood(path, "the manifest of a faceset"):
         value.setdefault("in_immich", {})       # in none of earlier versions
         record = Record(**{name: value[name] for name in OWN})
         for mine in record.in_immich.values():
-            texts({"album": "", **mine}, "album")
+            files.texts({"album": "", **mine}, "album")
             if not all(isinstance(name, str) for old, new in mine.get("people", {}).values() for name in (old, new)):
                 raise TypeError("in_immich holds more than text")
             mine["assets"] = [str(one) for one in mine.get("assets", ())]
         for item in record.faces:
-            texts(item, "face", "photo", "sha256", "taken_at", "isolation")
+            files.texts(item, "face", "photo", "sha256", "taken_at", "isolation")
             item["turn"] = int(item.get("turn", 0))
             int(item["rank"]), float(item["quality"]), float(item["distance"]), [float(side) for side in item["box"]]
             float(item["light"][0]), float(item["light"][1]), bytes.fromhex(item.get("look", ""))
             int(item.get("rules", 1))
         for item in record.left_out:
-            texts(item, "face", "photo", "sha256", "reason")
-        texts(value, "name", "proposed_name", "reason", "run", "created", "made_by")
+            files.texts(item, "face", "photo", "sha256", "reason")
+        files.texts(value, "name", "proposed_name", "reason", "run", "created", "made_by")
         if not FOLDER.fullmatch(record.folder):
             raise ValueError("folder is no folder of a library")
         for name in (*record.files, *record.top, *(item["file"] for item in record.faces)):
             if not FILE.fullmatch(name):
                 raise ValueError(f"{name!r:.60} is no file of a faceset")
         record.count()
-    except (LookupError, TypeError, ValueError, OverflowError, AttributeError) as error:
-        raise Failure(f"{path} is not the manifest of a faceset ({type(error).__name__}: {error!s:.200})") from None
     return record
-
-
-def texts(item: dict[str, Any], *names: str) -> None:
-    """Raise TypeError unless all of these are texts."""
-    for name in names:
-        if not isinstance(item[name], str):
-            raise TypeError(f"{name} is no text")
 
 
 def years_of(photos: Iterable[cache.Photo]) -> dict[str, int]:

@@ -256,7 +256,7 @@ def _plan(folder: Path) -> Plan:
     if value.get("schema") != SCHEMA:
         raise Failure(f"{folder} was written by another version of this program, which alone can go on with it: run "
                       "`sort_faces.py undo` of that version, then go on with this one")
-    try:
+    with files.understood(folder / "plan.json", "a journal"):
         plan = Plan(str(value["verb"]), str(value["command"]), [str(unit) for unit in value["takes"]],
                     {str(unit): str(origin) for unit, origin in value["puts"].items()},
                     {str(path): str(digest) for path, digest in value["files"].items()}, bool(value["final"]))
@@ -266,8 +266,6 @@ def _plan(folder: Path) -> Plan:
         if not all(unit and unit == unit_of(unit) for unit in (*plan.takes, *plan.puts)):
             raise ValueError("more or less than a unit is swapped")
         return plan
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise Failure(f"{folder / 'plan.json'} is not a journal ({type(error).__name__}: {error!s:.200})") from None
 
 
 def _folders(place: Path) -> list[Path]:

@@ -9,7 +9,6 @@ manifest.json at the top
     reviewed   {folder: [faces that a person has seen to be right there, by formats.cache.short_key]}, NOBODY for
                those that are to stay in no faceset
     two_people [[folder, folder] of which a person said that they are two]
-    forgotten  how many identities `forget` removed
 
 ENTRY  {"folder", "number", "name", "proposed_name", "faces" (members), "pictures", "spread", "years" [first, last] or
         [], "users" {label: faces}, "run", "reason", "into" (of a merged one: the faceset that holds its faces now)}
@@ -58,7 +57,6 @@ class Manifest:
     not_this: dict[str, list[str]] = field(default_factory=dict)
     reviewed: dict[str, list[str]] = field(default_factory=dict)
     two_people: list[list[str]] = field(default_factory=list)
-    forgotten: int = 0
 
     @property
     def known_distance(self) -> float:
@@ -258,16 +256,14 @@ def write_manifest(path: Path, manifest: Manifest) -> None:
 
 def read_manifest(path: Path) -> Manifest:
     value = files.read_json(path, SCHEMA)
-    try:
+    with files.understood(path, "the manifest of a library"):
         entries = {name: [folders.read_line(item) for item in value.get(name, [])] for name in LISTS}
         not_this = {str(folder): list(map(str, keys)) for folder, keys in value["not_this"].items()}
         reviewed = {str(folder): list(map(str, faces)) for folder, faces in value.get("reviewed", {}).items()}
         two_people = [sorted((str(one), str(other))) for one, other in value.get("two_people", ())]
         return Manifest(int(value["next_number"]), value["model"] and dict(value["model"]), **entries,
                         runs=[dict(run) for run in value["runs"]], not_this=not_this, reviewed=reviewed,
-                        two_people=two_people, forgotten=int(value["forgotten"]))
-    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
-        raise Failure(f"{path} is not the manifest of a library ({type(error).__name__}: {error!s:.200})") from None
+                        two_people=two_people)
 
 
 def _unlisted(place: Path) -> Record | None:

@@ -54,11 +54,8 @@ class Decisions:
 def read(path: Path) -> Decisions:
     """The decisions in `path`. Raises Failure, in words, for anything that is none or contradicts itself."""
     value = files.read_json(path, 1, MADE_BY)
-    try:
-        found = Decisions(_text(value["library"]), [_decision(item) for item in value["decisions"]])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise Failure(f"{path} holds no decisions ({type(error).__name__}: {terminal.safe(error, 120)}); "
-                      f"{MADE_BY} again") from None
+    with files.understood(path, "a file of decisions", f"; {MADE_BY} again"):
+        found = Decisions(value["library"], [_decision(item) for item in value["decisions"]])
     merged, dropped = ({item["faceset"] for item in found.of(kind)} for kind in ("merge", "drop"))
     for item in found.of("merge"):
         if {item["faceset"], item["into"]} & dropped:
@@ -69,12 +66,12 @@ def read(path: Path) -> Decisions:
 
 
 def _decision(item: dict[str, Any]) -> Decision:
-    found = {"do": _text(item["do"]), "faceset": _matching(FOLDER, item["faceset"])}
+    found = {**files.texts(item, "do"), "faceset": _matching(FOLDER, item["faceset"])}
     match found["do"]:
         case "not-this":
             found["face"] = _matching(FACE, item["face"])
         case "name":
-            found |= {name: _text(item[name]) for name in ("name", "was") if name in item}
+            found |= files.texts(item, "name", *(["was"] if "was" in item else []))
             clean = terminal.name(found["name"])
             if not clean or clean != " ".join(found["name"].split()):
                 raise ValueError(f"{terminal.safe(found['name'], 40)!r} is no name: 1 to {terminal.LONGEST_NAME} "
@@ -87,14 +84,8 @@ def _decision(item: dict[str, Any]) -> Decision:
 
 
 def _matching(pattern: re.Pattern[str], value: Any) -> str:
-    if not pattern.fullmatch(text := _text(value)):
-        raise ValueError(f"{terminal.safe(text, 40)!r} is not of the form of {pattern.pattern:.24}")
-    return text
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{value!r:.40} is no text")
+    if not isinstance(value, str) or not pattern.fullmatch(value):
+        raise ValueError(f"{terminal.safe(value, 40)!r} is not of the form of {pattern.pattern:.24}")
     return value
 
 

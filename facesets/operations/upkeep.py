@@ -5,14 +5,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..cluster.groups import proposed_name
-from ..cluster.known import match
+from ..cluster.groups import names_of, proposed_name
 from ..export import draft as drafts
 from ..export import swap
 from ..export.draft import Draft, Options
 from ..export.swap import OpenDetector
 from ..formats import cache, quality
-from ..formats.faceset import FACES, read_member
 from ..library import folder as folders
 from ..library.folder import Record
 from ..library.members import Index, pick
@@ -33,7 +31,7 @@ def chosen(run: Run, facesets: Sequence[str]) -> list[Record]:
 def refine(run: Run, facesets: Sequence[str], options: Options, open_detector: OpenDetector) -> None:
     """Choose the faces of existing facesets anew: outliers and near-duplicates out, others in, best first.
 
-    Takes up what a person did by hand (a deleted picture), and names faces that are nearer to another faceset.
+    Takes up what a person did by hand (a deleted picture).
     """
     made = []
     for entry in chosen(run, facesets):
@@ -42,7 +40,6 @@ def refine(run: Run, facesets: Sequence[str], options: Options, open_detector: O
         if _differs(draft, options) or draft.notes:
             made.append(draft)
     run.count("unchanged", len(chosen(run, facesets)) - len(made))
-    _strangers(run)
     swap.finish(run, made, open_detector, options)
 
 
@@ -54,22 +51,6 @@ def _differs(draft: Draft, options: Options) -> bool:
     drafts.choose(draft, {}, options)
     before = [item["face"] for item in sorted(draft.record.faces, key=lambda item: int(item["rank"]))]
     return before != [draft.keys[row] for row in draft.pictured]
-
-
-def _strangers(run: Run) -> None:
-    """Note pictured faces that are nearer to another faceset than to their own, by a clear margin."""
-    entries = chosen(run, ())
-    if len(entries) < 2:
-        return
-    places = [run.current(f"{entry.folder}/{FACES}") for entry in entries]
-    centroids = np.array([read_member(place, "centroid") for place in places])
-    for number, (entry, place) in enumerate(zip(entries, places, strict=True)):
-        rank = read_member(place, "rank")
-        found = match(read_member(place, "embeddings")[rank > 0], centroids)
-        for row in np.flatnonzero(found.nearest != number):
-            other = entries[int(found.nearest[row])].folder
-            run.notes.append(f"{entry.folder}: picture {rank[rank > 0][row]} is nearer to {other} "
-                                     f"({found.distance[row]:.2f}); if it is wrong: sort_faces.py not-this")
 
 
 def dedup(run: Run, facesets: Sequence[str], options: Options, open_detector: OpenDetector) -> None:
@@ -106,7 +87,7 @@ def enrich(run: Run, facesets: Sequence[str], caches: Sequence[cache.Cache], opt
         record, contents = drafts.existing(run, entry.folder)
         fresh = contents.faces if index is None else _known_by_now(contents.faces, index)
         fresh.faces["quality"] = quality.score(fresh.faces)
-        names = _names(fresh)
+        names = names_of(fresh.persons)
         draft = drafts.plan(run, replace(
             record, names=names or record.names,
             proposed_name=proposed_name(names, len(fresh.faces)) or record.proposed_name), fresh, options)
@@ -138,11 +119,3 @@ def _known_by_now(faces: cache.Cache, index: Index) -> cache.Cache:
             persons[row] = newer.persons[place]
     return cache.Cache(faces.model, photos, faces.faces.copy(), faces.embeddings, faces.norms, persons,
                        faces.path_aliases)
-
-
-def _names(faces: cache.Cache) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for person in faces.persons:
-        if person.name:
-            counts[person.name] = counts.get(person.name, 0) + 1
-    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))

@@ -126,7 +126,7 @@ def test_chained_merges_end_in_one_faceset(library: Path) -> None:
     ([{"do": "name", "faceset": "faceset_001", "name": "a\x1b[2Jb"}], "is no name"),
     ([{"do": "name", "faceset": "faceset_001", "name": " "}], "is no name"),
     ([{"do": "run", "faceset": "faceset_001"}], "nothing to do"),
-    ([{"do": "drop"}], "holds no decisions"), (["drop"], "holds no decisions")])
+    ([{"do": "drop"}], "is not a file of decisions"), (["drop"], "is not a file of decisions")])
 def test_what_does_not_fit_stops_everything_with_one_line(library: Path, capsys: pytest.CaptureFixture[str],
                                                           items: list[Any], words: str) -> None:
     before = fingerprint(library)

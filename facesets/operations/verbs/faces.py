@@ -33,7 +33,7 @@ def embed(job: Job) -> int:
 
 def embedded(job: Job, queue: Queue, retry_errors: bool = False, into: Path | None = None) -> Any:
     from ...embed import packs, pipeline
-    out, settings = into or job.own_cache, job.embedding
+    out, settings = into or job.own_cache, job.settings(EMBEDDING)
     options = pipeline.Options(settings.lanes, settings.save_photos, retry_errors)
     with files.only_one(cache.lock_of(out), f"sort_faces.py {job.args.verb}"):
         return pipeline.run(queue, out, packs.recogniser_sha256(settings.model),
@@ -68,8 +68,9 @@ def proposed(job: Job, caches: Sequence[cache.Cache]) -> proposal.Proposal:
     from ...cluster import identities
     from ...cluster.rules import Rules
     now, model = time.gmtime(), caches[0].model
+    rules = Rules.of(job.settings(CLUSTERING), model, job.options.duplicate_similarity)
     return identities.propose(
-        caches, job.library.identities(model), Rules.of(job.clustering, model, job.exporting.duplicate_similarity),
+        caches, job.library.identities(model), rules,
         run=time.strftime("%Y%m%d-%H%M%S", now) + f"-{job.args.verb}", made_by=f"sort_faces.py {job.args.verb}",
         created=time.strftime("%Y-%m-%dT%H:%M:%SZ", now), paths=[str(path) for path in job.cache_paths()])
 
@@ -91,7 +92,7 @@ def calibrate(job: Job) -> int:
     """Find the distances of a model on photos that are sorted into one folder per person."""
     from ...cluster.calibrate import as_text
     from .. import labelled, own
-    out = job.paths.data_root / "calibrate" / f"{Path(job.embedding.model).name}.npz"
+    out = job.paths.data_root / "calibrate" / f"{Path(job.settings(EMBEDDING).model).name}.npz"
     if embedded(job, own.queue([job.args.folder]), into=out).paused:
         return PAUSED
     faces = cache.read(out)

@@ -8,7 +8,7 @@ from ...common.errors import PAUSED, Failure, UsageError
 from ...formats import cache, proposal
 from .faces import clustered, embedded, proposed
 from .job import Job
-from .table import CACHE, CLUSTERING, EMBEDDING, EXPORTING, FACESET, FACESETS, INTO, OUT, argument, verb
+from .table import CACHE, CLUSTERING, EMBEDDING, EXPORTING, FACESET, FACESETS, INTO, OUT, SHELF, argument, verb
 
 MAKING, KEEPING = [EMBEDDING, CLUSTERING, EXPORTING], [EMBEDDING, EXPORTING]
 
@@ -27,10 +27,9 @@ def export_swap(job: Job) -> int:
     caches = clustered(job) if job.args.cache else ()
     if not caches:
         raise Failure(f"{where} names no cache; give it with --cache")
-    detector = job.detector(caches[0].model)
-    summary = swap.export(job.library, made, caches, detector, job.options, min_faces=job.clustering.min_faces,
-                          candidates=job.args.candidates, dry_run=job.dry_run)
-    return job.show(summary)
+    return job.show(swap.export(
+        job.library, made, caches, job.detector(caches[0].model), job.options,
+        min_faces=job.settings(CLUSTERING).min_faces, candidates=job.args.candidates, dry_run=job.dry_run))
 
 
 @verb("Facesets", CACHE, settings=MAKING, alone=True)
@@ -55,23 +54,23 @@ def import_folders(job: Job) -> int:
     faces = cache.read(job.own_cache)
     job.library.check_model(faces.model)
     found = imports.propose(faces, queue, job.args.folder.absolute(), job.library.canonical(),
-                            job.clustering.cluster_distance or faces.model.cluster_distance,
-                            job.clustering.known_distance or faces.model.known_distance)
+                            job.settings(CLUSTERING).cluster_distance or faces.model.cluster_distance,
+                            job.settings(CLUSTERING).known_distance or faces.model.known_distance)
     return job.change(lambda run: imports.carry_out(run, found, faces, job.detector(faces.model), job.options))
 
 
-@verb("Facesets", FACESET, settings=[*MAKING, "Shelf"], example='"Aunt Ilse"')
+@verb("Facesets", FACESET, settings=[*MAKING, SHELF], example='"Aunt Ilse"')
 def split_eras(job: Job) -> int:
     """Make a further folder for each time of life of a faceset, by capture date; thin eras go to _thin/."""
     from .. import eras
     return job.change(lambda run: eras.split_eras(
-        run, job.args.faceset, job.options, job.detector(), distance=job.shelf.era_distance,
-        apart=job.shelf.era_years, min_faces=job.clustering.min_faces))
+        run, job.args.faceset, job.options, job.detector(), distance=job.settings(SHELF).era_distance,
+        apart=job.settings(SHELF).era_years, min_faces=job.settings(CLUSTERING).min_faces))
 
 
 @verb("Facesets", FACESETS,
       argument("--apply", action="store_true", help="merge what is proposed without an objection"),
-      settings=[*MAKING, "Shelf"], example="faceset_007 faceset_031")
+      settings=[*MAKING, SHELF], example="faceset_007 faceset_031")
 def consolidate(job: Job) -> int:
     """Find facesets that are one person; --apply merges them. Facesets that are named are merged into the first."""
     from .. import consolidate as one
@@ -79,8 +78,8 @@ def consolidate(job: Job) -> int:
         raise UsageError("name at least two facesets, or none to see what is proposed")
     groups = [job.args.facesets] if job.args.facesets else []
     if not groups:
-        known = job.clustering.known_distance or job.library.manifest().known_distance
-        found = one.propose(job.library, known - job.shelf.consolidate_closer)
+        known = job.settings(CLUSTERING).known_distance or job.library.manifest().known_distance
+        found = one.propose(job.library, known - job.settings(SHELF).consolidate_closer)
         if not job.args.apply or job.dry_run:
             return job.answer({"proposed": [pair.as_json() for pair in found]}, one.text(found))
         groups = [list(pair.facesets) for pair in found if not pair.against]

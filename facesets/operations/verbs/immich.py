@@ -8,7 +8,7 @@ from ...common import terminal
 from ...formats.queue import Queue
 from ...formats.queue import read as read_queue
 from .job import Job
-from .table import CACHE, argument, verb
+from .table import CACHE, CLUSTERING, argument, verb
 
 
 @verb("For others", argument("--user", type=terminal.user_label, required=True, metavar="LABEL", help="whose Immich"),
@@ -24,9 +24,9 @@ def immich_names(job: Job) -> int:
     albums also with album.read, album.create, album.delete, albumAsset.create and albumAsset.delete.
     """
     from .. import immich_names as names
-    user, rules = job.args.user, job.clustering
+    user, rules = job.args.user, job.settings(CLUSTERING)
     queue = read_queue(job.paths.queue(user))
-    distance = rules.known_distance or float((job.library.manifest().model or {}).get("known_distance", 0.45))
+    distance = rules.known_distance or job.library.manifest().known_distance
     found = names.counted(job.library, job.caches(), queue, distance, rules.known_margin)
     writer = _writer(job, user, queue, job.args.albums)
 
@@ -53,7 +53,7 @@ def taken_back(job: Job, journal: Path) -> list[str]:
 def _writer(job: Job, user: str, queue: Queue, with_albums: bool) -> Any:
     from ...immich import preflight, writing
     from ...immich.client import Access
-    server = job.server
+    server = job.settings("Server")
     access = Access(preflight.base_url(server.immich_url), ("x-api-key", job.write_key()),
                     preflight.authority(server.ca_file), server.connect_timeout, server.read_timeout,
                     server.retry_pause, may_write=True)

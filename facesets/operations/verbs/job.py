@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +21,13 @@ Act = Callable[[Run], None]
 
 
 class Job:
-    """`load` gives a section of the settings by its name, when a verb asks for it, and `write_key` the key that may
-    write to Immich; so a verb reads only its own.
+    """`settings` gives a section of them by its name, when a verb asks for it, and `write_key` the key that may write
+    to Immich; so a verb reads only its own.
     """
 
-    def __init__(self, args: argparse.Namespace, load: Callable[[str], Any], write_key: Callable[[], str]) -> None:
-        self.args, self._load, self.write_key = args, load, write_key
-        self.paths = load("Paths")
+    def __init__(self, args: argparse.Namespace, settings: Callable[[str], Any], write_key: Callable[[], str]) -> None:
+        self.args, self.settings, self.write_key = args, settings, write_key
+        self.paths = settings("Paths")
         self.library = Library(self.paths.library)
         self.dry_run: bool = getattr(args, "dry_run", False)
 
@@ -47,34 +46,10 @@ class Job:
     def alone(self) -> AbstractContextManager[None]:
         return files.only_one(self.cluster_lock, f"sort_faces.py {self.args.verb}")
 
-    @cached_property
-    def clustering(self) -> Any:
-        return self._load("Clustering")
-
-    @cached_property
-    def embedding(self) -> Any:
-        return self._load("Embedding")
-
-    @cached_property
-    def exporting(self) -> Any:
-        return self._load("Exporting")
-
-    @cached_property
-    def reporting(self) -> Any:
-        return self._load("Reporting")
-
-    @cached_property
-    def server(self) -> Any:
-        return self._load("Server")
-
-    @cached_property
-    def shelf(self) -> Any:
-        return self._load("Shelf")
-
     @property
     def options(self) -> Any:
         from ...export.draft import Options
-        return Options(**asdict(self.exporting))
+        return Options(**asdict(self.settings("Exporting")))
 
     @property
     def own_cache(self) -> Path:
@@ -98,7 +73,8 @@ class Job:
             if not known:
                 raise Failure(f"{self.paths.library} holds no faceset yet; `sort_faces.py status` says what to run")
             model = cache.Model(**known)
-        return detector.opener(model, self.embedding.model, self.embedding.models_dir, self.embedding.provider)
+        embedding = self.settings("Embedding")
+        return detector.opener(model, embedding.model, embedding.models_dir, embedding.provider)
 
     def cache_paths(self) -> list[Path]:
         """Those that are named, else all in work/cache that go with the library's model."""

@@ -24,5 +24,5 @@ def why(job: Job) -> int:
 def report(job: Job) -> int:
     """Write index.html into the library: who is there, what to check, what the runs did; opens without a network."""
     from ...report import make
-    made = make.make(job.paths.library, job.paths.data_root, job.reporting.report_alike)
+    made = make.make(job.paths.library, job.paths.data_root, job.settings("Reporting").report_alike)
     return job.tell(made.as_json(), made.lines())

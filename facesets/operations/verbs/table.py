@@ -46,7 +46,7 @@ def argument(name: str, **options: Any) -> Argument:
     return name, options
 
 
-EMBEDDING, CLUSTERING, EXPORTING = "Embedding", "Clustering", "Exporting"
+EMBEDDING, CLUSTERING, EXPORTING, SHELF = "Embedding", "Clustering", "Exporting", "Shelf"
 FACESET = argument("faceset", metavar="FACESET")
 FACESETS = argument("facesets", metavar="FACESET", nargs="*")
 PICTURES = argument("photos", metavar="PHOTO", nargs="+", help="a picture (0003.png), a path, a SHA-256 or a face key")
