@@ -4,7 +4,7 @@ import base64
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +88,7 @@ def _card(item: shelf.Set, best: Sheet, odd: Sheet | None, new: bool, check: boo
             "rest": len(item.faces) - len(best.faces) <= sheets.ODD,
             "facts": [fact for fact in facts if fact], "more": [fact for fact in more if fact],
             "immich": ", ".join(f"{name} ({count})" for name, count in Counter(item.names).most_common()),
-            "spark": charts.spark([item.years.get(year, 0) for year in range(first, last + 1)][-60:])}
+            "spark": [item.years.get(year, 0) for year in range(first, last + 1)][-60:]}
 
 
 def data(gathered: Gathered, users: Sequence[str], latest: set[str]) -> dict[str, Any]:
@@ -130,11 +130,13 @@ def counted(count: int, word: str, words: str = "") -> str:
 
 def _user(user: runs.User) -> dict[str, Any]:
     return {"label": user.label, "problems": user.problems, "stages": [{
-        "title": STAGES[stage.name], "what": stage.what, "when": runs.ago(stage.at), "parts": stage.parts,
-        "total": stage.total, "adds_up": stage.adds_up, "sum": sum(part.count for part in stage.parts),
+        "title": STAGES[stage.name], "what": stage.what, "when": runs.ago(stage.at), "total": stage.total,
+        "adds_up": stage.adds_up, "sum": sum(part.count for part in stage.parts), "parts": [
+            {**asdict(part), "before": sum(earlier.count for earlier in stage.parts[:at])}
+            for at, part in enumerate(stage.parts)],
         "notes": stage.notes, "reasons": stage.reasons,
-        "reasons_title": "Why some are too poor" if stage.name == "cluster" else "Why some failed",
-        "bar": charts.shares([(part.words, part.count, part.kind) for part in stage.parts])} for stage in user.stages]}
+        "reasons_title": "Why some are too poor" if stage.name == "cluster" else "Why some failed"}
+        for stage in user.stages]}
 
 
 def _run(run: dict[str, Any]) -> dict[str, str]:

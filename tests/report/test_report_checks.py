@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from facesets.library import store
-from facesets.report import alike, charts, sections, shelf
+from facesets.report import alike, sections, shelf
 
 
 def unit(*values: float) -> np.ndarray:
@@ -63,9 +63,3 @@ def test_a_face_takes_six_bytes_that_the_page_can_read() -> None:
     raw = base64.b64decode(sections.packed([face, face], {"anna": 0, "peter": 1}))
     assert len(raw) == 12
     assert raw[:6] == bytes([1, 44, 255, 64, 121, 1])
-
-
-def test_a_chart_escapes_its_words_and_draws_every_bar() -> None:
-    drawn = charts.Chart("<b>", 'a "quote"', "axis", "faces", [("<script>", 3), ("b", 0)]).svg
-    assert "<script>" not in drawn and "<b>" not in drawn and "&lt;script&gt;: 3 faces" in drawn
-    assert drawn.count("<rect") == 1

@@ -22,7 +22,7 @@ from facesets.common.errors import Paused
 from facesets.formats import cache
 from facesets.library import folder as folders
 from facesets.library import store
-from facesets.report import make, runs, sheets
+from facesets.report import charts, make, runs, sheets, shelf
 
 HOSTILE = '</script><script>alert(1)</script><img src=x onerror=alert(2)>"\'{{7*7}}\u202e\u2028&amp;'
 
@@ -129,6 +129,17 @@ def test_hostile_names_are_text_everywhere(library: Path) -> None:
     assert not [values for _, values in page.tags if "onerror" in values]
     assert page.text.count("<script>alert(1)</script>") >= 5 and "{{7*7}}" in page.text
     assert next(item for item in data_of(page)["sets"] if item["n"] == number)["t"] == terminal.name(HOSTILE)
+
+
+def test_a_chart_has_a_bar_for_every_count_and_the_same_numbers_beside(library: Path) -> None:
+    page = report(library)
+    shown = charts.all_of(shelf.read(store.Library(library)).sets)
+    heights = [float(values["height"]) for tag, values in page.tags
+               if tag == "rect" and values.get("class") == "bar"]
+    counts = [(chart, count) for chart in shown for _, count in chart.rows if count]
+    assert len(shown) == 2 and len(counts) > 8
+    assert heights == pytest.approx([158 * count / chart.top for chart, count in counts], abs=0.06)
+    assert all(f"{label}: {count} {chart.unit}" in page.text for chart in shown for label, count in chart.rows if count)
 
 
 def test_the_numbers_of_every_stage_add_up(library: Path) -> None:
