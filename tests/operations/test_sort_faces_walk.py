@@ -222,5 +222,6 @@ def test_every_verb_has_a_manual_and_takes_json(verb, capsys) -> None:
     told = capsys.readouterr().out
     assert ended.value.code == 0 and "--json" in told and "--library" in told
     assert f"Example  python sort_faces.py {verb}" in told
-    changes = verb not in ("review", "export-training", "export-regions", "status", "why", "report", "calibrate")
+    changes = verb not in ("review", "export-training", "export-regions", "status", "why", "report", "calibrate",
+                           "immich-names")
     assert ("--dry-run" in told) == changes
