@@ -12,6 +12,7 @@ from stage_lab import NEEDED, Lab, laboratory
 
 from facesets.common.errors import Failure
 from facesets.fake_immich.library_model import iso, milliseconds
+from facesets.immich.client import Access
 from facesets.immich.listing import PAGE, Listing
 
 LONG = bool(os.environ.get("FACESETS_LONG_TESTS"))
@@ -48,6 +49,8 @@ def times(kind: str, count: int, draw: random.Random) -> list[int]:
 
 class Window:
     """A client of a search that has assets of one date only, of which it shows a page in an order of its own."""
+
+    access = Access("https://photos.example.org", ("x-api-key", "key"))
 
     def __init__(self, updated: list[int], created: list[int], order: str, draw: random.Random) -> None:
         self.rows = [{"id": str(number), "fileCreatedAt": DATE, "updatedAt": iso(one), "createdAt": iso(other),
