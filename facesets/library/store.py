@@ -200,6 +200,11 @@ class Library:
             tell(*journal.undo(self.root))
             journal.acknowledge(self.root)
 
+    def would_undo(self) -> dict[str, list[str]]:
+        """What `undo` would do, see `journal.would_undo`."""
+        with self.locked("sort_faces.py undo --dry-run"):
+            return journal.would_undo(self.root)
+
     def heard(self, verb: str, command: str) -> None:
         """Close what was done before; AlreadyDone if it is what `command` asks for."""
         if command in journal.acknowledge(self.root):

@@ -100,9 +100,8 @@ def apply(job: Job) -> int:
 @verb("Corrections", example="--dry-run")
 def undo(job: Job) -> int:
     """Take back the last run, exactly; again for the one before it."""
-    from ...library import journal
     if job.dry_run:
-        found = journal.would_undo(job.paths.library)
+        found = job.library.would_undo()
         lines = [f"{what.replace('_', ' ')}: {', '.join(names)}" for what, names in found.items() if names]
         return job.tell(found, lines or ["there is no run to take back"])
     said: list[str] = []
