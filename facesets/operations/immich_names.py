@@ -77,7 +77,7 @@ class Plan:
 
     def summary(self, user: str, applied: bool) -> str:
         if not applied:
-            asked = sum(row.verdict == GIVES for row in self.rows)
+            asked = len({row.person for row in self.rows if row.verdict == GIVES})
             return f"{asked} people of {user} would get a name; nothing was sent, --apply does it"
         refused = f"; {self.refused} photos were not taken into albums" if self.refused else ""
         return f"{self.given} people of {user} got a name{refused}; sort_faces.py undo takes it back"

@@ -27,10 +27,10 @@ def immich_names(job: Job) -> int:
     user, rules = job.args.user, job.settings(CLUSTERING)
     queue = read_queue(job.paths.queue(user))
     distance = rules.known_distance or job.library.manifest().known_distance
-    found = names.counted(job.library, job.caches(), queue, distance, rules.known_margin)
-    writer = _writer(job, user, queue, job.args.albums)
+    caches, writer = job.caches(), _writer(job, user, queue, job.args.albums)
 
     def plan() -> names.Plan:
+        found = names.counted(job.library, caches, queue, distance, rules.known_margin)
         return names.Plan(names.propose(job.library.manifest(), found, writer),
                           names.albums(job.library, user, queue) if job.args.albums else [])
 
