@@ -13,9 +13,8 @@ Exit    0 done · 1 failed · 2 somebody else is at work, run the same command a
 
 import argparse
 import sys
-import time
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -66,16 +65,6 @@ def say_what_is_missing(args: argparse.Namespace, queue: Path, caches: Sequence[
         terminal.say(f"{len(missing)} photos of {args.user} that somebody else had before him are in no cache of this "
                      "model: finalize the others first, or, if they use another model, stage and finalize "
                      f"{args.user} once more")
-
-
-def propose(user: str, sources: Sequence[Path], caches: Sequence[cache.Cache], library: Library, rules: Rules,
-            before: Collection[str]) -> proposal.Proposal:
-    now = time.gmtime()
-    return identities.propose(
-        caches, library.identities(caches[0].model), rules,
-        run=time.strftime("%Y%m%d-%H%M%S", now) + f"-cluster-{user}", made_by="cluster_immich.py",
-        created=time.strftime("%Y-%m-%dT%H:%M:%SZ", now), paths=[str(path) for path in sources],
-        seen=before)
 
 
 def whose(made: proposal.Proposal, caches: Sequence[cache.Cache]) -> dict[str, int]:
@@ -142,7 +131,9 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     seen.keep_promise(memory, runs)
     rules, before = Rules.of(settings, caches[0].model, exporting.duplicate_similarity), seen.read(memory)
     known = seen.together(paths.data_root.glob("immich/*/clustered.json"), asdict(rules), runs)
-    made = propose(args.user, sources, caches, library, rules, known)
+    made = identities.propose(
+        caches, library.identities(caches[0].model), rules, paths=[str(path) for path in sources], seen=known,
+        **proposal.signed(f"cluster-{args.user}", "cluster_immich.py"))
     proposal.write(folder / "refine.json", made)
     if args.dry_run:
         return summary_of(made, caches, None)

@@ -11,6 +11,7 @@ FACE   {"face": face key of formats.cache, "distance": cos-dist to the group's c
 Faces are named by key, never by row, so a proposal holds for any order of the caches it was made from.
 """
 
+import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,13 @@ class Proposal:
     rejected: tuple[Face, ...] = ()
     leftover: tuple[Face, ...] = ()         # of nobody who was seen often enough
     counts: dict[str, int] = field(default_factory=dict)
+
+
+def signed(verb: str, made_by: str) -> dict[str, str]:
+    """`run`, `made_by` and `created` of a proposal that is made now."""
+    now = time.gmtime()
+    return {"run": time.strftime("%Y%m%d-%H%M%S-", now) + verb, "made_by": made_by,
+            "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", now)}
 
 
 def write(path: Path, proposal: Proposal) -> None:

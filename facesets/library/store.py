@@ -266,9 +266,12 @@ def read_manifest(path: Path) -> Manifest:
         not_this = {str(folder): list(map(str, keys)) for folder, keys in value["not_this"].items()}
         reviewed = {str(folder): list(map(str, faces)) for folder, faces in value.get("reviewed", {}).items()}
         two_people = [sorted((str(one), str(other))) for one, other in value.get("two_people", ())]
-        return Manifest(int(value["next_number"]), value["model"] and dict(value["model"]), **entries,
-                        runs=[dict(run) for run in value["runs"]], not_this=not_this, reviewed=reviewed,
-                        two_people=two_people)
+        manifest = Manifest(int(value["next_number"]), value["model"] and dict(value["model"]), **entries,
+                            runs=[dict(run) for run in value["runs"]], not_this=not_this, reviewed=reviewed,
+                            two_people=two_people)
+        if not 0 < manifest.known_distance < 4:
+            raise ValueError("known_distance is no distance")
+    return manifest
 
 
 def _unlisted(place: Path) -> Record | None:

@@ -77,9 +77,9 @@ def make(root: Path, data_root: Path, alike: float, workers: int = 2,
     except OSError as error:
         raise Paused(f"{error.filename or root}: {error.strerror or error}; mend that, then run the same command again"
                      ) from None
-    sets = gathered.books.sets
+    sets = gathered.sets
     return Made(root / PAGE, len(sets), sum(len(item.faces) for item in sets), len(gathered.touched),
-                gathered.books.unreadable)
+                gathered.unreadable)
 
 
 def policy(scripts: Sequence[str], styles: Sequence[str]) -> str:
@@ -94,7 +94,7 @@ def _written(library: Library, gathered: sections.Gathered, workers: int,
     sheets.make(library.root, gathered.all_sheets(), workers)
     text = render(sections.context(gathered))
     with library.locked("sort_faces.py report"):
-        same = library.manifest() == gathered.books.manifest
+        same = library.manifest() == gathered.manifest
         if same:
             files.write_bytes(library.root / PAGE, text.encode("utf-8", "replace"))
             sheets.clear(library.root, {sheet.file for _, sheet in gathered.all_sheets()})

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ..library.store import Library
+from ..library.store import Library, Manifest
 from . import charts, runs, sheets, shelf
 from .alike import Pair, pairs
 from .sheets import Sheet
@@ -28,14 +28,16 @@ LEFT_OUT = "Left out of a faceset"
 class Gathered:
     """Everything that the page shows, before any picture is made."""
 
-    books: shelf.Shelf
+    manifest: Manifest
+    sets: list[shelf.Set]
+    unreadable: list[str]                       # a line for each folder that could not be read
     users: list[runs.User]
     pairs: list[Pair]                           # of facesets that look alike
     plans: list[tuple[Sheet, Sheet | None]]     # the contact sheets of each set: the best faces, the odd ones
 
     def all_sheets(self) -> Iterator[tuple[shelf.Set, Sheet]]:
         """Every contact sheet that the page shows, and whose it is."""
-        return ((item, sheet) for item, plan in zip(self.books.sets, self.plans, strict=True) for sheet in plan
+        return ((item, sheet) for item, plan in zip(self.sets, self.plans, strict=True) for sheet in plan
                 if sheet)
 
     @property
@@ -45,26 +47,27 @@ class Gathered:
 
 def gather(library: Library, data_root: Path, alike: float) -> Gathered:
     """`alike`: cos-dist beyond known_distance at which two facesets are still shown side by side."""
-    books = shelf.read(library)
-    known = books.manifest.known_distance
-    return Gathered(books, runs.users(data_root), pairs(books.sets, known, known + alike, books.manifest),
-                    [sheets.plan(item) for item in books.sets])
+    manifest = library.manifest()
+    sets, unreadable = shelf.read(library.root, manifest)
+    return Gathered(manifest, sets, unreadable, runs.users(data_root),
+                    pairs(sets, manifest.known_distance, manifest.known_distance + alike, manifest),
+                    list(map(sheets.plan, sets)))
 
 
 def context(gathered: Gathered) -> dict[str, Any]:
     """Everything the template asks for."""
-    books, touched = gathered.books, gathered.touched
+    manifest, sets, touched = gathered.manifest, gathered.sets, gathered.touched
     latest = {user.proposed.run for user in gathered.users if user.proposed} or {
-        run["run"] for run in books.manifest.runs[-1:]}
+        run["run"] for run in manifest.runs[-1:]}
     cards = [_card(item, *plan, item.run in latest, index in touched)
-             for index, (item, plan) in enumerate(zip(books.sets, gathered.plans, strict=True))]
-    years = [year for item in books.sets for year in item.years if item.years[year]]
-    users = sorted({user for item in books.sets for user in item.users})
+             for index, (item, plan) in enumerate(zip(sets, gathered.plans, strict=True))]
+    years = [year for item in sets for year in item.years if item.years[year]]
+    users = sorted({user for item in sets for user in item.users})
     shown = [{"one": cards[pair.one], "other": cards[pair.other], "distance": pair.distance, "near": pair.near,
               "same_name": pair.same_name} for pair in gathered.pairs[:MOST]]
     return {
-        "cards": cards, "tile": sheets.TILE, "users": users, "known": books.manifest.known_distance,
-        "counted": counted, "pictures": sum(len(item.faces) for item in books.sets),
+        "cards": cards, "tile": sheets.TILE, "users": users, "known": manifest.known_distance,
+        "counted": counted, "pictures": sum(len(item.faces) for item in sets),
         "subtitle": " · ".join(filter(None, [
             _span(years), ", ".join(users), f"made {time.strftime('%d %B %Y, %H:%M').lstrip('0')}"])),
         "made": time.strftime("%Y-%m-%d %H:%M"),
@@ -73,9 +76,9 @@ def context(gathered: Gathered) -> dict[str, Any]:
                   {"id": "charts", "title": "Charts", "count": 0},
                   {"id": "runs", "title": "Runs", "count": 0}, {"id": "left-out", "title": "Left out", "count": 0}],
         "pairs": shown, "more_pairs": len(gathered.pairs) - len(shown),
-        "charts": charts.all_of(books.sets), "problems": books.unreadable, "work": list(map(_user, gathered.users)),
-        "library_runs": [_run(run) for run in reversed(books.manifest.runs[-LAST_RUNS:])],
-        "left_out": _left_out(books.sets, gathered.users), "data": data(gathered, users, latest)}
+        "charts": charts.all_of(sets), "problems": gathered.unreadable, "work": list(map(_user, gathered.users)),
+        "library_runs": [_run(run) for run in reversed(manifest.runs[-LAST_RUNS:])],
+        "left_out": _left_out(sets, gathered.users), "data": data(gathered, users, latest)}
 
 
 def _card(item: shelf.Set, best: Sheet, odd: Sheet | None, new: bool, check: bool) -> dict[str, Any]:
@@ -94,10 +97,10 @@ def _card(item: shelf.Set, best: Sheet, odd: Sheet | None, new: bool, check: boo
 def data(gathered: Gathered, users: Sequence[str], latest: set[str]) -> dict[str, Any]:
     """What the page's script needs, as short as it can be: thousands of facesets go into one page."""
     fewest, most = LISTED
-    listed = max(fewest, min(most, FACES_IN_PAGE // max(len(gathered.books.sets), 1)))
+    listed = max(fewest, min(most, FACES_IN_PAGE // max(len(gathered.sets), 1)))
     place = {user: number for number, user in enumerate(users)}
     touched, sets = gathered.touched, []
-    for index, (item, (best, odd)) in enumerate(zip(gathered.books.sets, gathered.plans, strict=True)):
+    for index, (item, (best, odd)) in enumerate(zip(gathered.sets, gathered.plans, strict=True)):
         odd_faces = odd.faces if odd else ()
         first = [face for face in range(len(item.faces)) if face not in odd_faces][:listed - len(odd_faces)]
         order = sorted([*first, *odd_faces])

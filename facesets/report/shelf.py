@@ -17,7 +17,7 @@ from ..common.errors import Failure
 from ..formats.faceset import FACES, read_member
 from ..library import folder as folders
 from ..library.folder import Record
-from ..library.store import Library, Manifest
+from ..library.store import CANONICAL, Manifest
 from .runs import OWN
 
 NUMBER = re.compile(r"\d+(?:[.,]\d+)*(?:\.png)?")
@@ -32,7 +32,6 @@ class Face:
     """One face with a picture."""
 
     file: str           # "0001.png"
-    rank: int           # the number of its picture
     quality: float      # 0..1
     distance: float     # cos-dist to the centroid
     year: int           # 0 unknown
@@ -63,52 +62,37 @@ class Set:
         return self.name or self.proposed or self.folder
 
 
-@dataclass
-class Shelf:
-    root: Path
-    manifest: Manifest
-    sets: list[Set]
-    unreadable: list[str] = field(default_factory=list)     # one line a folder that could not be read
-
-    @property
-    def centroids(self) -> np.ndarray:
-        """(P, D) float32 unit rows in the order of `sets`."""
-        return np.array([item.centroid for item in self.sets], np.float32)
-
-
-def read(library: Library) -> Shelf:
-    """All canonical facesets, by number. A folder that cannot be read is named, and does not stop the others."""
-    shelf = Shelf(library.root, library.manifest(), [])
-    entries = {entry.folder: entry for entry in shelf.manifest.facesets}
-    facesets = library.canonical()
-    with terminal.progress(len(facesets), "facesets", "facesets") as bar:
-        for item in facesets:
+def read(root: Path, manifest: Manifest) -> tuple[list[Set], list[str]]:
+    """All canonical facesets, by number; and a line for each folder that cannot be read, which stops no other."""
+    lines = [line for line in manifest.facesets
+             if CANONICAL.fullmatch(line.folder) and (root / line.folder / FACES).exists()]
+    sets: list[Set] = []
+    unreadable: list[str] = []
+    with terminal.progress(len(lines), "facesets", "facesets") as bar:
+        for line in lines:
             try:
-                shelf.sets.append(_set(item.path, item.folder, item.number, item.name, entries.get(item.folder)))
-            except (Failure, KeyError, TypeError, ValueError) as error:
-                shelf.unreadable.append(f"{item.folder}: {error}")
+                sets.append(_set(root / line.folder, line))
+            except (Failure, AttributeError, KeyError, TypeError, ValueError) as error:
+                unreadable.append(f"{line.folder}: {error}")
             bar.update()
-    return shelf
+    return sets, unreadable
 
 
-def _set(path: Path, folder: str, number: int, name: str, entry: Record | None) -> Set:
+def _set(path: Path, line: Record) -> Set:
     record = folders.read_record(path / folders.MANIFEST)
-    faces = [_face(item) for item in record.faces if (path / str(item["file"])).is_file()]
-    return Set(folder, number, name, record.proposed_name, record.names, entry.run if entry else record.run,
-               _number(record.spread), _years(record.eras),
+    faces = [_face(item) for item in record.faces if (path / item["file"]).is_file()]
+    return Set(line.folder, line.number, line.name, record.proposed_name, record.names, line.run,
+               _number(record.spread),
+               {int(year): int(count) for year, count in record.eras.items() if year.isdecimal()},
                {user or OWN: count for user, count in record.users.items()}, faces,
                Counter(without_numbers(item["reason"]) for item in record.left_out),
-               read_member(path / FACES, "centroid").astype(np.float32),
-               {face.file: record.files.get(face.file, "") for face in faces})
+               read_member(path / FACES, "centroid"), {face.file: record.files.get(face.file, "") for face in faces})
 
 
 def _face(item: dict[str, Any]) -> Face:
-    file = str(item["file"])
-    if "/" in file or "\\" in file or not file.endswith(".png") or file.startswith("."):
-        raise ValueError(f"{file!r:.80} is no picture of a faceset")
-    taken = str(item["taken_at"])[:4]
-    return Face(file, int(item["rank"]), _number(item["quality"]),
-                _number(item["distance"]), int(taken) if taken.isdecimal() else 0, str(item["user"]) or OWN)
+    year = item["taken_at"][:4]
+    return Face(item["file"], _number(item["quality"]), _number(item["distance"]),
+                int(year) if year.isdecimal() else 0, str(item["user"]) or OWN)
 
 
 def _number(value: Any) -> float:
@@ -117,10 +101,6 @@ def _number(value: Any) -> float:
     if not math.isfinite(number):
         raise ValueError(f"{number} is no number of a face or faceset")
     return number
-
-
-def _years(eras: dict[str, int]) -> dict[int, int]:
-    return {int(year): int(count) for year, count in eras.items() if str(year).isdecimal()}
 
 
 def without_numbers(reason: str) -> str:

@@ -65,9 +65,9 @@ def test_two_people_are_not_proposed_as_one_by_anybody(shelf_of) -> None:
     assert [pair.against for pair in consolidate.propose(library, 0.4)] == [
         "faceset_002 and faceset_003 were said to be two people"]
     assert command(library, "consolidate", "--apply") == 0 and len(library.canonical()) == 3
-    books = shelf.read(library)
-    assert not alike.pairs(books.sets, 0.45, 0.5, books.manifest)
-    assert alike.pairs(books.sets, 0.45, 0.5, store.Manifest())
+    sets, _ = shelf.read(library.root, library.manifest())
+    assert not alike.pairs(sets, 0.45, 0.5, library.manifest())
+    assert alike.pairs(sets, 0.45, 0.5, store.Manifest())
     assert command(library, "undo") == 0 and not library.manifest().two_people
 
 

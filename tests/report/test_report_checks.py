@@ -59,7 +59,7 @@ def test_reasons_that_differ_in_numbers_are_one(reason: str, words: str) -> None
 
 
 def test_a_face_takes_six_bytes_that_the_page_can_read() -> None:
-    face = shelf.Face("0300.png", 300, 1.0, 0.5, 2021, "peter")
+    face = shelf.Face("0300.png", 1.0, 0.5, 2021, "peter")
     raw = base64.b64decode(sections.packed([face, face], {"anna": 0, "peter": 1}))
     assert len(raw) == 12
     assert raw[:6] == bytes([1, 44, 255, 64, 121, 1])

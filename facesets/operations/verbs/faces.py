@@ -1,6 +1,5 @@
 """Verbs of caches: photos to faces, caches into one, faces to a proposal of who is who."""
 
-import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
@@ -67,12 +66,11 @@ def clustered(job: Job) -> Sequence[cache.Cache]:
 def proposed(job: Job, caches: Sequence[cache.Cache]) -> proposal.Proposal:
     from ...cluster import identities
     from ...cluster.rules import Rules
-    now, model = time.gmtime(), caches[0].model
+    model = caches[0].model
     rules = Rules.of(job.settings(CLUSTERING), model, job.options.duplicate_similarity)
     return identities.propose(
-        caches, job.library.identities(model), rules,
-        run=time.strftime("%Y%m%d-%H%M%S", now) + f"-{job.args.verb}", made_by=f"sort_faces.py {job.args.verb}",
-        created=time.strftime("%Y-%m-%dT%H:%M:%SZ", now), paths=[str(path) for path in job.cache_paths()])
+        caches, job.library.identities(model), rules, paths=[str(path) for path in job.cache_paths()],
+        **proposal.signed(job.args.verb, f"sort_faces.py {job.args.verb}"))
 
 
 @verb("Faces", CACHE, argument("--out", type=Path, metavar="PATH", help="where to write (default work/refine.json)"),
