@@ -76,6 +76,7 @@ class Server:
     immich_url: str = setting("", "base URL, e.g. https://photos.example.org", "")
     immich_api_key_file: Path | None = setting(None, "file of mode 0600 that holds the key alone", "")
     immich_write_api_key_file: Path | None = setting(None, "file of mode 0600 that holds the key of immich-names", "")
+    immich_admin_api_key_file: Path | None = setting(None, "file of mode 0600: the key of --backup server", "")
     immich_login_file: Path | None = setting(None, "file of mode 0600: IMMICH_EMAIL=... and IMMICH_PASSWORD=...", "")
     ca_file: Path | None = setting(None, "PEM file of your own certificate authority; TLS is always verified")
     connect_timeout: float = setting(10.0, "seconds to reach the server; a home server in the same country needs < 1",
@@ -90,6 +91,8 @@ class Staging:
     workers: int = setting(8, "downloads at once; more than 8 gained nothing against one spinning disk", least=1,
                            most=64)
     min_face_px: int = setting(90, "shorter side of a face in original pixels; below 112 it is upscaled")
+    pictures: int = setting(60, "photos fetched of each person where --backup says who is on them; a faceset shows its "
+                                "best 8 first, and 60 are more than any tool averages; 0: all")
     exclude: tuple[str, ...] = setting(("**/thumbs/**", "**/@eaDir/**", "**/.thumbnails/**"),
                                        "globs of server paths that are no photos, as in .gitignore, comma-separated")
 
@@ -198,18 +201,20 @@ def load(section: type[Section], args: argparse.Namespace | None = None,
     return section(**values)
 
 
-def api_key(server: Server, environment: Mapping[str, str] = os.environ, *, write: bool = False) -> str:
-    """The key, from IMMICH_API_KEY or from the file that IMMICH_API_KEY_FILE names; that which may `write` from
-    IMMICH_WRITE_API_KEY, never the other. It is never printed.
-    """
-    name = "IMMICH_WRITE_API_KEY" if write else "IMMICH_API_KEY"
-    file = server.immich_write_api_key_file if write else server.immich_api_key_file
+KEYS = {    # variable -> what the key must be
+    "IMMICH_API_KEY": "",
+    "IMMICH_WRITE_API_KEY": ", a key of its own with person.read and person.update,",
+    "IMMICH_ADMIN_API_KEY": ", the key of an administrator with maintenance and backup.download,"}
+
+
+def api_key(server: Server, environment: Mapping[str, str] = os.environ, name: str = "IMMICH_API_KEY") -> str:
+    """The key of the variable `name`, one of KEYS, or of the file that NAME_FILE names. It is never printed."""
+    file = getattr(server, f"{name.lower()}_file")
     key = environment.get(name) or own_file(environment).get(name, "")
     if not key and file:
         key = _private_text(file).strip()
     if not key:
-        may = ", a key of its own with person.read and person.update," if write else ","
-        raise SettingsError(f"no API key; export {name}{may} or {name}_FILE naming a file of mode 0600")
+        raise SettingsError(f"no API key; export {name}{KEYS[name] or ','} or {name}_FILE naming a file of mode 0600")
     if not key.isascii() or not key.isprintable() or " " in key:
         raise SettingsError(f"{name} holds characters that no key has; copy it from Immich again")
     return key

@@ -2,11 +2,17 @@
 
 Reads   the Immich server, other users' state.db and every cache in work/cache (what is known is not downloaded, but
         for what is known only to another model than this user's cache was made with);
+        the backup, if one is given, and the facesets, to tell who is on the photos;
         work/immich/users.json, if there is one: {"peter": "<his Immich user id>"} lets no other key stage as peter
 Writes  work/immich/<user>/state.db, queue.json, summary.json (of the last run) and photos/ (or STAGE_DIR/<user>/photos)
 Run     export IMMICH_URL=https://photos.example.org
         export IMMICH_API_KEY=...       that user's own key
         python immich_stage.py --user peter --workers 8
+
+With --backup, a backup of Immich's database (it makes one every night) tells who is on the photos before the first is
+fetched: a table says so, and of each person only the best --pictures are fetched; the rest is "not needed yet", and a
+later run with more --pictures fetches more. With --dry-run it stops at the table. `--backup server` takes the newest
+from the server, with the key of an administrator in IMMICH_ADMIN_API_KEY (or IMMICH_ADMIN_API_KEY_FILE).
 
 The key may lie in a file of mode 0600 instead: IMMICH_API_KEY_FILE. For Immich 3.x a login (IMMICH_EMAIL and
 IMMICH_PASSWORD, or IMMICH_LOGIN_FILE of mode 0600 with these two lines) instead of a key gives all face boxes in one
@@ -25,6 +31,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,11 +39,14 @@ from typing import Any
 import config
 from facesets.common import files, paths, terminal
 from facesets.common.errors import OK, Failure, Paused
-from facesets.formats import cache
-from facesets.immich import preflight
+from facesets.embed import packs
+from facesets.formats import cache, distances, proposal
+from facesets.immich import backup, preflight
 from facesets.immich.breaker import Breaker
 from facesets.immich.client import Access, Client, Rejected, Transient
+from facesets.library.store import Library
 from facesets.stage import summary
+from facesets.stage.choice import Choosing
 from facesets.stage.run import Options, Stage
 from facesets.stage.state import State
 
@@ -65,6 +75,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--user", type=terminal.user_label, required=True, metavar="LABEL",
                         help="your label for whose library it is")
     parser.add_argument("--dry-run", action="store_true", help="list and judge every asset, download nothing")
+    parser.add_argument("--backup", metavar="FILE|server", help="a backup of Immich's database: fetch only the photos "
+                        "that are worth it, by who is on them")
     parser.add_argument("--json", action="store_true", help="print the summary to stdout as one JSON object")
     parser.add_argument("--retry-rejected", action="store_true", help="ask again for assets that were given up")
     parser.add_argument("--rebind", action="store_true",
@@ -74,7 +86,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
                         "longer has (not the faces that were found in them)")
     parser.add_argument("--wait-for-server", default="0", metavar="TIME", type=duration,
                         help="wait so long (90s, 30m, 2h) for a server that is away, instead of exiting (default 0)")
-    config.add_flags(parser, config.Paths, only=("data_root", "stage_dir"))
+    config.add_flags(parser, config.Paths, only=("data_root", "library", "stage_dir"))
     config.add_flags(parser, config.Server, config.Staging)
     config.add_flags(parser, config.Windows, only=("windows_shares",))
     args = parser.parse_args(argv)
@@ -159,6 +171,8 @@ def stage_user(client: Client, key: bool, state: State, options: Options, args: 
     preflight.is_user(server, options.user, options.queue.parent.parent / "users.json",
                       "" if args.rebind else state.meta("owner"))
     client.breaker.probe = partial(probe, client, "/users/me")
+    if args.backup:
+        options = replace(options, choosing=choosing(client, server.owner, args))
     stage = Stage(client, state, server, options)
     ended: BaseException | None = None
     before = state.run
@@ -188,6 +202,33 @@ def stage_user(client: Client, key: bool, state: State, options: Options, args: 
     return OK
 
 
+def choosing(client: Client, owner: str, args: argparse.Namespace) -> Choosing:
+    """What the backup says, and who is who in it: by the library too, if it was made with the backup's recogniser."""
+    from facesets.cluster import identities, rules  # heavy, and few runs have a backup
+    if args.backup == "server":
+        key = config.api_key(config.load(config.Server, args), name="IMMICH_ADMIN_API_KEY")
+        access = replace(client.access, header=("x-api-key", key))
+        read = backup.of_server(Client(access, client.breaker, client.stop), owner)
+    else:
+        read = backup.of_file(Path(args.backup), owner)
+    sha256 = packs.recogniser_sha256(read.recogniser) if read.recogniser in packs.KNOWN else ""
+    model = cache.Model(read.recogniser, sha256, "", backup.D, *distances.of(sha256))
+    library = Library(config.load(config.Paths, args).library)
+    theirs = library.manifest().model or {}
+    known = library.identities(model) if theirs.get("sha256", sha256) == sha256 else []
+    if theirs and theirs.get("sha256") != sha256:
+        terminal.say(f"the backup's faces are of {read.recogniser}, the facesets of "
+                     f"{terminal.safe(theirs.get('name'))}, so whom you have is not told: everybody is as if new")
+    settings, alike = config.load(config.Clustering), config.load(config.Exporting).duplicate_similarity
+
+    def group(faces: cache.Cache) -> proposal.Proposal:
+        [faces] = identities.with_distances([faces])
+        return identities.propose([faces], known, rules.Rules.of(settings, faces.model, alike), run="",
+                                  made_by="immich_stage.py", created="")
+    return Choosing(read, model, group, {one.folder: one.name for one in known},
+                    config.load(config.Staging, args).pictures)
+
+
 def then(staged: bool, args: argparse.Namespace) -> str:
     """What to type after this, with the folders that were given here."""
     step = ["bash", "finalize_immich.sh", args.user] if staged else ["python", "sort_faces.py", "status"]
@@ -207,6 +248,7 @@ def figures(stage: Stage, client: Client, state: State, elapsed: float) -> dict[
         "gate_fetched": gate.fetched if gate else 0, "gate_missing": gate.missing if gate else [],
         "gate_extra": gate.extra if gate else [], "gate_differ": gate.differ if gate else [],
         "orphaned_files": tally.orphans, "pruned": tally.pruned,
+        **({"who_is_there": tally.chosen.as_json()} if tally.chosen else {}),
     }
 
 
@@ -220,6 +262,8 @@ def report(values: dict[str, Any], state: State, url: str, args: argparse.Namesp
         terminal.say(f"no face big enough in {values['skipped_no_big_face']}: --min-face-px {summary.SMALLER} would "
                      f"stage {almost} more")
     counts = state.counts()
+    if later := counts.get("later", 0):
+        terminal.say(f"not needed yet: {later}; more --pictures fetches more of them, and no --backup all")
     if left := counts.get("error", 0):
         terminal.say(f"could not be read: {left}; left for the next run, the same command asks for them again")
     if refused := counts.get("rejected", 0):

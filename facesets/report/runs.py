@@ -26,7 +26,8 @@ from ..stage.summary import SUMMARY_SCHEMA
 # Of the outcomes of an asset: how the report calls it, and the CSS class of its share.
 STAGE = {
     "have": ("staged", "use"), "known": ("known from elsewhere", "known"), "small": ("no face big enough", "rest"),
-    "none": ("no face", "rest"), "excluded": ("excluded path", "rest"), "foreign": ("somebody else's", "rest"),
+    "none": ("no face", "rest"), "later": ("not needed yet", "rest"),
+    "excluded": ("excluded path", "rest"), "foreign": ("somebody else's", "rest"),
     "error": ("left for the next run", "bad"), "rejected": ("refused", "bad"),
     "ask": ("faces not known yet", "todo"), "wanted": ("to be downloaded", "todo")}
 EMBED = {"faces": ("with faces", "use"), "noface": ("no face found", "rest"), "error": ("unreadable", "bad"),

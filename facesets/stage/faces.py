@@ -1,9 +1,12 @@
-"""3.x: the faces that the listing did not tell, by one stream or by one request an asset, and what they make of it."""
+"""3.x: the faces that the listing did not tell, by a backup, one stream or one request an asset, and what they make of
+it.
+"""
 
 import json
 from typing import Any
 
 from ..immich import faces
+from ..immich.backup import Backup
 from ..immich.client import Client, understanding
 from .judge import judge, text
 from .state import Asset, State
@@ -39,6 +42,14 @@ def peopled_first(client: Client, state: State, visibilities: tuple[str, ...]) -
             with state.writing() as db:
                 db.executemany("INSERT OR IGNORE INTO peopled VALUES (?)", ((one,) for one in ids))
     return [f"tries = 0 AND id {place} (SELECT id FROM peopled)" for place in ("IN", "NOT IN")]
+
+
+def from_backup(state: State, backup: Backup, least: float) -> None:
+    """Judge every asset whose faces are not known yet, but in which Immich had looked for faces at the backup."""
+    for asset in state.walk("outcome = 'ask'"):
+        found = backup.rows(asset.id)       # in the frame of the unedited photo
+        if found or asset.id in backup.searched:
+            _settle(state, asset, *judge(found, (asset.width, asset.height), least))
 
 
 def from_asset(client: Client, state: State, asset: Asset, least: float) -> None:

@@ -13,7 +13,7 @@ from ..immich.client import Client, Rejected, Transient
 from ..immich.gate import Gate, Verdict
 from ..immich.listing import VISIBILITIES, Listing, fields
 from ..immich.preflight import Server
-from . import download, duplicates, elsewhere, faces, photos, workers
+from . import choice, download, duplicates, elsewhere, faces, photos, workers
 from .judge import Kept, Rules, excluding
 from .state import Asset, Photo, State
 
@@ -38,6 +38,7 @@ class Options:
     retry_rejected: bool = False
     list_only: bool = False
     prune: bool = False
+    choosing: choice.Choosing | None = None     # None: every photo with a face that is big enough
 
 
 @dataclass
@@ -50,6 +51,7 @@ class Tally:
     gate: Verdict | None = None
     orphans: int = 0        # files of assets that the server no longer has
     pruned: bool = False    # they were removed
+    chosen: choice.Chosen | None = None     # who is there, where a backup says so
 
 
 class Stage:
@@ -71,6 +73,8 @@ class Stage:
         duplicates.settle_unchanged(self.state, "wanted")
         elsewhere.local_files(self.state)
         self.tally.bytes_saved += duplicates.settle_by_checksum(self.state)
+        if self.options.choosing:
+            self.tally.chosen = choice.choose(self.state, self.options.choosing, self.rules.min_face_px)
         if not self.options.list_only:
             photos.rename_old(self.state, self.options.photos)
             self._download()
@@ -107,6 +111,8 @@ class Stage:
         if self.server.permissions is None:
             faces.from_stream(self.client, self.state, self.server.version, least)
             return
+        if self.options.choosing:
+            faces.from_backup(self.state, self.options.choosing.backup, least)
         if (number := self.state.count("outcome = 'ask'")) >= MANY:
             terminal.say(f"asking for the faces of {number:,} photos, one request each; a login (IMMICH_EMAIL and "
                          "IMMICH_PASSWORD) instead of the key tells all faces in one")

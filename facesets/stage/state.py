@@ -12,6 +12,7 @@ What became of an asset is its `outcome`:
     excluded   its path matches an exclude glob           foreign    it belongs to somebody else
     error      left for the next run                      rejected   refused by the server, until asked again
     ask        its faces are not known yet                wanted     to be downloaded
+    later      not needed yet, by what a backup says of who is on it
 
 Everything is committed when it happens; a kill costs what was in flight.
 The connection is shared by all threads under one lock, so that each statement is short and none waits for another's.

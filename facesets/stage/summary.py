@@ -69,6 +69,7 @@ def counts(state: State) -> dict[str, int]:
         "skipped_excluded": by.get("excluded", 0),
         "skipped_foreign_owner": by.get("foreign", 0),
         "skipped_download_error": by.get("error", 0) + by.get("rejected", 0),
+        "not_needed_yet": by.get("later", 0),
         "pending": by.get("wanted", 0) + by.get("ask", 0),
     }
 
@@ -96,5 +97,5 @@ def differences(values: dict[str, Any], url: str, most: int = 20) -> list[str]:
 def text(values: dict[str, Any]) -> str:
     """The summary as a person reads it: one line a figure."""
     shown = {name: f"{value:.1f}" if isinstance(value, float) else value for name, value in values.items()
-             if not isinstance(value, list)}
+             if not isinstance(value, list | dict)}
     return "\n".join(f"  {name:<26} {value}" for name, value in shown.items())

@@ -1,0 +1,205 @@
+"""Which photos are worth fetching, by what Immich's own embeddings say of who is on them, before any is fetched.
+
+Of everybody who recurs, or whom the library knows, the best photos; all photos of which the backup does not tell who is
+on them, because a face is too small in Immich's preview, has no embedding, or was found since; of the rest none, yet.
+
+Words: N faces with an embedding, of photos that this listing shows; a photo is called by its asset's id.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import zip_longest
+
+import numpy as np
+
+from ..common import terminal
+from ..formats import boxes, cache, moments, quality
+from ..formats.proposal import Face, Proposal
+from ..immich.backup import Backup
+from .state import Asset, State
+
+UNSURE = 90         # pixels in the preview; below, an embedding has a cosine of .75 to that of the original: it may
+                    # find somebody, but does not say that it is nobody
+SAME = 0.5          # overlap (IoU) from which a face of the listing is one of the backup
+ONE_MOMENT = 0.95   # cosine from which two photos show one
+SHOWN = 40          # people in the table; summary.json has all
+
+ENOUGH = "better photos of everybody in it are fetched"
+NOBODY = "nobody in it is seen again"
+
+
+@dataclass(frozen=True)
+class Choosing:
+    """What to choose by."""
+
+    backup: Backup
+    model: cache.Model          # the recogniser of the backup
+    group: Callable[[cache.Cache], Proposal]        # who is who
+    names: Mapping[str, str]    # faceset -> its name, of those whose recogniser is that of the backup
+    pictures: int               # photos of each person; 0: all
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody who is there."""
+
+    faceset: str                # "" for nobody that we have
+    name: str                   # the faceset's, or what Immich calls most of the faces
+    faces: int
+    years: tuple[str, ...]      # first and last, () unknown
+    fetched: int                # photos that are, or were
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The answer."""
+
+    faces: int
+    known: int                  # of people that we have
+    people: tuple[Person, ...]  # those we have first, most faces first
+    photos: int                 # to be fetched
+    bytes: int
+    of: int                     # photos that would be fetched without a backup
+
+    def lines(self) -> list[str]:
+        have = sum(bool(person.faceset) for person in self.people)
+        new = len(self.people) - have
+        share = f"{100 * self.known / max(self.faces, 1):.0f} % of {have} people you have, "
+        rows = [f"  {person.faceset or 'new':<12} {person.faces:>6,} faces  {'-'.join(person.years):<9}  "
+                f"{person.fetched:>4,} photos  {person.name}" for person in self.people[:SHOWN]]
+        more = [f"  and {len(self.people) - SHOWN:,} more, all of them in summary.json"] if self.people[SHOWN:] else []
+        return [f"{self.faces:,} faces: {share}{new:,} people you do not have yet, {self.photos:,} photos are worth "
+                f"fetching ({self.bytes / 1e9:.1f} GB) of {self.of:,}", *rows, *more]
+
+    def as_json(self) -> dict[str, object]:
+        return {"sentence": self.lines()[0], "people": [asdict(person) for person in self.people]}
+
+
+def choose(state: State, choosing: Choosing, least: float) -> Chosen:
+    """Leave those of the wanted assets for later that are not needed yet, and say who is there.
+
+    least: pixels of the shorter side of a face in the original that make a photo wanted.
+    """
+    listed = {asset.id: asset for asset in state.walk("outcome IN ('wanted', 'have', 'known')")}
+    faces, small = _cache(choosing, listed)
+    keys, made = cache.face_keys(faces), choosing.group(faces)
+    found = _people(made, choosing, faces, keys, listed)
+    best = {photo for _, photos in found for photo in photos[:choosing.pictures or None]}
+    somebodys = {face.face for group in _groups(made) for face in group}
+    torn = {face.face for face in made.ambiguous}
+    told = [key in somebodys or not (tiny or key in torn) for key, tiny in zip(keys, small, strict=True)]
+    unsure = _unsure(faces, np.array(told, bool), listed, least)
+    wanted = {asset.id: asset for asset in listed.values() if asset.outcome == "wanted"}
+    fetched = {one for one in wanted if one in best or one in unsure}
+    # of equal files one is fetched, and stands for the others
+    equal = {wanted[one].checksum for one in fetched if wanted[one].content}
+    later = [asset for asset in wanted.values()
+             if asset.id not in fetched and not (asset.content and asset.checksum in equal)]
+    theirs = {photo for _, photos in found for photo in photos}
+    with state.writing() as db:
+        db.executemany("UPDATE assets SET outcome = 'later', reason = ? WHERE id = ?", (
+            (ENOUGH if asset.id in theirs else NOBODY, asset.id) for asset in later))
+    chosen = Chosen(len(keys), sum(person.faces for person, _ in found if person.faceset),
+                    tuple(person for person, _ in found), len(fetched), sum(wanted[one].size for one in fetched),
+                    len(wanted))
+    for line in chosen.lines():
+        terminal.say(terminal.safe(line))
+    return chosen
+
+
+def _cache(choosing: Choosing, listed: Mapping[str, Asset]) -> tuple[cache.Cache, np.ndarray]:
+    """The faces of the backup as a cache whose photos are assets, and (N,) whether each is small in the preview."""
+    backup = choosing.backup
+    photos = {number: place for place, number in enumerate(
+        number for number, one in enumerate(backup.assets) if one in listed)}
+    place = np.array([photos.get(number, -1) for number in range(len(backup.assets))], np.int32)
+    of_face = place[backup.asset[backup.face]]
+    rows = np.flatnonzero(of_face >= 0)
+    assets = [listed[backup.assets[number]] for number in photos]
+    frame = backup.frame[backup.face[rows]].astype(np.float32)      # (N, 6)
+    sides, corners = np.tile(frame[:, :2], 2), frame[:, 2:]         # (N, 4)
+    corners = np.clip(corners, 0, sides)
+    sizes = np.array([(asset.width, asset.height) for asset in assets], np.float32).reshape(-1, 2)[of_face[rows]]
+    whole = np.where(sizes > 0, sizes, frame[:, :2])
+    meta = np.zeros(len(rows), cache.FACE)
+    meta["photo"], meta["det_score"] = of_face[rows], 1
+    meta["box"] = corners / sides * np.tile(whole, 2)
+    meta["face_short"] = _shorter(meta["box"])
+    meta["quality"] = np.clip(meta["face_short"] / quality.FULL_SIZE, 0, 1)
+    embeddings = backup.embeddings if len(rows) == len(backup.embeddings) else backup.embeddings[rows]
+    norms = np.sqrt(np.einsum("nd,nd->n", embeddings, embeddings))
+    embeddings /= norms[:, None]
+    persons = [cache.Person(one, backup.people.get(one, "")) for one in
+               (backup.person[face] for face in backup.face[rows].tolist())]
+    return cache.Cache(
+        choosing.model, [cache.Photo("", asset.id, "faces", taken_at=asset.taken) for asset in assets], meta,
+        embeddings, norms, persons), _shorter(corners) < UNSURE
+
+
+def _shorter(box: np.ndarray) -> np.ndarray:
+    """(N, 4) -> (N,) the shorter side."""
+    return np.minimum(box[:, 2] - box[:, 0], box[:, 3] - box[:, 1])
+
+
+def _groups(made: Proposal) -> list[tuple[Face, ...]]:
+    return [*made.extend.values(), *(group.faces for group in (*made.facesets, *made.thin))]
+
+
+def _people(made: Proposal, choosing: Choosing, faces: cache.Cache, keys: Sequence[str],
+            listed: Mapping[str, Asset]) -> list[tuple[Person, list[str]]]:
+    """Everybody who is worth fetching, those we have first, each with their photos, the best first."""
+    row = {key: number for number, key in enumerate(keys)}
+    worth = quality.worth(faces.faces["quality"], faces.norms, float(np.median(faces.norms)) if len(row) else 0)
+    people = []
+    groups = [(folder, choosing.names.get(folder, ""), known) for folder, known in made.extend.items()
+              if not folder.startswith("_")]
+    groups += [("", group.proposed_name, group.faces) for group in (*made.facesets, *made.thin)]
+    for folder, name, members in sorted(groups, key=lambda group: (not group[0], -len(group[2]))):
+        rows = np.array([row[face.face] for face in members], np.int64)
+        rows = rows[np.argsort(-worth[rows], kind="stable")]
+        photos = [faces.photos[photo] for photo in faces.faces["photo"][rows]]
+        order = in_turn([photo.taken_at[:4] for photo in photos],
+                        set(moments.again(faces.embeddings[rows], ONE_MOMENT)))
+        best = list(dict.fromkeys(photos[place].sha256 for place in order))
+        years = sorted({photo.taken_at[:4] for photo in photos})
+        fetched = len(best[:choosing.pictures or None])
+        people.append((Person(folder, name, len(rows), (years[0], years[-1]), fetched), best))
+    return people
+
+
+def in_turn(years: Sequence[str], again: Iterable[int]) -> list[int]:
+    """In which order to take photos, given best first: by turns the best of those left, and the best of a year that has
+    had fewest; what shows a moment `again` comes last. The first n are the same whatever n is.
+    """
+    last = set(again)
+    had: dict[str, int] = {}
+    turn = []       # how many better ones its year has
+    for place, year in enumerate(years):
+        if place not in last:
+            had[year] = had.get(year, 0) + 1
+        turn.append(had.get(year, 0))
+    best = sorted(range(len(years)), key=lambda place: (place in last, place))
+    spread = sorted(best, key=lambda place: (place in last, turn[place], place))
+    return list(dict.fromkeys(place for pair in zip_longest(best, spread) for place in pair))
+
+
+def _unsure(faces: cache.Cache, told: np.ndarray, listed: Mapping[str, Asset], least: float) -> set[str]:
+    """Wanted photos with a face that is big enough, but of which the backup does not tell whose it is."""
+    rows_of: dict[str, list[int]] = {}
+    for row, photo in enumerate(faces.faces["photo"].tolist()):
+        rows_of.setdefault(faces.photos[photo].sha256, []).append(row)
+    return {asset.id for asset in listed.values() if asset.outcome == "wanted"
+            and not _tells(asset, faces.faces["box"], rows_of.get(asset.id, []), told, least)}
+
+
+def _tells(asset: Asset, box: np.ndarray, rows: Sequence[int], told: np.ndarray, least: float) -> bool:
+    """Whether each big face of an asset is one of `rows`, and told; of an edited photo no boxes are listed."""
+    size = np.array([asset.width, asset.height] * 2, np.float32)
+    shown = np.array([face[:4] for face in json.loads(asset.faces)], np.float32).reshape(-1, 4) * size
+    if not rows or not size.all():
+        return False
+    if not len(shown):
+        return bool(told[rows].all())
+    same = boxes.overlap(shown[_shorter(shown) >= least][:, None], box[rows]) >= SAME     # (shown, rows)
+    return bool((same & told[rows]).any(axis=1).all())

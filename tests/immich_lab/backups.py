@@ -1,0 +1,95 @@
+"""Backups of the local Immich's database: what pg_dump would write of a library, and the routes that give it.
+
+Only the tables that matter, and some that nobody may look into; `PASSWORD` and `TOKEN` stand in those.
+"""
+
+import gzip
+import re
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+
+from facesets.fake_immich import routes
+from facesets.fake_immich.library_model import Face, Library
+from facesets.fake_immich.protocol import ApiError, Call, Reply, json_reply
+
+PASSWORD, TOKEN = "$2b$10$aPasswordHashThatNobodyReads", "aTokenOfSomebodyElse7351"
+NAME = "immich-db-backup-20261126T020000-v3.1.0-pg15.20.sql.gz"
+HEAD = "--\n-- PostgreSQL database dump\n--\n\nSET client_encoding = 'UTF8';\n\n"
+TAIL = "--\n-- PostgreSQL database dump complete\n--\n\n"
+
+
+def table(name: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    quoted = ", ".join(f'"{column}"' if column != column.lower() else column for column in columns)
+    lines = ["\t".join(map(str, row)) + "\n" for row in rows]
+    return f'COPY public.{name} ({quoted}) FROM stdin;\n{"".join(lines)}\\.\n\n\n'
+
+
+def vector(numbers: Iterable[float]) -> str:
+    return "[" + ",".join(f"{number:.8g}" for number in numbers) + "]"
+
+
+def dump(library: Library, embedding: Callable[[Face], np.ndarray | None], version: tuple[int, int] = (2, 7),
+         config: str = "") -> str:
+    """The SQL of what the library holds; `embedding` of a face, None for none."""
+    assets, faces = list(library.assets.values()), [
+        (asset, face) for asset in library.assets.values() for face in asset.faces]
+    group = version >= (3, 2)
+    person = "personGroupId" if group else "personId"
+    columns = ["assetId", person, "imageWidth", "imageHeight", "boundingBoxX1", "boundingBoxY1", "boundingBoxX2",
+               "boundingBoxY2", "id", "sourceType", "deletedAt", "isVisible"]
+    if version >= (3, 1):
+        columns.insert(0, columns.pop())        # an order of its own
+    found = [(face, embedding(face)) for _, face in faces]
+
+    def cells(asset_id: str, face: Face) -> list[object]:
+        values = {"assetId": asset_id, person: face.person.id if face.person else "\\N", "imageWidth": face.width,
+                  "imageHeight": face.height, "id": face.id, "sourceType": "machine-learning",
+                  "deletedAt": "2026-01-01 00:00:00+00" if face.deleted else "\\N",
+                  "isVisible": "t" if face.visible else "f",
+                  **{f"boundingBox{name}": side for name, side in zip(("X1", "Y1", "X2", "Y2"), face.box, strict=True)}}
+        return [values[column] for column in columns]
+    people = [(one.id, one.owner.id, one.name.replace("\t", "\\t"), one.id) for one in library.people.values()]
+    return HEAD + "".join((
+        table("api_key", ("name", "key", "userId"), [("key", "\\\\x" + TOKEN, "nobody")]),
+        table("asset", ("id", "ownerId", "originalFileName"), [(one.id, one.owner.id, one.name) for one in assets]),
+        table("asset_face", columns, [cells(asset.id, face) for asset, face in faces]),
+        table("asset_job_status", ("assetId", "facesRecognizedAt"), [(one.id, "2026-01-01") for one in assets]),
+        table("face_search", ("faceId", "embedding"),
+              [(face.id, vector(numbers)) for face, numbers in found if numbers is not None]),
+        table("person", ("id", "ownerId", "name", "personGroupId")[:4 if group else 3],
+              [row[:4 if group else 3] for row in people]),
+        table("smart_search", ("assetId", "embedding"), [(one.id, "[1,2,3]") for one in assets]),
+        table("system_metadata", ("key", "value"), [("system-config", config)] if config else []),
+        table('"user"', ("id", "email", "password"), [("nobody", "x@example.org", PASSWORD)]))) + TAIL
+
+
+def offer(library: Library, sql: str, name: str = NAME) -> bytes:
+    """Let the server have this backup, packed; an older one lies beside it."""
+    packed = gzip.compress(sql.encode(), 1)
+    library.backups = {"immich-db-backup-20260101T020000-v3.0.0-pg15.sql.gz": b"old", name: packed}   # type: ignore
+    return packed
+
+
+def _listing(call: Call) -> Reply:
+    _admin(call)
+    return json_reply({"backups": [{"filename": name, "filesize": len(data), "timezone": "UTC"}
+                                   for name, data in getattr(call.library, "backups", {}).items()]})
+
+
+def _download(call: Call) -> Reply:
+    _admin(call)
+    data = getattr(call.library, "backups", {}).get(call.id)
+    if data is None:
+        raise ApiError(404, "Not Found")
+    return Reply(200, data, "application/gzip", {"Cache-Control": "private, no-cache, no-transform"})
+
+
+def _admin(call: Call) -> None:
+    if not call.user.is_admin:
+        raise ApiError(403, "Forbidden")
+
+
+PATH = "/api/admin/database-backups"
+routes.COMPILED += [("GET", re.compile(PATH), "maintenance", _listing),
+                    ("GET", re.compile(f"{PATH}/{routes.ID}"), "backup.download", _download)]

@@ -1,0 +1,272 @@
+"""A backup of Immich's database: who is there before the first download, and only the photos that are worth it."""
+
+import gzip
+import json
+import os
+import re
+import signal
+import sqlite3
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from immich_lab import backups
+from stage_lab import CHECKOUT, Lab, laboratory
+from test_stage_listing import check_sums
+
+from facesets.common.errors import Failure
+from facesets.fake_immich.library_model import User
+from facesets.immich import backup
+from facesets.stage.choice import in_turn
+
+REAL = CHECKOUT.parent / "shared" / "immich" / "backup-2.7.2.sql.gz"
+MARY = "a4189ca7-2683-435f-8645-2a84edc8b4b1"       # whose photos those of ../shared are
+LONG_AGO = {"Ann": 24, "Bob": 9}                    # people who recur -> photos of each
+
+
+class Library:
+    """A lab whose photos show two people who recur, six strangers, and three whom Immich could not judge."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab, self.who = lab, dict[str, str]()      # asset id -> whom it shows
+        self.vectors: dict[str, np.ndarray | None] = {}     # face id -> embedding
+        rng = np.random.default_rng(7)
+        people = {name: rng.normal(size=512) for name in (*LONG_AGO, *(f"stranger {n}" for n in range(6)))}
+        for name, direction in people.items():
+            for number in range(LONG_AGO.get(name, 1)):
+                asset = lab.one(taken=f"{2010 + number % 6}-05-0{number % 9 + 1}T10:00:00")
+                self.who[asset.id] = name
+                noisy = direction + 0.5 * rng.normal(size=512)
+                self.vectors[asset.faces[0].id] = noisy / np.linalg.norm(noisy) * (20 + number / 10)
+        small, bare, _ = unjudged = lab.add(3)          # the last one is newer than the backup
+        for asset in unjudged:
+            self.who[asset.id] = "unjudged"
+        # a face of 95 pixels that has 24 in the preview, and one that Immich has no embedding of
+        small.faces = [lab.server.face((0, 0, 24, 24), 25, 25)]
+        self.vectors[small.faces[0].id] = rng.normal(size=512)
+        self.newest = unjudged[2].id
+        lab.add(2, faces=0)
+        lab.add(2, face_px=30)
+        self.vectors[bare.faces[0].id] = None
+
+    def sql(self, **options: object) -> str:
+        library = self.lab.server.library
+        newest = library.assets.pop(self.newest)
+        made = backups.dump(library, lambda face: self.vectors.get(face.id), **options)     # type: ignore[arg-type]
+        library.assets[self.newest] = newest
+        return made
+
+    def save(self, folder: Path, **options: object) -> str:
+        path = folder / "backup.sql"
+        path.write_text(self.sql(**options))
+        return str(path)
+
+    def staged(self) -> Counter[str]:
+        return Counter(self.who[entry["asset_id"]] for entry in self.lab.entries())
+
+
+def library(lab: Lab) -> None:
+    lab.made = Library(lab)     # type: ignore[attr-defined]
+
+
+def administrator(lab: Lab) -> User:
+    admin = lab.server.add_user("Admin")
+    admin.is_admin = True
+    return admin
+
+
+@pytest.mark.parametrize(("version", "server"), [((2, 7), (2, 7, 2)), ((3, 1), (3, 1, 0)), ((3, 2), (3, 2, 0))])
+def test_the_best_of_who_recurs_and_what_cannot_be_judged_is_fetched(version, server, tmp_path):
+    with laboratory(tmp_path, server, library) as lab:
+        made = lab.made.save(tmp_path, version=version)
+        run = lab.stage("--backup", made, "--pictures", "10")
+        assert run.status == 0, run.err
+        assert "faces: 0 % of 0 people you have, 2 people you do not have yet, 22 photos are worth" in run.err, run.err
+        assert lab.made.staged() == {"Ann": 10, "Bob": 9, "unjudged": 3}
+        assert (run.summary["staged_count"], run.summary["not_needed_yet"]) == (22, 20)
+        assert [one["faces"] for one in run.summary["who_is_there"]["people"]] == [24, 9]
+        check_sums(run.summary)
+        reasons = sqlite3.connect(lab.user_dir / "state.db").execute(
+            "SELECT reason, COUNT(*) FROM assets WHERE outcome = 'later' GROUP BY reason").fetchall()
+        assert dict(reasons) == {"better photos of everybody in it are fetched": 14, "nobody in it is seen again": 6}
+        if server >= (3, 0, 0):     # the backup has the boxes of all but the newest photo
+            assert len(lab.server.log.find("/api/faces")) == 1
+
+
+def test_a_later_run_with_more_pictures_fetches_the_rest_and_one_without_a_backup_all(tmp_path):
+    with laboratory(tmp_path, fill=library) as lab:
+        made = lab.made.save(tmp_path)
+        assert lab.stage("--backup", made, "--pictures", "10").status == 0
+        first = {entry["asset_id"] for entry in lab.entries()}
+        lab.server.log.clear()
+        more = lab.stage("--backup", made, "--pictures", "20")
+        assert lab.made.staged() == {"Ann": 20, "Bob": 9, "unjudged": 3} and lab.asked()["original"] == 10
+        assert first < {entry["asset_id"] for entry in lab.entries()}
+        check_sums(more.summary)
+        assert lab.stage("--backup", made, "--pictures", "0").summary["not_needed_yet"] == 6
+        last = lab.stage()
+        assert last.summary["not_needed_yet"] == 0 and "who_is_there" not in last.summary
+        assert lab.queue() == lab.undisturbed()
+
+
+def test_a_dry_run_answers_and_fetches_nothing(tmp_path):
+    with laboratory(tmp_path, fill=library) as lab:
+        run = lab.stage("--backup", lab.made.save(tmp_path), "--dry-run", "--pictures", "10")
+        assert run.status == 0 and not lab.asked()["original"] and not lab.photos
+        assert (run.summary["pending"], run.summary["not_needed_yet"]) == (22, 20)
+        assert "24 faces  2010-2015    10 photos" in run.err
+        assert "--dry-run" not in run.err.splitlines()[-1] and "--backup" in run.err.splitlines()[-1]
+
+
+def test_of_equal_files_none_is_left_behind(tmp_path):
+    def twins(lab: Lab) -> None:
+        library(lab)
+        again = [lab.one(number=9000, taken="2021-01-01T00:00:00") for _ in range(4)]
+        vector = next(iter(lab.made.vectors.values()))
+        for asset in again:
+            lab.made.vectors[asset.faces[0].id], lab.made.who[asset.id] = vector, "Ann"
+    with laboratory(tmp_path, fill=twins) as lab:
+        run = lab.stage("--backup", lab.made.save(tmp_path), "--pictures", "28")
+        assert lab.made.staged()["Ann"] == 25 and run.summary["deduped_against_staged"] == 3
+
+
+def test_a_kill_at_any_time_changes_nothing(tmp_path):
+    with laboratory(tmp_path, fill=library) as lab:
+        made = lab.made.save(tmp_path)
+        flags = ("--backup", made, "--pictures", "10")
+        calm, lab.root = lab.root, tmp_path / "calm"
+        assert lab.stage(*flags).status == 0
+        wanted, lab.root = lab.queue(), calm
+        for asked in (1, 9):
+            lab.server.log.clear()
+            process = lab.start(*flags)
+            lab.wait_for("*/original", asked)
+            os.kill(process.pid, signal.SIGKILL)
+            lab.finish(process)
+        assert lab.stage(*flags).status == 0 and lab.queue() == wanted
+
+
+def test_the_newest_backup_of_the_server_is_read_by_an_administrators_key_and_nothing_of_it_is_kept(tmp_path):
+    with laboratory(tmp_path, (3, 1, 0), library) as lab:
+        admin = administrator(lab)
+        key = lab.server.add_key(admin, backup.PERMISSIONS)
+        lab.extra["IMMICH_ADMIN_API_KEY"] = key
+        backups.offer(lab.server.library, lab.made.sql(version=(3, 1)))
+        lab.server.faults.add("stop", f"*/{backups.NAME}", at=0.5)
+        run = lab.finish(lab.start("--backup", "server", "--pictures", "10"))
+        assert run.status == 0, run.err
+        assert lab.made.staged() == {"Ann": 10, "Bob": 9, "unjudged": 3}
+        asked = [one.path for one in lab.server.log if "database-backups" in one.path]
+        assert asked == ["/api/admin/database-backups", *[f"/api/admin/database-backups/{backups.NAME}"] * 2]
+        left = b"".join(path.read_bytes() for path in lab.root.rglob("*") if path.is_file())
+        for secret in (key, backups.TOKEN, backups.PASSWORD):
+            assert secret.encode() not in left and secret not in run.out + run.err
+        assert not list(lab.root.rglob("*.sql*"))
+
+
+@pytest.mark.parametrize(("key", "status", "said"), [
+    ("", 78, "export IMMICH_ADMIN_API_KEY, the key of an administrator"),
+    ("user", 77, "IMMICH_ADMIN_API_KEY must be the key of an administrator"),
+    ("poor", 77, "the key lacks the permissions maintenance, backup.download"),
+    ("admin", 1, "has no backup yet")])
+def test_a_key_that_does_not_open_the_backup_is_said(key, status, said, tmp_path):
+    with laboratory(tmp_path, (3, 1, 0)) as lab:
+        admin = administrator(lab)
+        keys = {"user": lab.server.add_key(lab.user), "poor": lab.server.add_key(admin, ("asset.read",)),
+                "admin": lab.server.add_key(admin)}
+        lab.extra["IMMICH_ADMIN_API_KEY"] = keys.get(key, "")
+        run = lab.stage("--backup", "server")
+        assert run.status == status and said in run.err and not lab.photos
+
+
+def test_an_immich_that_gives_no_backup_is_said(tmp_path):
+    with laboratory(tmp_path, (2, 4, 0)) as lab:
+        lab.extra["IMMICH_ADMIN_API_KEY"] = lab.server.add_key(administrator(lab))
+        run = lab.stage("--backup", "server")
+        assert run.status == 1 and "--backup FILE" in run.err
+
+
+DAMAGE = {      # what is done to the SQL of a good dump -> what is said
+    "cut in a row": (lambda sql: sql[:sql.index("COPY public.face_search") + 900], "breaks off"),
+    "cut behind a table": (lambda sql: sql[:sql.index("COPY public.person")], "breaks off"),
+    "not the end": (lambda sql: sql.replace(backups.TAIL, ""), "breaks off"),
+    "empty": (lambda sql: "", "holds no tables of Immich; wanted is a backup as Immich makes it"),
+    "another program's": (lambda sql: backups.HEAD + backups.table("orders", ("id",), [(1,)]) + backups.TAIL,
+                          "holds no faces of Immich 2.0"),
+    "another server's": (lambda sql: sql.replace('public.asset (id, "ownerId"', 'public.asset ("ownerId", id'),
+                         "knows no photo of this user"),
+    "another length": (lambda sql: _shorter(sql), "has embeddings of 128 numbers"),
+    "no numbers": (lambda sql: sql.replace("\t[", "\t[x,", 1), "is damaged"),
+    "not finite": (lambda sql: re.sub(r"\t\[[^,]*", "\t[1e39", sql, count=1), "that are none"),
+    "a row too short": (lambda sql: sql.replace("\tmachine-learning\t\\N\tt", "", 1), "is damaged"),
+    "no number in a box": (lambda sql: sql.replace("\t100\t100\t2\t2\t", "\t100\tx\t2\t2\t", 1), "is damaged"),
+    "a giant number": (lambda sql: sql.replace("\t100\t100\t2\t2\t", f"\t100\t{9 ** 40}\t2\t2\t", 1), "is damaged"),
+    "another order": (lambda sql: sql.replace("public.asset (", "public.zoo ("), "tables in another order"),
+    "a column gone": (lambda sql: sql.replace('"boundingBoxX1"', '"boxX1"'), "is damaged, or of an Immich"),
+}
+
+
+def _shorter(sql: str) -> str:
+    begin, end = sql.index("COPY public.face_search"), sql.index("COPY public.person")
+    rows = [line[:line.index("[")] + backups.vector([1.5] * 128) if "[" in line else line
+            for line in sql[begin:end].split("\n")]
+    return sql[:begin] + "\n".join(rows) + sql[end:]
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzip"])
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_or_foreign_dump_is_one_line_and_changes_nothing(damage, packed, tmp_path):
+    lab = Lab(tmp_path)
+    library(lab)
+    sql, said = DAMAGE[damage][0](lab.made.sql()), DAMAGE[damage][1]
+    path = tmp_path / "backup"
+    path.write_bytes(gzip.compress(sql.encode()) if packed else sql.encode())
+    with pytest.raises(Failure) as failure:
+        backup.of_file(path, lab.user.id)
+    assert said in str(failure.value) and str(path) in str(failure.value) and "\n" not in str(failure.value)
+
+
+@pytest.mark.parametrize(("data", "said"), [
+    (b"PGDMP\x01\x0e\x00" + bytes(90), "in pg_dump's custom format; wanted is"), (b"(\xb5/\xfd" + bytes(90), "zstd"),
+    (b"PK\x03\x04" + bytes(90), "a zip"), (gzip.compress(b"x" * 9999)[:40], "breaks off"),
+    (gzip.compress(os.urandom(9999))[:-9] + bytes(9), "is damaged"), (os.urandom(5000), "wanted is"),
+    (b"\x1f\x8bnonsense that is no gzip", "is damaged"), (None, "No such file")])
+def test_what_is_no_dump_at_all_is_said(data, said, tmp_path):
+    with laboratory(tmp_path) as lab:
+        path = tmp_path / "backup.sql.gz"
+        if data is not None:
+            path.write_bytes(data)
+        run = lab.stage("--backup", str(path))
+        assert run.status == 1 and said in run.err.splitlines()[-1], run.err
+        assert not lab.photos and not (lab.user_dir / "summary.json").exists()
+
+
+def test_the_recogniser_is_that_of_the_settings_and_nothing_else_of_them_is_kept(tmp_path):
+    lab = Lab(tmp_path)
+    library(lab)
+    config = {"oauth": {"clientSecret": "s3cret\\x"},
+              "machineLearning": {"facialRecognition": {"modelName": "antelopev2", "minScore": 0.7}}}
+    path = Path(lab.made.save(tmp_path, config=json.dumps(config).replace("\\", "\\\\")))
+    read = backup.of_file(path, lab.user.id)
+    assert read.recogniser == "antelopev2" and "s3cret" not in repr(vars(read))
+    assert backup.of_file(Path(lab.made.save(tmp_path)), lab.user.id).recogniser == "buffalo_l"
+
+
+@pytest.mark.skipif(not REAL.exists(), reason="no ../shared")
+def test_the_real_backup_gives_one_users_faces_and_names():
+    read = backup.of_file(REAL, MARY)
+    assert (len(read.assets), len(read.face), read.embeddings.shape) == (1128, 1891, (1891, 512))
+    assert len(read.people) == 132 and "Alfred Molina" in read.people.values()
+    norms = np.linalg.norm(read.embeddings, axis=1)
+    assert 1 < norms.min() and norms.max() < 6
+    [row] = read.rows("33d564b3-8351-4f27-95f0-4e0af8c23758")
+    assert (row["imageWidth"], row["boundingBoxX1"], row["boundingBoxY2"]) == (1440, 820, 598)
+    with pytest.raises(Failure, match="knows no photo of this user"):
+        backup.of_file(REAL, "00000000-0000-4000-8000-000000000001")
+
+
+def test_photos_are_taken_by_quality_and_by_year_in_turn_and_a_moment_shown_again_last():
+    years = ["2020", "2020", "2020", "2020", "2011", "2020", "2012"]
+    order = in_turn(years, again=[1])
+    assert sorted(order) == list(range(7)) and order[:4] == [0, 2, 4, 3] and order[-1] == 1
