@@ -14,7 +14,8 @@ def test_labelled_photos_become_right_facesets_and_the_second_run_adds_nothing(s
     stage, embed, cluster = (result["first"][name] for name in
                              ("immich_stage.py", "embed_worker.py", "cluster_immich.py"))
     outcomes = ("staged_count", "deduped_against_existing", "deduped_against_staged", "skipped_no_big_face",
-                "skipped_no_faces", "skipped_excluded", "skipped_foreign_owner", "skipped_download_error", "not_needed_yet", "pending")
+                "skipped_no_faces", "skipped_excluded", "skipped_foreign_owner", "skipped_download_error",
+                "not_needed_yet", "pending")
     assert stage["gate_held"] and stage["total_assets_seen"] == PHOTOS == sum(stage[name] for name in outcomes)
     assert embed["photos"] == stage["staged_count"] == embed["with_faces"] + embed["noface"] + embed["errors"]
     assert cluster["faces"] == embed["faces"] == sum(cluster[name] for name in (
