@@ -32,8 +32,9 @@ def bulk(lab: Lab, count: int, **options: object) -> list[object]:
 
 
 def check_sums(summary: dict[str, object]) -> None:
-    parts = ("staged_count", "deduped_against_existing", "deduped_against_staged", "skipped_no_big_face", "pending",
-             "skipped_no_faces", "skipped_excluded", "skipped_foreign_owner", "skipped_download_error", "not_needed_yet")
+    parts = ("staged_count", "deduped_against_existing", "deduped_against_staged", "skipped_no_big_face",
+             "skipped_no_faces", "skipped_excluded", "skipped_foreign_owner", "skipped_download_error",
+             "not_needed_yet", "pending")
     assert sum(summary[name] for name in parts) == summary["total_assets_seen"]
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from immich_lab import backups
+from immich_lab.server import LabServer
 
 import config
 from facesets.cluster import seen
@@ -20,7 +22,7 @@ from facesets.export import embeddings
 from facesets.formats import cache, proposal
 from facesets.formats import queue as queues
 from facesets.formats.faceset import Contents, read_faces, write_faces
-from facesets.immich import preflight
+from facesets.immich import backup, preflight
 from facesets.library import folder as folders
 from facesets.library import journal, store
 from facesets.operations import decided
@@ -108,7 +110,18 @@ def _write_cache(path: Path) -> None:
     cache.write(path, _cache())
 
 
+def _dump(path: Path) -> None:
+    lab = LabServer()
+    owner = lab.add_user("Peter")
+    asset = lab.add_asset(owner, None, checksum=b"1" * 20, size=1, width=100, height=100)
+    for box in ((1, 2, 30, 40), (50, 50, 90, 90)):
+        lab.library.add_face(asset, lab.face(box, 100, 100, lab.add_person(owner, "Ann")))
+    text = backups.dump(lab.library, lambda _: np.linspace(-1, 1, backup.D).round(2), config='{"machineLearning": {}}')
+    path.write_text(text.replace(owner.id, "owner"))
+
+
 PARSERS = {
+    "backup": Parser("backup.sql", lambda path: backup.of_file(path, "owner"), _dump),
     "queue": Parser("queue.json", queues.read, _queue),
     "cache": Parser("immich_peter.npz", cache.read, _write_cache),
     "cache-processed": Parser("immich_peter.npz", cache.processed, _write_cache),
