@@ -10,13 +10,13 @@ does not grow with the queue.
 import ctypes
 import hashlib
 import os
-import queue
 import sys
-import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field, replace
+from itertools import islice
 
 import cv2
 import numpy as np
@@ -60,37 +60,60 @@ def outcomes(entries: Sequence[Entry], analyser: Analyser, lanes: int = 0, user:
     `lanes` 0 means as many as pay. `mark` surrounds the work on a photo, `find` (`first_look`) does it. Raises Paused
     where photos cannot be opened any more, none of `others` either.
     """
-    stop = threading.Event()
-    lanes = lanes or default_lanes(analyser.provider)
-    source, turn = iter(entries), threading.Lock()
-    ready: queue.Queue[Outcome | BaseException | None] = queue.Queue(maxsize=lanes)
-
-    def take() -> Entry | None:
-        with turn:
-            return None if stop.is_set() else next(source, None)
-
-    def work() -> None:
-        try:
-            _lane(take, ready.put, analyser, lambda entry: look(entry, analyser, user, find), mark)
-            ready.put(None)
-        except BaseException as error:
-            ready.put(error)
+    def work(entry: Entry) -> Outcome:
+        with mark(entry):
+            outcome = look(entry, analyser, user, find)
+        return next(_recognised([outcome], analyser)) if analyser.batch == 1 else outcome
 
     cv2.setNumThreads(1)    # a lane is one thread; OpenCV's own would compete with the other lanes
     keep_large_buffers()
-    threads = [threading.Thread(target=work, name=f"lane {number}", daemon=True) for number in range(lanes)]
-    for thread in threads:
-        thread.start()
-    try:
-        yield from _trusted(_arrivals(ready, lanes), lambda: any(
+    with closing(_in_lanes(work, entries, lanes or default_lanes(analyser.provider))) as arriving:
+        yield from _trusted(_recognised(arriving, analyser), lambda: any(
             not look(entry, analyser).suspect for entry in others[::len(others) // PROBES + 1]))
+
+
+def _in_lanes(work: Callable[[Entry], Outcome], entries: Sequence[Entry],
+              lanes: int) -> Generator[Outcome, None, None]:
+    """What `work` makes of every entry, as soon as it is ready; one waits in front of each lane, or behind it."""
+    source, pending = iter(entries), set[Future[Outcome]]()
+    pool = ThreadPoolExecutor(lanes, "lane")
+    try:
+        while True:
+            pending.update(pool.submit(work, entry) for entry in islice(source, 2 * lanes - len(pending)))
+            if not pending:
+                return
+            done, pending = wait(pending, 0.2, FIRST_COMPLETED)     # Windows delivers Ctrl-C only between waits
+            for future in done:
+                yield future.result()
     finally:
-        stop.set()
-        while any(thread.is_alive() for thread in threads):     # lanes may wait for room in `ready`
-            try:
-                ready.get(timeout=0.05)
-            except queue.Empty:
-                pass
+        pool.shutdown(cancel_futures=True)
+
+
+def _recognised(arriving: Iterable[Outcome], analyser: Analyser) -> Iterator[Outcome]:
+    """The outcomes with the embeddings of their crops; the faces of several photos share a call of the recogniser."""
+    waiting: deque[Outcome] = deque()
+    crops: list[np.ndarray] = []
+    vectors: list[np.ndarray] = []
+
+    def recognise(count: int) -> Iterator[Outcome]:
+        if count:
+            vectors.extend(analyser.recognise(np.stack(crops[:count])))
+            del crops[:count]
+        while waiting and len(vectors) >= len(waiting[0].faces):
+            outcome = waiting.popleft()
+            n = len(outcome.faces)
+            outcome.raw, outcome.crops = np.stack(vectors[:n]), outcome.crops[:0]
+            del vectors[:n]
+            yield outcome
+
+    for outcome in arriving:
+        if not len(outcome.crops):
+            yield outcome
+            continue
+        waiting.append(outcome)
+        crops.extend(outcome.crops)
+        yield from recognise(len(crops) // analyser.batch * analyser.batch)
+    yield from recognise(len(crops))
 
 
 def default_lanes(provider: str) -> int:
@@ -126,20 +149,6 @@ def as_cache(done: Sequence[Outcome], model: Model) -> Cache:
                  raw / norms[:, None], norms)
 
 
-def _arrivals(ready: "queue.Queue[Outcome | BaseException | None]", lanes: int) -> Iterator[Outcome]:
-    while lanes:
-        try:
-            item = ready.get(timeout=0.2)   # Windows delivers Ctrl-C only between waits
-        except queue.Empty:
-            continue
-        if item is None:
-            lanes -= 1
-        elif isinstance(item, BaseException):
-            raise item
-        else:
-            yield item
-
-
 def _trusted(arrivals: Iterator[Outcome], works: Callable[[], bool]) -> Iterator[Outcome]:
     """Hold suspect errors back until another photo goes well; where none `works`, the machine is to blame."""
     held: list[Outcome] = []
@@ -158,37 +167,6 @@ def _trusted(arrivals: Iterator[Outcome], works: Callable[[], bool]) -> Iterator
             held.clear()
             yield outcome
     yield from held
-
-
-def _lane(take: Callable[[], Entry | None], give: Callable[[Outcome], None], analyser: Analyser,
-          look_at: Callable[[Entry], Outcome], mark: Mark) -> None:
-    """Photos to outcomes; on a device the faces of several photos share a call of the recogniser."""
-    waiting: deque[Outcome] = deque()
-    crops: list[np.ndarray] = []
-    vectors: list[np.ndarray] = []
-    more = True
-    while more:
-        entry = take()
-        more = entry is not None
-        if entry is not None:
-            with mark(entry):
-                outcome = look_at(entry)
-            if len(outcome.crops):
-                waiting.append(outcome)
-                crops.extend(outcome.crops)
-            else:
-                give(outcome)
-        count = len(crops) // analyser.batch * analyser.batch if more else len(crops)
-        if count:
-            vectors.extend(analyser.recognise(np.stack(crops[:count])))
-            del crops[:count]
-        while waiting and len(vectors) >= len(waiting[0].faces):
-            outcome = waiting.popleft()
-            n = len(outcome.faces)
-            outcome.raw = np.array(vectors[:n], np.float32).reshape(n, analyser.model.dimension)
-            outcome.crops = outcome.crops[:0]
-            del vectors[:n]
-            give(outcome)
 
 
 def look(entry: Entry, analyser: Analyser, user: str = "", find: Find | None = None) -> Outcome:

@@ -36,7 +36,7 @@ class Summary:
     faces: int = 0              # found by this run
     second_look: int = 0        # photos whose faces were found only with the photo padded
     turned: int = 0             # photos that lie on their side or upside down without saying so
-    reasons: dict[str, int] = field(default_factory=dict)   # of the errors
+    reasons: dict[str, int] = field(default_factory=dict)   # of the errors, the most frequent first
     provider: str = ""
     device_losses: int = 0
     paused: bool = False
@@ -44,6 +44,19 @@ class Summary:
     photos_per_second: float = 0.0
     cache_photos: int = 0       # in the cache after a fold, else 0
     cache_faces: int = 0
+
+    def count(self, outcome: "Outcome") -> None:
+        if outcome.photo.turn:      # found at another look
+            self.turned += 1
+        elif outcome.photo.status == "error":
+            self.errors += 1
+            self.reasons[outcome.photo.reason] = self.reasons.get(outcome.photo.reason, 0) + 1
+        elif outcome.photo.status == "faces":
+            self.with_faces += 1
+            self.faces += len(outcome.faces)
+            self.second_look += outcome.second_look
+        else:
+            self.noface += 1
 
     def lines(self, out: Path) -> list[str]:
         """In words; `out` is the cache."""
@@ -95,16 +108,16 @@ def run(queue: queues.Queue, out: Path, recogniser_sha256: str, load: Callable[[
     done = parts.processed() - (parts.errors() if options.retry_errors else frozenset())
     todo = [entry for entry in queue.entries if entry.sha256 not in done]
     summary = Summary(photos=len(queue.entries), done_before=len(queue.entries) - len(todo))
-    load = functools.cache(load)
+    work = _Work(queue, parts, functools.cache(load), options, summary)
     if todo or not models:
-        models = models or {out: load().model}
-        _first_looks(todo, queue, load(), parts, options, summary)
+        models = models or {out: work.load().model}
+        work.first_looks(todo)
     model = next(iter(models.values()))
     if thresholds:
         model = replace(model, known_distance=thresholds[0], cluster_distance=thresholds[1])
     if not summary.paused and (todo or parts.folder.exists() or not out.exists() or models.get(out) != model
                                or cache.queue_of(out) != queues.digest(queue)):
-        _other_directions(queue, load, parts, options, summary)
+        work.other_directions()
         if not summary.paused:
             whole = parts.fold(queue, model)
             summary.cache_photos, summary.cache_faces = len(whole.photos), len(whole.faces)
@@ -112,92 +125,73 @@ def run(queue: queues.Queue, out: Path, recogniser_sha256: str, load: Callable[[
     return summary
 
 
-def _first_looks(todo: Sequence[queues.Entry], queue: queues.Queue, analyser: "Analyser", parts: Parts,
-                 options: Options, summary: Summary) -> None:
-    started, reasons = time.monotonic(), Counter[str]()
+@dataclass(frozen=True)
+class _Work:
+    """Photos of a queue on their way through the models into parts of its cache."""
 
-    def note(outcome: "Outcome", bar: terminal.Bar) -> bool:
-        _count(outcome, summary, reasons)
-        bar.show(faces=summary.faces, unreadable=summary.errors)
-        return True
+    queue: queues.Queue
+    parts: Parts
+    load: Callable[[], "Analyser"]
+    options: Options
+    summary: Summary
 
-    try:
-        _work("embed", todo, queue, analyser, parts, options, summary, note)
-    finally:
-        done = summary.with_faces + summary.noface + summary.errors
-        summary.photos_per_second = round(done / max(time.monotonic() - started, 1e-9), 2)
-        summary.reasons = dict(reasons.most_common())
+    def first_looks(self, todo: Sequence[queues.Entry]) -> None:
+        started = time.monotonic()
+        self._do("embed", todo)
+        now = self.summary.with_faces + self.summary.noface + self.summary.errors
+        self.summary.photos_per_second = round(now / max(time.monotonic() - started, 1e-9), 2)
+        self.summary.reasons = dict(Counter(self.summary.reasons).most_common())
 
+    def other_directions(self) -> None:
+        """Look again at photos in which no face is clear and upright; those that are turned go into parts too."""
+        from . import turning
+        asked = turning.unclear(self.parts, self.queue)
+        todo = [entry for entry in self.queue.entries if entry.sha256 in asked]
+        if todo:
+            self._do("turn", todo, turning.other_directions(asked))
 
-def _other_directions(queue: queues.Queue, load: Callable[[], "Analyser"], parts: Parts, options: Options,
-                      summary: Summary) -> None:
-    """Look again at photos in which no face is clear and upright; those that are turned go into parts of their own."""
-    from . import turning
-    asked = turning.unclear(parts, queue)
-    todo = [entry for entry in queue.entries if entry.sha256 in asked]
+    def _do(self, what: str, todo: Sequence[queues.Entry], find: "Find | None" = None) -> None:
+        """Photos through the models, a part every so often; Ctrl-C and SIGTERM save what is finished and pause.
 
-    def note(outcome: "Outcome", bar: terminal.Bar) -> bool:
-        summary.turned += bool(outcome.photo.turn)
-        bar.show(turned=summary.turned)
-        return bool(outcome.photo.turn)
+        `find` looks at them another time: only those that are turned are kept.
+        """
+        from . import lanes
+        analyser, summary = self.load(), self.summary
+        saved = time.monotonic()
+        batch: list[Outcome] = []
+        bar = terminal.progress(len(todo), what, "photos")
+        try:
+            with closing(self._arriving(todo, analyser, find)) as arriving:
+                for outcome in arriving:
+                    if not find or outcome.photo.turn:
+                        summary.count(outcome)
+                        batch.append(outcome)
+                    bar.show(**{"turned": summary.turned} if find else
+                             {"faces": summary.faces, "unreadable": summary.errors})
+                    bar.update()
+                    if len(batch) >= self.options.save_photos or time.monotonic() - saved > SAVE_SECONDS:
+                        self.parts.add(lanes.as_cache(batch, analyser.model))
+                        batch, saved = [], time.monotonic()
+        except KeyboardInterrupt:
+            summary.paused = True
+        finally:
+            if batch:
+                self.parts.add(lanes.as_cache(batch, analyser.model))
+            bar.close()
+            summary.provider = analyser.provider
+            summary.device_losses = len(analyser.detector.losses) + len(analyser.recogniser.losses)
 
-    if todo:
-        _work("turn", todo, queue, load(), parts, options, summary, note, turning.other_directions(asked))
-
-
-def _work(what: str, todo: Sequence[queues.Entry], queue: queues.Queue, analyser: "Analyser", parts: Parts,
-          options: Options, summary: Summary, note: Callable[["Outcome", terminal.Bar], bool],
-          find: "Find | None" = None) -> None:
-    """Photos through the models, a part every so often; Ctrl-C and SIGTERM save what is finished and pause.
-
-    `note` hears of every outcome and says whether it is to be kept.
-    """
-    from . import lanes
-    saved = time.monotonic()
-    batch: list[Outcome] = []
-    bar = terminal.progress(len(todo), what, "photos")
-    try:
-        with closing(_arriving(todo, queue, analyser, Reading(parts.folder / "reading"), options, find)) as arriving:
-            for outcome in arriving:
-                if note(outcome, bar):
-                    batch.append(outcome)
-                bar.update()
-                if len(batch) >= options.save_photos or time.monotonic() - saved > SAVE_SECONDS:
-                    parts.add(lanes.as_cache(batch, analyser.model))
-                    batch, saved = [], time.monotonic()
-    except KeyboardInterrupt:
-        summary.paused = True
-    finally:
-        if batch:
-            parts.add(lanes.as_cache(batch, analyser.model))
-        bar.close()
-        summary.provider = analyser.provider
-        summary.device_losses = len(analyser.detector.losses) + len(analyser.recogniser.losses)
-
-
-def _arriving(todo: Sequence[queues.Entry], queue: queues.Queue, analyser: "Analyser", reading: Reading,
-              options: Options, find: "Find | None") -> Generator["Outcome", None, None]:
-    """First the photos that an earlier process may not have survived, one at a time; see reading.py."""
-    from . import lanes
-    hopeless, suspects, others = reading.sorted(todo)
-    if options.retry_errors:
-        suspects, hopeless = hopeless + suspects, []
-    for entry in hopeless:
-        yield lanes.Outcome(replace(lanes.unread(entry, queue.user), status="error", reason=REASON))
-    for entries, count in ((suspects, 1), (others, options.lanes)):
-        if entries:
-            with closing(lanes.outcomes(entries, analyser, count, queue.user, reading.of, queue.entries,
+    def _arriving(self, todo: Sequence[queues.Entry], analyser: "Analyser",
+                  find: "Find | None") -> Generator["Outcome", None, None]:
+        """First the photos that an earlier process may not have survived, one at a time; see reading.py."""
+        from . import lanes
+        reading = Reading(self.parts.folder / "reading")
+        hopeless, suspects, others = reading.sorted(todo)
+        if self.options.retry_errors:
+            suspects, hopeless = hopeless + suspects, []
+        for entry in hopeless:
+            yield lanes.Outcome(replace(lanes.unread(entry, self.queue.user), status="error", reason=REASON))
+        for entries, count in ((suspects, 1), (others, self.options.lanes)):
+            with closing(lanes.outcomes(entries, analyser, count, self.queue.user, reading.of, self.queue.entries,
                                         find)) as arriving:
                 yield from arriving
-
-
-def _count(outcome: "Outcome", summary: Summary, reasons: Counter[str]) -> None:
-    if outcome.photo.status == "error":
-        summary.errors += 1
-        reasons[outcome.photo.reason] += 1
-    elif outcome.photo.status == "faces":
-        summary.with_faces += 1
-        summary.faces += len(outcome.faces)
-        summary.second_look += outcome.second_look
-    else:
-        summary.noface += 1
