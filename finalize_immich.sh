@@ -101,19 +101,21 @@ choose_side() {                         # what was asked for; sets side and why
 ended() {                               # a step's name and status: what to do now, and our own status
     case $2 in
         2) fail 2 "$1 paused, everything is saved; go on with: $again" ;;
-        1 | 64 | 77 | 78) fail "$2" "$1 failed with status $2 (see above, or the logs beside $queue); mend that," \
-            "then go on with: $again" ;;
+        1 | 64 | 77 | 78) fail "$2" "$1 failed with status $2 (see above, or the logs in ${there:-${queue%/*}});" \
+            "mend that, then go on with: $again" ;;
         *) fail 1 "$1 was ended from outside (status $2); go on with: $again" ;;
     esac
 }
 
 embed() {                               # the worker's command; after a crash again, which leaves the photo out
-    local status tries
+    local status tries stopped=''
+    trap 'stopped=yes' INT              # Windows ends a program with a status of its own then
     for tries in 1 2 3 4 5 6 7; do
         status=0
         $run "$@" || status=$?
+        [[ -z $stopped || $status == 0 ]] || status=2
         case $status in                 # memory faults and the like; Windows' codes arrive modulo 256
-            0) return ;;
+            0) trap - INT; return ;;
             5 | 9 | 132 | 134 | 135 | 136 | 139)
                 say "embedding crashed (status $status, time $tries); everything is saved" ;;
             *) break ;;
@@ -140,8 +142,7 @@ embed_on_windows() {
     $run carry worker "$here" "$win_home/worker"
     carry_model "$run"
     $run carry forth "$queue" "$cache" "$there" --shares "$FACESETS_WINDOWS_SHARES"
-    embed "$python" -m facesets.windows.follow "${queue%/*}/embed.log" \
-        "$win_python" -X utf8 -u "$(windows_path face-sets worker embed_worker.py)" \
+    embed "$win_python" -X utf8 -u "$(windows_path face-sets worker embed_worker.py)" \
         --queue "$(windows_path face-sets "$user" queue.json)" \
         --out "$(windows_path face-sets "$user" "$(basename -- "$cache")")" "${windows_flags[@]}"
     $run carry back "$queue" "$cache" "$there"

@@ -164,7 +164,7 @@ class Bar(tqdm):
 
 def progress(total: int | None, what: str, unit: str) -> Bar:
     """A bar with rate and ETA on stderr; none where stderr is no terminal, unless FACESETS_PROGRESS asks for it."""
-    hidden = False if os.environ.get("FACESETS_PROGRESS") else None     # windows.follow reads it through a pipe
+    hidden = False if os.environ.get("FACESETS_PROGRESS") else None     # through a pipe as well
     return Bar(what, unit, total, file=SCREEN, disable=hidden, dynamic_ncols=True, smoothing=0.05, mininterval=0.2)
 
 

@@ -6,12 +6,13 @@ Run     python -m facesets.windows.carry VERB ...     (every verb may be killed 
     worker CHECKOUT FOLDER              make FOLDER the worker part
     pack PACK FOLDER                    copy a model pack
     forth QUEUE CACHE THERE [--shares X]
-    back QUEUE CACHE THERE              bring the cache home, check it, leave nothing there
+    back QUEUE CACHE THERE              bring cache and log home, check the cache, leave nothing there
     complete QUEUE CACHE                every photo of the queue has an outcome in the cache
 Exit    0 done · 1 failed · 2 paused, run the same command again · 64 usage · 78 settings
 
 On the Windows side, below WIN_VENV: face-sets/worker/ the worker part · face-sets/models/ packs · face-sets/<user>/
-queue.json, immich_<user>.npz and its parts while a run lasts. Faces are biometric data, so `back` removes the last.
+queue.json, immich_<user>.npz, its parts and embed.log while a run lasts. Faces are biometric data, so `back` removes
+the last.
 """
 
 import fcntl
@@ -84,7 +85,7 @@ def forth(queue: Path, here: Path, there: Path, shares: dict[str, str]) -> int:
     if _carried(base) != now:
         if _carried(base) and _state(there / here.name) != now:     # not so where only `back` was interrupted
             terminal.say(f"{here} changed since it was carried, so Windows starts from it again")
-        _remove(there)
+        _clear(there, queue)
         if here.exists():
             copies.copy(here, there / here.name)
     with copies.in_words(there / "queue.json"):
@@ -103,7 +104,7 @@ def back(queue: Path, here: Path, there: Path) -> int:
         done = complete(queue, there / here.name)
         if (there / here.name).exists():
             copies.copy(there / here.name, here)
-    _remove(there)
+    _clear(there, queue)
     return done
 
 
@@ -175,8 +176,12 @@ def _carried(base: Path) -> str:
     return base.read_text(encoding="ascii", errors="replace").strip() if base.exists() else ""
 
 
-def _remove(folder: Path) -> None:
+def _clear(folder: Path, queue: Path) -> None:
+    """Leave nothing there; what the worker said comes home."""
     with copies.in_words(folder):
+        if (folder / "embed.log").exists():
+            with files.open_log(queue.with_name("embed.log")) as log:
+                log.write((folder / "embed.log").read_bytes())
         (folder / "carried.sha256").unlink(missing_ok=True)     # first: what a killed removal leaves is void
         if folder.exists():
             shutil.rmtree(folder)

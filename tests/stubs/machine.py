@@ -126,8 +126,9 @@ class Machine:
         return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
 
     def log(self) -> str:
-        path = self.data / "immich" / "peter" / "embed.log"
-        return path.read_text() if path.exists() else ""
+        """What the workers said: of those that are done, and of one on the Windows side that is not."""
+        paths = self.queue.with_name("embed.log"), self.there / "embed.log"
+        return "".join(path.read_text() for path in paths if path.exists())
 
     def worked_on(self) -> int:
         """How many times a worker worked on a photo, over all runs."""

@@ -10,8 +10,6 @@ from pathlib import Path
 import pytest
 from busy import LIMIT
 from drawn import library_photos
-from hypothesis import given
-from hypothesis import strategies as st
 from stubs.machine import STUBS, Machine
 
 from facesets.common import files, paths
@@ -19,7 +17,6 @@ from facesets.common.errors import Failure, Paused
 from facesets.formats import cache
 from facesets.formats import queue as queues
 from facesets.windows import carry, copies
-from facesets.windows.follow import Lines
 
 
 def test_a_cache_comes_home_only_while_nobody_else_writes_it(tmp_path: Path) -> None:
@@ -120,24 +117,6 @@ def test_the_worker_part_lacks_nothing(checkout: Path, tmp_path: Path) -> None:
     with pytest.raises(Failure, match="get the whole checkout again"):
         copies.worker_part(tmp_path)
     assert Path("embed_worker.py") in copies.worker_part(checkout)
-
-
-@given(st.lists(st.sampled_from([b"a", "größe".encode(), b"\r\n", b"\n", b"\r", b" 50%"]), max_size=20), st.data())
-def test_lines_are_the_same_however_the_pipe_cuts_them(pieces: list[bytes], data: st.DataObject) -> None:
-    text = b"".join(pieces)
-    whole = Lines()
-    expected = [*whole.feed(text), whole.newest()]
-    cut = data.draw(st.integers(0, len(text)))
-    parts = Lines()
-    assert [*parts.feed(text[:cut]), *parts.feed(text[cut:]), parts.newest()] == expected
-    assert not any("\r" in line or "\n" in line for line in expected)
-
-
-def test_a_log_has_what_a_terminal_would_show_in_the_end() -> None:
-    lines = Lines()
-    assert lines.feed(b"one\r\n 10%\r 90%\r\n 20%\r 30%") == ["one", " 90%"]
-    assert lines.newest() == " 30%"
-    assert lines.feed(b"\r      \rdone\n") == ["done"]
 
 
 def test_paths_translate_as_wslpath_says(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ def test_windows_and_local_runs_give_the_same_cache_and_windows_keeps_no_face(tm
         assert all(photo.path.startswith(str(machine.photos)) for photo in machine.result().photos)
         assert not machine.there.exists()
         assert "\r" not in machine.log() and machine.worked_on() == 3
-        assert ("status 0" in machine.log()) == (side == "--windows")
+        assert "embedding: 3 photos" in machine.queue.with_name("embed.log").read_text()
         assert machine.cache_path.stat().st_mode & 0o077 == 0
     assert results[0] == results[1]
 
@@ -160,7 +160,6 @@ def test_ctrl_c_pauses_it_even_where_windows_ends_the_worker_hard(machine: Machi
         assert run.stderr is not None
         words = run.stderr.read()
     assert run.returncode == 2 and "go on with: bash finalize_immich.sh peter" in words, words
-    assert "status 2" in machine.log()
     assert machine.run("peter").returncode == 0 and len(machine.result().photos) == 3
 
 
@@ -290,4 +289,4 @@ def test_progress_is_live_on_a_terminal_and_kept_in_the_log(machine: Machine) ->
                 (machine.there / "immich_peter.npz.parts" / "release").touch()
     assert run.returncode == 0 and live
     assert re.search(rb"\rembedding: +\d+%", seen)
-    assert "embedding: 100%" in machine.log() and machine.log().count("embedding:") <= 2
+    assert "embedding: 4 photos" in machine.log() and machine.log().count("embedding:") <= 2
