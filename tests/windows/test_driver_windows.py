@@ -6,6 +6,7 @@ import re
 import shutil
 import signal
 import subprocess
+import termios
 import time
 from pathlib import Path
 
@@ -275,6 +276,7 @@ def test_the_worker_part_over_there_is_never_stale(machine: Machine) -> None:
 def test_progress_is_live_on_a_terminal_and_kept_in_the_log(machine: Machine) -> None:
     machine.stage("face", "slow", "hold", "face")
     terminal, ours = pty.openpty()
+    termios.tcsetwinsize(ours, (24, 80))
     with subprocess.Popen(machine.command("peter"), env=machine.environment, stderr=ours, stdin=subprocess.DEVNULL,
                           stdout=subprocess.DEVNULL, cwd=machine.home) as run:
         os.close(ours)
