@@ -131,7 +131,6 @@ embed_here() {
         say "note: there is an NVIDIA card, but .venv's onnxruntime does not use it; docs/linux.md says which one does"
     fi
     embed "$python" "$here/embed_worker.py" --queue "$queue" --out "$cache"
-    $run carry complete "$queue" "$cache"
 }
 
 embed_on_windows() {

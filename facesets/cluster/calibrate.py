@@ -11,13 +11,13 @@ are few, and meet fewer strangers than those of a library.
 Words: N faces, D dimensions, P people; `people` (N,) int, -1 for a face that nobody named (there, but not scored).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..formats.cache import unit_mean
-from .known import match
+from .known import Match, match
 from .measures import bcubed, pairwise
 from .merging import identities
 from .rules import Rules
@@ -103,13 +103,15 @@ def as_text(result: Calibration) -> list[str]:
 def measure(rows: np.ndarray, people: np.ndarray, photos: np.ndarray, clarity: np.ndarray,
             distances: Sequence[float]) -> list[Line]:
     """One line for every distance."""
-    matched = _matcher(rows, people)
+    found, right, expected = _asked(rows, people)
     named = people >= 0
     table = []
     for distance in distances:
         labels = identities(rows, photos, clarity, rules_at(distance))[named]
-        recall, wrong = matched(distance)
-        table.append(Line(distance, pairwise(labels, people[named]).f, bcubed(labels, people[named]).f, recall, wrong))
+        certain = found.certain(distance, Rules.known_margin)
+        table.append(Line(distance, pairwise(labels, people[named]).f, bcubed(labels, people[named]).f,
+                          float((certain & right).sum() / max(1, expected)),
+                          float((certain & ~right).sum() / max(1, len(right)))))
     return table
 
 
@@ -133,8 +135,11 @@ def best_known(table: Sequence[Line]) -> float:
     return max(fine, default=min(line.distance for line in table))
 
 
-def _matcher(rows: np.ndarray, people: np.ndarray) -> Callable[[float], tuple[float, float]]:
-    """Every other face of people with enough of them makes their centroids; the rest is asked who they are."""
+def _asked(rows: np.ndarray, people: np.ndarray) -> tuple[Match, np.ndarray, int]:
+    """Every other face of people with enough of them makes their centroids; the rest is asked who they are.
+
+    The match of those (A,) faces, whether the nearest is right, and of how many faces the person is known.
+    """
     known, reference = [], np.zeros(len(rows), bool)
     for name in np.unique(people[people >= 0]):
         theirs = np.flatnonzero(people == name)
@@ -144,12 +149,5 @@ def _matcher(rows: np.ndarray, people: np.ndarray) -> Callable[[float], tuple[fl
     asked = ~reference & (people >= 0)
     centroids = np.array([unit_mean(rows[reference & (people == name)]) for name in known], np.float32)
     found = match(rows[asked], centroids.reshape(-1, rows.shape[1]))
-    truth = people[asked]
-    right = np.array([*known, -2])[found.nearest] == truth
-    expected = np.isin(truth, known)
-
-    def matched(distance: float) -> tuple[float, float]:
-        certain = found.certain(distance, Rules.known_margin)
-        return (float((certain & right).sum() / max(1, expected.sum())),
-                float((certain & ~right).sum() / max(1, len(truth))))
-    return matched
+    right = np.array([*known, -2])[found.nearest] == people[asked]
+    return found, right, int(np.isin(people[asked], known).sum())

@@ -7,7 +7,6 @@ Run     python -m facesets.windows.carry VERB ...     (every verb may be killed 
     pack PACK FOLDER                    copy a model pack
     forth QUEUE CACHE THERE [--shares X]
     back QUEUE CACHE THERE              bring cache and log home, check the cache, leave nothing there
-    complete QUEUE CACHE                every photo of the queue has an outcome in the cache
 Exit    0 done · 1 failed · 2 paused, run the same command again · 64 usage · 78 settings
 
 On the Windows side, below WIN_VENV: face-sets/worker/ the worker part · face-sets/models/ packs · face-sets/<user>/
@@ -101,14 +100,14 @@ def back(queue: Path, here: Path, there: Path) -> int:
     with files.only_one(cache.lock_of(here), "finalize_immich.sh"):      # nobody forgets a person meanwhile
         if _carried(there / "carried.sha256") != _state(here):
             raise Paused(f"{here} changed while Windows was at work; the same command starts from it again")
-        done = complete(queue, there / here.name)
+        done = _complete(queue, there / here.name)
         if (there / here.name).exists():
             copies.copy(there / here.name, here)
     _clear(there, queue)
     return done
 
 
-def complete(queue: Path, result: Path) -> int:
+def _complete(queue: Path, result: Path) -> int:
     """Photos of the queue, every one of which has an outcome in the cache `result`; else Failure.
 
     Windows exit statuses reach WSL modulo 256, so that a crash can look like 0: the file is the proof.
@@ -190,7 +189,7 @@ def _clear(folder: Path, queue: Path) -> None:
 @terminal.script
 def main(argv: Sequence[str] | None = None) -> int:
     parser = terminal.Parser(__doc__, prog="facesets.windows.carry")
-    parser.add_argument("verb", choices=("lock", "check", "worker", "pack", "forth", "back", "complete"))
+    parser.add_argument("verb", choices=("lock", "check", "worker", "pack", "forth", "back"))
     parser.add_argument("operands", nargs="+")
     parser.add_argument("--windows", type=Path, metavar="PYTHON")
     parser.add_argument("--there", type=Path, metavar="FOLDER")
@@ -199,25 +198,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     if len(args.operands) != (3 if args.verb in ("forth", "back") else 2):
         parser.error(f"{args.verb}: wrong number of operands")
     shares = paths.parse_shares(args.shares)
+    first, second, *third = map(Path, args.operands)
     if args.verb == "lock":
         lock(int(args.operands[0]), args.operands[1])
-        return 0
-    return _carry(args.verb, [Path(operand) for operand in args.operands], args.windows, args.there, shares)
-
-
-def _carry(verb: str, operands: Sequence[Path], windows: Path | None, there: Path | None,
-           shares: dict[str, str]) -> int:
-    first, second, *third = operands
-    if verb == "check":
-        terminal.say(f"{check(first, second, windows, there, shares)} photos in {first}")
-    elif verb == "forth":
+    elif args.verb == "check":
+        terminal.say(f"{check(first, second, args.windows, args.there, shares)} photos in {first}")
+    elif args.verb == "forth":
         forth(first, second, third[0], shares)
-    elif verb == "back":
+    elif args.verb == "back":
         terminal.say(f"{back(first, second, third[0])} photos have an outcome in {second}")
-    elif verb == "complete":
-        terminal.say(f"{complete(first, second)} photos have an outcome in {second}")
     else:
-        (copies.carry_worker if verb == "worker" else copies.carry_pack)(first, second)
+        (copies.carry_worker if args.verb == "worker" else copies.carry_pack)(first, second)
     return 0
 
 
