@@ -66,10 +66,12 @@ def steps(root: Path, sample: Path) -> list[list[str]]:
     chain = [["immich_stage.py", "--user", USER],
              ["embed_worker.py", "--queue", str(root / "immich" / USER / "queue.json"),
               "--out", str(root / "cache" / f"immich_{USER}.npz")],
-             ["cluster_immich.py", "--user", USER], ["sort_faces.py", "extend"], ["sort_faces.py", "report"]]
+             ["cluster_immich.py", "--user", USER], ["sort_faces.py", "extend"]]
     if not (root / "facesets_swap_ready" / "manifest.json").exists():
-        chain.insert(0, ["sort_faces.py", "import-folders", str(sample / "known")])
-    return chain
+        slips = [["import-folders", str(sample / "scans")], ["consolidate", "2", "5"]]     # for the review to find
+        chain = [["sort_faces.py", "import-folders", str(sample / "known")], *chain,
+                 *(["sort_faces.py", *words] for words in slips)]
+    return [*chain, ["sort_faces.py", "report"]]
 
 
 def settings(root: Path, url: str, key: str) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """The sample library: about 110 items made of a few photographs, on disk with what Immich would know about each.
 
     sample/library.json     the items, Immich's persons and boxes        sample/files/      the files
-    sample/known/Barack/    a hand-sorted folder of one person
+    sample/known/ sample/scans/     hand-sorted folders
 
 The boxes are what YuNet finds in each finished picture, in the frame of Immich's preview; whose face it is follows from
 the place where the portrait was put. library.json is written last, so a folder that has it is complete.
@@ -19,10 +19,9 @@ import numpy as np
 from ..common import files
 from ..fake_immich.library_model import PREVIEW_SIDE, Library
 from . import photos, variations
-from .sample_plan import Shot, known, plan
+from .sample_plan import Shot, by_hand, plan
 
 SCHEMA = 1
-KNOWN = "Barack"
 PERSONS = {     # portrait -> Immich's person: our id, the name that it has there, hidden
     "barack": ("barack", "Barack", False), "rishi": ("rishi", "", False), "eileen": ("eileen", "Eileen", False),
     "emmanuel_2014": ("emmanuel", "Emmanuel", False), "emmanuel_2025": ("emmanuel", "Emmanuel", False),
@@ -41,7 +40,7 @@ def build(folder: Path, detector: Path, archive: Path) -> None:
     shots = plan()
     with ThreadPoolExecutor() as pool:      # OpenCV and Pillow release the interpreter
         rows = list(pool.map(maker.make, (shot for shot in shots if not shot.copy_of)))
-        list(pool.map(maker.make_known, known()))
+        list(pool.map(maker.make_by_hand, by_hand()))
     made = {row["name"]: row for row in rows}
     for shot in shots:
         if shot.copy_of:
@@ -97,8 +96,8 @@ class _Maker:
             files.write_bytes(path, path.read_bytes()[:path.stat().st_size // 3])
         return row | {"faces": self._faces(shot, picture, ends)}
 
-    def make_known(self, shot: Shot) -> None:
-        variations.save(self._picture(shot)[0], self.folder / "known" / KNOWN / shot.name, taken=shot.taken,
+    def make_by_hand(self, shot: Shot) -> None:
+        variations.save(self._picture(shot)[0], self.folder / shot.name, taken=shot.taken,
                         camera=shot.camera)
 
     def describe(self, shot: Shot, file: str) -> dict[str, Any]:

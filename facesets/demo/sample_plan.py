@@ -66,12 +66,15 @@ def plan() -> list[Shot]:
     return [*shots, *_copies(named), *_special()]
 
 
-def known() -> list[Shot]:
-    """The hand-sorted folder of the one who is known beforehand; the last two photos have somebody else in them."""
-    alone = [Shot(f"barack_{number}.jpg", f"2008:0{number + 1}:11 12:00:00", ("barack",), seed=900 + number)
-             for number in range(8)]
-    return [*alone, replace(alone[0], name="with_eileen.jpg", people=("barack", "eileen"), seed=930),
-            replace(alone[1], name="with_rishi.jpg", people=("rishi", "barack"), seed=940)]
+def by_hand() -> list[Shot]:
+    """Hand-sorted folders: of one who is known beforehand, the last two photos with somebody else in them; and scans of
+    the same person in a folder of their own, as happens."""
+    alone = [Shot(f"known/Barack/barack_{number}.jpg", f"2008:0{number + 1}:11 12:00:00", ("barack",),
+                  seed=900 + number) for number in range(8)]
+    scans = [Shot(f"scans/Old scans/scan_{number}.jpg", f"2004:07:{number + 20} 12:00:00", ("barack",),
+                  seed=950 + number) for number in range(6)]
+    return [*alone, replace(alone[0], name="known/Barack/with_eileen.jpg", people=("barack", "eileen"), seed=930),
+            replace(alone[1], name="known/Barack/with_rishi.jpg", people=("rishi", "barack"), seed=940), *scans]
 
 
 def _portraits() -> Iterator[Shot]:

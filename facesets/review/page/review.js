@@ -66,11 +66,11 @@ function drawEnd() {
   $("#faces").replaceChildren(); $("#alike").replaceChildren();
 }
 const WORDS = {
-  same: q => [`${title(q)} and ${title(q.alike[0])}: one person?`, "Space if they are two people; m 1 if they are one."],
-  two: q => [`Is ${title(q)} two people?`, `The ${counted(q.suspects.length, "face")} with a border may be somebody else. Space if it is one person; s if they are another one.`],
-  faces: q => [`Is all of this ${title(q)}?`, "Those least like the others come first. Mark who is somebody else, then Space."],
-  name: q => [`Who is this: ${title(q)}?`, "Nothing looks wrong here. n gives a name; Space says that it is right."],
-  loose: q => [q.count === 1 ? "Whose face is this?" : `Whose are these ${q.count} faces?`, `In no faceset: ${q.reason}. m and a number puts them there; Space leaves them out.`],
+  same: q => [`${title(q)} and ${title(q.alike[0])}: one person?`, "Same if they are one; else: Two people."],
+  two: q => [`Is ${title(q)} two people?`, `The ${counted(q.suspects.length, "face")} with a border may be somebody else. Right if it is one person; Split if these are another one.`],
+  faces: q => [`Is all of this ${title(q)}?`, "Those least like the others come first. Mark who is somebody else, then Right."],
+  name: q => [`Who is this: ${title(q)}?`, "Nothing looks wrong here. Give a name, or say that it is right."],
+  loose: q => [q.count === 1 ? "Whose face is this?" : `Whose are these ${q.count} faces?`, `In no faceset: ${q.reason}. Same puts them there; or leave them out.`],
 };
 function drawQuestion(q) {
   const [asked, hint] = WORDS[q.kind](q);
