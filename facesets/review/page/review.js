@@ -1,7 +1,7 @@
 "use strict";
 /* One question at a time. Every answer goes to the server at once; what it replies is what is shown. */
 const picture = (face, alt) => make("img", "", {src: "face/" + face, width: 160, height: 160, alt});
-const FIRST = 40;      // faces that are shown at once
+const FIRST = 40, FEW = 6;      // faces that are shown at once; beside a look-alike that has to fit on a phone, too
 let now = null, out = new Set(), all = false, busy = false, at = 0;
 
 const ENDED = "The review has ended. What you said is kept. Start it again: python sort_faces.py review";
@@ -78,7 +78,7 @@ function drawQuestion(q) {
   $("#hint").textContent = hint;
   drawYears(q.years);
   const suspects = new Set(q.kind === "two" ? q.suspects : []);
-  const shown = all ? q.faces : q.faces.slice(0, FIRST);
+  const shown = all ? q.faces : q.faces.slice(0, q.kind === "same" && innerWidth < 830 ? FEW : FIRST);
   $("#faces").replaceChildren(...shown.map((face, index) => tile(q, face, index, suspects.has(face.id))));
   $("#more").hidden = shown.length === q.faces.length;
   $("#more").textContent = `Show all ${q.faces.length}`;
