@@ -70,6 +70,15 @@ def test_every_path_in_a_document_exists(checkout, name):
     assert local and not [path for path in local if not (checkout / path).exists()]
 
 
+def test_every_message_of_the_page_of_troubles_is_one_that_is_said(checkout):
+    text = (checkout / "docs" / "troubles.md").read_text(encoding="utf-8")
+    messages = [message for row in re.findall(r"^\| (`.+?) \|", text, re.M) for message in re.findall("`([^`]+)`", row)]
+    source = " ".join(path.read_text(encoding="utf-8") for path in (*(checkout / "facesets").rglob("*.py"),
+                                                                    *checkout.glob("*.py")))
+    said = re.sub(r'"\s+f?"', "", source)       # a message may go on in the next line
+    assert len(messages) > 15 and not [message for message in messages if message not in said]
+
+
 def test_every_top_level_script_is_in_the_readme_and_has_its_manual(readme, checkout):
     for script in ("immich_stage.py", "embed_worker.py", "cluster_immich.py", "sort_faces.py", "config.py"):
         assert script in readme
