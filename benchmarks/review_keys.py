@@ -38,7 +38,6 @@ from test_review_browser import CHROMIUM, FLAGS, Tab, mostly  # noqa: E402
 from facesets.export import swap  # noqa: E402
 from facesets.export.draft import Options  # noqa: E402
 from facesets.formats import cache  # noqa: E402
-from facesets.formats.decisions import short_key  # noqa: E402
 from facesets.formats.proposal import Face, Group, Proposal  # noqa: E402
 from facesets.library.store import Library  # noqa: E402
 from facesets.review.desk import NAME, Desk  # noqa: E402
@@ -93,7 +92,7 @@ def build(place: Path, count: int) -> dict[str, str]:
     made = Proposal("20260101-000000-made", "made", "2099-01-01T00:00:00Z", {}, (), facesets=tuple(
         Group(tuple(map(Face, keys[EACH * at:EACH * (at + 1)]))) for at in range(count)))
     swap.export(Library(place / "library"), made, [faces], lambda: LOOKS, OPTIONS)
-    return dict(zip(map(short_key, keys), names, strict=True))
+    return dict(zip(map(cache.short_key, keys), names, strict=True))
 
 
 def vector(name: str) -> np.ndarray:
@@ -204,7 +203,7 @@ class Reviewer:
 
 def shelf(place: Path) -> Shelf:
     """What the library holds."""
-    return {item.folder: (frozenset(map(short_key, item.face_keys)), item.name)
+    return {item.folder: (frozenset(map(cache.short_key, item.face_keys)), item.name)
             for item in Library(place / "library").canonical()}
 
 
