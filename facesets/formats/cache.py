@@ -81,6 +81,11 @@ class Photo:
     user: str = ""              # the label whose library it came from
     turn: int = 0               # 0..3 quarter turns clockwise that make it upright
 
+    @property
+    def called(self) -> set[str]:
+        """What a person may name it by: its path, file name, SHA-256 or asset id."""
+        return {self.path, os.path.basename(self.path), self.sha256, self.asset_id} - {""}
+
 
 @dataclass(frozen=True)
 class Person:

@@ -4,7 +4,7 @@ The SHA-256 of a photo decides that two photos are one; the paths of the later c
 """
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -31,10 +31,10 @@ class Index:
     def __contains__(self, key: str) -> bool:
         return key in self._places
 
-    def faces_of(self, wanted: Callable[[str, cache.Photo], bool]) -> list[str]:
-        """Keys of the faces that are `wanted`, by their key and their photo."""
+    def faces_of(self, text: str) -> list[str]:
+        """Keys of the faces of the photos that are called so."""
         return [key for key, (number, row) in self._places.items()
-                if wanted(key, self.caches[number].photos[self.caches[number].faces["photo"][row]])]
+                if text in self.caches[number].photos[self.caches[number].faces["photo"][row]].called]
 
     def boxes(self, sha256: str) -> tuple[tuple[float, ...], ...]:
         """The boxes of all faces of a photo."""

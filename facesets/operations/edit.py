@@ -133,7 +133,7 @@ def chosen(record: Record, contents: Contents, photos: Sequence[str]) -> set[str
     for photo in photos:
         found = {pictures[photo]} if photo in pictures else {
             key for key, face in zip(contents.keys, contents.faces.faces, strict=True)
-            if means(photo, key, contents.faces.photos[face["photo"]])}
+            if photo == key or photo in contents.faces.photos[face["photo"]].called}
         found = found or ({photo} if cache.FACE_KEY.fullmatch(photo) else set())
         if not found:
             raise UsageError(f"{record.folder} has no face of {terminal.safe(photo)}")
@@ -156,8 +156,3 @@ def _rebuild(run: Run, entry: Record, draft: drafts.Draft, options: Options, ope
     else:
         aside = set_aside(run, entry.folder, "dropped", "no face of it is left")
         run.remove(f"{aside}/{FACES}")    # those faces are somebody, and not dropped
-
-
-def means(text: str, key: str, photo: cache.Photo) -> bool:
-    """Whether a person who writes `text` means the face `key` or its photo."""
-    return text in (key, photo.path, photo.sha256, Path(photo.path).name, photo.asset_id) and text != ""

@@ -4,7 +4,6 @@
 """
 
 from collections.abc import Iterable, Sequence
-from functools import partial
 
 from ..common import terminal
 from ..common.errors import UsageError
@@ -143,7 +142,7 @@ def meant(index: Index, photos: Sequence[str]) -> list[str]:
     """Keys of the faces in caches that a person means; UsageError where that is nobody, or several."""
     found = []
     for text in photos:
-        keys = [text] if text in index else index.faces_of(partial(edit.means, text))
+        keys = [text] if text in index else index.faces_of(text)
         if len(keys) != 1:
             which = ": " + ", ".join(keys[:4]) if keys else ""
             raise UsageError(f"{len(keys) or 'no'} faces of {terminal.safe(text)} are in the caches"

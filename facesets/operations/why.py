@@ -53,9 +53,9 @@ def _in_cache(path: Path, wanted: set[str]) -> Iterable[dict[str, Any]]:
     for row, number in enumerate(whole.faces["photo"].tolist()):
         faces.setdefault(number, []).append(row)
     keys = {text for text in wanted if "@" in text}
+    shas = aliases | {key[:64] for key in keys}
     for number, photo in enumerate(whole.photos):
-        mine = {photo.path, photo.sha256, Path(photo.path).name, photo.asset_id} - {""}
-        if not (mine & wanted or photo.sha256 in aliases or any(key[:64] == photo.sha256 for key in keys)):
+        if not photo.called & wanted and photo.sha256 not in shas:
             continue
         if photo.status != "faces":
             text = f"could not be read: {photo.reason}" if photo.status == "error" else "no face was found"
