@@ -7,8 +7,10 @@ function make(tag, words, attributes = {}, ...children) {
   if (words) node.textContent = words;
   for (const [name, value] of Object.entries(attributes))
     if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
-    else if (value !== false && value !== null && value !== undefined) node.setAttribute(name, value === true ? "" : value);
+    else if (value !== false && value !== null && value !== undefined)
+      node.setAttribute(name, value === true ? "" : value);
   node.append(...children);
   return node;
 }
-const button = (words, onclick, attributes = {}, ...children) => make("button", words, {type: "button", onclick, ...attributes}, ...children);
+const button = (words, onclick, attributes = {}, ...children) =>
+  make("button", words, {type: "button", onclick, ...attributes}, ...children);

@@ -4,13 +4,22 @@ for (const id of ["q", "show", "user"]) if ($("#" + id)) $("#" + id).addEventLis
 $("#sort").addEventListener("input", sort);
 $(".bar").addEventListener("submit", event => event.preventDefault());
 $("#keys").addEventListener("click", () => help.show());
-holder.addEventListener("focusin", event => { const card = event.target.closest(".card"); if (card && card !== here) { if (here) here.classList.remove("here"); here = card; wake(card); card.classList.add("here"); } });
-holder.addEventListener("click", event => { const card = event.target.closest(".card"); if (card && !event.target.closest("a, button, input")) goTo(card); });
-const near = new IntersectionObserver(entries => { for (const entry of entries) if (entry.isIntersecting) { wake(entry.target); near.unobserve(entry.target); } }, {rootMargin: "400px"});
+holder.addEventListener("focusin", event => {
+  const card = event.target.closest(".card");
+  if (card && card !== here) mark(card);
+});
+holder.addEventListener("click", event => {
+  const card = event.target.closest(".card");
+  if (card && !event.target.closest("a, button, input")) goTo(card);
+});
+const near = new IntersectionObserver(entries => {
+  for (const entry of entries) if (entry.isIntersecting) { wake(entry.target); near.unobserve(entry.target); }
+}, {rootMargin: "400px"});
 for (const card of cards) near.observe(card);
 addEventListener("hashchange", show);
 addEventListener("keydown", event => {
-  if (event.ctrlKey || event.metaKey || event.altKey || $("dialog[open]") || /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName)) return;
+  if (event.ctrlKey || event.metaKey || event.altKey || $("dialog[open]")
+      || /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName)) return;
   const key = event.key;
   if (key === "?") help.show();
   else if ($("#facesets").hidden) return;
