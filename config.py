@@ -116,12 +116,18 @@ class Clustering:
     min_photos: int = setting(3, "photos they must come from; one burst is no identity", least=1)
     known_margin: float = setting(0.05, "cos-dist by which the next identity must be farther; nearer is ambiguous",
                                   most=1)
-    clear_closer: float = setting(0.27, "share of known_distance by which the clearest face (see cluster/rules.py), or "
-                                        "another centroid, must be nearer: one that is far is somebody else", most=1)
+    clear_closer: float = setting(0.18, "share of known_distance by which the clearest face (see cluster/rules.py) "
+                                        "must be nearer: one that is far is somebody else", most=1)
     dim_farther: float = setting(0.09, "share of it by which the dimmest face may be farther and still be right",
                                  most=1)
-    min_clarity: float = setting(0.7, "norm of a raw embedding, over the library's median, below which it says nothing "
+    linked_closer: float = setting(0.27, "share of it by which two of the clearest must be nearer to be linked",
+                                   most=1)
+    merge_closer: float = setting(0.36, "share of it by which the centroids of two identities must be nearer to be one "
+                                        "person; siblings are as near as 0.33 of cos-dist", most=1)
+    min_clarity: float = setting(0.6, "norm of a raw embedding, over the library's median, below which it says nothing "
                                       "of anybody: blurred, hidden, turned")
+    telling_clarity: float = setting(0.7, "the same below which a face may join an identity, but is not counted in "
+                                          "min_faces: five and a blurred one are not six")
     founding_clarity: float = setting(0.85, "the same below which a face may join an identity, but founds none: dim "
                                             "faces are more like each other than like anybody")
     full_clarity: float = setting(1.1, "the same from which on a face tells no more")

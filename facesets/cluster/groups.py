@@ -37,7 +37,8 @@ def settle(pool: Pool, members: np.ndarray, rules: Rules) -> tuple[Group, list[F
     members, distance = members[order], distance[order]
     own = np.setdiff1d(np.arange(len(members)), list(moments.again(pool.rows[members], rules.duplicate_similarity)))
     names = names_of(pool.persons[face] for face in members[own])
-    thin = _too_thin(pool, members[own], rules)
+    counted = members[own][pool.clarity[members[own]] >= rules.telling_clarity]
+    thin = _too_thin(pool, counted, rules)
     faces = tuple(Face(pool.keys[face], rounded(far)) for face, far in zip(members, distance, strict=True))
     return Group(faces, proposed_name(names, len(own)), names, thin), others
 
@@ -62,7 +63,7 @@ def first_per_photo(photos: np.ndarray, distance: np.ndarray) -> np.ndarray:
 
 
 def _too_thin(pool: Pool, inside: np.ndarray, rules: Rules) -> str:
-    """Why these faces, one of each moment, are no faceset; "" if they are one."""
+    """Why these faces, one of each moment and none too dim to count, are no faceset; "" if they are one."""
     photos = len({int(pool.photo[face]) for face in inside})
     if len(inside) < rules.min_faces:
         return f"{len(inside)} faces, {rules.min_faces} are needed"

@@ -144,7 +144,7 @@ def _adopt(faces: Pool, clusters: Sequence[np.ndarray], known: Sequence[Faceset]
         return np.array(adopted, np.int64)
     middles = np.stack([unit_mean(faces.rows[members]) for members in large])
     found = match(middles, _centroids(known, faces), _forbidden(faces, large, known))
-    for at in np.flatnonzero(found.certain(rules.near(1), rules.known_margin)).tolist():
+    for at in np.flatnonzero(found.certain(rules.merge_distance, rules.known_margin)).tolist():
         identity = known[found.nearest[at]]
         more = extend.get(identity.folder, ())
         taken = {key.partition("@")[0] for key in (*identity.face_keys, *(face.face for face in more))}

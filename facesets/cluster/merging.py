@@ -64,7 +64,7 @@ def _pairs(rows: list[np.ndarray], photos: list[np.ndarray], rules: Rules) -> np
     while True:
         found = match(centroids, centroids, strangers)
         other = found.nearest
-        near = (found.distance <= rules.near(1)) & (other[other] == everyone) & (everyone < other)
+        near = (found.distance <= rules.merge_distance) & (other[other] == everyone) & (everyone < other)
         pairs = np.stack([everyone, other], axis=1)[near]
         vetoed = [(one, two) for one, two in pairs.tolist() if _strangers(photos[one], photos[two], rules)]
         if not vetoed:

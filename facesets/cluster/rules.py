@@ -20,9 +20,12 @@ class Rules:
     known_distance: float = 0.45        # from a centroid to a face of that person of middling clarity
     cluster_distance: float = 0.55      # where average linkage stops
     known_margin: float = 0.05          # by which the next identity must be farther
-    clear_closer: float = 0.27          # share by which the clearest face, or a centroid, must be nearer
+    clear_closer: float = 0.18          # share by which the clearest face must be nearer
     dim_farther: float = 0.09           # share by which the dimmest may be farther
-    min_clarity: float = 0.7            # a dimmer face takes no part
+    linked_closer: float = 0.27         # share by which two of the clearest must be nearer to be linked
+    merge_closer: float = 0.36          # share by which the centroids of two identities must be nearer to be one
+    min_clarity: float = 0.6            # a dimmer face takes no part
+    telling_clarity: float = 0.7        # a dimmer face makes no faceset large enough, and no dimmer one may be farther
     founding_clarity: float = 0.85      # a dimmer face founds no identity, it may join one
     full_clarity: float = 1.1           # no face tells more
     join_faces: int = 3                 # clusters of up to so many faces count as leftovers
@@ -46,14 +49,19 @@ class Rules:
                       "duplicate_similarity": duplicate_similarity})
 
     def clear(self, clarity: np.ndarray) -> np.ndarray:
-        """(N,) from 0 for the dimmest faces that take part to 1 for the clearest."""
-        return np.clip((clarity - self.min_clarity) / (self.full_clarity - self.min_clarity), 0, 1)
+        """(N,) from 0 for the dimmest faces to 1 for the clearest."""
+        return np.clip((clarity - self.telling_clarity) / (self.full_clarity - self.telling_clarity), 0, 1)
 
     def near(self, clear: Any) -> Any:
-        """(N,) cos-dist to a centroid within which faces that are so clear are that person's; 1 for a centroid."""
+        """(N,) cos-dist to a centroid within which faces that are so clear are that person's."""
         return self.known_distance * (1 + self.dim_farther - (self.dim_farther + self.clear_closer) * clear)
 
     @property
     def strictness(self) -> float:
         """What a clear face brings along: two of them are linked only if they are more alike by its square."""
-        return (self.clear_closer * self.known_distance) ** 0.5
+        return (self.linked_closer * self.known_distance) ** 0.5
+
+    @property
+    def merge_distance(self) -> float:
+        """cos-dist of the centroids of two identities that are one person."""
+        return self.known_distance * (1 - self.merge_closer)
