@@ -120,8 +120,8 @@ class Clustering:
                                         "must be nearer: one that is far is somebody else", most=1)
     dim_farther: float = setting(0.09, "share of it by which the dimmest face may be farther and still be right",
                                  most=1)
-    linked_closer: float = setting(0.27, "share of it by which two of the clearest must be nearer to be linked",
-                                   most=1)
+    linked_closer: float = setting(0.27, "share of it by which two of the clearest must be nearer to be linked, "
+                                         "and one to be known: who has no faceset yet is not the next nearest", most=1)
     merge_closer: float = setting(0.36, "share of it by which the centroids of two identities must be nearer to be one "
                                         "person; siblings are as near as 0.33 of cos-dist", most=1)
     min_clarity: float = setting(0.6, "norm of a raw embedding, over the library's median, below which it says nothing "

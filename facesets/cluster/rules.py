@@ -22,7 +22,7 @@ class Rules:
     known_margin: float = 0.05          # by which the next identity must be farther
     clear_closer: float = 0.18          # share by which the clearest face must be nearer
     dim_farther: float = 0.09           # share by which the dimmest may be farther
-    linked_closer: float = 0.27         # share by which two of the clearest must be nearer to be linked
+    linked_closer: float = 0.27         # share by which two of the clearest must be nearer to be linked, or one known
     merge_closer: float = 0.36          # share by which the centroids of two identities must be nearer to be one
     min_clarity: float = 0.6            # a dimmer face takes no part
     telling_clarity: float = 0.7        # a dimmer face makes no faceset large enough, and no dimmer one may be farther
@@ -54,7 +54,14 @@ class Rules:
 
     def near(self, clear: Any) -> Any:
         """(N,) cos-dist to a centroid within which faces that are so clear are that person's."""
-        return self.known_distance * (1 + self.dim_farther - (self.dim_farther + self.clear_closer) * clear)
+        return self._within(clear, self.clear_closer)
+
+    def known(self, clear: Any) -> Any:
+        """(N,) the same to a faceset that exists: nearer, as whoever has none yet cannot be the next nearest."""
+        return self._within(clear, self.linked_closer)
+
+    def _within(self, clear: Any, closer: float) -> Any:
+        return self.known_distance * (1 + self.dim_farther - (self.dim_farther + closer) * clear)
 
     @property
     def strictness(self) -> float:

@@ -176,6 +176,16 @@ def test_whole_identities_must_be_nearer_than_a_face_to_be_one_person() -> None:
     assert join(few, photos[:13], np.ones(13), of_few, RULES).tolist() == [0] * 13
 
 
+def test_who_has_no_faceset_yet_is_not_taken_for_a_look_alike_who_has_one() -> None:
+    """A clear face that would join its like in one run is not known where only one of two is there to compare with."""
+    one = person(1, 12, 0.3)
+    face, known = likeness(0.62, one, person(2, 1)), as_known("faceset_001", one)
+    joined = join(np.concatenate([one, face]), np.arange(13), np.full(13, 0.75), np.repeat([0, 1], [12, 1]), RULES)
+    assert joined.tolist() == [0] * 13
+    assert not propose(cache_of(face), known=[known]).extend
+    assert propose(cache_of(likeness(0.7, one, person(2, 1))), known=[known]).counts["known"] == 1
+
+
 def test_dim_faces_found_nobody() -> None:
     made = propose(cache_of(np.concatenate([person(1, 9), person(2, 9)]), norms=[1.0] * 10 + [0.8] * 8))
     assert [len(group.faces) for group in made.facesets] == [9] and len(made.leftover) == 9
