@@ -51,7 +51,7 @@ class Parts:
         cache.write(path, part)
         self.paths.append(path)
 
-    def fold(self, queue: queues.Queue, model: Model) -> Cache:
+    def fold(self, queue: queues.Queue, model: Model) -> None:
         """Write the cache of all parts and what was in it before, and drop the parts.
 
         Photos come in the order of the queue, after those that are in no queue any more, so a run that was killed gives
@@ -65,7 +65,6 @@ class Parts:
             name_persons(whole, queue)
         cache.write(self.out, whole)
         self.drop()
-        return whole
 
     def drop(self) -> None:
         if self.folder.exists():

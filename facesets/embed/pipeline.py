@@ -26,7 +26,7 @@ SAVE_SECONDS = 20.0     # at the latest; on a slow CPU that is twenty photos
 
 @dataclass
 class Summary:
-    """What a run did, and what the cache holds now."""
+    """What a run did."""
 
     photos: int = 0             # in the queue
     done_before: int = 0
@@ -42,8 +42,6 @@ class Summary:
     paused: bool = False
     elapsed: float = 0.0        # seconds
     photos_per_second: float = 0.0
-    cache_photos: int = 0       # in the cache after a fold, else 0
-    cache_faces: int = 0
 
     def count(self, outcome: "Outcome") -> None:
         if outcome.photo.turn:      # found at another look
@@ -119,8 +117,7 @@ def run(queue: queues.Queue, out: Path, recogniser_sha256: str, load: Callable[[
                                or cache.queue_of(out) != queues.digest(queue)):
         work.other_directions()
         if not summary.paused:
-            whole = parts.fold(queue, model)
-            summary.cache_photos, summary.cache_faces = len(whole.photos), len(whole.faces)
+            parts.fold(queue, model)
     summary.elapsed = round(time.monotonic() - started, 3)
     return summary
 

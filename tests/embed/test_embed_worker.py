@@ -145,7 +145,7 @@ def test_a_stopped_run_saves_says_so_and_goes_on(worker, tmp_path, number):
     status, rest, _ = finish(worker())
     assert status == 0
     assert rest["done_before"] == summary["with_faces"] + summary["noface"] > 0
-    assert rest["cache_photos"] == 80
+    assert len(cache.read(tmp_path / "out/cache.npz").photos) == 80
 
 
 def test_a_photo_that_ends_the_program_is_met_three_times_and_then_is_an_error(worker, tmp_path, monkeypatch):
