@@ -73,6 +73,7 @@ class Plan:
     rows: list[Row]
     albums: list[Album]
     given: int = 0
+    noted: bool = False     # as a run of the library
     refused: int = 0    # photos that Immich did not take into an album
 
     def summary(self, user: str, applied: bool) -> str:
@@ -80,7 +81,8 @@ class Plan:
             asked = len({row.person for row in self.rows if row.verdict == GIVES})
             return f"{asked} people of {user} would get a name; nothing was sent, --apply does it"
         refused = f"; {self.refused} photos were not taken into albums" if self.refused else ""
-        return f"{self.given} people of {user} got a name{refused}; sort_faces.py undo takes it back"
+        return (f"{self.given} people of {user} got a name{refused}"
+                + ("; sort_faces.py undo takes it back" if self.noted else ""))
 
 
 def counted(library: Library, caches: Iterable[cache.Cache], queue: Queue, distance: float, margin: float) -> Counts:
@@ -156,7 +158,8 @@ def apply(library: Library, user: str, make: Callable[[], Plan], writer: Writer,
 
     Written down first: a name that is sent. Done first: albums that are made, still empty, and photos that leave one.
     """
-    def finish(_: Run) -> None:
+    def finish(run: Run) -> None:
+        plan.noted = bool(run.facesets)
         for row in plan.rows:
             if row.verdict == GIVES:        # somebody may have named the person meanwhile
                 row.verdict = _verdict(writer.name_of(row.person), row.name)

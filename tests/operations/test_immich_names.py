@@ -147,6 +147,9 @@ def test_names_go_there_and_undo_takes_them_back(world: World) -> None:
     assert set(world.names("--apply").values()) == {"got the name"}
     assert world.called == [ANNA, EMOJI, ""] and world.writes() == ["PUT people"] * 2
     assert set(world.names("--apply").values()) == {"has the name"} and len(world.writes()) == 2
+    world.people[0].name = ""       # taken away there: it is sent again, which is no run of the library
+    again = world.run("immich-names", "--user", "peter", "--apply")[1]
+    assert again["given"] == 1 and not again["noted"], "undo would take back another run"
     status, told, err = world.run("undo")
     assert status == 0 and told["undone"] == "immich-names" and told["in_immich"] == [], err
     assert world.called == ["", "", ""] and contents(world.library.root) == before
