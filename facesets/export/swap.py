@@ -215,13 +215,19 @@ def _grown_draft(run: Run, folder: str, keys: Sequence[str], index: Index, settl
     return drafts.plan(run, record, without_twins(contents.faces, index.pick(fresh)), options, renew=True)
 
 
+def _is_aged(run: Run, folder: str) -> bool:
+    try:
+        return any(map(drafts.is_old, run.record(folder).faces))
+    except Failure:     # its manifest is damaged: no reason to make no other faceset
+        return False
+
+
 def _aged_drafts(run: Run, others: Container[str], options: Options, enough: int) -> list[Draft]:
     """Facesets, but for `others`, with pictures that an earlier version made, as many as have `enough` of them."""
     aged: list[Draft] = []
     later, manifest = 0, run.manifest
     for entry in (*manifest.facesets, *manifest.eras, *manifest.thin_eras):
-        if (entry.folder in others or not run.exists(f"{entry.folder}/{FACES}")
-                or not any(map(drafts.is_old, run.record(entry.folder).faces))):
+        if entry.folder in others or not run.exists(f"{entry.folder}/{FACES}") or not _is_aged(run, entry.folder):
             continue
         if sum(len(draft.anew) for draft in aged) >= enough:
             later += 1

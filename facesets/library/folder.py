@@ -94,8 +94,12 @@ def read_record(path: Path) -> Record:
     if not path.parent.is_dir():
         raise Failure(f"{path.parent} is not there any more: if it was renamed, give it that name again; if it was "
                       f"removed: sort_faces.py drop {path.parent.name}")
-    value = files.read_json(path, SCHEMA, "sort_faces.py export-swap")
-    with files.understood(path, "the manifest of a faceset"):
+    out = f"; put it back, or move {path.parent} out of the library, then: sort_faces.py drop {path.parent.name}"
+    try:
+        value = files.read_json(path, SCHEMA)
+    except Failure as error:
+        raise Failure(f"{error}{out}") from None
+    with files.understood(path, "the manifest of a faceset", out):
         value.setdefault("in_immich", {})       # in none of earlier versions
         record = Record(**{name: value[name] for name in OWN})
         for mine in record.in_immich.values():

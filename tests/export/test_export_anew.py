@@ -11,11 +11,12 @@ from drawn import LOOKS, contents, library_photos, proposal_of
 from killing import killed, steps
 
 from facesets.common import files
+from facesets.common.errors import Failure
 from facesets.export import crop, swap
 from facesets.library.folder import Record, read_record
 from facesets.library.run import changing
 from facesets.library.store import Library
-from facesets.operations import upkeep
+from facesets.operations import edit, upkeep
 
 SLAB = np.full((512, 512, 3), 40, np.uint8)
 
@@ -92,6 +93,20 @@ def test_a_share_that_is_away_stops_nobody_elses_run(world) -> None:
     assert export(world).facesets == [] and contents(library.root) == before
     photos.with_name("away").rename(photos)
     assert export(world).counts["pictures_made_anew"] == 14
+
+
+def test_a_faceset_without_its_manifest_stops_nobody_elses_run_and_what_is_advised_works(world) -> None:
+    library, _ = world
+    (library.root / "faceset_001" / "manifest.json").unlink()
+    assert export(world).counts["pictures_made_anew"] == 7
+    with pytest.raises(Failure, match=r"move \S+ out of the library, then: sort_faces.py drop faceset_001") as said, \
+            changing(library, "name") as run:
+        edit.name(run, "faceset_001", "Anna")
+    assert "again" not in str(said.value)
+    (library.root / "faceset_001").rename(library.root.parent / "faceset_001")
+    with changing(library, "drop") as run:
+        edit.drop(run, "faceset_001")
+    assert [entry.folder for entry in library.manifest().entries] == ["faceset_002"]
 
 
 def test_a_large_library_is_made_anew_little_by_little(world) -> None:
