@@ -11,8 +11,11 @@ Exit    0 done · 1 failed · 2 somebody else is at work or the disk is full, ru
 import argparse
 import contextlib
 import inspect
+import shlex
 import sys
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import config
 from facesets.common import terminal
@@ -31,13 +34,29 @@ def manual() -> str:
     return "\n".join([inspect.cleandoc(__doc__), *lines])
 
 
+class Completion(argparse.Action):
+    """Print what makes `faces` this script, in a shell that completes its verbs and flags."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any,
+                 option: str | None = None) -> None:
+        import shtab
+        parser.prog = "faces"
+        terminal.answer(f"alias faces={shlex.quote(shlex.join([sys.executable, str(Path(__file__).absolute())]))}\n"
+                        + shtab.complete(parser, values))
+        parser.exit()
+
+
 def parse_args(argv: Sequence[str]) -> argparse.Namespace:
     parser = terminal.Parser(manual(), prog="sort_faces.py", usage="sort_faces.py VERB ...")
-    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True, help=argparse.SUPPRESS)
+    parser.add_argument("--completion", action=Completion, choices=("bash", "zsh"),
+                        help="for ~/.bashrc or ~/.zshrc: source <(python sort_faces.py --completion bash)")
+    hidden = None if "--completion" in argv else argparse.SUPPRESS      # the manual lists the verbs in groups
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True, help=hidden)
     for name, verb in VERBS.items():
         prog = f"sort_faces.py {name}"
-        help_text = f"{inspect.getdoc(verb.act)}\n\nExample  python {prog} {verb.example}"
-        one = verbs.add_parser(name, manual=help_text, prog=prog)
+        told = inspect.getdoc(verb.act) or ""
+        one = verbs.add_parser(name, help=told.splitlines()[0], prog=prog,
+                               manual=f"{told}\n\nExample  python {prog} {verb.example}")
         for flag, options in verb.arguments:
             one.add_argument(flag, **options)
         if not verb.looks:

@@ -702,3 +702,16 @@ def test_picked_rows_of_a_faceset_read_back(shelf) -> None:
     contents_ = read_faces(library.root / "faceset_001" / "faces.npz")
     assert list(contents_.rank) == list(range(1, 9))
     assert cache.face_keys(pick(contents_.faces, [3])) == [contents_.keys[3]]
+
+
+def test_the_shell_completes_verbs_and_flags(tmp_path) -> None:
+    checkout = Path(__file__).resolve().parents[2]
+    made = subprocess.run([sys.executable, checkout / "sort_faces.py", "--completion", "bash"], capture_output=True,
+                          text=True, check=True)
+    (tmp_path / "completion").write_text(made.stdout)
+    asked = """shopt -s expand_aliases; source "$1"; alias faces
+               COMP_WORDS=(faces revi); COMP_CWORD=1; _shtab_faces faces revi faces; echo "${COMPREPLY[@]}"
+               COMP_WORDS=(faces review --no); COMP_CWORD=2; _shtab_faces faces --no review; echo "${COMPREPLY[@]}" """
+    told = subprocess.run(["bash", "-c", asked, "bash", tmp_path / "completion"], capture_output=True, text=True)
+    assert str(checkout / "sort_faces.py") in told.stdout and not told.stderr
+    assert set(told.stdout.splitlines()[1].split()) == {"review", "reviewed"} and "--no-open" in told.stdout
