@@ -64,14 +64,14 @@ class Forgotten:
     in_doubt: bool = False      # nobody can tell whether all of her faces were found
 
 
-def forget(library: Library, person: str, places: Places, distance: float | None, command: str,
+def forget(library: Library, person: str, places: Places, command: str,
            tell: Callable[[Forgotten], object]) -> Forgotten:
     """Remove a person: the faceset `person`, its eras, all that was merged into it; her faces in `places`; the report.
 
-    A face is hers if a folder of hers holds it, or if it is in no other faceset and lies within `distance` of her
-    centroid (None: the model's), nearer than to anybody else's, or has the name that Immich gives her. `command` and
-    `tell` are those of library.run.changing. Raises Paused, with nothing removed, where a run that could bring faces
-    back is at work.
+    A face is hers if a folder of hers holds it, or if it is in no other faceset and lies within the model's distance
+    of her centroid, nearer than to anybody else's, or has the name that Immich gives her. `command` and `tell` are
+    those of library.run.changing. Raises Paused, with nothing removed, where a run that could bring faces back is at
+    work.
     """
     with ExitStack() as held:
         for lock in places.locks:
@@ -79,7 +79,7 @@ def forget(library: Library, person: str, places: Places, distance: float | None
         done = Forgotten()
         with changing(library, "forget", command=command, tell=lambda run: tell(done)) as run:
             try:
-                done = _forget(library, run.manifest, person, places, distance, run)
+                done = _forget(library, run.manifest, person, places, run)
             except OSError as error:        # of which `changing` would say that nothing was changed
                 raise type(of_disk(error))(
                     f"{error.filename or library.root}: {error.strerror or error}; a part of the person is gone "
@@ -87,13 +87,12 @@ def forget(library: Library, person: str, places: Places, distance: float | None
     return done
 
 
-def would_forget(library: Library, person: str, places: Places, distance: float | None) -> Forgotten:
+def would_forget(library: Library, person: str, places: Places) -> Forgotten:
     """What `forget` would remove."""
-    return _forget(library, library.manifest(), person, places, distance, None)
+    return _forget(library, library.manifest(), person, places, None)
 
 
-def _forget(library: Library, manifest: Manifest, person: str, places: Places, distance: float | None,
-            run: Run | None) -> Forgotten:
+def _forget(library: Library, manifest: Manifest, person: str, places: Places, run: Run | None) -> Forgotten:
     hers = person_of(manifest, person)
     keys, centroids = _faces_of(library, hers)
     done = Forgotten(dry_run=run is None, runs=len(journal.history(library.root)),
@@ -105,7 +104,7 @@ def _forget(library: Library, manifest: Manifest, person: str, places: Places, d
     keys |= _begun(library, hers)
     gone = {entry.folder for entry in hers} | _like(library, manifest, keys)
     others = {key for key, folder in library.settled().items() if folder not in gone}
-    keys |= _near(library, gone, places.parts, centroids, distance) - others
+    keys |= _near(library, gone, places.parts, centroids) - others
     keys |= _called(places.parts, keys) - others
     done.folders = sorted(gone | _like(library, manifest, keys))
     if run:
@@ -168,8 +167,7 @@ def _begun(library: Library, hers: Sequence[Record]) -> set[str]:
     return set(map(str, begun.get("keys", ())))
 
 
-def _near(library: Library, hers: set[str], paths: Iterable[Path], centroids: Sequence[np.ndarray],
-          distance: float | None) -> set[str]:
+def _near(library: Library, hers: set[str], paths: Iterable[Path], centroids: Sequence[np.ndarray]) -> set[str]:
     """Keys of the faces in caches that are hers by likeness."""
     others = [item.centroid for item in library.everybody() if item.folder not in hers]
     model = library.manifest().model or {}
@@ -180,7 +178,7 @@ def _near(library: Library, hers: set[str], paths: Iterable[Path], centroids: Se
             continue        # its faces cannot be compared
         apart = (1 - whole.embeddings @ np.array(centroids).T).min(axis=1)                      # (N,)
         strange = (1 - whole.embeddings @ np.array(others).T).min(axis=1) if others else np.inf
-        near = (apart <= (whole.model.known_distance if distance is None else distance)) & (apart < strange)
+        near = (apart <= whole.model.known_distance) & (apart < strange)
         found |= {key for key, is_near in zip(cache.face_keys(whole), near, strict=True) if is_near}
     return found
 

@@ -113,8 +113,6 @@ def undo(job: Job) -> int:
 
 @verb("Corrections", argument("person", metavar="PERSON"), CACHE,
       argument("--yes", action="store_true", help="do it; without it only what would go is told"),
-      argument("--within", type=float, metavar="X",
-               help="cos-dist to the centroid of other faces that go too (default: the model's)"),
       example='"Aunt Ilse"')
 def forget(job: Job) -> int:
     """Remove every trace of a person: facesets, cache rows, proposals, report, and what could be undone."""
@@ -128,8 +126,8 @@ def forget(job: Job) -> int:
     def tell(done: gone.Forgotten) -> None:
         job.tell(asdict(done), gone.text(done))
     if job.dry_run or not job.args.yes:
-        done = gone.would_forget(job.library, job.args.person, places, job.args.within)
+        done = gone.would_forget(job.library, job.args.person, places)
         tell(done)
     else:
-        done = gone.forget(job.library, job.args.person, places, job.args.within, job.command, tell)
+        done = gone.forget(job.library, job.args.person, places, job.command, tell)
     return FAILED if done.in_doubt else OK

@@ -73,11 +73,10 @@ def proposed(job: Job, caches: Sequence[cache.Cache]) -> proposal.Proposal:
         **proposal.signed(job.args.verb, f"sort_faces.py {job.args.verb}"))
 
 
-@verb("Faces", CACHE, argument("--out", type=Path, metavar="PATH", help="where to write (default work/refine.json)"),
-      settings=[CLUSTERING], alone=True)
+@verb("Faces", CACHE, settings=[CLUSTERING], alone=True)
 def cluster(job: Job) -> int:
     """Say who is who in the caches: known people, new ones, the rest with reasons. Writes refine.json, no faceset."""
-    made, out = proposed(job, clustered(job)), job.args.out or job.paths.data_root / "refine.json"
+    made, out = proposed(job, clustered(job)), job.paths.data_root / "refine.json"
     if not job.dry_run:
         proposal.write(out, made)
     text = ", ".join(f"{count:,} {what.replace('_', ' ')}" for what, count in made.counts.items())

@@ -13,15 +13,14 @@ from .table import CACHE, CLUSTERING, EMBEDDING, EXPORTING, FACESET, FACESETS, I
 MAKING, KEEPING = [EMBEDDING, CLUSTERING, EXPORTING], [EMBEDDING, EXPORTING]
 
 
-@verb("Facesets", CACHE, argument("--proposal", type=Path, metavar="PATH", help="default work/refine.json"),
-      argument("--user", type=terminal.user_label, metavar="LABEL", help="carry out work/immich/LABEL/refine.json"),
+@verb("Facesets", CACHE, argument("--user", type=terminal.user_label, metavar="LABEL",
+                                help="carry out work/immich/LABEL/refine.json (default work/refine.json)"),
       argument("--candidates", action="store_true", help="also the uncertain ones, into _thin/"),
       settings=MAKING, alone=True, example="--user peter")
 def export_swap(job: Job) -> int:
     """Make the facesets that refine.json proposes, all or none."""
     from ...export import swap
-    folder = job.paths.user_dir(job.args.user) if job.args.user else job.paths.data_root
-    where = job.args.proposal or folder / "refine.json"
+    where = (job.paths.user_dir(job.args.user) if job.args.user else job.paths.data_root) / "refine.json"
     made = proposal.read(where)
     job.args.cache = job.args.cache or [Path(path) for path in made.caches]
     caches = clustered(job) if job.args.cache else ()
