@@ -9,10 +9,12 @@ Prints  one column a library: pictures, how their faces were isolated, how much 
 
 import argparse
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -23,11 +25,13 @@ sys.path.insert(0, str(CHECKOUT))
 from facesets.common import terminal  # noqa: E402
 from facesets.embed import packs  # noqa: E402
 from facesets.embed.decode import read_upright  # noqa: E402
-from facesets.export import crop, detector  # noqa: E402
+from facesets.export import detector, swap  # noqa: E402
 from facesets.export.looks import Looks  # noqa: E402
 from facesets.formats import cache  # noqa: E402
 from facesets.formats.faceset import FACES, read_faces  # noqa: E402
+from facesets.formats.proposal import Face, Group, Proposal  # noqa: E402
 from facesets.library import folder as folders  # noqa: E402
+from facesets.library.store import Library  # noqa: E402
 
 SCORE = 0.5             # from which on a tool takes a detection for a face
 OTHER = 0.3             # cosine to the photo's face below which the largest face of a picture is somebody else
@@ -130,23 +134,43 @@ def judge(library: Path, detectors: dict[str, Look], embed: Callable[[np.ndarray
             f"face under {SMALL} px": str(sum(size < SMALL for size in sizes)), f"pairs of cosine {ALIKE}": str(pairs)}
 
 
-def cost(library: Path, model: Path, models_dir: Path, count: int = 60) -> str:
-    """Milliseconds of CPU a picture takes with every look, and with the one at 640 only, on the same faces."""
-    faces = list(pictures(library))[::7][:count]
-    made_with = folders.read_record(next(iter(sorted(library.glob("faceset_*")))) / folders.MANIFEST).model
-    everything = detector.opener(cache.Model(**made_with), str(model), models_dir, "cpu")()
-    spent = []
-    for looks in (Looks(everything.looks[-1:]), everything) * 2:        # the first round warms up
-        started = time.process_time()
-        for _, entry, embedding, face in faces:
+def cost(library: Path, model: Path, models_dir: Path, wanted: int = 200) -> Iterator[str]:
+    """Where the time of an export goes: some facesets of a library, left by chain.py --keep, are exported again."""
+    every = max(sum(1 for _ in library.glob("faceset_*/*.png")) // wanted, 1)
+    keys = [cache.face_keys(read_faces(folder / FACES).faces) for folder in sorted(library.glob("faceset_*"))[::every]]
+    made = Proposal("cost", "", "2099", {}, (), facesets=tuple(Group(tuple(map(Face, some))) for some in keys))
+    caches = [cache.read(path) for path in (library.parent / "work/cache").glob("*.npz")]
+    opened = detector.opener(caches[0].model, str(model), models_dir, "cpu")()
+    spent: Counter[str] = Counter()
+
+    def timed(name: str, act: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapped(*given: Any) -> Any:
+            started = time.thread_time()
             try:
-                made = crop.cut_out(read_upright(entry["photo"]), face["box"], looks, 512, 0.5, (), embedding)
-            except crop.Dropped:
-                continue
-            cv2.imencode(".png", made.pixels, [cv2.IMWRITE_PNG_COMPRESSION, 3])
-        spent.append((time.process_time() - started) / len(faces) * 1000)
-    one, all_of_them = spent[2:]
-    return f"{all_of_them:.0f} ms a picture, {one:.0f} ms with one look; the others take {1 - one / all_of_them:.0%}"
+                return act(*given)
+            finally:
+                spent[name] += time.thread_time() - started
+                spent[f"{name}, times"] += 1
+        return wrapped
+    yunet, main = opened.looks
+    looks = Looks((timed("YuNet", yunet), timed("SCRFD at 640", main)), timed("recogniser", opened.embed),
+                  [timed(f"in doubt at {side}", look)
+                   for side, look in zip(detector.SIDES, opened.in_doubt, strict=True)])
+    took = []
+    for what, given in (("with the look at 640 only", Looks(looks.looks[1:], looks.embed)), ("with all looks", looks)):
+        with tempfile.TemporaryDirectory() as folder:
+            spent.clear()
+            started = time.process_time()
+            run = swap.export(Library(Path(folder) / "library"), made, caches, lambda: given, min_faces=1)  # noqa: B023
+            whole = time.process_time() - started
+        number = run.counts["pictures"]
+        took.append(whole)
+        yield f"{what}: {number} pictures, {1000 * whole / number:.0f} ms of CPU a picture"
+    for name in [name for name in spent if f"{name}, times" in spent]:
+        yield f"  {name:18}{spent[name] / whole:6.1%}  {spent[f'{name}, times'] / number:.2f} times a picture"
+    extra = sum(spent[name] for name in spent if name.startswith(("YuNet", "in doubt")) and "times" not in name)
+    yield (f"  the extra looks    {extra / whole:.1%} of the export's time; it takes {1 - took[0] / took[1]:.1%} less "
+           "without them, since a face that one refuses is looked at no further")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -158,7 +182,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--verbose", action="store_true", help="name every picture that is not as it should be")
     args = parser.parse_args(argv)
     if args.cost:
-        print(cost(args.libraries[0], args.model, args.models_dir))
+        for line in cost(args.libraries[0], args.model, args.models_dir):
+            print(line, flush=True)
         return 0
     detectors, embed = looks(args.model, args.models_dir)
     columns = [judge(library, detectors, embed, terminal.say if args.verbose else lambda line: None)

@@ -23,7 +23,7 @@ WIDER = (0.8, 1.2)      # of padding, where the face fills the picture and is no
 SHOWN = 0.1             # share of a neighbour's box inside the picture from which on a detector may see it
 WHOLE = 0.85            # share of the face's box that must lie inside the photo
 SAME = 0.95             # cosine of the picture's face to the photo's, below which it is not the same face any more
-ROUNDS = 3              # how often neighbours that only a detector sees are taken out as well
+ROUNDS = 4              # how often neighbours that only a detector sees are taken out as well
 
 NOT_SEEN = "not every detector finds the face in the picture"
 NOT_ALONE = "another face cannot be kept out of the picture"
@@ -131,15 +131,14 @@ def _isolated(photo: np.ndarray, window: np.ndarray, box: np.ndarray, neighbours
     wanted, pixels = (box - corner) * scale, picture
     for _ in range(ROUNDS if clean_up else 1):
         if clean_up:
-            neighbours += [other / scale + corner for other in looks.others(pixels, wanted)]
             shown = [other for other, there in zip(neighbours, _shown(neighbours, window), strict=True) if there]
             pixels = clean.without(picture, [(other - corner) * scale for other in shown], wanted)
         sight = looks.see(pixels, wanted)
-        if sight.box is not None and not len(sight.others):
+        if sight.alone:
             return pixels, sight
         if sight.box is None:
             raise Dropped(NOT_SEEN)
-    neighbours += [other / scale + corner for other in sight.others]
+        neighbours += [other / scale + corner for other in sight.others]
     raise Dropped(NOT_ALONE)
 
 

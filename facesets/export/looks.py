@@ -10,44 +10,53 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..formats.boxes import distinct, overlap
+from ..formats.boxes import overlap
 
 Found = tuple[np.ndarray, np.ndarray, np.ndarray]       # boxes (n, 4), scores (n,), landmarks (n, 5, 2)
 Look = Callable[[np.ndarray], Found]
 Embed = Callable[[np.ndarray, np.ndarray], np.ndarray]  # picture, landmarks (n, 5, 2) -> raw embeddings (n, D)
 
 SEEN = 0.5              # score from which on a tool takes a detection for a face
+HINT, SURE = 0.3, 0.7   # scores of nobody else, and of the wanted face, of a look that leaves no doubt to another size
 OVERLAP = 0.4           # intersection over union with the wanted box that makes a detection the wanted face
 
 
 @dataclass(frozen=True)
 class Sight:
-    """What was seen first that is not as it should be: the wanted face (None: not found), and who else is there."""
+    """What a look sees: the wanted face (None: not found), and who else is there."""
 
     box: np.ndarray | None          # (4,)
     landmarks: np.ndarray | None    # (5, 2)
     others: np.ndarray              # (n, 4)
+    sure: bool                      # far from seeing anything else
+
+    @property
+    def alone(self) -> bool:
+        return self.box is not None and not len(self.others)
 
 
 @dataclass(frozen=True)
 class Looks:
-    """Every way to look at a picture, the cheapest first and last the one whose landmarks the recogniser takes."""
+    """Every way to look at a picture, the cheapest first and last the one whose landmarks the recogniser takes.
+
+    in_doubt    looks at other sizes, which see what these see unless one of these is unsure (benchmarks/pictures.py)
+    """
 
     looks: Sequence[Look]
     embed: Embed | None = None
+    in_doubt: Sequence[Look] = ()
 
     def see(self, pixels: np.ndarray, wanted: np.ndarray) -> Sight:
-        """The wanted face as the last look sees it, alone; or what the first look sees that finds it otherwise."""
+        """The wanted face as the last of `looks` sees it, alone; or the first sight that is otherwise."""
+        sights: list[Sight] = []
         for look in self.looks:
-            sight = _sight(look(pixels), wanted)
-            if sight.box is None or len(sight.others):
-                break
-        return sight
-
-    def others(self, pixels: np.ndarray, wanted: np.ndarray) -> list[np.ndarray]:
-        """Boxes of everybody else whom any look sees."""
-        found = np.concatenate([_sight(look(pixels), wanted).others for look in self.looks])
-        return [found[row] for row in distinct(found, OVERLAP)]
+            sights.append(_sight(look(pixels), wanted))
+            if not sights[-1].alone:
+                return sights[-1]
+        for look in () if all(sight.sure for sight in sights) else self.in_doubt:
+            if not (sight := _sight(look(pixels), wanted)).alone:
+                return sight
+        return sights[-1]
 
     def cosine(self, pixels: np.ndarray, landmarks: np.ndarray, embedding: np.ndarray) -> float:
         """Similarity of the face at `landmarks` to a unit `embedding` (D,); 1 where nobody can tell."""
@@ -60,10 +69,9 @@ class Looks:
 def _sight(found: Found, wanted: np.ndarray) -> Sight:
     boxes, scores, landmarks = (np.asarray(part) for part in found)
     seen = np.flatnonzero(scores >= SEEN)
-    boxes, landmarks = boxes[seen], landmarks[seen]
-    mine = overlap(boxes, wanted)
+    mine = overlap(boxes[seen], wanted)
     if not len(mine) or mine.max() < OVERLAP:
-        return Sight(None, None, boxes)
-    best = int(mine.argmax())
-    return Sight(boxes[best], landmarks[best], np.delete(boxes, best, axis=0))
-
+        return Sight(None, None, boxes[seen], False)
+    best = seen[mine.argmax()]
+    sure = bool(scores[best] >= SURE and np.delete(scores, best).max(initial=0) < HINT)
+    return Sight(boxes[best], landmarks[best], boxes[seen[seen != best]], sure)
