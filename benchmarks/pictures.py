@@ -154,8 +154,7 @@ def cost(library: Path, model: Path, models_dir: Path, wanted: int = 200) -> Ite
         return wrapped
     yunet, main = opened.looks
     looks = Looks((timed("YuNet", yunet), timed("SCRFD at 640", main)), timed("recogniser", opened.embed),
-                  [timed(f"in doubt at {side}", look)
-                   for side, look in zip(detector.SIDES, opened.in_doubt, strict=True)])
+                  [timed(f"in doubt, look {number}", look) for number, look in enumerate(opened.in_doubt, 1)])
     took = []
     for what, given in (("with the look at 640 only", Looks(looks.looks[1:], looks.embed)), ("with all looks", looks)):
         with tempfile.TemporaryDirectory() as folder:

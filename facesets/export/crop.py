@@ -81,8 +81,8 @@ def _attempts(box: np.ndarray, neighbours: list[np.ndarray], photo: tuple[int, i
         for more in WIDER:
             yield "alone", around(box, photo, max(more, padding))
     yield from (("moved", window) for window in _apart(box, neighbours, photo, padding))
+    yield "cleaned", around(box, photo, min(padding, TIGHTER))      # the less is painted, the better it looks
     yield "cleaned", wide
-    yield "cleaned", around(box, photo, min(padding, TIGHTER))
 
 
 def around(box: np.ndarray, photo: tuple[int, int], padding: float, shift: Sequence[float] = (0, 0)) -> np.ndarray:

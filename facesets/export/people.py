@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 
 from ..common import terminal
-from ..embed import decode
 from ..library.folder import Record
 from . import crop, outside, render
 from .select import varied
@@ -21,14 +20,10 @@ def tight(record: Record, folder: Path) -> list[str]:
     with outside.updating(folder) as scratch:
         faces = [record.faces[place] for place in _chosen(record, FRIGATE)]
         for face in faces:
-            try:
-                photo = decode.read_upright(face["photo"])
-            except decode.Unreadable as reason:
-                terminal.say(f"{terminal.safe(face['photo'])}: the photo {reason}")
-                continue
-            photo, (box,) = render.turned_right(photo, [face["box"]], face["turn"])
-            x1, y1, x2, y2 = crop.around(box, photo.shape[1::-1], TIGHT)
-            render.write_png(scratch / f"{face['sha256'][:12]}.png", photo[y1:y2, x1:x2])
+            if (photo := render.read_or_say(face["photo"])) is not None:
+                photo, (box,) = render.turned_right(photo, [face["box"]], face["turn"])
+                x1, y1, x2, y2 = crop.around(box, photo.shape[1::-1], TIGHT)
+                render.write_png(scratch / f"{face['sha256'][:12]}.png", photo[y1:y2, x1:x2])
         return _said(folder, len(list(scratch.iterdir())), ENOUGH)
 
 

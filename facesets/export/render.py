@@ -116,6 +116,15 @@ def _photo(path: str, faces: Sequence[Wish], folder: Path, looks: Looks, size: i
     return made
 
 
+def read_or_say(path: str) -> np.ndarray | None:
+    """A photo as `decode.read_upright` gives it, None where it cannot be read, and then that is said."""
+    try:
+        return decode.read_upright(path)
+    except decode.Unreadable as reason:
+        terminal.say(f"{terminal.safe(path)}: the photo {reason}")
+        return None
+
+
 def turned_right(photo: np.ndarray, boxes: Sequence[Sequence[float]], turn: int) -> tuple[np.ndarray, np.ndarray]:
     """A photo (H, W, 3) and boxes (n, 4) in it after `turn` quarter turns clockwise."""
     size = (photo.shape[1], photo.shape[0])

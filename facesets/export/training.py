@@ -20,7 +20,6 @@ import cv2
 import numpy as np
 
 from ..common import files, terminal
-from ..embed import decode
 from ..formats import cache
 from ..formats.boxes import overlap, turned_boxes
 from ..library.folder import Record
@@ -148,10 +147,7 @@ def _mask(window: tuple[int, int, int, int], others: Sequence[np.ndarray], box: 
 
 def _picture(shot: Shot, scratch: Path, trainer: str) -> bool:
     """Write a picture and its mask; False where the photo cannot be read."""
-    try:
-        photo = decode.read_upright(shot.face["photo"])
-    except decode.Unreadable as reason:
-        terminal.say(f"{terminal.safe(shot.face['photo'])}: the photo {reason}")
+    if (photo := render.read_or_say(shot.face["photo"])) is None:
         return False
     photo = np.rot90(photo, -shot.turn)
     x1, y1, x2, y2 = shot.window
@@ -207,6 +203,7 @@ def _quoted(text: str) -> str:
 
 def _kohya(folder: Path, *_: str) -> tuple[str, str]:
     return "dataset.toml", f"""# accelerate launch ... --dataset_config dataset.toml --masked_loss
+# Every image needs its mask and every mask its image, or the trainer refuses the folder: remove both.
 [general]
 caption_extension = ".txt"
 enable_bucket = true

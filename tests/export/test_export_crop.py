@@ -67,7 +67,7 @@ def test_neighbours_on_all_sides_are_taken_out_and_the_face_is_not_touched(tmp_p
     pixels = drawn(tmp_path, around)
     made = crop.cut_out(pixels, wanted, LOOKS, 512, 0.5, around)
     assert made.isolation == "cleaned" and len(detect(made.pixels)[0]) == 1
-    window = crop.around(np.array(wanted, float), (640, 480), 0.5)
+    window = crop.around(np.array(wanted, float), (640, 480), crop.TIGHTER)
     before, scale = crop.scaled(pixels, window, 512)
     x1, y1, x2, y2 = (clean.grown((np.array(wanted) - np.tile(window[:2], 2)) * scale, clean.SPARED)).astype(int)
     assert (before[y1 + 1:y2 - 1, x1 + 1:x2 - 1] == made.pixels[y1 + 1:y2 - 1, x1 + 1:x2 - 1]).all()

@@ -61,12 +61,13 @@ def test_kohya_reads_images_captions_and_masks_of_the_same_size(world, tmp_path)
     # its config_util.py refuses the whole file for a key that a subset with masks does not know
     assert set(subset) == {"image_dir", "conditioning_data_dir", "num_repeats"}
     found, masks = pairs(Path(subset["image_dir"])), Path(subset["conditioning_data_dir"])
+    assert sorted(path.stem for path in masks.iterdir()) == sorted(found)      # nor one more
     assert len(found) == 20 and "20 pictures" in said[0]
     assert config["general"]["enable_bucket"] and config["general"]["bucket_no_upscale"]
     for name, (image, text) in found.items():
         mask = cv2.imread(str(masks / f"{name}.png"))
         assert mask.shape == image.shape and set(np.unique(mask)) <= set(range(256))
-        assert min(image.shape[:2]) >= 512 and max(image.shape[:2]) <= 2048
+        assert min(image.shape[:2]) >= 512 and max(image.shape[:2]) <= 2048 and "\n" not in text
         assert text.startswith("zomller person, ") and text.split(", ")[2].isdecimal()
 
 
