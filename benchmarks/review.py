@@ -3,7 +3,7 @@
 Run     python benchmarks/review.py --keep DIR          shares of faces that lie right against the number of answers: in
                                                         the order of the review, beside random order and largest first
         python benchmarks/review.py --keep DIR --fit    the curves of questions.py, and how right they are
-        python benchmarks/review.py --serve 1000        seconds of the server for an answer, with so many facesets
+        python benchmarks/review_keys.py                keys, seconds of the server and of a person, in a real browser
 Reads   DIR as benchmarks/identities.py keeps it
 Judged  The curves are fitted on two recognisers and on made-up libraries of six seeds, the review is shown on a third
         recogniser and two other seeds. That photos which show both people count was seen on seed 10, and not on 11.
@@ -13,9 +13,6 @@ Prints  right: faces that lie with the person that most of their faceset are, an
 
 import argparse
 import sys
-import tempfile
-import threading
-import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -24,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 CHECKOUT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(CHECKOUT), str(CHECKOUT / "benchmarks"), str(CHECKOUT / "tests" / "report")]
+sys.path[:0] = [str(CHECKOUT), str(CHECKOUT / "benchmarks")]
 
 import generated  # noqa: E402
 import labelled  # noqa: E402
@@ -215,60 +212,15 @@ def review(shown: Iterable[Case]) -> None:
                 print("    expected " + "  ".join(f"{line[0]}: {100 * line[4]:.1f}" for line in lines))
 
 
-def serve(count: int) -> None:
-    """Post answers to a server of a made-up library of `count` facesets; what an answer takes."""
-    import json
-    import urllib.request
-    from http.cookiejar import CookieJar
-
-    from report_library import make_library
-
-    from facesets.export.draft import Options
-    from facesets.review.desk import NAME, Desk
-    from facesets.review.holdings import Holdings
-    from facesets.review.server import Server
-    with tempfile.TemporaryDirectory() as folder:
-        library = make_library(Path(folder), count, drawn=20, size=96)
-        held = Holdings(library, [], [], [], Options(), lambda: None)  # type: ignore[arg-type,return-value]
-        server = Server(Desk(library.root / NAME, held), held)
-        thread = threading.Thread(target=server.run)
-        thread.start()
-        browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(CookieJar()))
-        browser.open(server.link).read()
-        took = []
-        for _ in range(200):
-            now = json.loads(browser.open(server.origin + "/now").read())
-            question = now["question"]
-            value = ({"do": "two-people", "of": question["about"], "other": question["alike"][0]["folder"]}
-                     if question["kind"] == "same" else {"do": "right", "of": question["about"], "out": []})
-            sent = urllib.request.Request(server.origin + "/answer", json.dumps(
-                {"version": now["version"], "question": question["id"], "answer": value}).encode(),
-                {"Content-Type": "application/json", "Origin": server.origin})
-            began = time.perf_counter()
-            browser.open(sent).read()
-            took.append(time.perf_counter() - began)
-        p50, p95 = np.percentile(took, (50, 95))
-        print(f"{count} facesets, 200 answers: p50 {1000 * p50:.0f} ms, p95 {1000 * p95:.0f} ms, "
-              f"{server.desk.waiting()} runs still to be carried out")
-        server.ended = True
-        thread.join()
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--keep", type=Path, metavar="DIR")
+    parser.add_argument("--keep", type=Path, metavar="DIR", required=True)
     parser.add_argument("--fit", action="store_true")
-    parser.add_argument("--serve", type=int, metavar="N")
     args = parser.parse_args(argv)
-    if args.serve:
-        serve(args.serve)
-    elif args.keep:
-        if args.fit:
-            fit(cases(args.keep, True), cases(args.keep, False))
-        else:
-            review(cases(args.keep, False))
+    if args.fit:
+        fit(cases(args.keep, True), cases(args.keep, False))
     else:
-        parser.error("give --keep DIR or --serve N")
+        review(cases(args.keep, False))
     return 0
 
 
