@@ -28,7 +28,7 @@ FALSE_MATCHES = 0.005   # share of strangers' faces that may be taken for somebo
 REFERENCES = 10         # faces a known person's centroid is made of at most, when we measure
 SPREADS = (4.6, 3.6)    # above the middle of strangers' similarities: where known_distance and cluster_distance lie
 LOOSEST = (0.60, 0.70)  # known_distance and cluster_distance, whatever the strangers say
-STRANGERS, FEW = 2000, 200      # clear faces whose pairs are looked at, and fewer than which say nothing
+STRANGERS, FEW = 2000, 200      # clear faces whose pairs are looked at; fewer, or fewer pairs, say nothing
 ROUNDED = 0.025         # so that a library that grows keeps its distances
 LEAST_KNOWN = 4         # faces a person must have to stand for a known one: two make the centroid, two are asked
 
@@ -73,7 +73,7 @@ def calibrate(rows: np.ndarray, people: np.ndarray, photos: np.ndarray, clarity:
 
 
 def from_strangers(rows: np.ndarray, apart: np.ndarray, clarity: np.ndarray) -> tuple[float, float] | None:
-    """known_distance and cluster_distance of a recogniser, out of the faces of a library; None for too few clear ones.
+    """known_distance and cluster_distance of a recogniser, out of the faces of a library; None for too few.
 
     rows (N, D) unit rows, clarity (N,); two faces of the same `apart` (N,), a photo or a person, are no pair. Rows in
     another order may give other distances, so give them in one that means something.
@@ -83,6 +83,8 @@ def from_strangers(rows: np.ndarray, apart: np.ndarray, clarity: np.ndarray) -> 
         return None
     some = clear[::-(-len(clear) // STRANGERS)]
     pairs = np.triu(apart[some][:, None] != apart[some])
+    if pairs.sum() < FEW:       # one photo of a crowd
+        return None
     alike = (rows[some] @ rows[some].T)[pairs]
     middle, low = np.percentile(alike, (50, 16))        # below the middle nobody is the same person
     known, cluster = (min(round((1 - middle - spreads * (middle - low)) / ROUNDED) * ROUNDED, loosest)

@@ -50,8 +50,12 @@ def pool(caches: Sequence[Cache]) -> Pool:
 
 
 def clarity_of(norms: np.ndarray) -> np.ndarray:
-    """(N,) norms of raw embeddings, by their median: what blurs, hides or turns a face makes its norm small."""
-    return np.asarray(norms / np.median(norms) if len(norms) else norms, np.float32)
+    """(N,) norms of raw embeddings, by their median: what blurs, hides or turns a face makes its norm small.
+
+    A norm of 0, of a face that is nothing, does not count.
+    """
+    some = norms[norms > 0]
+    return np.asarray(norms / np.median(some) if len(some) else norms, np.float32)
 
 
 def _named(keys: list[str], persons: list[Person]) -> dict[str, Person]:

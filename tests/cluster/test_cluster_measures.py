@@ -72,6 +72,7 @@ def test_strangers_tell_the_distances_of_a_recogniser_whoever_is_in_the_library(
         assert found and found[0] == pytest.approx(0.55, abs=0.03) and found[1] == pytest.approx(0.65, abs=0.03)
     assert calibrate.from_strangers(rows[:100], np.arange(100), np.ones(100)) is None
     assert calibrate.from_strangers(rows, np.arange(len(rows)), np.full(len(rows), 0.8)) is None
+    assert calibrate.from_strangers(rows, np.zeros(len(rows), int), np.ones(len(rows))) is None     # all in one photo
 
 
 @pytest.mark.parametrize("name", ["insightface_small", "embed_512"])

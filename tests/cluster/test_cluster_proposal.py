@@ -208,6 +208,12 @@ def test_gates_reject_with_a_reason_before_clustering() -> None:
     assert [face.reason for face in propose(faces).rejected] == ["the same face, detected twice"]
 
 
+def test_faces_without_a_norm_are_too_dim_however_many_and_spoil_no_others() -> None:
+    made = propose(cache_of(np.concatenate([person(1, 9), person(2, 20)]), norms=[1.0] * 9 + [0.0] * 20))
+    assert [len(group.faces) for group in made.facesets] == [9] and len(made.rejected) == 20
+    assert len(propose(cache_of(person(1, 9), norms=[0.0] * 9)).rejected) == 9
+
+
 def test_gates_on_clusters_say_why_it_is_no_faceset() -> None:
     burst = propose(cache_of(person(1, 6), photos=[0, 0, 0, 1, 1, 1]))
     assert not burst.facesets
