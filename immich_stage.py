@@ -173,6 +173,8 @@ def stage_user(client: Client, key: bool, state: State, options: Options, args: 
     client.breaker.probe = partial(probe, client, "/users/me")
     if args.backup:
         options = replace(options, choosing=choosing(client, server.owner, args))
+    whole = typed.replace(" --dry-run", "")
+    state.set_meta("again", whole if args.backup else "")       # without it the rest would be fetched, too
     stage = Stage(client, state, server, options)
     ended: BaseException | None = None
     before = state.run
@@ -197,7 +199,6 @@ def stage_user(client: Client, key: bool, state: State, options: Options, args: 
     if stage.tally.gate and not stage.tally.gate.held:
         raise Paused("the server counts other photos than it lists, as named above, so some may be missing; let Immich "
                      "end its jobs (Administration, Jobs: above all Extract Metadata)")
-    whole = typed.replace(" --dry-run", "")
     terminal.say(f"next: {whole if args.dry_run else then(bool(values['staged_count']), args)}")
     return OK
 

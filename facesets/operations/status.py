@@ -35,6 +35,7 @@ class User:
     stage: Stage = field(default_factory=Stage)
     embed: Stage = field(default_factory=Stage)
     cluster: Stage = field(default_factory=Stage)
+    again: str = ""         # what stages this user
     next: str = ""          # the command to run
 
 
@@ -105,9 +106,10 @@ def _user(read: runs.User) -> User:
         user.cluster = Stage(True, clustered.at, (
             f"{counts['faces']:,} faces: {counts['held'] + counts['known']:,} known, {counts['new']:,} in "
             f"{len(made.facesets):,} new facesets, {counts['ambiguous']:,} ambiguous, {counts['rejected']:,} rejected"))
+    user.again = (listed.again if listed else "") or f"python immich_stage.py --user {user.label}"
     stale = user.cluster.done and user.embed.when > user.cluster.when
     if not user.stage.done or (listed and listed.left):
-        user.next = f"python immich_stage.py --user {user.label}"
+        user.next = user.again
     elif not user.embed.done or not user.cluster.done or stale:
         user.next = f"bash finalize_immich.sh {user.label}"
     return user
@@ -127,7 +129,7 @@ def _afterwards(found: Status) -> str:
 
 def _once_more(found: Status) -> str:
     """The server may have mended what failed, which is worth a try once nothing else is left."""
-    return next((f"python immich_stage.py --user {one.label}    # {one.stage.left:,} that could not be read"
+    return next((f"{one.again}    # {one.stage.left:,} that could not be read"
                  for one in found.users if one.stage.left), "")
 
 

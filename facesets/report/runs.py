@@ -58,6 +58,7 @@ class Stage:
     at: float               # when it last wrote, seconds since 1970
     reasons: dict[str, int] = field(default_factory=dict)   # of failures
     notes: list[str] = field(default_factory=list)
+    again: str = ""         # the command, where it is more than usual
 
     @property
     def adds_up(self) -> bool:
@@ -156,6 +157,7 @@ def staged(path: Path) -> Stage:
                              ).fetchone()[0]
             reasons = dict(db.execute(f"SELECT reason, COUNT(*) FROM assets WHERE run = {run} AND outcome IN "
                                       "('error', 'rejected') GROUP BY reason ORDER BY 2 DESC LIMIT 20"))
+            again = (db.execute("SELECT value FROM meta WHERE key = 'again'").fetchone() or ("",))[0]
         finally:
             db.close()
     except sqlite3.Error as error:
@@ -164,7 +166,7 @@ def staged(path: Path) -> Stage:
     parts = [Part("staged", own, "use"), Part("the same bytes as a staged one", twins, "known")]
     parts += [Part(words, counts.get(outcome, 0), kind) for outcome, (words, kind) in STAGE.items()
               if outcome != "have"]
-    return Stage("stage", "assets", total, [part for part in parts if part.count], _when(path), reasons)
+    return Stage("stage", "assets", total, [part for part in parts if part.count], _when(path), reasons, again=again)
 
 
 def last_run(path: Path) -> list[str]:

@@ -18,6 +18,8 @@ from test_stage_listing import check_sums
 from facesets.common.errors import Failure
 from facesets.fake_immich.library_model import User
 from facesets.immich import backup
+from facesets.library.store import Library as Shelf
+from facesets.operations import status
 from facesets.stage.choice import in_turn
 
 REAL = CHECKOUT.parent / "shared" / "immich" / "backup-2.7.2.sql.gz"
@@ -117,6 +119,18 @@ def test_a_dry_run_answers_and_fetches_nothing(tmp_path):
         assert (run.summary["pending"], run.summary["not_needed_yet"]) == (22, 20)
         assert "24 faces  2010-2015    10 photos" in run.err
         assert "--dry-run" not in run.err.splitlines()[-1] and "--backup" in run.err.splitlines()[-1]
+
+
+def test_status_goes_on_with_the_backup_since_without_it_all_the_rest_would_be_fetched(tmp_path):
+    with laboratory(tmp_path, fill=library) as lab:
+        backup_file = lab.made.save(tmp_path)
+        lab.server.faults.add("status", "*/original", status=503)
+        assert lab.stage("--backup", backup_file, "--pictures", "10").status == 2
+        again = status.status(lab.root, Shelf(lab.root / "none")).next
+        assert re.fullmatch(rf"python immich_stage.py --user peter .*--backup {backup_file} --pictures 10", again), again
+        lab.server.faults.clear()
+        assert lab.stage().status == 0
+        assert "--backup" not in status.status(lab.root, Shelf(lab.root / "none")).next
 
 
 def test_of_equal_files_none_is_left_behind(tmp_path):
