@@ -127,7 +127,8 @@ def test_status_goes_on_with_the_backup_since_without_it_all_the_rest_would_be_f
         lab.server.faults.add("status", "*/original", status=503)
         assert lab.stage("--backup", backup_file, "--pictures", "10").status == 2
         again = status.status(lab.root, Shelf(lab.root / "none")).next
-        assert re.fullmatch(rf"python immich_stage.py --user peter .*--backup {backup_file} --pictures 10", again), again
+        assert again.startswith("python immich_stage.py --user peter"), again
+        assert again.endswith(f"--backup {backup_file} --pictures 10"), again
         lab.server.faults.clear()
         assert lab.stage().status == 0
         assert "--backup" not in status.status(lab.root, Shelf(lab.root / "none")).next
