@@ -5,6 +5,7 @@ take them away again. Which people and albums, its caller answers for (`facesets
 """
 
 import re
+import urllib.parse
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,7 +24,7 @@ ID = re.compile(r"/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(?=/|$)")
 
 def refuse(method: str, url: str, body: Mapping[str, Any] | None, may_write: bool) -> None:
     """Raise Failure for a request, the first or one that a redirect leads to, that is none of ours."""
-    path = url.partition("?")[0].rpartition("/api/")[2]
+    path = urllib.parse.urlsplit(url).path.rpartition("/api/")[2]      # what is behind a # is not sent
     route = method, ID.sub("/ID", "/" + path)
     if method == "GET" or (method == "POST" and route[1] in READING) or (
             may_write and route in WRITING and set(body or ()) <= WRITING[route]):

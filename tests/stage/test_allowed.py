@@ -40,6 +40,13 @@ def test_only_what_is_listed_is_sent(method: str, path: str, body: Any, may_writ
             allowed.refuse(method, url, body, may_write)
 
 
+def test_what_a_redirect_hides_behind_its_end_is_no_excuse() -> None:
+    """Only /albums would be sent."""
+    for url in ("https://photos.example.org/api/albums#/api/search/metadata", "http://a/api/albums?#/api/auth/logout"):
+        with pytest.raises(Failure, match="never sent"):
+            allowed.refuse("POST", url, {}, False)
+
+
 @pytest.mark.parametrize("may_write", [False, True])
 def test_a_redirect_does_not_lead_to_another_write(may_write: bool) -> None:
     with LabServer() as server:
