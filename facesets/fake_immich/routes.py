@@ -27,7 +27,6 @@ ROUTES: tuple[tuple[str, str, str | None, Callable[[Call], Reply]], ...] = (
     ("PUT", f"/people/{ID}", "person.update", routes_people.rename),
     ("GET", "/albums", "album.read", routes_people.albums),
     ("POST", "/albums", "album.create", routes_people.make_album),
-    ("GET", f"/albums/{ID}", "album.read", routes_people.album),
     ("DELETE", f"/albums/{ID}", "album.delete", routes_people.delete_album),
     ("PUT", f"/albums/{ID}/assets", "albumAsset.create", routes_people.add),
     ("DELETE", f"/albums/{ID}/assets", "albumAsset.delete", routes_people.remove),

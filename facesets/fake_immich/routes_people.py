@@ -39,10 +39,6 @@ def make_album(call: Call) -> Reply:
     return text_reply(album_json(made, call.version, full=True), 201)
 
 
-def album(call: Call) -> Reply:
-    return text_reply(album_json(_mine(call, call.library.albums, "album.read"), call.version, full=True))
-
-
 def delete_album(call: Call) -> Reply:
     del call.library.albums[_mine(call, call.library.albums, "album.delete").id]
     return Reply(204, kind="")

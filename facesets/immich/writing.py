@@ -1,7 +1,7 @@
 """What is written to Immich, by a key of its own: the names of people, and albums; `allowed` lets no other write pass.
 
-Every request here can be repeated: a name is set, photos that an album has are passed over, and an album whose making
-was not answered is found by its description.
+Every request here can be repeated: a name is set, photos that an album has are passed over, an album whose making was
+not answered is found by its description, and one that went is not asked to go again.
 """
 
 import threading
@@ -84,13 +84,14 @@ class Writer:
             self._json("DELETE", f"/albums/{album}/assets", {"ids": photos[start:start + AT_ONCE]})
 
     def delete_if_empty(self, album: str) -> int:
-        """Take an album away, unless there are photos in it; how many."""
-        reply = self._json("GET", f"/albums/{album}")
-        with understanding("/albums"):
-            left = int(reply["assetCount"])
-        if not left:
-            self._json("DELETE", f"/albums/{album}")
-        return left
+        """Take an album away, if it is there, unless there are photos in it; how many."""
+        def attempt() -> int:
+            with understanding("/albums"):
+                there = {str(item["id"]): int(item["assetCount"]) for item in self.client.json_once("GET", "/albums")}
+            if there.get(album) == 0:
+                self.client.json_once("DELETE", f"/albums/{album}")
+            return there.get(album, 0)
+        return self._in_words(lambda: self.client.retrying(attempt))
 
     def _json(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         return self._in_words(lambda: self.client.json(method, path, body))

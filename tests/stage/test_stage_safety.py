@@ -251,6 +251,19 @@ def test_a_long_wait_that_the_server_asks_for_is_told_once_with_its_end():
     assert re.search(r"a pause \(429 Too Many Requests\): waiting 300 s, until \d\d:\d\d:\d\d", told[0])
 
 
+def test_who_waits_at_the_terminal_reads_how_long_and_until_when(tmp_path):
+    with laboratory(tmp_path) as lab:
+        lab.server.faults.add("status", "*/search/metadata", status=429, retry_after=300)
+        process, began = lab.start(), time.time()
+        line = next(line for line in process.stderr if "asks for a pause" in line)
+        told = re.search(r"waiting (\d+) s, until (\d\d:\d\d:\d\d)$", line.rstrip())
+        ends = {time.strftime("%H:%M:%S", time.localtime(second))
+                for second in range(int(began) + 300, int(time.time()) + 301)}
+        assert told[1] == "300" and told[2] in ends
+        process.send_signal(signal.SIGINT)
+        assert lab.finish(process).status == 2
+
+
 def test_json_on_stdout_is_one_object_and_nothing_else(tmp_path):
     with laboratory(tmp_path) as lab:
         run = lab.finish(lab.start())
