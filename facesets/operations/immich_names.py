@@ -206,7 +206,7 @@ def _names_back(writer: Writer, was: dict[str, Any], now: dict[str, Any]) -> lis
     """A name that somebody changed since stays."""
     said = []
     for person, (old, given) in now.get("people", {}).items():
-        there = None if person in was.get("people", {}) else writer.name_of(person)
+        there = None if was.get("people", {}).get(person) == [old, given] else writer.name_of(person)
         if there == given:
             writer.rename(person, old)
         elif there:

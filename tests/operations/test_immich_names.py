@@ -23,7 +23,7 @@ from test_stage_contract import CONTRACTS, described
 import sort_faces
 from facesets.export import swap
 from facesets.fake_immich.library_model import Album, Asset, Person
-from facesets.fake_immich.protocol import Call, Reply
+from facesets.fake_immich.protocol import ApiError, Call, Reply
 from facesets.formats import cache
 from facesets.immich.writing import ALBUMS, NAMES
 from facesets.library import folder as folders
@@ -153,6 +153,15 @@ def test_names_go_there_and_undo_takes_them_back(world: World) -> None:
     status, told, err = world.run("undo")
     assert status == 0 and told["undone"] == "immich-names" and told["in_immich"] == [], err
     assert world.called == ["", "", ""] and contents(world.library.root) == before
+
+
+def test_a_name_that_was_given_anew_is_taken_back_by_the_undo_of_that_run(small: World) -> None:
+    """Renamed here, and cleared there, between two runs."""
+    small.names("--apply")
+    assert small.run("name", "1", "Anne")[0] == 0
+    small.people[0].name = ""
+    assert small.names("--apply")["faceset_001"] == "got the name" and small.called == ["Anne", EMOJI, ""]
+    assert small.run("undo")[1]["undone"] == "immich-names" and small.called == ["", EMOJI, ""]
 
 
 def test_a_name_that_is_there_stays(small: World) -> None:
@@ -389,6 +398,24 @@ def test_every_request_is_one_that_immich_takes(world: World) -> None:
             jsonschema.validate(request.body, schema)
         elif document.exists():
             described(json.loads(document.read_text(encoding="utf-8")), request)
+
+
+def test_an_album_whose_going_was_not_answered_is_gone(small: World) -> None:
+    small.key = small.lab.server.add_key(small.lab.user, (*NAMES, *ALBUMS))
+    before = contents(small.library.root)
+    small.names("--apply", "--albums")
+    answer, lost = small.lab.server.route, list[str]()
+
+    def route(call: Call) -> Reply:
+        reply = answer(call)
+        if call.method == "DELETE" and not call.path.endswith("/assets") and call.path not in lost:
+            lost.append(call.path)
+            raise ApiError(500, "Internal server error")
+        return reply
+    small.lab.server.route = route
+    status, told, err = small.run("undo")
+    assert status == 0 and told["in_immich"] == [] and len(lost) == 2, err
+    assert small.albums() == {} and small.called == ["", "", ""] and contents(small.library.root) == before
 
 
 def test_an_album_whose_making_was_not_answered_is_found_again(small: World) -> None:
