@@ -183,17 +183,19 @@ class Reviewer:
             self.press("wrong face out" if marks else "right", *marks, " ", minds=1 + len(marks))
             self.shelf[of] = (mine - out, name)
 
-    def undo(self) -> None:
+    def undo(self) -> bool:
+        """Take the last answers back and give them again; whether the library was as before them in between."""
         before = self.said.copy()
         for _ in range(UNDONE):
             self.tab.say("z")
             self.shelf, self.next = self.past.pop()
         self.settle()
         self.next = Library(self.place / "library").manifest().next_number      # a number is never given twice
-        print(f"the last {UNDONE} taken back: the library is as it was: {shelf(self.place) == self.shelf}")
+        as_it_was = shelf(self.place) == self.shelf
         for _ in range(UNDONE):
             self.answer()
         self.said = before
+        return as_it_was
 
     def end(self) -> None:
         self.settle()
@@ -230,7 +232,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 reviewer.answer()
             keys, minds, took = reviewer.keys, reviewer.minds, list(reviewer.took)
             now = reviewer.tab.now()
-            reviewer.undo()
+            as_it_was = reviewer.undo()
         finally:
             reviewer.end()
         p50, p95 = np.percentile(took, (50, 95))
@@ -240,8 +242,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"server: p50 {1000 * p50:.0f} ms, p95 {1000 * p95:.0f} ms, load {os.getloadavg()[0]:.0f}; "
               f"expected to lie right then: {100 * now['right']:.1f} %")
         print(f"keystroke-level model: {model / 60:.1f} min for {args.answers} answers")
-        print(f"the library holds what the script had in mind: {shelf(place) == reviewer.shelf}")
-        return int(shelf(place) != reviewer.shelf)
+        equal = shelf(place) == reviewer.shelf
+        print(f"the last {UNDONE} taken back: the library was as before them: {as_it_was}; at the end it holds "
+              f"what the script had in mind: {equal}")
+        return int(not (as_it_was and equal))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -14,7 +16,7 @@ from typing import Any
 import pytest
 from busy import LIMIT
 from drawn import contents
-from test_review_server import start
+from test_review_server import CHECKOUT, start
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright, of the test lock, is not installed")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -245,6 +247,14 @@ def test_a_kill_in_the_middle_and_the_review_goes_on(browser: Any, lab: Any) -> 
     again.send_signal(signal.SIGINT)
     again.communicate(timeout=LIMIT)
     assert lab.library.manifest().entry(named).name == "Somebody"
+
+
+def test_twenty_facesets_by_keyboard_with_a_kill_and_ten_undone_end_as_the_script_had_in_mind() -> None:
+    """The small version of the benchmark, whose long one has a thousand facesets."""
+    run = subprocess.run([sys.executable, CHECKOUT / "benchmarks" / "review_keys.py", "--facesets", "20", "--answers",
+                          "20"], capture_output=True, text=True, timeout=LIMIT)
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert all(f" {what}" in run.stdout for what in ("right", "wrong face out", "merged", "split", "dropped", "named"))
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
