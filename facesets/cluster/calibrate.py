@@ -73,7 +73,7 @@ def calibrate(rows: np.ndarray, people: np.ndarray, photos: np.ndarray, clarity:
 
 
 def from_strangers(rows: np.ndarray, apart: np.ndarray, clarity: np.ndarray) -> tuple[float, float] | None:
-    """known_distance and cluster_distance of a recogniser, out of the faces of a library; None for too few.
+    """known_distance and cluster_distance of a recogniser, out of the faces of a library; None where they do not tell.
 
     rows (N, D) unit rows, clarity (N,); two faces of the same `apart` (N,), a photo or a person, are no pair. Rows in
     another order may give other distances, so give them in one that means something.
@@ -89,6 +89,8 @@ def from_strangers(rows: np.ndarray, apart: np.ndarray, clarity: np.ndarray) -> 
     middle, low = np.percentile(alike, (50, 16))        # below the middle nobody is the same person
     known, cluster = (min(round((1 - middle - spreads * (middle - low)) / ROUNDED) * ROUNDED, loosest)
                       for spreads, loosest in zip(SPREADS, LOOSEST, strict=True))
+    if known < DISTANCES[0]:    # so alike are no strangers: a library of one person
+        return None
     return round(known, 3), round(cluster, 3)
 
 

@@ -73,6 +73,7 @@ def test_strangers_tell_the_distances_of_a_recogniser_whoever_is_in_the_library(
     assert calibrate.from_strangers(rows[:100], np.arange(100), np.ones(100)) is None
     assert calibrate.from_strangers(rows, np.arange(len(rows)), np.full(len(rows), 0.8)) is None
     assert calibrate.from_strangers(rows, np.zeros(len(rows), int), np.ones(len(rows))) is None     # all in one photo
+    assert calibrate.from_strangers(rows[-300:], np.arange(300), np.ones(300)) is None      # all one person
 
 
 @pytest.mark.parametrize("name", ["insightface_small", "embed_512"])
