@@ -112,6 +112,22 @@ def test_every_look_must_find_the_face_and_nobody_else(tmp_path) -> None:
     assert crop.cut_out(pixels, NEAR[0], Looks((unsure, detect)), 512, 0.5).isolation == "alone"
 
 
+@pytest.mark.parametrize(("own", "somebody", "asked"), [(0.9, 0.29, 0), (0.69, 0.0, 1), (0.9, 0.31, 1)])
+def test_other_sizes_are_looked_at_only_in_doubt_and_then_they_count(tmp_path, own, somebody, asked) -> None:
+    pixels, calls = drawn(tmp_path, NEAR[:1]), []
+
+    def first(bgr: np.ndarray):
+        boxes, _, points = detect(bgr)
+        return np.vstack([boxes, [[0, 0, 60, 60]]]), np.array([own, somebody]), np.concatenate([points, points])
+
+    def other_size(bgr: np.ndarray):
+        calls.append(1)
+        return tuple(part[:0] for part in detect(bgr))
+    looks = Looks((first,), in_doubt=(other_size,))
+    sight = looks.see(pixels, np.array(NEAR[0], float))
+    assert len(calls) == asked and sight.alone is not bool(asked)
+
+
 def test_a_picture_whose_face_is_not_the_photos_any_more_is_none(tmp_path) -> None:
     pixels, unit = drawn(tmp_path, NEAR[:1]), np.array([1.0, 0.0])
     for angle, good in ((0.2, True), (0.5, False)):
