@@ -69,6 +69,8 @@ def _bring_up_run(root: Path, run: Path) -> None:
         home = {slot: path for path, slot in value["takes"]}
         journal.check([*home, *home.values(), *(word for put in value["puts"] for word in put)])
         units = sorted({journal.unit_of(path) for path in (*home.values(), *(path for _, path in value["puts"]))})
+        if any(unit[:1] in ("", ".") or unit == journal.MANIFEST for unit in units):
+            raise ValueError("it swaps what is no faceset")
         origins = {path: home[slot] for slot, path in value["puts"] if slot in home}
         plan = journal.Plan(value["verb"], files=dict(value["files"]))
     for unit in units:

@@ -350,11 +350,13 @@ def test_a_run_of_journal_1_is_taken_back_whatever_came_after_and_whenever_it_is
     assert at > 20
 
 
-def test_a_damaged_run_of_journal_1_is_refused_in_one_line(root: Path) -> None:
+@pytest.mark.parametrize("path", ["../a", "", ".undo/a", "manifest.json"])
+def test_a_damaged_run_of_journal_1_is_refused_in_one_line(root: Path, path: str) -> None:
     folder = root / ".undo" / "000001-export-swap"
     (folder / "old").mkdir(parents=True)
     (folder / "phase").write_text("done")
-    (folder / "plan.json").write_text('{\n "schema": 1, "verb": "export-swap", "takes": [["../a", "b"]], "puts": []}')
+    (folder / "plan.json").write_text(json.dumps(
+        {"schema": 1, "verb": "export-swap", "takes": [[path, "old/000000"]], "puts": [], "files": {}}))
     before = contents(root)
     with pytest.raises(Failure, match="another version"):
         Library(root).undo()
