@@ -9,6 +9,7 @@ manifest.json at the top
     reviewed   {folder: [faces that a person has seen to be right there, by formats.cache.short_key]}, NOBODY for
                those that are to stay in no faceset
     two_people [[folder, folder] of which a person said that they are two]
+    forgotten  how many identities `forget` removed
 
 ENTRY  {"folder", "number", "name", "proposed_name", "faces" (members), "pictures", "spread", "years" [first, last] or
         [], "users" {label: faces}, "run", "reason", "into" (of a merged one: the faceset that holds its faces now)}
@@ -57,6 +58,7 @@ class Manifest:
     not_this: dict[str, list[str]] = field(default_factory=dict)
     reviewed: dict[str, list[str]] = field(default_factory=dict)
     two_people: list[list[str]] = field(default_factory=list)
+    forgotten: int = 0      # nobody reads it but earlier versions, which refuse a library without it
 
     @property
     def known_distance(self) -> float:
@@ -268,7 +270,7 @@ def read_manifest(path: Path) -> Manifest:
         two_people = [sorted((str(one), str(other))) for one, other in value.get("two_people", ())]
         manifest = Manifest(int(value["next_number"]), value["model"] and dict(value["model"]), **entries,
                             runs=[dict(run) for run in value["runs"]], not_this=not_this, reviewed=reviewed,
-                            two_people=two_people)
+                            two_people=two_people, forgotten=int(value.get("forgotten", 0)))
         if not 0 < manifest.known_distance < 4:
             raise ValueError("known_distance is no distance")
     return manifest
