@@ -19,8 +19,9 @@ from ..formats.proposal import Face, Proposal
 from ..immich.backup import Backup
 from .state import Asset, State
 
-UNSURE = 90         # pixels in the preview; below, an embedding has a cosine of .75 to that of the original: it may
-                    # find somebody, but does not say that it is nobody
+UNSURE = 45         # pixels in the preview; of 60, 45, 34, 24 the embedding has a cosine of .97, .95, .89, .73 to that of
+                    # the original (benchmarks/backup.py --small): it may find somebody, but hardly tells that it is
+                    # nobody
 SAME = 0.5          # overlap (IoU) from which a face of the listing is one of the backup
 ONE_MOMENT = 0.95   # cosine from which two photos show one
 SHOWN = 40          # people in the table; summary.json has all

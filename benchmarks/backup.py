@@ -1,0 +1,325 @@
+"""What a backup of Immich's database spares: photos and bytes, and how soon it is known who is there.
+
+    --small     how an embedding changes where a face is smaller, as in Immich's preview: cosine to the full size
+    --read N    seconds and memory to read a made-up backup of N faces
+    --made      a made-up library of 54,000 assets: 20,000 faces in 10,261 photos with one that is big enough, 25 people
+                in the library who hold 42 % of them, 185 who recur, the rest seen once or twice; a dry run of the stage
+    --real      the real backup of ../shared with the labelled photos: stage and clustering with it and without, and how
+                many of the best faces of every faceset the short way has. What the worker would make of the photos is
+                taken from --cache, made by the embed worker with embed_512 out of all of them
+
+Run     python benchmarks/backup.py --made --pictures 60,30
+Exit    0
+"""
+
+import argparse
+import json
+import os
+import re
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+SHARED = CHECKOUT.parent / "shared"
+sys.path[:0] = [str(CHECKOUT), str(CHECKOUT / "tests")]
+
+from immich_lab import backups  # noqa: E402
+from immich_lab.library_bulk import fill  # noqa: E402
+from immich_lab.server import LabServer  # noqa: E402
+
+from facesets.cluster import measures  # noqa: E402
+from facesets.common import files  # noqa: E402
+from facesets.embed import decode, packs  # noqa: E402
+from facesets.embed.analyser import Analyser  # noqa: E402
+from facesets.fake_immich.library_model import Face, User  # noqa: E402
+from facesets.formats import boxes, cache, distances  # noqa: E402
+from facesets.formats.faceset import FACES, Contents, write_faces  # noqa: E402
+from facesets.immich import backup  # noqa: E402
+from facesets.library import folder as folders  # noqa: E402
+from facesets.library import store  # noqa: E402
+
+REAL, OWNER = SHARED / "immich" / "backup-2.7.2.sql.gz", "a4189ca7-2683-435f-8645-2a84edc8b4b1"
+WANTED, FACES_THERE = 10_261, 19_480       # photos and faces of the library whose figures DESIGN has
+D = backup.D
+
+
+def small(made: cache.Cache) -> None:
+    """Print the cosine of an embedding at each size to that of the same face at 200 pixels and more."""
+    analyser = Analyser(packs.open_pack(str(SHARED / "models" / "embed_512"), Path()), "cpu")
+    large = np.flatnonzero((made.faces["face_short"] > 200) & (made.faces["det_score"] > 0.7))
+    alike: dict[int, list[float]] = {24: [], 34: [], 45: [], 60: [], 90: [], 150: []}
+    for row in np.random.default_rng(0).choice(large, 45, replace=False):
+        face = made.faces[row]
+        bgr = decode.read_upright(Path(made.photos[face["photo"]].path))
+        for size, found in alike.items():
+            scale = size / face["face_short"]
+            less = cv2.resize(bgr, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+            box, _, landmarks = analyser.detect(less)
+            share = boxes.overlap(face["box"] * scale, box)
+            if len(box) and share.max() > 0.4:
+                raw = analyser.embed(less, landmarks[[share.argmax()]])[0]
+                found.append(float(raw @ made.embeddings[row] / np.linalg.norm(raw)))
+    for size, found in alike.items():
+        print(f"{size:>4} pixels: {len(found)} found, cosine {np.median(found):.3f} "
+              f"({np.percentile(found, 10):.3f} to {np.percentile(found, 90):.3f})")
+
+
+def read(count: int, path: Path) -> None:
+    """Print what reading a dump of so many faces takes; one process makes it, another reads it."""
+    vectors = [backups.vector(row) for row in np.random.default_rng(1).normal(0, 0.9, (500, D)).astype(np.float32)]
+    columns = ("id", "assetId", "personId", *backup.FRAME, "deletedAt", "isVisible")
+    with open(path, "w") as file:
+        file.write('COPY public.asset (id, "ownerId") FROM stdin;\n')
+        file.writelines(f"a{number:035}\tme\n" for number in range(count // 2 + 1))
+        file.write(f'\\.\nCOPY public.asset_face ({", ".join(columns)}) FROM stdin;\n')
+        file.writelines(f"f{number:035}\ta{number // 2:035}\t\\N\t1920\t1440\t100\t100\t300\t300\t\\N\tt\n"
+                        for number in range(count))
+        file.write('\\.\nCOPY public.face_search ("faceId", embedding) FROM stdin;\n')
+        file.writelines(f"f{number:035}\t{vectors[number % 500]}\n" for number in range(count))
+        file.write("\\.\n" + backups.TAIL)
+    code = ("import sys, time, resource; from pathlib import Path; from facesets.immich import backup; "
+            "began = time.time(); read = backup.of_file(Path(sys.argv[1]), 'me'); "
+            "print(f'{len(read.face):,} faces in {time.time() - began:.1f} s ({time.process_time():.1f} s of a core), "
+            "{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f} GB')")
+    print(f"{path.stat().st_size / 1e9:.2f} GB of SQL: ", end="", flush=True)
+    subprocess.run([sys.executable, "-c", code, path], cwd=CHECKOUT, check=True)
+
+
+def made_up(server: LabServer, user: User, count: int, library: Path) -> dict[str, np.ndarray]:
+    """Fill the server, and the library of 25 people; face id -> embedding."""
+    rng = np.random.default_rng(3)
+    total = round(FACES_THERE * count / 54_000)
+    images = [asset for asset in fill(server.library, user, count, faces=0) if asset.type == "IMAGE"]
+    order = rng.permutation(len(images))
+    shown = [images[at] for at in order[:round(WANTED * count / 54_000)]]
+    sizes = [_sizes(rng, 25, round(0.42 * total), 60), _sizes(rng, 185, round(0.17 * total), 6)]
+    once = total - sum(map(sum, sizes))
+    sizes.append([2] * (once // 5) + [1] * (once - once // 5 * 2))
+    people = [many for group in sizes for many in group]
+    who = rng.permutation(np.repeat(np.arange(len(people)), people))
+    middle = _unit(rng.normal(size=(len(people), D)))
+    clear = np.clip(rng.normal(1, 0.12, len(who)), 0.6, 1.3)        # norm over the median
+    share = np.sqrt(1 - (0.64 / np.maximum(clear, 0.66)) ** 2)[:, None]
+    raw = (share * middle[who] + np.sqrt(1 - share ** 2) * _unit(rng.normal(size=(len(who), D)))) * clear[:, None] * 21
+    vectors = {}
+    for number, vector in enumerate(raw):
+        # every photo shows one face that is big enough; of the others most are small
+        first = number < len(shown)
+        asset = shown[number] if first else shown[int(rng.integers(len(shown)))]
+        short = 90 * np.exp(abs(rng.normal(0, 0.75))) if first else 75 * np.exp(rng.normal(0, 0.75))
+        vectors[_face(server, asset, short, rng)] = vector
+    for asset in (images[at] for at in order[len(shown):len(shown) + round(9_539 * count / 54_000)]):
+        vectors[_face(server, asset, rng.uniform(25, 85), rng)] = _unit(rng.normal(size=(1, D)))[0] * 15
+    sha256 = packs.recogniser_sha256("buffalo_l")
+    _write_library(library, middle[:25].astype(np.float32),
+                   cache.Model("buffalo_l", sha256, "", D, *distances.of(sha256)))
+    return vectors
+
+
+def _sizes(rng: np.random.Generator, people: int, faces: int, least: int) -> list[int]:
+    """Few have many: as in every library."""
+    share = rng.pareto(1.2, people) + 0.3
+    return [least + int(one) for one in share / share.sum() * max(0, faces - least * people)]
+
+
+def _unit(rows: np.ndarray) -> np.ndarray:
+    return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True))
+
+
+def _face(server: LabServer, asset: Any, short: float, rng: np.random.Generator) -> str:
+    """A face of so many pixels of the original, in the preview's frame; its id."""
+    width, height = 1920, 1440
+    side = min(short * width / asset.width, height - 2)
+    x, y = rng.uniform(0, width - side), rng.uniform(0, height - side)
+    face = server.face((x, y, x + side + 1, y + side + 1), width, height)
+    server.library.add_face(asset, face)
+    return face.id
+
+
+def _write_library(root: Path, centroids: np.ndarray, model: cache.Model) -> None:
+    """A library whose facesets have one face each, in the middle."""
+    manifest = store.Manifest(len(centroids) + 1, asdict(model))
+    for number, centroid in enumerate(_unit(centroids).astype(np.float32), 1):
+        place = files.private_folder(root / f"faceset_{number:03d}")
+        faces = np.zeros(1, cache.FACE)
+        photo = cache.Photo(f"/photos/{number}.jpg", f"{number:064x}", "faces")
+        write_faces(place / FACES, Contents(cache.Cache(model, [photo], faces, centroid[None], np.ones(1, np.float32)),
+                                            np.ones(1, np.int32), centroid))
+        manifest.facesets.append(folders.Record(place.name, number, f"Person {number}"))
+    store.write_manifest(root / "manifest.json", manifest)
+
+
+def stage(server: LabServer, key: str, root: Path, *flags: str) -> tuple[dict[str, Any], float, str]:
+    """The summary of a run, seconds until the answer (else to its end), and what it said."""
+    environment = {**os.environ, "IMMICH_URL": server.url, "IMMICH_API_KEY": key,
+                   "FACESETS_DATA_ROOT": str(root / "work"), "FACESETS_LIBRARY": str(root / "library")}
+    began, answered, said = time.monotonic(), 0.0, []
+    with tempfile.TemporaryFile("w+") as out:
+        process = subprocess.Popen([sys.executable, str(CHECKOUT / "immich_stage.py"), "--user", "bench", "--json",
+                                    *flags], env=environment, stdout=out, stderr=subprocess.PIPE, text=True)
+        for line in process.stderr or ():
+            said.append(line)
+            answered = answered or (time.monotonic() - began if "worth fetching" in line else 0.0)
+        if process.wait():
+            raise SystemExit("".join(said[-5:]))
+        out.seek(0)
+        return json.load(out), answered or time.monotonic() - began, "".join(said)
+
+
+def made(count: int, pictures: Sequence[int], folder: Path) -> None:
+    with LabServer() as server:
+        user = server.add_user("Bench")
+        key, path = server.add_key(user), folder / "backup.sql"
+        vectors = made_up(server, user, count, folder / "library")
+        path.write_text(backups.dump(server.library, lambda face: vectors.get(face.id)))
+        print(f"{count:,} assets, {len(vectors):,} embeddings, {path.stat().st_size / 1e6:.0f} MB of SQL")
+        for number in pictures:
+            summary, answered, said = stage(server, key, folder, "--backup", str(path), "--dry-run", "--pictures",
+                                            str(number))
+            line = next(one for one in said.splitlines() if "worth fetching" in one)
+            of = summary["pending"] + summary["not_needed_yet"]
+            print(f"at {number} pictures, answered after {answered:.0f} s: {100 * summary['pending'] / of:.0f} % of "
+                  f"the photos. {line}", flush=True)
+
+
+def ids() -> dict[str, str]:
+    """File name -> asset id of the owner's photos in the real backup."""
+    text = subprocess.run(["zcat", REAL], capture_output=True, check=True).stdout.decode("utf-8", "replace")
+    block = re.search(r"COPY public\.asset \((.*?)\) FROM stdin;\n(.*?)\n\\\.", text, re.DOTALL)
+    assert block is not None
+    columns = [name.strip('" ') for name in block[1].split(",")]
+    rows = [dict(zip(columns, line.split("\t"), strict=True)) for line in block[2].split("\n")]
+    return {row["originalFileName"]: row["id"] for row in rows if row["ownerId"] == OWNER}
+
+
+def photos() -> Iterator[tuple[Path, list[dict[str, Any]]]]:
+    for part in ("people", "groups"):
+        for name, label in sorted(json.loads((SHARED / "photos" / part / "labels.json").read_text()).items()):
+            if "faces" in label:
+                yield SHARED / "photos" / part / name, label["faces"]
+
+
+def real(embedded: cache.Cache, pictures: Sequence[int], folder: Path) -> None:
+    """Both ways over the labelled photos, as the real server had them."""
+    shown, known = backup.of_file(REAL, OWNER), ids()
+    with LabServer() as server:
+        user = server.add_user("Bench")
+        del server.library.users[user.id]
+        user.id = OWNER
+        server.library.users[OWNER] = user
+        people = {one: server.add_person(user, name) for one, name in shown.people.items()}
+        for day, (path, _) in enumerate(photos()):
+            asset = server.add_asset(user, path, name=path.name, taken=1_262_304_000_000 + day * 86_400_000)
+            del server.library.assets[asset.id]
+            asset.id = known[path.name]
+            server.library.assets[asset.id] = asset
+            for row in shown.rows(asset.id):
+                box = [row[name] for name in backup.FRAME]
+                server.library.add_face(asset, Face(server.library.new_id("face"), tuple(box[2:]), box[0], box[1],
+                                                    people.get(row["person"]["id"])))
+        key = server.add_key(user)
+        long = chain(server, key, folder / "long", embedded)
+        for number in pictures:
+            short = chain(server, key, folder / f"short {number}", embedded, "--backup", str(REAL), "--pictures",
+                          str(number))
+            for count in (60, 8):
+                print(f"at {number} pictures it has {kept(long, short, count):.1%} of the quality of the best {count}")
+
+
+def chain(server: LabServer, key: str, root: Path, embedded: cache.Cache, *flags: str) -> tuple[Path, set[str]]:
+    """Stage, then clustering of what the worker makes of the staged photos; the library, and what was staged."""
+    began = time.monotonic()
+    summary, answered, _ = stage(server, key, root, *flags)
+    queue = json.loads((root / "work/immich/bench/queue.json").read_bytes())["entries"]
+    staged = {entry["sha256"] for entry in queue}
+    cache.write(root / "work" / "cache" / "immich_bench.npz", only(embedded, staged))
+    environment = {**os.environ, "FACESETS_DATA_ROOT": str(root / "work"), "FACESETS_LIBRARY": str(root / "library"),
+                   "FACESETS_MODEL": str(SHARED / "models" / "embed_512")}
+    subprocess.run([sys.executable, CHECKOUT / "cluster_immich.py", "--user", "bench"], env=environment, check=True,
+                   capture_output=True)
+    print(f"{' '.join(flags[2:]) or 'without'}: {len(staged)} photos, {summary['bytes_downloaded'] / 1e6:.1f} MB, "
+          f"{'answer' if flags else 'staged'} after {answered:.0f} s, all but embedding after "
+          f"{time.monotonic() - began:.0f} s; {judged(root / 'library', embedded)}", flush=True)
+    return root / "library", staged
+
+
+def only(faces: cache.Cache, staged: set[str]) -> cache.Cache:
+    """The cache without the photos that are not staged."""
+    keep = [photo.sha256 in staged for photo in faces.photos]
+    number = np.cumsum(keep) - 1
+    rows = np.flatnonzero(np.array(keep)[faces.faces["photo"]])
+    table = faces.faces[rows].copy()
+    table["photo"] = number[table["photo"]]
+    return replace(faces, photos=[photo for photo, kept in zip(faces.photos, keep, strict=True) if kept], faces=table,
+                   embeddings=faces.embeddings[rows], norms=faces.norms[rows],
+                   persons=[faces.persons[row] for row in rows], path_aliases={}, queue="")
+
+
+def judged(library: Path, faces: cache.Cache) -> str:
+    """How right the facesets are, over the faces that a label names; one that is in none is alone."""
+    truth = {files.sha256_of(path): labels for path, labels in photos()}
+    place = {key: number for number, item in enumerate(store.Library(library).canonical()) for key in item.face_keys}
+    names, found = [], []
+    for row, key in enumerate(cache.face_keys(faces)):
+        labels = [one for one in truth.get(key[:64], ()) if one.get("identity") and not one.get("ignore")]
+        corners = np.array([[x, y, x + w, y + h] for x, y, w, h in (one["box"] for one in labels)]).reshape(-1, 4)
+        share = boxes.overlap(faces.faces["box"][row], corners)
+        if len(labels) and share.max() >= 0.4:
+            names.append(labels[int(share.argmax())]["identity"])
+            found.append(place.get(key, -1 - row))
+    labels_, people = np.array(found), np.unique(names, return_inverse=True)[1]
+    inside = labels_ >= 0
+    pure = [len(set(people[labels_ == one])) == 1 for one in set(labels_[inside])]
+    return (f"{len(pure)} facesets, {sum(pure) / max(len(pure), 1):.3f} of them pure, of {inside.sum()} faces pairwise "
+            f"F {measures.pairwise(labels_[inside], people[inside]).f:.3f}, BCubed F "
+            f"{measures.bcubed(labels_[inside], people[inside]).f:.3f}")
+
+
+def kept(long: tuple[Path, set[str]], short: tuple[Path, set[str]], count: int) -> float:
+    """Of the best pictures of every faceset of the long way, by quality, how much the short way has the photos of."""
+    have = total = 0.0
+    for entry in store.Library(long[0]).manifest().facesets:
+        record = folders.read_record(long[0] / entry.folder / folders.MANIFEST)
+        for face in sorted(record.faces, key=lambda face: face["rank"])[:count]:
+            total += face["quality"]
+            have += face["quality"] * (face["sha256"] in short[1])
+    return have / max(total, 1e-9)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--small", action="store_true")
+    parser.add_argument("--read", type=int, default=0, metavar="N")
+    parser.add_argument("--made", action="store_true")
+    parser.add_argument("--real", action="store_true")
+    parser.add_argument("--assets", type=int, default=54_000, metavar="N")
+    parser.add_argument("--pictures", default="60,30", metavar="N,N")
+    parser.add_argument("--cache", type=Path, metavar="FILE", help="for --small and --real")
+    args = parser.parse_args(argv)
+    pictures = [int(number) for number in args.pictures.split(",")]
+    with tempfile.TemporaryDirectory() as text:
+        folder = Path(text)
+        if args.small:
+            small(cache.read(args.cache))
+        if args.read:
+            read(args.read, folder / "backup.sql")
+        if args.made:
+            made(args.assets, pictures, folder)
+        if args.real:
+            real(cache.read(args.cache), pictures, folder)
+        print(f"{resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e6:.2f} GB at most")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
