@@ -17,6 +17,8 @@ from ..library.store import CANONICAL, Library
 from ..report import runs
 from . import forget
 
+LATER = runs.STAGE["later"][0]      # photos that a backup says are not needed
+
 
 @dataclass
 class Stage:
@@ -93,10 +95,12 @@ def _user(read: runs.User) -> User:
         user.stage = Stage(False, listed.at, f"{listed.total:,} assets listed",
                            listed.left + listed.count(runs.STAGE["error"][0]), listed.reasons)
     if queue is not None:
+        later = listed.count(LATER) if listed else 0
         previews = sum(entry.source == "preview" for entry in queue.entries)
         user.stage.done = True
         user.stage.text = (f"{len(queue.entries):,} photos" + (f", {previews:,} as previews" if previews else "")
-                           + (f" of {listed.total:,} assets" if listed else ""))
+                           + (f" of {listed.total:,} assets" if listed else "")
+                           + (f", {later:,} {LATER}" if later else ""))
     if embedded:
         done = embedded.total - embedded.left
         user.embed = Stage(done > 0 and not embedded.left and not read.unfolded, embedded.at if done else 0.0,

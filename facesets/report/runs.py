@@ -182,7 +182,9 @@ def last_run(path: Path) -> list[str]:
         "what the server counts is not what it listed: stage.log names the difference"
     almost = value.get("big_enough_at_60_px") or 0
     smaller = [f"--min-face-px 60 would stage {almost:,} more"] if almost else []
-    return [f"last run: {asked:,} requests, {before:,} of them before the first download; "
+    there = value.get("who_is_there")
+    who = [str(there.get("sentence", ""))[:300]] if isinstance(there, dict) else []
+    return [*who, f"last run: {asked:,} requests, {before:,} of them before the first download; "
             f"{received / 1e6:,.1f} MB received, {saved / 1e6:,.1f} MB of equal files not", gate, *smaller]
 
 

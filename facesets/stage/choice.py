@@ -19,9 +19,8 @@ from ..formats.proposal import Face, Proposal
 from ..immich.backup import Backup
 from .state import Asset, State
 
-UNSURE = 45         # pixels in the preview; of 60, 45, 34, 24 the embedding has a cosine of .97, .95, .89, .73 to that of
-                    # the original (benchmarks/backup.py --small): it may find somebody, but hardly tells that it is
-                    # nobody
+UNSURE = 45         # pixels in the preview; of 60, 45, 34, 24 the embedding has a cosine of .97, .95, .89, .73 to the
+                    # original's (benchmarks/backup.py --small): it may find somebody, hardly tells that it is nobody
 SAME = 0.5          # overlap (IoU) from which a face of the listing is one of the backup
 ONE_MOMENT = 0.95   # cosine from which two photos show one
 SHOWN = 40          # people in the table; summary.json has all
@@ -50,6 +49,7 @@ class Person:
     faces: int
     years: tuple[str, ...]      # first and last, () unknown
     fetched: int                # photos that are, or were
+    photos: int                 # all that show them
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Chosen:
         new = len(self.people) - have
         share = f"{100 * self.known / max(self.faces, 1):.0f} % of {have} people you have, "
         rows = [f"  {person.faceset or 'new':<12} {person.faces:>6,} faces  {'-'.join(person.years):<9}  "
-                f"{person.fetched:>4,} photos  {person.name}" for person in self.people[:SHOWN]]
+                f"{person.fetched:>5,} of {person.photos:>5,} photos  {person.name}" for person in self.people[:SHOWN]]
         more = [f"  and {len(self.people) - SHOWN:,} more, all of them in summary.json"] if self.people[SHOWN:] else []
         return [f"{self.faces:,} faces: {share}{new:,} people you do not have yet, {self.photos:,} photos are worth "
                 f"fetching ({self.bytes / 1e9:.1f} GB) of {self.of:,}", *rows, *more]
@@ -165,7 +165,7 @@ def _people(made: Proposal, choosing: Choosing, faces: cache.Cache, keys: Sequen
         best = list(dict.fromkeys(photos[place].sha256 for place in order))
         years = sorted({photo.taken_at[:4] for photo in photos})
         fetched = len(best[:choosing.pictures or None])
-        people.append((Person(folder, name, len(rows), (years[0], years[-1]), fetched), best))
+        people.append((Person(folder, name, len(rows), (years[0], years[-1]), fetched, len(best)), best))
     return people
 
 

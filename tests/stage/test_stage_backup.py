@@ -7,6 +7,7 @@ import re
 import signal
 import sqlite3
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +17,16 @@ from stage_lab import CHECKOUT, Lab, laboratory
 from test_stage_listing import check_sums
 
 from facesets.common.errors import Failure
+from facesets.embed import packs
 from facesets.fake_immich.library_model import User
+from facesets.formats import cache
+from facesets.formats.faceset import FACES, Contents, write_faces
 from facesets.immich import backup
-from facesets.library.store import Library as Shelf
+from facesets.library import store
+from facesets.library.folder import Record
+from facesets.library.store import Manifest, write_manifest
 from facesets.operations import status
+from facesets.report import runs
 from facesets.stage.choice import in_turn
 
 REAL = CHECKOUT.parent / "shared" / "immich" / "backup-2.7.2.sql.gz"
@@ -112,12 +119,46 @@ def test_a_later_run_with_more_pictures_fetches_the_rest_and_one_without_a_backu
         assert lab.queue() == lab.undisturbed()
 
 
+def test_people_of_the_library_are_known_unless_another_recogniser_made_it(tmp_path):
+    ann = tmp_path / "library" / "faceset_001"
+    with laboratory(tmp_path, fill=library) as lab:
+        rows = np.stack([vector for asset, vector in zip(lab.made.who, lab.made.vectors.values(), strict=False)
+                         if lab.made.who[asset] == "Ann"]).astype(np.float32)
+        middle = cache.unit_mean(rows / np.linalg.norm(rows, axis=1, keepdims=True))
+        lab.extra["FACESETS_LIBRARY"] = str(ann.parent)
+        ann.mkdir(parents=True)
+        for sha256, share, said in ((packs.recogniser_sha256("buffalo_l"), 60, "60 % of 1 people you have"),
+                                    ("ab" * 32, 0, "whom you have is not told")):
+            model = cache.Model("buffalo_l" if share else "other", sha256, "", backup.D, 0.45, 0.55)
+            photo = cache.Photo("/p/1.jpg", "cd" * 32, "faces")
+            write_faces(ann / FACES, Contents(cache.Cache(model, [photo], np.zeros(1, cache.FACE), middle[None],
+                                                          np.ones(1, np.float32)), np.ones(1, np.int32), middle))
+            entry = Record("faceset_001", 1, "Ann of old")
+            write_manifest(ann.parent / "manifest.json", Manifest(2, asdict(model), [entry]))
+            run = lab.stage("--backup", lab.made.save(tmp_path), "--dry-run", "--pictures", "10")
+            assert run.status == 0 and said in run.err, run.err
+            first = run.summary["who_is_there"]["people"][0]
+            assert (first["faceset"], first["name"]) == (("faceset_001", "Ann of old") if share else ("", ""))
+            assert (run.summary["pending"], run.summary["not_needed_yet"]) == (22, 20)
+
+
+def test_status_and_the_report_say_what_is_not_needed_yet(tmp_path):
+    with laboratory(tmp_path, fill=library) as lab:
+        assert lab.stage("--backup", lab.made.save(tmp_path), "--pictures", "10").status == 0
+        [user] = runs.users(lab.root)
+        listed = user.stage("stage")
+        assert listed and listed.adds_up and listed.count("not needed yet") == 20 and not listed.left
+        assert "22 photos are worth fetching" in listed.notes[0]
+        said = status.text(status.status(lab.root, store.Library(tmp_path / "library")))
+        assert any("22 photos of 46 assets, 20 not needed yet" in line for line in said), said
+
+
 def test_a_dry_run_answers_and_fetches_nothing(tmp_path):
     with laboratory(tmp_path, fill=library) as lab:
         run = lab.stage("--backup", lab.made.save(tmp_path), "--dry-run", "--pictures", "10")
         assert run.status == 0 and not lab.asked()["original"] and not lab.photos
         assert (run.summary["pending"], run.summary["not_needed_yet"]) == (22, 20)
-        assert "24 faces  2010-2015    10 photos" in run.err
+        assert "24 faces  2010-2015     10 of    24 photos" in run.err
         assert "--dry-run" not in run.err.splitlines()[-1] and "--backup" in run.err.splitlines()[-1]
 
 
@@ -126,12 +167,12 @@ def test_status_goes_on_with_the_backup_since_without_it_all_the_rest_would_be_f
         backup_file = lab.made.save(tmp_path)
         lab.server.faults.add("status", "*/original", status=503)
         assert lab.stage("--backup", backup_file, "--pictures", "10").status == 2
-        again = status.status(lab.root, Shelf(lab.root / "none")).next
+        again = status.status(lab.root, store.Library(lab.root / "none")).next
         assert again.startswith("python immich_stage.py --user peter"), again
         assert again.endswith(f"--backup {backup_file} --pictures 10"), again
         lab.server.faults.clear()
         assert lab.stage().status == 0
-        assert "--backup" not in status.status(lab.root, Shelf(lab.root / "none")).next
+        assert "--backup" not in status.status(lab.root, store.Library(lab.root / "none")).next
 
 
 def test_of_equal_files_none_is_left_behind(tmp_path):
