@@ -85,8 +85,11 @@ def choose(state: State, choosing: Choosing, least: float) -> Chosen:
     listed = {asset.id: asset for asset in state.walk("outcome IN ('wanted', 'have', 'known')")}
     faces, small = _cache(choosing, listed)
     keys, made = cache.face_keys(faces), choosing.group(faces)
-    found = _people(made, choosing, faces, keys, listed)
-    best = {photo for _, photos in found for photo in photos[:choosing.pictures or None]}
+    worth = dict(zip(keys, quality.worth(
+        faces.faces["quality"], faces.norms, float(np.median(faces.norms)) if keys else 0).tolist(), strict=True))
+    found = _people(made, choosing, faces, worth)
+    best = {photo for photos in (*(photos for _, photos in found), *_of_immich(made, faces, worth))
+            for photo in photos[:choosing.pictures or None]}
     somebodys = {face.face for group in _groups(made) for face in group}
     torn = {face.face for face in made.ambiguous}
     told = [key in somebodys or not (tiny or key in torn) for key, tiny in zip(keys, small, strict=True)]
@@ -147,18 +150,26 @@ def _groups(made: Proposal) -> list[tuple[Face, ...]]:
     return [*made.extend.values(), *(group.faces for group in (*made.facesets, *made.thin))]
 
 
-def _people(made: Proposal, choosing: Choosing, faces: cache.Cache, keys: Sequence[str],
-            listed: Mapping[str, Asset]) -> list[tuple[Person, list[str]]]:
+def _of_immich(made: Proposal, faces: cache.Cache, worth: Mapping[str, float]) -> list[list[str]]:
+    """The photos of each person of Immich's, best first, with faces that are nobody's here: Immich may be right."""
+    person = dict(zip(cache.face_keys(faces), faces.persons, strict=True))
+    found: dict[str, list[str]] = {}
+    for key in sorted((face.face for face in made.leftover), key=lambda key: -worth[key]):
+        if person[key].id:
+            found.setdefault(person[key].id, []).append(key.partition("@")[0])
+    return list(found.values())
+
+
+def _people(made: Proposal, choosing: Choosing, faces: cache.Cache,
+            worth: Mapping[str, float]) -> list[tuple[Person, list[str]]]:
     """Everybody who is worth fetching, those we have first, each with their photos, the best first."""
-    row = {key: number for number, key in enumerate(keys)}
-    worth = quality.worth(faces.faces["quality"], faces.norms, float(np.median(faces.norms)) if len(row) else 0)
+    row = {key: number for number, key in enumerate(cache.face_keys(faces))}
     people = []
     groups = [(folder, choosing.names.get(folder, ""), known) for folder, known in made.extend.items()
               if not folder.startswith("_")]
     groups += [("", group.proposed_name, group.faces) for group in (*made.facesets, *made.thin)]
     for folder, name, members in sorted(groups, key=lambda group: (not group[0], -len(group[2]))):
-        rows = np.array([row[face.face] for face in members], np.int64)
-        rows = rows[np.argsort(-worth[rows], kind="stable")]
+        rows = [row[key] for key in sorted((face.face for face in members), key=lambda key: -worth[key])]
         photos = [faces.photos[photo] for photo in faces.faces["photo"][rows]]
         order = in_turn([photo.taken_at[:4] for photo in photos],
                         set(moments.again(faces.embeddings[rows], ONE_MOMENT)))

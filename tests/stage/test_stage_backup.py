@@ -23,7 +23,7 @@ from facesets.formats import cache
 from facesets.formats.faceset import FACES, Contents, write_faces
 from facesets.immich import backup
 from facesets.library import store
-from facesets.library.folder import Record
+from facesets.library.folder import NAME, Record, write_name
 from facesets.library.store import Manifest, write_manifest
 from facesets.operations import status
 from facesets.report import runs
@@ -134,6 +134,7 @@ def test_people_of_the_library_are_known_unless_another_recogniser_made_it(tmp_p
             write_faces(ann / FACES, Contents(cache.Cache(model, [photo], np.zeros(1, cache.FACE), middle[None],
                                                           np.ones(1, np.float32)), np.ones(1, np.int32), middle))
             entry = Record("faceset_001", 1, "Ann of old")
+            write_name(ann / NAME, "Ann of old")
             write_manifest(ann.parent / "manifest.json", Manifest(2, asdict(model), [entry]))
             run = lab.stage("--backup", lab.made.save(tmp_path), "--dry-run", "--pictures", "10")
             assert run.status == 0 and said in run.err, run.err
@@ -185,6 +186,21 @@ def test_of_equal_files_none_is_left_behind(tmp_path):
     with laboratory(tmp_path, fill=twins) as lab:
         run = lab.stage("--backup", lab.made.save(tmp_path), "--pictures", "28")
         assert lab.made.staged()["Ann"] == 25 and run.summary["deduped_against_staged"] == 3
+
+
+def test_a_face_that_is_there_twice_and_one_that_immich_alone_knows_are_no_trouble(tmp_path):
+    def odd(lab: Lab) -> None:
+        library(lab)
+        anna = lab.server.add_person(lab.user, "Anna")
+        first, *_, stranger = (lab.server.library.assets[one] for one, who in lab.made.who.items() if who != "unjudged")
+        again = lab.server.face(first.faces[0].box, first.faces[0].width, first.faces[0].height)
+        lab.server.library.add_face(first, again)
+        lab.made.vectors[again.id] = lab.made.vectors[first.faces[0].id]
+        stranger.faces[0].person = anna
+    with laboratory(tmp_path, fill=odd) as lab:
+        run = lab.stage("--backup", lab.made.save(tmp_path), "--pictures", "10")
+        assert run.status == 0, run.err
+        assert lab.made.staged() == {"Ann": 10, "Bob": 9, "unjudged": 3, "stranger 5": 1}
 
 
 def test_a_kill_at_any_time_changes_nothing(tmp_path):
