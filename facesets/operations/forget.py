@@ -299,5 +299,5 @@ def text(done: Forgotten) -> list[str]:
              "remove the caches and embed again"] if done.in_doubt else []
     return [head, *(f"  {line}" for line in lines), *doubt,
             "not touched: the photos themselves, in the staging folder and on the server, and what Immich says of them "
-            "(queue.json); what you copied elsewhere; what a run that was stopped left with Windows, until the next "
-            "finalize_immich.sh"]
+            "(queue.json); the logs beside it, which may name her; what you copied elsewhere; what a run that was "
+            "stopped left with Windows, until the next finalize_immich.sh"]
