@@ -176,7 +176,8 @@ class Reviewer:
             self.press("named", name=who)
             self.shelf[of] = (mine, who)
         elif len(strangers) > 1:
-            self.press("split", *marks, "s", minds=1 + len(marks))
+            keys = () if set(question["suspects"]) == out else marks        # who has a border need not be marked
+            self.press("split", *keys, "s", minds=1 + len(keys))
             self.shelf |= {of: (mine - out, name), f"faceset_{self.next:03d}": (out, "")}
             self.next += 1
         else:
@@ -190,7 +191,8 @@ class Reviewer:
             self.tab.say("z")
             self.shelf, self.next = self.past.pop()
         self.settle()
-        self.next = Library(self.place / "library").manifest().next_number      # a number is never given twice
+        library = Library(self.place / "library")
+        self.next = library.highest(library.manifest()) + 1     # a number is never given twice
         as_it_was = shelf(self.place) == self.shelf
         for _ in range(UNDONE):
             self.answer()

@@ -28,7 +28,7 @@ OFTEN = 3               # photos on which two stand side by side; more prove no 
 Curve = tuple[float, float, float]  # probability = 1 / (1 + exp(-(a + b * distance + c * photos, up to OFTEN)))
 WRONG: Curve = (-16.1, 12.5, 0.0)   # that a face is somebody else, by its distance to the centroid of the others
 SAME: Curve = (31.0, -35.6, -6.5)   # that two facesets are one person, by the distance of their centroids
-TWO: Curve = (-14.0, 16.1, 2.9)     # that a faceset is two people, by the distance of its halves
+TWO: Curve = (-14.2, 16.8, 2.6)     # that a faceset is two people, by the distance of its halves
 
 
 def probability(curve: Curve, distance: np.ndarray | float, photos: int = 0) -> np.ndarray:
