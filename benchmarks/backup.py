@@ -42,7 +42,7 @@ from facesets.common import files  # noqa: E402
 from facesets.embed import decode, packs  # noqa: E402
 from facesets.embed.analyser import Analyser  # noqa: E402
 from facesets.fake_immich.library_model import Face, User  # noqa: E402
-from facesets.formats import boxes, cache, distances  # noqa: E402
+from facesets.formats import boxes, cache, distances, proposal  # noqa: E402
 from facesets.formats.faceset import FACES, Contents, write_faces  # noqa: E402
 from facesets.immich import backup  # noqa: E402
 from facesets.library import folder as folders  # noqa: E402
@@ -233,11 +233,15 @@ def real(embedded: cache.Cache, pictures: Sequence[int], folder: Path) -> None:
             short = chain(server, key, folder / f"short {number}", embedded, "--backup", str(REAL), "--pictures",
                           str(number))
             for count in (60, 8):
-                print(f"at {number} pictures it has {kept(long, short, count):.1%} of the quality of the best {count}")
+                share = kept(embedded, long, short, count)
+                print(f"at {number} pictures it has {share:.1%} of the quality of the best {count}")
 
 
-def chain(server: LabServer, key: str, root: Path, embedded: cache.Cache, *flags: str) -> tuple[Path, set[str]]:
-    """Stage, then clustering of what the worker makes of the staged photos; the library, and what was staged."""
+Way = tuple[proposal.Proposal, set[str]]       # who is who, and the photos that were staged
+
+
+def chain(server: LabServer, key: str, root: Path, embedded: cache.Cache, *flags: str) -> Way:
+    """Stage, then clustering of what the worker makes of the staged photos."""
     began = time.monotonic()
     summary, answered, _ = stage(server, key, root, *flags)
     queue = json.loads((root / "work/immich/bench/queue.json").read_bytes())["entries"]
@@ -245,12 +249,13 @@ def chain(server: LabServer, key: str, root: Path, embedded: cache.Cache, *flags
     cache.write(root / "work" / "cache" / "immich_bench.npz", only(embedded, staged))
     environment = {**os.environ, "FACESETS_DATA_ROOT": str(root / "work"), "FACESETS_LIBRARY": str(root / "library"),
                    "FACESETS_MODEL": str(SHARED / "models" / "embed_512")}
-    subprocess.run([sys.executable, CHECKOUT / "cluster_immich.py", "--user", "bench"], env=environment, check=True,
-                   capture_output=True)
+    subprocess.run([sys.executable, CHECKOUT / "cluster_immich.py", "--user", "bench", "--dry-run"], env=environment,
+                   check=True, capture_output=True)
+    proposed = proposal.read(root / "work" / "immich" / "bench" / "refine.json")
     print(f"{' '.join(flags[2:]) or 'without'}: {len(staged)} photos, {summary['bytes_downloaded'] / 1e6:.1f} MB, "
-          f"{'answer' if flags else 'staged'} after {answered:.0f} s, all but embedding after "
-          f"{time.monotonic() - began:.0f} s; {judged(root / 'library', embedded)}", flush=True)
-    return root / "library", staged
+          f"{'answer' if flags else 'staged'} after {answered:.0f} s, all but embedding and pictures after "
+          f"{time.monotonic() - began:.0f} s; {judged(proposed, embedded)}", flush=True)
+    return proposed, staged
 
 
 def only(faces: cache.Cache, staged: set[str]) -> cache.Cache:
@@ -265,10 +270,10 @@ def only(faces: cache.Cache, staged: set[str]) -> cache.Cache:
                    persons=[faces.persons[row] for row in rows], path_aliases={}, queue="")
 
 
-def judged(library: Path, faces: cache.Cache) -> str:
+def judged(proposed: proposal.Proposal, faces: cache.Cache) -> str:
     """How right the facesets are, over the faces that a label names; one that is in none is alone."""
     truth = {files.sha256_of(path): labels for path, labels in photos()}
-    place = {key: number for number, item in enumerate(store.Library(library).canonical()) for key in item.face_keys}
+    place = {face.face: number for number, group in enumerate(proposed.facesets) for face in group.faces}
     names, found = [], []
     for row, key in enumerate(cache.face_keys(faces)):
         labels = [one for one in truth.get(key[:64], ()) if one.get("identity") and not one.get("ignore")]
@@ -285,15 +290,11 @@ def judged(library: Path, faces: cache.Cache) -> str:
             f"{measures.bcubed(labels_[inside], people[inside]).f:.3f}")
 
 
-def kept(long: tuple[Path, set[str]], short: tuple[Path, set[str]], count: int) -> float:
-    """Of the best pictures of every faceset of the long way, by quality, how much the short way has the photos of."""
-    have = total = 0.0
-    for entry in store.Library(long[0]).manifest().facesets:
-        record = folders.read_record(long[0] / entry.folder / folders.MANIFEST)
-        for face in sorted(record.faces, key=lambda face: face["rank"])[:count]:
-            total += face["quality"]
-            have += face["quality"] * (face["sha256"] in short[1])
-    return have / max(total, 1e-9)
+def kept(faces: cache.Cache, long: Way, short: Way, count: int) -> float:
+    """Of the best faces of every faceset of the long way, by quality, how much the short way has the photos of."""
+    quality = dict(zip(cache.face_keys(faces), faces.faces["quality"].tolist(), strict=True))
+    best = [face.face for group in long[0].facesets for face in group.faces[:count]]
+    return sum(quality[key] for key in best if key[:64] in short[1]) / max(sum(quality[key] for key in best), 1e-9)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -245,8 +245,9 @@ class _Tables:
             self.person.append(same.setdefault(row[person], "" if row[person] == NULL else row[person].decode()))
 
     def take_asset_job_status(self, columns: Columns, rows: Iterable[list[bytes]]) -> None:
-        asset, when, ours = columns["assetId"], columns["facesRecognizedAt"], self.assets or {}
-        self.searched = frozenset(row[asset].decode() for row in rows if row[when] != NULL and row[asset] in ours)
+        asset, when, ours = columns["assetId"], columns.get("facesRecognizedAt"), self.assets or {}
+        self.searched = frozenset(row[asset].decode() for row in rows
+                                  if when is not None and row[when] != NULL and row[asset] in ours)
 
     def take_face_search(self, columns: Columns, rows: Iterable[list[bytes]]) -> None:
         if self.faces is None:

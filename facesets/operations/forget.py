@@ -43,6 +43,7 @@ class Places:
     caches: Sequence[Path]
     proposals: Sequence[Path]       # refine.json
     memories: Sequence[Path]        # clustered.json
+    summaries: Sequence[Path]       # summary.json
     locks: Sequence[Path]
 
     @property
@@ -112,6 +113,9 @@ def _forget(library: Library, manifest: Manifest, person: str, places: Places, r
     done.outside = outside.forget(library.root, {Path(folder).name for folder in done.folders}, run is None)
     for path in places.proposals:
         _count(done.proposals, path, _from_proposal(path, keys, gone, run is None))
+    if run:
+        for path in places.summaries:
+            _from_summary(path)
     for path in places.memories:
         _count(done.proposals, path, seen.forget(path, keys, run is None))
     for path in places.parts:
@@ -124,6 +128,13 @@ def _forget(library: Library, manifest: Manifest, person: str, places: Places, r
 def _count(into: dict[str, int], path: Path, faces: int) -> None:
     if faces:
         into[str(path)] = faces
+
+
+def _from_summary(path: Path) -> None:
+    """Who was there by a backup is not known any more: the names of all who were are in it."""
+    value = files.read_json(path)
+    if value.pop("who_is_there", None) is not None:
+        files.write_json(path, value)
 
 
 def person_of(manifest: Manifest, text: str) -> list[Record]:

@@ -37,6 +37,7 @@ CLUSTER = {
     "dropped": ("of people you dropped", "rest"), "new": ("in new facesets", "use"),
     "ambiguous": ("between two people", "bad"), "thin": ("seen too seldom", "rest"),
     "leftover": ("seen once or twice", "rest"), "rejected": ("too poor to tell", "rest")}
+SHOWN = 40              # people whom a backup shows; summary.json has all
 OWN = "own folders"     # what sort_faces.py embed and cluster did, without a server; no label has a space
 
 
@@ -182,10 +183,20 @@ def last_run(path: Path) -> list[str]:
         "what the server counts is not what it listed: stage.log names the difference"
     almost = value.get("big_enough_at_60_px") or 0
     smaller = [f"--min-face-px 60 would stage {almost:,} more"] if almost else []
-    there = value.get("who_is_there")
-    who = [str(there.get("sentence", ""))[:300]] if isinstance(there, dict) else []
-    return [*who, f"last run: {asked:,} requests, {before:,} of them before the first download; "
+    return [*_there(path, value), f"last run: {asked:,} requests, {before:,} of them before the first download; "
             f"{received / 1e6:,.1f} MB received, {saved / 1e6:,.1f} MB of equal files not", gate, *smaller]
+
+
+def _there(path: Path, summary: dict[str, Any]) -> list[str]:
+    """Who was there by a backup, in two lines; none without one."""
+    if "who_is_there" not in summary:
+        return []
+    with files.understood(path, "the summary of a stage run"):
+        there = summary["who_is_there"]
+        people = [f"{one['name'] or one['faceset'] or 'somebody new'} {int(one['faces']):,} ({'-'.join(one['years'])})"
+                  for one in there["people"]]
+        known, more = ", ".join(people[:SHOWN]), len(people) - SHOWN
+        return [str(there["sentence"]), f"faces of each: {known}" + (f" and {more:,} more people" if more > 0 else "")]
 
 
 def embedded(queue: queues.Queue | None, photos: Sequence[Outcome], at: float) -> Stage:

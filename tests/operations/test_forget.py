@@ -45,6 +45,8 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copy(work / "refine.json", work / "immich" / "anna" / "refine.json")
     made = proposal.read(work / "refine.json")
     seen.remember(work / "immich" / "anna" / "clustered.json", seen.NOTHING, made, cache.face_keys(faces), False)
+    files.write_json(work / "immich" / "anna" / "summary.json", {"schema": 1, "requests": 3, "who_is_there": {
+        "sentence": "1 face", "people": [{"faceset": "faceset_003", "name": "Anna", "faces": 1, "years": []}]}})
     parts = work / "cache" / "immich_anna.npz.parts"        # and a run that was stopped
     cache.write(parts / "000001.npz", faces)
     shutil.copytree(library.root / "faceset_003", library.root / "faceset_009")      # by hand, to be on the safe side

@@ -150,6 +150,7 @@ def test_status_and_the_report_say_what_is_not_needed_yet(tmp_path):
         listed = user.stage("stage")
         assert listed and listed.adds_up and listed.count("not needed yet") == 20 and not listed.left
         assert "22 photos are worth fetching" in listed.notes[0]
+        assert listed.notes[1] == "faces of each: somebody new 24 (2010-2015), somebody new 9 (2010-2015)"
         said = status.text(status.status(lab.root, store.Library(tmp_path / "library")))
         assert any("22 photos of 46 assets, 20 not needed yet" in line for line in said), said
 

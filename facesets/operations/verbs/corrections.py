@@ -121,6 +121,7 @@ def forget(job: Job) -> int:
     found = job.args.cache or {*job.paths.caches.glob("*.npz"), *stopped, *job.paths.data_root.glob("calibrate/*.npz")}
     caches = sorted(path.absolute() for path in found)
     places = gone.Places(caches, job.proposals(), sorted(job.paths.data_root.glob("immich/*/clustered*.json")),
+                         sorted(job.paths.data_root.glob("immich/*/summary.json")),
                          [job.cluster_lock, job.paths.library / gone.REVIEW_LOCK, *map(cache.lock_of, caches)])
 
     def tell(done: gone.Forgotten) -> None:
