@@ -11,7 +11,7 @@ import re
 import shutil
 import unicodedata
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ..common import files
@@ -19,7 +19,7 @@ from ..common.errors import Failure
 from ..library.folder import FILE, Record
 
 REMEMBERED = ".outside.json"       # in the library: folder, and the faceset that it is of, "" for sidecars of anybody
-LISTED, SCRATCH, LOCK, SCHEMA = ".facesets.json", ".pending", ".facesets.lock", 1
+LISTED, SCRATCH, LOCK, SCHEMA = ".facesets.json", ".facesets.pending", ".facesets.lock", 1
 RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.I)        # Windows opens a device instead
 LONGEST = 120       # bytes of a folder's name
 
@@ -53,6 +53,10 @@ def _take_over(folder: Path, scratch: Path) -> None:
             os.replace(scratch / name, folder / name)
         else:
             new[name] = was.get(name, "")       # a person's; what we wrote there once is still not theirs
+    made = {folder / parent for name in before | coming for parent in Path(name).parents} - {folder}
+    for place in sorted(made, reverse=True):
+        with suppress(OSError):         # of one that is not empty; a person's own folders stay
+            place.rmdir()
     files.write_json(folder / LISTED, {"schema": SCHEMA, "files": new})
 
 
@@ -93,7 +97,7 @@ def forget(library: Path, gone: Collection[str], dry_run: bool) -> list[str]:
         if of and Path(of).name not in gone:
             rest.append([folder, of])
         elif not place.is_dir():
-            said += [] if place.parent.is_dir() else [f"{folder} is not there now; remove it where it is"]
+            said.append(f"{folder} is not there now; if it was moved, remove it where it is")
         else:
             stays = "" if dry_run or _emptied(place) else "; what you changed or put there stays, look through it"
             said.append(f"{folder}: what {'is there of her' if of else 'sidecars are there, of anybody'}{stays}")
@@ -104,13 +108,13 @@ def forget(library: Path, gone: Collection[str], dry_run: bool) -> list[str]:
 
 def _emptied(folder: Path) -> bool:
     """Remove what we wrote into `folder`, and the folder where nothing else is left in it; whether it is gone."""
-    with updating(folder):
-        pass
+    if (folder / LISTED).exists() or (folder / SCRATCH).exists():
+        with updating(folder):
+            pass
     for name in (LISTED, LOCK):
         (folder / name).unlink(missing_ok=True)
-    for place in (*sorted((path for path in folder.rglob("*") if path.is_dir()), reverse=True), folder):
-        if not any(place.iterdir()):
-            place.rmdir()
+    with suppress(OSError):
+        folder.rmdir()
     return not folder.exists()
 
 

@@ -277,14 +277,40 @@ def test_what_a_person_put_beside_it_stays_and_is_told_and_so_is_what_is_not_the
     changed.write_text("changed by digiKam")
     assert command(library, "export-training", "Anna", "--for", "folders", "--out", str(written / "usb" / "disk")) == 0
     (written / "usb").rename(written / "unplugged")
+    assert command(library, "export-training", "Anna", "--for", "folders", "--out", str(written / "moved")) == 0
+    (written / "moved" / "Anna").rename(written / "elsewhere")
     assert command(library, "forget", "Anna", "--yes") == 0
     told = capsys.readouterr().err
     assert [path.name for path in mine.parent.iterdir()] == ["mine.png"] and f"{mine.parent}: " in told
     assert changed.read_text() == "changed by digiKam" and told.count("what you changed or put there stays") == 2
     assert f"{written / 'usb' / 'disk' / 'Anna'} is not there now" in told
+    assert f"{written / 'moved' / 'Anna'} is not there now" in told
 
 
 def test_a_folder_that_she_had_under_an_earlier_name_goes_too(library: Library, written: Path) -> None:
     assert command(library, "name", "Anna", "Berta") == 0
     assert command(library, "forget", "Berta", "--yes") == 0
     assert not (written / "people" / "Anna").exists() and not named(written)
+
+
+def test_folders_of_a_persons_own_stay_there_and_where_the_record_was_led_astray(library: Library, written: Path) -> None:
+    home = library.root.parent / "home"
+    for place in (written / "people" / "Anna", home):
+        (place / "mine" / ".git" / "refs" / "heads").mkdir(parents=True)    # a repository must have it, though empty
+        (place / ".pending").mkdir()
+    record = files.read_json(library.root / ".outside.json")
+    record["folders"] += [[str(home), "faceset_003"], [str(written / "people" / ".." / ".." / "home"), "faceset_003"],
+                          ["/", "faceset_003"]]
+    files.write_json(library.root / ".outside.json", record)
+    assert command(library, "forget", "Anna", "--yes") == 0 and traces(library, set(), "Anna") == []
+    for place in (written / "people" / "Anna", home):
+        assert sorted(path.relative_to(place).as_posix() for path in place.rglob("*")) == [
+            ".pending", "mine", "mine/.git", "mine/.git/refs", "mine/.git/refs/heads"]
+
+
+def test_a_folder_that_was_moved_to_another_disk_and_linked_is_emptied_and_the_forget_ends(
+        library: Library, written: Path) -> None:
+    disk = library.root.parent / "disk"
+    (written / "people" / "Anna").rename(disk)
+    (written / "people" / "Anna").symlink_to(disk)
+    assert command(library, "forget", "Anna", "--yes") == 0 and not list(disk.iterdir())
