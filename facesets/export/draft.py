@@ -85,7 +85,7 @@ def plan(run: Run, record: Record, members: cache.Cache, options: Options,
     keys = cache.face_keys(members)
     draft = Draft(record, members, keys)
     draft.have, gone, draft.notes = as_it_lies(run, record)
-    draft.anew = {key for key, (_, entry) in draft.have.items() if renew and is_old(entry)}
+    draft.anew = {key for key, (_, entry) in draft.have.items() if renew and is_old(entry) and _is_there(entry)}
     never = [item for item in record.left_out if item["reason"] in NEVER and not draft.anew]
     refused = {**refused, **gone, **{item["face"]: item["reason"] for item in never}}
     refused |= {key: "not this person" for key in run.manifest.not_this.get(record.folder, ())}
@@ -109,6 +109,14 @@ def is_old(entry: Mapping[str, Any]) -> bool:
     """Whether a picture was made under older rules and can be made anew; what a person changed is theirs."""
     return (int(entry.get("rules", 1)) < RULES and entry["isolation"] != CHANGED
             and os.access(entry["photo"], os.R_OK))
+
+
+def _is_there(entry: Mapping[str, Any]) -> bool:
+    """Whether the photo of a picture is still the one that it was made of, not another one in its place."""
+    try:
+        return files.sha256_of(entry["photo"]) == entry["sha256"]
+    except OSError:
+        return False
 
 
 def wishes(drafts: Iterable[Draft], index: Index | None = None) -> dict[str, list[Wish]]:

@@ -85,6 +85,17 @@ def test_what_a_person_deleted_or_changed_and_what_lost_its_photo_stays_as_it_is
     assert export(world).facesets == []
 
 
+def test_a_picture_whose_photo_is_another_one_by_now_stays_and_keeps_no_run_busy(world) -> None:
+    library, _ = world
+    faces = record_of(library, "faceset_001").faces
+    Path(faces[0]["photo"]).write_bytes(b"a disk's fault")
+    cv2.imwrite(faces[1]["photo"], SLAB)
+    assert export(world).counts["pictures_made_anew"] == 12
+    now = {face["face"]: face["file"] for face in record_of(library, "faceset_001").faces}
+    assert len(now) == 7 and all(is_slab(library.root / "faceset_001" / now[face["face"]]) for face in faces[:2])
+    assert export(world).facesets == []
+
+
 def test_a_share_that_is_away_stops_nobody_elses_run(world) -> None:
     library, faces = world
     photos = Path(faces.photos[0].path).parents[1]

@@ -293,7 +293,8 @@ def test_a_folder_that_she_had_under_an_earlier_name_goes_too(library: Library, 
     assert not (written / "people" / "Anna").exists() and not named(written)
 
 
-def test_folders_of_a_persons_own_stay_there_and_where_the_record_was_led_astray(library: Library, written: Path) -> None:
+def test_a_persons_own_folders_stay_and_so_does_what_a_record_that_was_led_astray_names(
+        library: Library, written: Path) -> None:
     home = library.root.parent / "home"
     for place in (written / "people" / "Anna", home):
         (place / "mine" / ".git" / "refs" / "heads").mkdir(parents=True)    # a repository must have it, though empty
