@@ -233,7 +233,8 @@ def choosing(client: Client, owner: str, args: argparse.Namespace) -> Choosing:
 def then(staged: bool, args: argparse.Namespace) -> str:
     """What to type after this, with the folders that were given here."""
     step = ["bash", "finalize_immich.sh", args.user] if staged else ["python", "sort_faces.py", "status"]
-    given = {"--data-root": args.data_root, "--stage-dir": args.stage_dir if staged else None}
+    given = {"--data-root": args.data_root, "--library": args.library,
+             "--stage-dir": args.stage_dir if staged else None}
     return shlex.join([*step, *(word for flag, folder in given.items() if folder for word in (flag, folder))])
 
 

@@ -204,6 +204,15 @@ def test_a_face_that_is_there_twice_and_one_that_immich_alone_knows_are_no_troub
         assert lab.made.staged() == {"Ann": 10, "Bob": 9, "unjudged": 3, "stranger 5": 1}
 
 
+def test_a_backup_without_embeddings_tells_of_nobody_so_all_is_fetched(tmp_path):
+    with laboratory(tmp_path, fill=library) as lab:
+        lab.made.vectors.clear()
+        run = lab.stage("--backup", lab.made.save(tmp_path), "--library", str(tmp_path / "elsewhere"))
+        assert run.status == 0 and "0 faces: 0 % of 0 people you have, 0 people" in run.err, run.err
+        assert (run.summary["staged_count"], run.summary["not_needed_yet"]) == (42, 0)
+        assert run.err.splitlines()[-1].endswith(f"--library {tmp_path / 'elsewhere'}")
+
+
 def test_a_kill_at_any_time_changes_nothing(tmp_path):
     with laboratory(tmp_path, fill=library) as lab:
         made = lab.made.save(tmp_path)
