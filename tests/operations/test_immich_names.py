@@ -17,6 +17,7 @@ import jsonschema
 import pytest
 from busy import LIMIT, wait_until
 from drawn import LOOKS, contents, library_photos, proposal_of
+from immich_lab.server import LabServer
 from stage_lab import CHECKOUT, Lab
 from test_stage_contract import CONTRACTS, described
 
@@ -328,6 +329,20 @@ def test_the_wrong_key_and_a_key_without_permission_are_refused(small: World) ->
     ended, _, err = small.run("immich-names", "--user", "olga")
     assert ended == 1 and "immich_stage.py" in err
     assert small.called == ["", "", ""] and small.writes() == []
+
+
+def test_the_key_that_writes_is_in_no_file_no_output_and_goes_to_no_other_host(small: World) -> None:
+    small.key = small.lab.server.add_key(small.lab.user, (*NAMES, *ALBUMS))
+    outputs = [small.run("immich-names", "--user", "peter", "--apply", "--albums")]
+    with LabServer((3, 1, 0)) as other:
+        small.lab.server.faults.add("redirect", "/api/people/*", location=f"{other.url}/api/people/x")
+        outputs.append(small.run("undo"))
+        assert outputs[-1][0] == 2 and "where the key is not sent" in outputs[-1][2] and other.log.find("*") == []
+    small.lab.server.faults.clear()
+    outputs.append(small.run("undo"))
+    assert outputs[-1][0] == 0 and small.key not in str(outputs)
+    files = [path for path in small.lab.folder.rglob("*") if path.is_file()]
+    assert files and [path for path in files if small.key.encode() in path.read_bytes()] == []
 
 
 def test_an_undo_with_another_users_key_undoes_nothing(small: World) -> None:
