@@ -72,10 +72,21 @@ def _listed(folder: Path, what: str) -> dict[str, str]:
 
 
 def remember(library: Path, folder: Path, of: str) -> None:
-    """Let the library know, before anything is written, that `folder` is of the faceset `of`; "" for anybody's."""
-    before, this = _remembered(library), [str(folder.absolute()), of]
-    if this not in before:
-        files.write_json(library / REMEMBERED, {"schema": SCHEMA, "folders": [*before, this]})
+    """Let the library know, before anything is written, that `folder` is of the faceset `of`; "" for anybody's.
+
+    What was written there of another goes, and so does what was written beside it of this one under an earlier name.
+    """
+    this, before, rest = folder.absolute(), _remembered(library), []
+    for name, whose in before:
+        place = Path(name)
+        old = place != this and place.parent == this.parent and whose == of != ""
+        other = place == this and whose != of
+        if (old or other) and place.is_dir() and (_emptied(place) or other):
+            continue
+        rest.append([name, whose])
+    rest += [[str(this), of]] if [str(this), of] not in rest else []
+    if rest != before:
+        files.write_json(library / REMEMBERED, {"schema": SCHEMA, "folders": rest})
 
 
 def _remembered(library: Path) -> list[list[str]]:
@@ -134,7 +145,7 @@ def stem(record: Record, facesets: Sequence[Record]) -> str:
     of the library's `facesets` has it, and the years of an era; else with the name of the folder."""
     folder, home, name = Path(record.folder).name, f"faceset_{record.number:03d}", clean(record.name)
     taken = {word for other in facesets if other.number != record.number
-             for word in (other.folder, other.name.casefold())}
+             for word in (other.folder, clean(other.name).casefold())}
     if name != unicodedata.normalize("NFC", record.name) or name.casefold() in taken:
         return folder
     return name + folder.removeprefix(home) if FILE.fullmatch(name) and folder.startswith(home) else folder

@@ -58,6 +58,9 @@ def test_of_two_people_with_one_name_no_two_files_are_called_the_same(library) -
     assert name(library, "faceset_001", "Anna") == three("Anna")
     assert name(library, "faceset_002", "ANNA") == three("faceset_002")
     assert name(library, "faceset_003", "faceset_001") == three("faceset_003")
+    assert name(library, "faceset_001", "Zoe\u0308") == three("Zo\u00eb")       # as a Mac writes it
+    assert name(library, "faceset_003", "Zoe\u0308") == three("faceset_003")
+    name(library, "faceset_001", "Bert")
     with changing(library, "consolidate") as run:
         consolidate.merge(run, "faceset_002", ["faceset_001"], OPTIONS, lambda: LOOKS)
     assert carried(library.root / "faceset_002") == three("ANNA")

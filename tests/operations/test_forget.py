@@ -315,3 +315,18 @@ def test_a_folder_that_was_moved_to_another_disk_and_linked_is_emptied_and_the_f
     (written / "people" / "Anna").rename(disk)
     (written / "people" / "Anna").symlink_to(disk)
     assert command(library, "forget", "Anna", "--yes") == 0 and not list(disk.iterdir())
+
+
+def test_a_folder_is_of_whoever_has_the_name_by_now_and_none_of_an_earlier_name_stays(
+        library: Library, written: Path) -> None:
+    people = written / "people"
+    (people / "Anna" / "mine.txt").write_text("mine")
+    assert command(library, "name", "Anna", "Berta") == 0 and command(library, "name", "4", "Anna") == 0
+    assert command(library, "export-training", "--for", "folders", "--out", str(people)) == 0
+    assert sorted(path.name for path in people.iterdir()) == ["Anna", "Berta"]
+    shown = {path: path.read_bytes() for path in (people / "Anna").glob("*.png")}
+    first = library.root / "faceset_004" / "0001.png"
+    assert len(shown) > 5 and first.read_bytes() in shown.values()
+    assert command(library, "forget", "Berta", "--yes") == 0
+    assert shown == {path: path.read_bytes() for path in (people / "Anna").glob("*.png")}
+    assert [path.name for path in people.iterdir()] == ["Anna"] and (people / "Anna" / "mine.txt").exists()

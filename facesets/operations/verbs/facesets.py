@@ -120,7 +120,8 @@ def export_training(job: Job) -> int:
 
     Training folders have three framings, captions and loss masks; frigate and folders a person's best pictures.
 
-    What lies below --out from an earlier export is renewed; what you changed or added there stays."""
+    What lies below --out from an earlier export is renewed, under an earlier name too; what you changed or added there
+    stays."""
     from ...export.training import CAPTION
     from ...library.members import Index
     from .. import outward
