@@ -220,12 +220,14 @@ def test_a_kill_at_any_time_changes_nothing(tmp_path):
         calm, lab.root = lab.root, tmp_path / "calm"
         assert lab.stage(*flags).status == 0
         wanted, lab.root = lab.queue(), calm
-        for asked in (1, 9):
+        for given in (1, 9):        # photos, then the server is silent until the kill has come
             lab.server.log.clear()
+            lab.server.faults.add("delay", "*/original", skip=given, seconds=600)
             process = lab.start(*flags)
-            lab.wait_for("*/original", asked)
+            lab.wait_for("*/original", given + 1)
             os.kill(process.pid, signal.SIGKILL)
             lab.finish(process)
+            lab.server.faults.clear()
         assert lab.stage(*flags).status == 0 and lab.queue() == wanted
 
 
