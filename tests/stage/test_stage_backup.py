@@ -315,7 +315,8 @@ def test_a_damaged_or_foreign_dump_is_one_line_and_changes_nothing(damage, packe
 @pytest.mark.parametrize(("data", "said"), [
     (b"PGDMP\x01\x0e\x00" + bytes(90), "in pg_dump's custom format; wanted is"), (b"(\xb5/\xfd" + bytes(90), "zstd"),
     (b"PK\x03\x04" + bytes(90), "a zip"), (gzip.compress(b"x" * 9999)[:40], "breaks off"),
-    (gzip.compress(random.Random(1).randbytes(9999))[:-9] + bytes(9), "is damaged"), (random.Random(2).randbytes(5000), "wanted is"),
+    (gzip.compress(random.Random(1).randbytes(9999))[:-9] + bytes(9), "is damaged"),
+    (random.Random(2).randbytes(5000), "wanted is"),
     (b"\x1f\x8bnonsense that is no gzip", "is damaged"), (None, "No such file")],
     ids=["custom", "zstd", "zip", "cut", "checksum", "noise", "no gzip", "absent"])
 def test_what_is_no_dump_at_all_is_said(data, said, tmp_path):
