@@ -65,17 +65,19 @@ def export(library: Library, target: Path, names: dict[str, str]) -> list[str]:
                 photo.faces.append((line.name, list(map(float, item.get("box") or item["face"][65:].split(",")))))
     render.pause_where_away([photo.path for photo in photos.values() if not os.access(photo.path, os.R_OK)],
                             [photo.path for photo in photos.values()])
-    by_user: dict[str, dict[str, Photo]] = {}
+    by_user: dict[str, dict[str, Photo]] = {
+        user or "own": {} for line in library.manifest().entries for user in line.users
+        if (target / (outside.clean(user) or "own") / outside.LISTED).exists()}     # sidecars that nobody is in by now
     for sha256, photo in sorted(photos.items()):
         by_user.setdefault(photo.user or "own", {})[sha256] = photo
-    said = []
+    said = [] if photos else ["no faceset has a name yet; sort_faces.py name FACESET NAME"]
     for user, some in by_user.items():
         folder = target / (outside.clean(user) or "own")
         outside.remember(library.root, folder, "")
         with outside.updating(folder) as scratch:
             written = sum(_sidecar(scratch, sha256, photo, names) for sha256, photo in some.items())
             said.append(f"{terminal.safe(folder)}: {written} sidecars")
-    return said or ["no faceset has a name yet; sort_faces.py name FACESET NAME"]
+    return said
 
 
 def _hers(item: dict[str, Any]) -> bool:

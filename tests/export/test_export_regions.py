@@ -100,6 +100,22 @@ def test_who_is_named_is_in_the_sidecar_of_every_photo_also_where_there_is_no_pi
     assert np.allclose([x * 640, y * 480, width * 640], [(box[0] + box[2]) / 2, (box[1] + box[3]) / 2, box[2] - box[0]])
 
 
+def test_a_name_that_was_taken_back_is_in_no_sidecar_and_a_persons_own_stay(tmp_path) -> None:
+    faces = library_photos(tmp_path / "photos", [1], 7)
+    library = Library(tmp_path / "library")
+    swap.export(library, proposal_of(faces), [faces], lambda: LOOKS)
+    (tmp_path / "out" / "anna").mkdir(parents=True)
+    (tmp_path / "out" / "anna" / "000.png.xmp").write_text("of digiKam")
+    with changing(library, "name") as run:
+        edit.name(run, "1", "Berta")
+    for _ in range(2):
+        regions.export(library, tmp_path / "out", {})
+    assert sum("Berta" in path.read_text() for path in (tmp_path / "out").rglob("*.xmp")) == 6
+    library.undo()
+    assert "no faceset has a name" in regions.export(library, tmp_path / "out", {})[0]
+    assert [path.read_text() for path in (tmp_path / "out").rglob("*.xmp")] == ["of digiKam"]
+
+
 def test_a_share_that_is_away_takes_no_sidecar_away(tmp_path) -> None:
     faces = library_photos(tmp_path / "photos", [1], 7)
     library = Library(tmp_path / "library")
