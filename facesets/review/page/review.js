@@ -18,12 +18,14 @@ async function ask(path, body) {
   if (busy) return;
   busy = true;
   try {
-    const reply = await fetch(path, {method: "POST", headers: {"Content-Type": "application/json"}, body: JSON.stringify(body)});
+    const headers = {"Content-Type": "application/json"};
+    const reply = await fetch(path, {method: "POST", headers, body: JSON.stringify(body)});
     const told = await read(reply);
     busy = false;       // before it is drawn: who sees it may answer it
     if (reply.status === 409) { draw(told); toast("That changed in another tab meanwhile; look again.", false); }
     else if (told.problem !== undefined && told.version === undefined) problem(told.problem);
-    else { draw(told); if (told.said) toast(path === "undo" ? `Taken back: ${told.said}` : told.said, path !== "undo"); }
+    else { draw(told); if (told.said) toast(path === "undo" ? `Taken back: ${told.said}` : told.said,
+        path !== "undo"); }
   } catch {
     problem(ENDED);
   } finally { busy = false; }
@@ -42,14 +44,17 @@ const percent = share => (100 * Math.floor(share * 1000) / 1000).toFixed(1) + " 
 const counted = (count, word) => `${count.toLocaleString("en")} ${word}${count === 1 ? "" : "s"}`;
 const title = item => item.title.startsWith("new ") ? "a new faceset" : item.title;
 function draw(told) {
-  const same = now && told.question && now.question && now.question.id === told.question.id && now.question.count === told.question.count;
+  const same = now && told.question && now.question && now.question.id === told.question.id
+      && now.question.count === told.question.count;
   now = told;
   if (!same) { out = new Set(); all = false; at = 0; }
   problem(told.problem);
   $("#outlook").replaceChildren(make("b", percent(told.right)), " of the faces are expected to lie right; ",
-    told.left ? `${counted(told.left, "question")} until it is 99.5 %` : told.open ? "enough: the rest can wait" : "nothing is left to ask");
+    told.left ? `${counted(told.left, "question")} until it is 99.5 %` : told.open ? "enough: the rest can wait"
+        : "nothing is left to ask");
   $("#bar").value = told.right >= .995 ? 1 : Math.max(0, (told.right - .9) / .095);
-  $("#behind").textContent = told.waiting ? `${counted(told.waiting, "answer")} being carried out` : `${counted(told.open, "question")} in all`;
+  $("#behind").textContent = told.waiting ? `${counted(told.waiting, "answer")} being carried out`
+      : `${counted(told.open, "question")} in all`;
   if (same && document.body.dataset.version === String(told.version)) return;
   document.body.classList.remove("merging");
   $("#doing").hidden = !told.question && !told.back;
@@ -61,16 +66,20 @@ function draw(told) {
 }
 function drawEnd() {
   $("#asked").textContent = "Nothing is left to ask";
-  $("#hint").textContent = "You may close this page. Everything you said is in the library; sort_faces.py report shows it.";
+  $("#hint").textContent = "You may close this page. Everything you said is in the library; "
+      + "sort_faces.py report shows it.";
   $("#years").hidden = true; $("#more").hidden = true;
   $("#faces").replaceChildren(); $("#alike").replaceChildren();
 }
 const WORDS = {
   same: q => [`${title(q)} and ${title(q.alike[0])}: one person?`, "Same if they are one; else: Two people."],
-  two: q => [`Is ${title(q)} two people?`, `The ${counted(q.suspects.length, "face")} with a border may be somebody else. Right if it is one person; Split if these are another one.`],
-  faces: q => [`Is all of this ${title(q)}?`, "Those least like the others come first. Mark who is somebody else, then Right."],
+  two: q => [`Is ${title(q)} two people?`, `The ${counted(q.suspects.length, "face")} with a border may be somebody `
+      + "else. Right if it is one person; Split if these are another one."],
+  faces: q => [`Is all of this ${title(q)}?`,
+      "Those least like the others come first. Mark who is somebody else, then Right."],
   name: q => [`Who is this: ${title(q)}?`, "Nothing looks wrong here. Give a name, or say that it is right."],
-  loose: q => [q.count === 1 ? "Whose face is this?" : `Whose are these ${q.count} faces?`, `In no faceset: ${q.reason}. Same puts them there; or leave them out.`],
+  loose: q => [q.count === 1 ? "Whose face is this?" : `Whose are these ${q.count} faces?`,
+      `In no faceset: ${q.reason}. Same puts them there; or leave them out.`],
 };
 function drawQuestion(q) {
   const [asked, hint] = WORDS[q.kind](q);
@@ -83,7 +92,8 @@ function drawQuestion(q) {
   $("#more").hidden = shown.length === q.faces.length;
   $("#more").textContent = `Show all ${q.faces.length}`;
   $("[data-do=right] span").textContent = q.kind === "same" ? "Two people" : q.kind === "loose" ? "Leave out" : "Right";
-  $("#alike").replaceChildren(...(q.alike.length ? [make("h3", "Look alike"), ...q.alike.map((other, index) => alike(q, other, index))] : []));
+  $("#alike").replaceChildren(...(q.alike.length ? [make("h3", "Look alike"),
+      ...q.alike.map((other, index) => alike(q, other, index))] : []));
   $("#asked").focus({preventScroll: true});
   scrollTo(0, 0);
 }
@@ -103,17 +113,22 @@ function drawYears(years) {
 const numberOf = index => index < 10 ? String((index + 1) % 10) : "";
 function tile(q, face, index, odd) {
   const words = [`Face ${index + 1}`, face.taken, face.user].filter(Boolean).join(", ");
-  const pick = button("", () => { at = index; toggle(index); }, {class: "pick", title: face.why}, picture(face.id, words));
+  const pick = button("", () => { at = index; toggle(index); }, {class: "pick", title: face.why},
+      picture(face.id, words));
   if (q.kind !== "loose") pick.setAttribute("aria-pressed", String(out.has(face.id)));
-  return make("div", "", {class: odd ? "tile odd" : "tile"}, pick, make("kbd", numberOf(index), {"aria-hidden": true, hidden: !numberOf(index)}),
-    button("⌕", () => { at = index; photo.open(); }, {class: "look", "aria-label": `The photo of face ${index + 1}`}));
+  return make("div", "", {class: odd ? "tile odd" : "tile"}, pick,
+      make("kbd", numberOf(index), {"aria-hidden": true, hidden: !numberOf(index)}),
+    button("⌕", () => { at = index; photo.open(); },
+        {class: "look", "aria-label": `The photo of face ${index + 1}`}));
 }
 function alike(q, other, index) {
   const asked = q.kind === "same" && index === 0;
   return make("div", "", {class: asked ? "other asked-about" : "other"},
     make("div", "", {class: "small"}, ...other.faces.map(face => picture(face, ""))),
-    make("p", "", {}, make("span", `${title(other)} `, {}, make("small", `${counted(other.count, "face")}, ${other.distance.toFixed(2)} apart`)),
-      button("", () => merge(index), {"aria-label": `The same person as ${title(other)}`}, "Same ", make("kbd", `m ${index + 1}`))));
+    make("p", "", {}, make("span", `${title(other)} `, {},
+        make("small", `${counted(other.count, "face")}, ${other.distance.toFixed(2)} apart`)),
+      button("", () => merge(index), {"aria-label": `The same person as ${title(other)}`}, "Same ",
+          make("kbd", `m ${index + 1}`))));
 }
 function toggle(index) {
   const q = now.question, face = q && q.faces[index];
@@ -126,7 +141,8 @@ function toggle(index) {
 /* What can be said */
 function allowed(what) {
   const q = now.question, faceset = q && q.kind !== "loose";
-  return {right: q, later: q, photo: q, split: faceset, name: faceset, drop: faceset, promote: q && !faceset && q.count > 1, undo: now.back, keys: true}[what];
+  return {right: q, later: q, photo: q, split: faceset, name: faceset, drop: faceset,
+      promote: q && !faceset && q.count > 1, undo: now.back, keys: true}[what];
 }
 function merge(index) {
   const q = now.question, other = q && q.alike[index];
@@ -142,7 +158,8 @@ const act = {
   },
   split() {
     const q = now.question, faces = out.size ? [...out] : q.kind === "two" ? q.suspects : [];
-    if (faces.length) answer({do: "split", of: q.about, faces}); else problem("Mark the faces that are somebody else, then split.");
+    if (faces.length) answer({do: "split", of: q.about, faces});
+    else problem("Mark the faces that are somebody else, then split.");
   },
   name() { naming.open(); },
   drop() { answer({do: "drop", of: now.question.about}); },
@@ -164,11 +181,13 @@ const naming = {
   other() { const folder = now.names[this.text()]; return folder && folder !== now.question.about ? folder : ""; },
   look() {
     const taken = this.other();
-    $("#taken").textContent = taken ? `There is ${this.text()} already. Enter merges the two; Save keeps two of one name.` : "";
+    $("#taken").textContent = !taken ? ""
+        : `There is ${this.text()} already. Enter merges the two; Save keeps two of one name.`;
     $("#merge-name").hidden = !taken;
     $("#merge-name").textContent = `Merge with ${this.text()}`;
   },
-  save() { const name = this.text(); $("#naming").close(); if (name) answer({do: "name", of: now.question.about, name}); },
+  save() { const name = this.text(); $("#naming").close();
+      if (name) answer({do: "name", of: now.question.about, name}); },
   merge() { const into = this.other(); $("#naming").close(); answer({do: "merge", of: now.question.about, into}); },
 };
 const photo = {
@@ -179,7 +198,8 @@ const photo = {
     $("#whole").src = "photo/" + face.id;
     $("#whole").alt = `The photo of face ${at + 1}, with a box around it`;
     $("#photo-title").textContent = face.file;
-    $("#facts").textContent = [face.taken || "no date", face.user && `from ${face.user}`, face.why].filter(Boolean).join(" · ");
+    $("#facts").textContent = [face.taken || "no date", face.user && `from ${face.user}`,
+        face.why].filter(Boolean).join(" · ");
     $("#immich").hidden = !face.link;
     if (face.link) $("#immich").href = face.link;
     $("#out").hidden = now.question.kind === "loose";
@@ -188,27 +208,33 @@ const photo = {
 };
 
 /* Keys, mouse, touch */
-for (const node of document.querySelectorAll("[data-do]")) node.addEventListener("click", () => { if (!busy && allowed(node.dataset.do)) act[node.dataset.do](); });
-for (const node of document.querySelectorAll("[data-close]")) node.addEventListener("click", () => node.closest("dialog").close());
+for (const node of document.querySelectorAll("[data-do]")) node.addEventListener("click",
+    () => { if (!busy && allowed(node.dataset.do)) act[node.dataset.do](); });
+for (const node of document.querySelectorAll("[data-close]")) node.addEventListener("click",
+    () => node.closest("dialog").close());
 $("#more").addEventListener("click", () => { all = true; drawQuestion(now.question); });
 $("#name").addEventListener("input", () => naming.look());
-$("#name").addEventListener("keydown", event => { if (event.key === "Enter") { event.preventDefault(); naming.other() ? naming.merge() : naming.save(); } });
+$("#name").addEventListener("keydown", event => { if (event.key === "Enter") { event.preventDefault();
+    naming.other() ? naming.merge() : naming.save(); } });
 $("#naming form").addEventListener("submit", event => { event.preventDefault(); naming.save(); });
 $("#merge-name").addEventListener("click", () => naming.merge());
 $("#before").addEventListener("click", () => photo.step(-1));
 $("#after").addEventListener("click", () => photo.step(1));
 $("#out").addEventListener("click", () => { toggle(at); photo.draw(); });
 $("#photo").addEventListener("keydown", event => {
-  if (event.key === "ArrowLeft") photo.step(-1); else if (event.key === "ArrowRight") photo.step(1); else if (event.key === "p") $("#photo").close(); else return;
+  if (event.key === "ArrowLeft") photo.step(-1); else if (event.key === "ArrowRight") photo.step(1);
+      else if (event.key === "p") $("#photo").close(); else return;
   event.preventDefault();
 });
-const KEYS = {" ": "right", s: "split", n: "name", d: "drop", f: "promote", b: "later", z: "undo", p: "photo", "?": "keys"};
+const KEYS = {" ": "right", s: "split", n: "name", d: "drop", f: "promote", b: "later", z: "undo", p: "photo",
+    "?": "keys"};
 addEventListener("keydown", event => {
   if (event.ctrlKey || event.metaKey || event.altKey || busy || !now || document.querySelector("dialog[open]")) return;
   const key = event.key, merging = document.body.classList.contains("merging");
   if (key === " " && event.target.closest && event.target.closest("button:focus-visible, a:focus-visible")) return;
   if (merging && /^[1-3]$/.test(key)) merge(Number(key) - 1);
-  else if (key === "Escape" || key === "m") document.body.classList.toggle("merging", key === "m" && !merging && !!(now.question && now.question.alike.length));
+  else if (key === "Escape" || key === "m") document.body.classList.toggle("merging",
+      key === "m" && !merging && !!(now.question && now.question.alike.length));
   else if (/^[0-9]$/.test(key)) toggle((Number(key) + 9) % 10);
   else if (KEYS[key] && allowed(KEYS[key])) act[KEYS[key]]();
   else return;
