@@ -218,8 +218,10 @@ def _album_back(writer: Writer, was: dict[str, Any], now: dict[str, Any]) -> lis
     """An album that the run made goes, unless it holds more than we put there."""
     album, same = now.get("album", ""), now.get("album") == was.get("album")
     ids, earlier = set(now.get("assets", ())), set(was.get("assets", ()) if same else ())
-    if (ids == earlier and same) or album not in writer.albums():
+    if not album or (ids == earlier and same):
         return []
+    if album not in writer.albums():
+        return ["its album in Immich is gone, or is not of the user of this key"]
     writer.remove(album, sorted(ids - earlier))
     writer.add(album, sorted(earlier - ids))
     left = 0 if same else writer.delete_if_empty(album)

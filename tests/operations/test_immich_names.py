@@ -345,6 +345,18 @@ def test_the_key_that_writes_is_in_no_file_no_output_and_goes_to_no_other_host(s
     assert files and [path for path in files if small.key.encode() in path.read_bytes()] == []
 
 
+def test_an_undo_says_which_album_this_key_does_not_see(small: World) -> None:
+    """Where the last stage saw no person, nothing else tells whose key it is."""
+    for asset in (asset for assets in small.assets.values() for asset in assets):
+        asset.faces[0].person = None
+    small.stage()
+    small.key = small.lab.server.add_key(small.lab.user, (*NAMES, *ALBUMS))
+    small.names("--apply", "--albums")
+    small.key = small.lab.server.add_key(small.lab.server.add_user("Olga"), (*NAMES, *ALBUMS))
+    assert small.run("undo")[1]["in_immich"] == [
+        f"faceset_00{number}: its album in Immich is gone, or is not of the user of this key" for number in (1, 2)]
+
+
 def test_an_undo_with_another_users_key_undoes_nothing(small: World) -> None:
     small.names("--apply")
     after, small.key = contents(small.library.root), small.lab.server.add_key(small.lab.server.add_user("Olga"), NAMES)
