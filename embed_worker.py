@@ -11,7 +11,7 @@ Exit    0 done · 1 failed · 2 paused, run the same command again · 64 usage �
 """
 
 import argparse
-import sys
+import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
@@ -60,4 +60,4 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    os._exit(main())    # sys.exit would wait for a lane that hangs in a decoder or on a share

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -20,8 +21,10 @@ import people
 import pytest
 from busy import LIMIT, wait_until
 from corpus import make
+from killing import killed
 from PIL import Image
 
+from facesets.embed.parts import Parts
 from facesets.formats import cache
 from facesets.formats import queue as queues
 
@@ -146,6 +149,50 @@ def test_a_stopped_run_saves_says_so_and_goes_on(worker, tmp_path, number):
     assert status == 0
     assert rest["done_before"] == summary["with_faces"] + summary["noface"] > 0
     assert len(cache.read(tmp_path / "out/cache.npz").photos) == 80
+
+
+def test_a_photo_that_hangs_does_not_hold_a_run_that_is_stopped(worker, tmp_path, monkeypatch):
+    """A decoder or a share that never answers, here by a hook where the photo is opened: one Ctrl-C is enough."""
+    paths = people.photos(tmp_path / "photos", 12)
+    queues.write(tmp_path / "queue.json", people.queue(paths))
+    assert finish(worker(out="clean.npz"))[0] == 0
+    with open(tmp_path / "hooks/sitecustomize.py", "a") as hook:
+        hook.write("import time\n"
+                   "sys.addaudithook(lambda event, args: event == 'open' and args[0] == os.environ.get('HANGS')\n"
+                   "                 and time.sleep(3600))\n")
+    monkeypatch.setenv("HANGS", str(paths[5]))
+    process = worker()
+    wait_until(lambda: (tmp_path / "out").exists() and len(saved(tmp_path / "out")) >= 2 * SAVE, "the others go on")
+    process.send_signal(signal.SIGINT)
+    try:
+        status, summary, _ = finish(process)
+    finally:
+        process.kill()
+    assert (status, summary["paused"]) == (2, True)
+    monkeypatch.delenv("HANGS")
+    assert finish(worker())[1]["done_before"] == summary["with_faces"] + summary["noface"] >= 2 * SAVE
+    assert (tmp_path / "out/cache.npz").read_bytes() == (tmp_path / "clean.npz").read_bytes()
+
+
+def test_a_fold_that_is_killed_anywhere_leaves_no_older_outcome_in_force(tmp_path):
+    """A photo that was an error and was tried again, in a later part; of these, the last counts."""
+    model, entry = cache.Model("m", "0" * 64, "1" * 64, 4, 0.45, 0.55), queues.Entry("", "/a.jpg", "", "a" * 64, 1)
+    queue = queues.Queue("", "", (entry,))
+
+    def folded(out: Path) -> None:
+        Parts(out).fold(queue, model)
+
+    for at in range(1, 40):
+        out = tmp_path / str(at) / "cache.npz"
+        parts = Parts(out)
+        for status in ["error"] * 11 + ["noface"]:
+            parts.add(cache.Cache(model, [cache.Photo("/a.jpg", entry.sha256, status)]))
+        more = killed(partial(folded, out), at)
+        folded(out)
+        assert [photo.status for photo in cache.read(out).photos] == ["noface"], f"killed before event {at}"
+        if not more:
+            return
+    raise AssertionError("a fold has no end")
 
 
 def test_a_photo_that_ends_the_program_is_met_three_times_and_then_is_an_error(worker, tmp_path, monkeypatch):
