@@ -67,6 +67,8 @@ class Parts:
         self.drop()
 
     def drop(self) -> None:
+        for path in self.paths:         # the oldest first: what a kill leaves is no older than the cache
+            path.unlink()
         if self.folder.exists():
             shutil.rmtree(self.folder)
             files.sync_folder(self.folder.parent)

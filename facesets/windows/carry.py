@@ -14,6 +14,7 @@ queue.json, immich_<user>.npz, its parts and embed.log while a run lasts. Faces 
 the last.
 """
 
+import contextlib
 import fcntl
 import os
 import shutil
@@ -176,11 +177,13 @@ def _carried(base: Path) -> str:
 
 
 def _clear(folder: Path, queue: Path) -> None:
-    """Leave nothing there; what the worker said comes home."""
+    """Leave nothing there; what the worker said comes home, if it can, and once."""
+    with contextlib.suppress(OSError):
+        said, home = (folder / "embed.log").read_bytes(), queue.with_name("embed.log")
+        if not (home.exists() and home.read_bytes().endswith(said)):    # so it is where the removal did not end
+            with files.open_log(home) as log:
+                log.write(said)
     with copies.in_words(folder):
-        if (folder / "embed.log").exists():
-            with files.open_log(queue.with_name("embed.log")) as log:
-                log.write((folder / "embed.log").read_bytes())
         (folder / "carried.sha256").unlink(missing_ok=True)     # first: what a killed removal leaves is void
         if folder.exists():
             shutil.rmtree(folder)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from busy import LIMIT
 from drawn import library_photos
+from killing import killed
 from stubs.machine import STUBS, Machine
 
 from facesets.common import files, paths
@@ -30,6 +31,37 @@ def test_a_cache_comes_home_only_while_nobody_else_writes_it(tmp_path: Path) -> 
     with files.only_one(cache.lock_of(here), "sort_faces.py forget"), pytest.raises(Paused, match="forget"):
         carry.back(queue, here, there)
     assert not here.exists() and (there / here.name).exists()
+    assert carry.back(queue, here, there) == 2 and here.exists() and not there.exists()
+
+
+def carried(folder: Path) -> tuple[Path, Path, Path]:
+    """Queue, cache and the folder there of a run whose worker has ended, and left a log."""
+    faces = library_photos(folder / "photos", [1], 2)
+    queue, here, there = folder / "peter" / "queue.json", folder / "immich_anna.npz", folder / "c"
+    queues.write(queue, queues.Queue("anna", "http://photos.example.org", tuple(
+        queues.Entry("", photo.path, "C:\\x", photo.sha256, 1) for photo in faces.photos)))
+    cache.write(there / here.name, faces)
+    files.write_bytes(there / "carried.sha256", b"none")
+    files.write_bytes(there / "embed.log", b"the worker was here\n")
+    return queue, here, there
+
+
+def test_the_log_comes_home_once_wherever_the_way_back_is_killed(tmp_path: Path) -> None:
+    for at in range(1, 60):
+        queue, here, there = carried(tmp_path / str(at))
+        more = killed(lambda: carry.back(queue, here, there), at)    # noqa: B023
+        carry.forth(queue, here, there, {str(tmp_path): "X:"})
+        assert here.exists() or (there / here.name).exists()
+        carry.back(queue, here, there)
+        assert queue.with_name("embed.log").read_bytes() == b"the worker was here\n", f"killed before event {at}"
+        if not more:
+            return
+    raise AssertionError("the way back has no end")
+
+
+def test_a_log_that_cannot_be_kept_holds_no_work_back(tmp_path: Path) -> None:
+    queue, here, there = carried(tmp_path)
+    queue.with_name("embed.log").mkdir()
     assert carry.back(queue, here, there) == 2 and here.exists() and not there.exists()
 
 
