@@ -29,7 +29,7 @@ SAME = 0.999        # cosine of a device's embedding to the CPU's; DirectML gave
 ROUNDS = 10         # timed calls; the first, which compiles the kernels, is not among them
 
 
-def report(pack: Pack, wanted: str, out: Callable[[str], None] = print) -> int:
+def report(pack: Pack, wanted: str, out: Callable[[str], None] = terminal.answer) -> int:
     """Print the whole report; FAILED where the provider that is asked for does not work or gives other numbers."""
     out(f"python {platform.python_version()} on {platform.platform()}")
     found = {name: version for name in PACKAGES if (version := _version(name))}

@@ -400,7 +400,7 @@ def test_what_is_wrong_is_said_in_one_line(checkout, models_dir, tmp_path, flags
 def test_doctor_says_what_works_here(checkout, models_dir):
     done = subprocess.run([sys.executable, str(checkout / "embed_worker.py"), "--doctor", "--model", "opencv_zoo",
                            "--models-dir", str(models_dir), "--provider", "cpu"], capture_output=True, text=True,
-                          timeout=LIMIT)
+                          timeout=LIMIT, env={**os.environ, "PYTHONUNBUFFERED": ""})
     assert done.returncode == 0, done.stderr
     for words in ("onnxruntime ", "providers ", "sha256 fb143eea", "terms ", "proven", "ms a face",
                   "insightface does not know these models"):
