@@ -34,7 +34,7 @@ KEPT = 512 << 20        # bytes of free memory that stay with the process
 M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8     # of malloc.h
 Mark = Callable[[Entry], AbstractContextManager[object]]
 IN_A_ROW = 12           # photos that cannot be opened one after the other: perhaps the share is gone, not the photos
-PATIENCE = 10.0         # seconds that a run which stops waits for the photos in its lanes: one may hang in a decoder or share
+PATIENCE = 10.0         # seconds that a stop waits for the photos in the lanes; one may hang in a decoder or share
 PROBES = 24             # other photos, from all over the queue, of which one that can be read tells that it is there
 
 
