@@ -95,12 +95,13 @@ def of_server(client: Client, owner: str) -> Backup:
     """The faces of the user `owner` in the newest backup that the server has: streamed, nothing of it is kept. The
     client's key is an administrator's.
     """
-    url, server = client.access.url, preflight.greet(client, key=True)
-    if server.version < FIRST_GIVEN:
-        raise Failure(f"{url} is {server}, which gives its backups to nobody; copy one from its folder `backups`, and "
-                      "name it: --backup FILE")
-    preflight.require(client, server, PERMISSIONS, "IMMICH_ADMIN_API_KEY")
+    url = client.access.url
     try:
+        server = preflight.greet(client, key=True)
+        if server.version < FIRST_GIVEN:
+            raise Failure(f"{url} is {server}, which gives its backups to nobody; copy one from its folder `backups`, "
+                          "and name it: --backup FILE")
+        preflight.require(client, server, PERMISSIONS, "IMMICH_ADMIN_API_KEY")
         with understanding("/admin/database-backups"):
             names = [str(item["filename"]) for item in client.get("/admin/database-backups")["backups"]]
         dated = [(found[1], name) for name in names if (found := NAME.fullmatch(name))]
@@ -139,11 +140,14 @@ class _Body(io.RawIOBase):
 def read(file: io.BufferedReader, name: str, owner: str) -> Backup:
     """The faces of the user `owner` in what `file` gives, which is read once, from its beginning to its end."""
     try:
-        tables = _Tables(owner)
+        tables, taken = _Tables(owner), set[str]()
         with terminal.progress(None, "backup", "MB") as bar, warnings.catch_warnings():
             warnings.simplefilter("error", DeprecationWarning)      # numpy's, of a text that is no number
             for table, columns, rows in _blocks(_lines(_unpacked(file), bar)):
                 if take := getattr(tables, f"take_{table}", None):
+                    if table in taken:
+                        raise _Damaged(f"has the table {table} twice; {WANTED}, of one database")
+                    taken.add(table)
                     take(columns, rows)
         return tables.done()
     except _Damaged as error:
@@ -151,7 +155,7 @@ def read(file: io.BufferedReader, name: str, owner: str) -> Backup:
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         cut = isinstance(error, EOFError)
         raise Failure(f"{name} {'breaks off' if cut else 'is damaged'}; take another backup") from None
-    except (LookupError, ValueError, OverflowError, DeprecationWarning) as error:
+    except (LookupError, ValueError, OverflowError, RecursionError, DeprecationWarning) as error:
         raise Failure(f"{name} is damaged, or of an Immich that we do not know ({type(error).__name__}: "
                       f"{terminal.safe(error, 80)}); {WANTED}") from None
 
@@ -229,7 +233,7 @@ class _Tables:
         if self.assets is None:
             raise _Damaged(f"has its tables in another order; {WANTED}")
         ident, asset, deleted = (columns[name] for name in ("id", "assetId", "deletedAt"))
-        seen, person = columns.get("isVisible"), next(columns[name] for name in PERSON if name in columns)
+        seen, person = columns.get("isVisible"), columns[PERSON[PERSON[1] in columns]]
         frame, same = [columns[name] for name in FRAME], dict[bytes, str]()
         self.faces = {}
         for row in rows:

@@ -252,6 +252,7 @@ def test_the_newest_backup_of_the_server_is_read_by_an_administrators_key_and_no
 
 @pytest.mark.parametrize(("key", "status", "said"), [
     ("", 78, "export IMMICH_ADMIN_API_KEY, the key of an administrator"),
+    ("wrong", 77, "IMMICH_ADMIN_API_KEY must be the key of an administrator"),
     ("user", 77, "IMMICH_ADMIN_API_KEY must be the key of an administrator"),
     ("poor", 77, "the key lacks the permissions maintenance, backup.download"),
     ("admin", 1, "has no backup yet")])
@@ -259,7 +260,7 @@ def test_a_key_that_does_not_open_the_backup_is_said(key, status, said, tmp_path
     with laboratory(tmp_path, (3, 1, 0)) as lab:
         admin = administrator(lab)
         keys = {"user": lab.server.add_key(lab.user), "poor": lab.server.add_key(admin, ("asset.read",)),
-                "admin": lab.server.add_key(admin)}
+                "admin": lab.server.add_key(admin), "wrong": "none"}
         lab.extra["IMMICH_ADMIN_API_KEY"] = keys.get(key, "")
         run = lab.stage("--backup", "server")
         assert run.status == status and said in run.err and not lab.photos
@@ -288,15 +289,22 @@ DAMAGE = {      # what is done to the SQL of a good dump -> what is said
     "no number in a box": (lambda sql: sql.replace("\t100\t100\t2\t2\t", "\t100\tx\t2\t2\t", 1), "is damaged"),
     "a giant number": (lambda sql: sql.replace("\t100\t100\t2\t2\t", f"\t100\t{9 ** 40}\t2\t2\t", 1), "is damaged"),
     "another order": (lambda sql: sql.replace("public.asset (", "public.zoo ("), "tables in another order"),
+    "a person's column gone": (lambda sql: sql.replace('"personId"', '"who"'), "is damaged, or of an Immich"),
+    "a table twice": (lambda sql: sql.replace(backups.TAIL, _faces(sql) + backups.TAIL), "table face_search twice"),
+    "settings without an end": (lambda sql: sql.replace("(key, value) FROM stdin;\n", "(key, value) FROM stdin;\n"
+                                                        f"system-config\t{'[' * 200_000}\n"), "is damaged, or of an"),
     "a column gone": (lambda sql: sql.replace('"boundingBoxX1"', '"boxX1"'), "is damaged, or of an Immich"),
 }
 
 
+def _faces(sql: str) -> str:
+    return sql[sql.index("COPY public.face_search"):sql.index("COPY public.person")]
+
+
 def _shorter(sql: str) -> str:
-    begin, end = sql.index("COPY public.face_search"), sql.index("COPY public.person")
     rows = [line[:line.index("[")] + backups.vector([1.5] * 128) if "[" in line else line
-            for line in sql[begin:end].split("\n")]
-    return sql[:begin] + "\n".join(rows) + sql[end:]
+            for line in _faces(sql).split("\n")]
+    return sql.replace(_faces(sql), "\n".join(rows))
 
 
 @pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzip"])
