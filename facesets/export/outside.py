@@ -81,7 +81,8 @@ def remember(library: Path, folder: Path, of: str) -> None:
         place = Path(name)
         old = place != this and place.parent == this.parent and whose == of != ""
         other = place == this and whose != of
-        if (old or other) and place.is_dir() and (_emptied(place) or other):
+        gone = (old or other) and place.is_dir() and _emptied(place)
+        if gone or other:       # one that a person removed is another's by now, too
             continue
         rest.append([name, whose])
     rest += [[str(this), of]] if [str(this), of] not in rest else []

@@ -330,3 +330,15 @@ def test_a_folder_is_of_whoever_has_the_name_by_now_and_none_of_an_earlier_name_
     assert command(library, "forget", "Berta", "--yes") == 0
     assert shown == {path: path.read_bytes() for path in (people / "Anna").glob("*.png")}
     assert [path.name for path in people.iterdir()] == ["Anna"] and (people / "Anna" / "mine.txt").exists()
+
+
+def test_a_folder_that_was_removed_by_hand_is_of_whoever_has_the_name_by_now(library: Library, written: Path) -> None:
+    people = written / "people"
+    shutil.rmtree(people / "Anna")
+    assert command(library, "name", "Anna", "Berta") == 0 and command(library, "name", "4", "Anna") == 0
+    for who in ("Anna", "Berta"):
+        assert command(library, "export-training", who, "--for", "folders", "--out", str(people)) == 0
+    shown = {path: path.read_bytes() for path in (people / "Anna").glob("*.png")}
+    assert len(shown) > 5
+    assert command(library, "forget", "Berta", "--yes") == 0
+    assert shown == {path: path.read_bytes() for path in (people / "Anna").glob("*.png")}
