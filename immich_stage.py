@@ -46,7 +46,7 @@ from facesets.immich.breaker import Breaker
 from facesets.immich.client import Access, Client, Rejected, Transient
 from facesets.library.store import Library
 from facesets.stage import summary
-from facesets.stage.choice import Choosing
+from facesets.stage.choice import ENOUGH, Choosing
 from facesets.stage.run import Options, Stage
 from facesets.stage.state import State
 
@@ -171,10 +171,10 @@ def stage_user(client: Client, key: bool, state: State, options: Options, args: 
     preflight.is_user(server, options.user, options.queue.parent.parent / "users.json",
                       "" if args.rebind else state.meta("owner"))
     client.breaker.probe = partial(probe, client, "/users/me")
-    if args.backup:
-        options = replace(options, choosing=choosing(client, server.owner, args))
     whole = typed.replace(" --dry-run", "")
     state.set_meta("again", whole if args.backup else "")       # without it the rest would be fetched, too
+    if args.backup:
+        options = replace(options, choosing=choosing(client, server.owner, args))
     stage = Stage(client, state, server, options)
     ended: BaseException | None = None
     before = state.run
@@ -265,7 +265,9 @@ def report(values: dict[str, Any], state: State, url: str, args: argparse.Namesp
                      f"stage {almost} more")
     counts = state.counts()
     if later := counts.get("later", 0):
-        terminal.say(f"not needed yet: {later}; more --pictures fetches more of them, and no --backup all")
+        enough = state.count(f"outcome = 'later' AND reason = '{ENOUGH}'")
+        more = f"more --pictures fetches up to {enough} of them, " if enough else ""
+        terminal.say(f"not needed yet: {later}; {more}a run without --backup all")
     if left := counts.get("error", 0):
         terminal.say(f"could not be read: {left}; left for the next run, the same command asks for them again")
     if refused := counts.get("rejected", 0):

@@ -70,8 +70,9 @@ class Chosen:
         rows = [f"  {person.faceset or 'new':<12} {person.faces:>6,} faces  {'-'.join(person.years):<9}  "
                 f"{person.fetched:>5,} of {person.photos:>5,} photos  {person.name}" for person in self.people[:SHOWN]]
         more = [f"  and {len(self.people) - SHOWN:,} more, all of them in summary.json"] if self.people[SHOWN:] else []
+        size = f"{self.bytes / 1e9:.1f} GB" if self.bytes >= 1e8 else f"{self.bytes / 1e6:.1f} MB"
         return [f"{self.faces:,} faces: {share}{new:,} people you do not have yet, {self.photos:,} photos are worth "
-                f"fetching ({self.bytes / 1e9:.1f} GB) of {self.of:,}", *rows, *more]
+                f"fetching ({size}) of {self.of:,}", *rows, *more]
 
     def as_json(self) -> dict[str, object]:
         return {"sentence": self.lines()[0], "people": [asdict(person) for person in self.people]}
@@ -88,8 +89,8 @@ def choose(state: State, choosing: Choosing, least: float) -> Chosen:
     worth = dict(zip(keys, quality.worth(
         faces.faces["quality"], faces.norms, float(np.median(faces.norms)) if keys else 0).tolist(), strict=True))
     found = _people(made, choosing, faces, worth)
-    best = {photo for photos in (*(photos for _, photos in found), *_of_immich(made, faces, worth))
-            for photo in photos[:choosing.pictures or None]}
+    each = [*(photos for _, photos in found), *_of_immich(made, faces, worth)]
+    best = {photo for photos in each for photo in photos[:choosing.pictures or None]}
     somebodys = {face.face for group in _groups(made) for face in group}
     torn = {face.face for face in made.ambiguous}
     told = [key in somebodys or not (tiny or key in torn) for key, tiny in zip(keys, small, strict=True)]
@@ -100,7 +101,7 @@ def choose(state: State, choosing: Choosing, least: float) -> Chosen:
     equal = {wanted[one].checksum for one in fetched if wanted[one].content}
     later = [asset for asset in wanted.values()
              if asset.id not in fetched and not (asset.content and asset.checksum in equal)]
-    theirs = {photo for _, photos in found for photo in photos}
+    theirs = {photo for photos in each for photo in photos}
     with state.writing() as db:
         db.executemany("UPDATE assets SET outcome = 'later', reason = ? WHERE id = ?", (
             (ENOUGH if asset.id in theirs else NOBODY, asset.id) for asset in later))

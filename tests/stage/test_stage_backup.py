@@ -107,14 +107,17 @@ def test_the_best_of_who_recurs_and_what_cannot_be_judged_is_fetched(version, se
 def test_a_later_run_with_more_pictures_fetches_the_rest_and_one_without_a_backup_all(tmp_path):
     with laboratory(tmp_path, fill=library) as lab:
         made = lab.made.save(tmp_path)
-        assert lab.stage("--backup", made, "--pictures", "10").status == 0
+        run = lab.stage("--backup", made, "--pictures", "10")
+        assert "not needed yet: 20; more --pictures fetches up to 14 of them, a run without --backup all" in run.err
+        assert re.search(r"worth fetching \([\d.]+ MB\) of 42", run.err) and "(0.0 MB)" not in run.err, run.err
         first = {entry["asset_id"] for entry in lab.entries()}
         lab.server.log.clear()
         more = lab.stage("--backup", made, "--pictures", "20")
         assert lab.made.staged() == {"Ann": 20, "Bob": 9, "unjudged": 3} and lab.asked()["original"] == 10
         assert first < {entry["asset_id"] for entry in lab.entries()}
         check_sums(more.summary)
-        assert lab.stage("--backup", made, "--pictures", "0").summary["not_needed_yet"] == 6
+        most = lab.stage("--backup", made, "--pictures", "0")
+        assert most.summary["not_needed_yet"] == 6 and "not needed yet: 6; a run without --backup all" in most.err
         last = lab.stage()
         assert last.summary["not_needed_yet"] == 0 and "who_is_there" not in last.summary
         assert lab.queue() == lab.undisturbed()
@@ -176,6 +179,17 @@ def test_status_goes_on_with_the_backup_since_without_it_all_the_rest_would_be_f
         lab.server.faults.clear()
         assert lab.stage().status == 0
         assert "--backup" not in status.status(lab.root, store.Library(lab.root / "none")).next
+
+
+def test_status_goes_on_with_the_backup_though_the_run_was_killed_while_it_was_read(tmp_path):
+    with laboratory(tmp_path, (3, 1, 0), library) as lab:
+        lab.extra["IMMICH_ADMIN_API_KEY"] = lab.server.add_key(administrator(lab), backup.PERMISSIONS)
+        lab.server.faults.add("delay", "*/database-backups", seconds=600)
+        process = lab.start("--backup", "server")
+        lab.wait_for("*/database-backups", 1)
+        os.kill(process.pid, signal.SIGKILL)
+        lab.finish(process)
+        assert status.status(lab.root, store.Library(lab.root / "none")).next.endswith(" --backup server")
 
 
 def test_of_equal_files_none_is_left_behind(tmp_path):
