@@ -114,7 +114,7 @@ def _user(read: runs.User) -> User:
     stale = user.cluster.done and user.embed.when > user.cluster.when
     if not user.stage.done or (listed and listed.left):
         user.next = user.again
-    elif not user.embed.done or not user.cluster.done or stale:
+    elif queue and queue.entries and (not user.embed.done or not user.cluster.done or stale):
         user.next = f"bash finalize_immich.sh {user.label}"
     return user
 

@@ -136,6 +136,17 @@ def test_facesets_that_nobody_looked_at_are_left_to_do(place: Path, capsys: pyte
     assert "nothing left to do" in status(place, capsys)
 
 
+def test_a_user_whose_photos_are_all_known_elsewhere_has_nothing_to_be_embedded(
+        place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    all_embedded(place)
+    place = Path(shutil.copytree(place, tmp_path, dirs_exist_ok=True))
+    before = status(place, capsys).splitlines()[-1]
+    folder = files.private_folder(place / "work" / "immich" / "berta")
+    known = (queues.Known("x", "a.jpg", "a" * 64),)
+    queues.write(folder / "queue.json", queues.Queue("berta", "http://server", (), known))
+    assert "berta" in status(place, capsys) and status(place, capsys).splitlines()[-1] == before
+
+
 def test_only_a_run_that_can_be_taken_back_is_said_to_be(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     places = ["--library", str(place / "lib"), "--data-root", str(place / "work")]
     assert sort_faces.main(["name", "1", "Somebody", *places]) == 0
