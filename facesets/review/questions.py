@@ -26,8 +26,8 @@ ENOUGH = 6              # faces of a thin group from which on it is asked about,
 LARGE = 10              # faces from which on a person without a name is asked about for the name alone
 OFTEN = 3               # photos on which two stand side by side; more prove no more
 Curve = tuple[float, float, float]  # probability = 1 / (1 + exp(-(a + b * distance + c * photos, up to OFTEN)))
-WRONG: Curve = (-16.1, 12.5, 0.0)   # that a face is somebody else, by its distance to the centroid of the others
-SAME: Curve = (31.0, -35.6, -6.5)   # that two facesets are one person, by the distance of their centroids
+WRONG: Curve = (-18.4, 14.8, 0.0)   # that a face is somebody else, by its distance to the centroid of the others
+SAME: Curve = (18.0, -20.7, -5.5)   # that two facesets are one person, by the distance of their centroids
 TWO: Curve = (-14.2, 16.8, 2.6)     # that a faceset is two people, by the distance of its halves
 
 
