@@ -219,6 +219,18 @@ def test_a_face_that_is_there_twice_and_one_that_immich_alone_knows_are_no_troub
         assert lab.made.staged() == {"Ann": 10, "Bob": 9, "unjudged": 3, "stranger 5": 1}
 
 
+def test_more_pictures_fetch_more_of_somebody_whom_immich_alone_knows_too(tmp_path):
+    def known(lab: Lab) -> None:
+        library(lab)
+        anna = lab.server.add_person(lab.user, "Anna")
+        for one, who in lab.made.who.items():
+            if who in ("stranger 1", "stranger 2"):
+                lab.server.library.assets[one].faces[0].person = anna
+    with laboratory(tmp_path, fill=known) as lab:
+        run = lab.stage("--backup", lab.made.save(tmp_path), "--pictures", "1", "--dry-run")
+        assert run.summary["pending"] == 6 and f"fetches up to {23 + 8 + 1} of them" in run.err, run.err
+
+
 def test_a_backup_without_embeddings_tells_of_nobody_so_all_is_fetched(tmp_path):
     with laboratory(tmp_path, fill=library) as lab:
         lab.made.vectors.clear()
