@@ -102,7 +102,7 @@ def _remembered(library: Path) -> list[list[str]]:
 
 def forget(library: Path, gone: Collection[str], dry_run: bool) -> list[str]:
     """Take away what was written of the facesets `gone`, by the last part of their folder, and all sidecars, since they
-    may name her. Returns a line for each folder that is concerned."""
+    may name her. Returns a line for each folder that is concerned, and one for all others."""
     said, rest = [], []
     for folder, of in _remembered(library):
         place = Path(folder)
@@ -113,6 +113,9 @@ def forget(library: Path, gone: Collection[str], dry_run: bool) -> list[str]:
         else:
             stays = "" if dry_run or _emptied(place) else "; what you changed or put there stays, look through it"
             said.append(f"{folder}: what {'is there of her' if of else 'sidecars are there, of anybody'}{stays}")
+    if rest:
+        said.append("what was exported of others stays; if she was among them then, as before a split, "
+                    "export-training again renews it")
     if not dry_run:
         files.write_json(library / REMEMBERED, {"schema": SCHEMA, "folders": rest})
     return said

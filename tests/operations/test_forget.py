@@ -263,7 +263,8 @@ def test_what_other_programs_were_given_of_her_goes_too(library: Library, writte
     others = {path: path.read_bytes() for path in (written / "people" / "faceset_004").iterdir()}
     assert command(library, "forget", "Anna") == 0 and "Anna" in named(written)     # only told
     assert command(library, "forget", "Anna", "--yes") == 0
-    assert str(written / "people" / "Anna") in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert str(written / "people" / "Anna") in told and "export-training again renews it" in told
     assert not (written / "people" / "Anna").exists() and not named(written)
     assert {path: path.read_bytes() for path in (written / "people" / "faceset_004").iterdir()} == others
     assert traces(library, set(), "Anna") == []
