@@ -151,8 +151,10 @@ def attempt(name: str, folder: Path, data: bytes) -> str:
     try:
         parser.read(path)
     except Failure as error:
-        assert len(str(error)) < 5000, "a message of the size of the file"
-        return str(error)
+        words = str(error)
+        assert words.strip() and "\n" not in words, f"not one line: {words!r}"
+        assert len(words) < 5000, "a message of the size of the file"
+        return words
     return "read"
 
 
