@@ -4,9 +4,8 @@
     --read N    seconds and memory to read a made-up backup of N faces
     --made      a made-up library of 54,000 assets: 20,000 faces in 10,261 photos with one that is big enough, 25 people
                 in the library who hold 42 % of them, 185 who recur, the rest seen once or twice; a dry run of the stage
-    --real      the real backup of ../shared with the labelled photos: stage and clustering with it and without, and how
-                many of the best faces of every faceset the short way has. What the worker would make of the photos is
-                taken from --cache, made by the embed worker with embed_512 out of all of them
+    --real      the real backup of ../shared with the labelled photos: stage, embed worker (embed_512) and clustering,
+                with it and without, and how many of the best faces of everybody the short way has
 
 Run     python benchmarks/backup.py --made --pictures 60,30
 Exit    0
@@ -22,7 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -209,7 +208,7 @@ def photos() -> Iterator[tuple[Path, list[dict[str, Any]]]]:
                 yield SHARED / "photos" / part / name, label["faces"]
 
 
-def real(embedded: cache.Cache, pictures: Sequence[int], folder: Path) -> None:
+def real(pictures: Sequence[int], folder: Path) -> None:
     """Both ways over the labelled photos, as the real server had them."""
     shown, known = backup.of_file(REAL, OWNER), ids()
     with LabServer() as server:
@@ -228,73 +227,74 @@ def real(embedded: cache.Cache, pictures: Sequence[int], folder: Path) -> None:
                 server.library.add_face(asset, Face(server.library.new_id("face"), tuple(box[2:]), box[0], box[1],
                                                     people.get(row["person"]["id"])))
         key = server.add_key(user)
-        long = chain(server, key, folder / "long", embedded)
+        long = chain(server, key, folder / "long")
         for number in pictures:
-            short = chain(server, key, folder / f"short {number}", embedded, "--backup", str(REAL), "--pictures",
-                          str(number))
-            for count in (60, 8):
-                share = kept(embedded, long, short, count)
-                print(f"at {number} pictures it has {share:.1%} of the quality of the best {count}")
+            short = chain(server, key, folder / f"short {number}", "--backup", str(REAL), "--pictures", str(number))
+            for count in (8, 60):
+                print(f"    of the best {count} of everybody: {kept(long, short, count)}", flush=True)
 
 
-Way = tuple[proposal.Proposal, set[str]]       # who is who, and the photos that were staged
+@dataclass(frozen=True)
+class Way:
+    """What came of a chain."""
+
+    proposed: proposal.Proposal     # who is who
+    faces: cache.Cache              # of the photos that were staged
 
 
-def chain(server: LabServer, key: str, root: Path, embedded: cache.Cache, *flags: str) -> Way:
-    """Stage, then clustering of what the worker makes of the staged photos."""
+def chain(server: LabServer, key: str, root: Path, *flags: str) -> Way:
+    """Stage, embed and cluster, as the scripts do it; no pictures are made."""
     began = time.monotonic()
     summary, answered, _ = stage(server, key, root, *flags)
-    queue = json.loads((root / "work/immich/bench/queue.json").read_bytes())["entries"]
-    staged = {entry["sha256"] for entry in queue}
-    cache.write(root / "work" / "cache" / "immich_bench.npz", only(embedded, staged))
+    seconds, user, made = [time.monotonic() - began], root / "work/immich/bench", root / "work/cache/immich_bench.npz"
     environment = {**os.environ, "FACESETS_DATA_ROOT": str(root / "work"), "FACESETS_LIBRARY": str(root / "library"),
-                   "FACESETS_MODEL": str(SHARED / "models" / "embed_512")}
-    subprocess.run([sys.executable, CHECKOUT / "cluster_immich.py", "--user", "bench", "--dry-run"], env=environment,
-                   check=True, capture_output=True)
-    proposed = proposal.read(root / "work" / "immich" / "bench" / "refine.json")
-    print(f"{' '.join(flags[2:]) or 'without'}: {len(staged)} photos, {summary['bytes_downloaded'] / 1e6:.1f} MB, "
-          f"{'answer' if flags else 'staged'} after {answered:.0f} s, all but embedding and pictures after "
-          f"{time.monotonic() - began:.0f} s; {judged(proposed, embedded)}", flush=True)
-    return proposed, staged
+                   "FACESETS_MODEL": str(SHARED / "models" / "embed_512"), "FACESETS_PROVIDER": "cpu"}
+    for script in (["embed_worker.py", "--queue", str(user / "queue.json"), "--out", str(made)],
+                   ["cluster_immich.py", "--user", "bench", "--dry-run"]):
+        subprocess.run([sys.executable, *script], cwd=CHECKOUT, env=environment, check=True, capture_output=True)
+        seconds.append(time.monotonic() - began)
+    staged, embedded, end = seconds
+    way = Way(proposal.read(user / "refine.json"), cache.read(made))
+    print(f"{' '.join(flags[2:]) or 'without'}: {len(way.faces.photos)} photos, "
+          f"{summary['bytes_downloaded'] / 1e6:.1f} MB; who is there is known after {answered if flags else end:.0f} s, "
+          f"staged after {staged:.0f}, embedded after {embedded:.0f}, in facesets after {end:.0f} "
+          f"(load {os.getloadavg()[0]:.1f})\n    {judged(way)}", flush=True)
+    return way
 
 
-def only(faces: cache.Cache, staged: set[str]) -> cache.Cache:
-    """The cache without the photos that are not staged."""
-    keep = [photo.sha256 in staged for photo in faces.photos]
-    number = np.cumsum(keep) - 1
-    rows = np.flatnonzero(np.array(keep)[faces.faces["photo"]])
-    table = faces.faces[rows].copy()
-    table["photo"] = number[table["photo"]]
-    return replace(faces, photos=[photo for photo, kept in zip(faces.photos, keep, strict=True) if kept], faces=table,
-                   embeddings=faces.embeddings[rows], norms=faces.norms[rows],
-                   persons=[faces.persons[row] for row in rows], path_aliases={}, queue="")
-
-
-def judged(proposed: proposal.Proposal, faces: cache.Cache) -> str:
-    """How right the facesets are, over the faces that a label names; one that is in none is alone."""
+def judged(way: Way) -> str:
+    """How right the facesets are, over the faces that a label names."""
     truth = {files.sha256_of(path): labels for path, labels in photos()}
-    place = {face.face: number for number, group in enumerate(proposed.facesets) for face in group.faces}
+    place = {face.face: number for number, group in enumerate(way.proposed.facesets) for face in group.faces}
     names, found = [], []
-    for row, key in enumerate(cache.face_keys(faces)):
+    for row, key in enumerate(cache.face_keys(way.faces)):
         labels = [one for one in truth.get(key[:64], ()) if one.get("identity") and not one.get("ignore")]
         corners = np.array([[x, y, x + w, y + h] for x, y, w, h in (one["box"] for one in labels)]).reshape(-1, 4)
-        share = boxes.overlap(faces.faces["box"][row], corners)
+        share = boxes.overlap(way.faces.faces["box"][row], corners)
         if len(labels) and share.max() >= 0.4:
             names.append(labels[int(share.argmax())]["identity"])
             found.append(place.get(key, -1 - row))
-    labels_, people = np.array(found), np.unique(names, return_inverse=True)[1]
-    inside = labels_ >= 0
-    pure = [len(set(people[labels_ == one])) == 1 for one in set(labels_[inside])]
-    return (f"{len(pure)} facesets, {sum(pure) / max(len(pure), 1):.3f} of them pure, of {inside.sum()} faces pairwise "
-            f"F {measures.pairwise(labels_[inside], people[inside]).f:.3f}, BCubed F "
-            f"{measures.bcubed(labels_[inside], people[inside]).f:.3f}")
+    group, people = np.array(found), np.unique(names, return_inverse=True)[1]
+    inside = group >= 0
+    pure = [len(set(people[group == one])) == 1 for one in set(group[inside])]
+    return (f"{len(pure)} facesets, {sum(pure) / max(len(pure), 1):.3f} of them pure, hold {inside.sum()} of "
+            f"{len(group)} named faces: pairwise F {measures.pairwise(group[inside], people[inside]).f:.3f}, BCubed F "
+            f"{measures.bcubed(group[inside], people[inside]).f:.3f}")
 
 
-def kept(faces: cache.Cache, long: Way, short: Way, count: int) -> float:
-    """Of the best faces of every faceset of the long way, by quality, how much the short way has the photos of."""
-    quality = dict(zip(cache.face_keys(faces), faces.faces["quality"].tolist(), strict=True))
-    best = [face.face for group in long[0].facesets for face in group.faces[:count]]
-    return sum(quality[key] for key in best if key[:64] in short[1]) / max(sum(quality[key] for key in best), 1e-9)
+def kept(long: Way, short: Way, count: int) -> str:
+    """Of the best faces of every faceset of the long way, by quality, how much the short way has in its facesets."""
+    quality = dict(zip(cache.face_keys(long.faces), long.faces.faces["quality"].tolist(), strict=True))
+    have = {face.face for group in short.proposed.facesets for face in group.faces}
+    shares, best, there = [], 0.0, 0.0
+    for group in long.proposed.facesets:
+        first = [face.face for face in group.faces[:count]]
+        own = sum(quality[key] for key in first), sum(quality[key] for key in first if key in have)
+        best, there = best + own[0], there + own[1]
+        shares.append(own[1] / own[0])
+    return (f"{there / best:.1%} by quality; {sum(share >= 0.98 for share in shares)} of {len(shares)} people have "
+            f"98 % or more, the least {min(shares):.1%}")
+
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -305,7 +305,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--real", action="store_true")
     parser.add_argument("--assets", type=int, default=54_000, metavar="N")
     parser.add_argument("--pictures", default="60,30", metavar="N,N")
-    parser.add_argument("--cache", type=Path, metavar="FILE", help="for --small and --real")
+    parser.add_argument("--cache", type=Path, metavar="FILE", help="for --small: made by the worker with embed_512")
     args = parser.parse_args(argv)
     pictures = [int(number) for number in args.pictures.split(",")]
     with tempfile.TemporaryDirectory() as text:
@@ -317,7 +317,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.made:
             made(args.assets, pictures, folder)
         if args.real:
-            real(cache.read(args.cache), pictures, folder)
+            real(pictures, folder)
         print(f"{resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e6:.2f} GB at most")
     return 0
 

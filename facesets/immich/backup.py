@@ -272,7 +272,7 @@ class _Tables:
         self.embeddings, self.face = self.embeddings[:count], self.face[:count]
 
     def take_person(self, columns: Columns, rows: Iterable[list[bytes]]) -> None:
-        ident = columns.get("personGroupId", columns["id"])     # 3.2: a name is one owner's for a group
+        ident = columns[PERSON[1] if PERSON[1] in columns else "id"]    # 3.2: a name is one owner's for a group
         name, owner, ours = columns["name"], columns["ownerId"], set(self.person)
         self.people = {person: terminal.name(_text(row[name])) for row in rows
                        if row[owner] == self.owner and (person := row[ident].decode()) in ours}

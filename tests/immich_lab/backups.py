@@ -49,7 +49,7 @@ def dump(library: Library, embedding: Callable[[Face], np.ndarray | None], versi
                   "isVisible": "t" if face.visible else "f",
                   **{f"boundingBox{name}": side for name, side in zip(("X1", "Y1", "X2", "Y2"), face.box, strict=True)}}
         return [values[column] for column in columns]
-    people = [(one.id, one.owner.id, one.name.replace("\t", "\\t"), one.id) for one in library.people.values()]
+    people = [(one.owner.id, one.name.replace("\t", "\\t"), one.id) for one in library.people.values()]
     return HEAD + "".join((
         table("api_key", ("name", "key", "userId"), [("key", "\\\\x" + TOKEN, "nobody")]),
         table("asset", ("id", "ownerId", "originalFileName"), [(one.id, one.owner.id, one.name) for one in assets]),
@@ -57,8 +57,8 @@ def dump(library: Library, embedding: Callable[[Face], np.ndarray | None], versi
         table("asset_job_status", ("assetId", "facesRecognizedAt"), [(one.id, "2026-01-01") for one in assets]),
         table("face_search", ("faceId", "embedding"),
               [(face.id, vector(numbers)) for face, numbers in found if numbers is not None]),
-        table("person", ("id", "ownerId", "name", "personGroupId")[:4 if group else 3],
-              [row[:4 if group else 3] for row in people]),
+        # 3.2 dropped its id: a person is an owner's for a group, and faces are the group's
+        table("person", ("ownerId", "name", person if group else "id"), people),
         table("smart_search", ("assetId", "embedding"), [(one.id, "[1,2,3]") for one in assets]),
         table("system_metadata", ("key", "value"), [("system-config", config)] if config else []),
         table('"user"', ("id", "email", "password"), [("nobody", "x@example.org", PASSWORD)]))) + TAIL
