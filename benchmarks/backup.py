@@ -256,9 +256,10 @@ def chain(server: LabServer, key: str, root: Path, *flags: str) -> Way:
     staged, embedded, end = seconds
     way = Way(proposal.read(user / "refine.json"), cache.read(made))
     print(f"{' '.join(flags[2:]) or 'without'}: {len(way.faces.photos)} photos, "
-          f"{summary['bytes_downloaded'] / 1e6:.1f} MB; who is there is known after {answered if flags else end:.0f} s, "
-          f"staged after {staged:.0f}, embedded after {embedded:.0f}, in facesets after {end:.0f} "
-          f"(load {os.getloadavg()[0]:.1f})\n    {judged(way)}", flush=True)
+          f"{summary['bytes_downloaded'] / 1e6:.1f} MB; who is there is known after "
+          f"{answered if flags else end:.0f} s, staged after {staged:.0f} s, embedded after {embedded:.0f} s, in "
+          f"facesets after {end:.0f} s (load {os.getloadavg()[0]:.1f})")
+    print(f"    {judged(way)}", flush=True)
     return way
 
 
