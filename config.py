@@ -107,6 +107,17 @@ class Embedding:
 
 
 @dataclass(frozen=True)
+class Engine:
+    """Many machines. docs/cluster.md has the whole story."""
+
+    scheduler: str = setting("", "address of a Dask scheduler whose workers share the work, e.g. tls://host:8786")
+    scheduler_tls: Path | None = setting(None, "folder of the cert.pem and key.pem that it wants; without, only an "
+                                               "engine on this machine")
+    photo_timeout: float = setting(300.0, "seconds after which a worker that still looks at a photo is hung and "
+                                          "started again; the largest take 10 on a slow core", least=1)
+
+
+@dataclass(frozen=True)
 class Clustering:
     known_distance: float | None = setting(None, "cos-dist to a centroid that counts as the same person; none: "
                                                  "the model's own", most=1)
@@ -179,8 +190,10 @@ class Windows:
 
 
 Section = TypeVar("Section")
-SECTIONS: tuple[type, ...] = (Paths, Server, Staging, Embedding, Clustering, Exporting, Shelf, Reporting, Windows)
-STEPS: tuple[type, ...] = (Paths, Embedding, Clustering, Exporting, Reporting, Windows)     # finalize_immich.sh's flags
+SECTIONS: tuple[type, ...] = (Paths, Server, Staging, Embedding, Engine, Clustering, Exporting, Shelf, Reporting,
+                              Windows)
+# finalize_immich.sh's flags
+STEPS: tuple[type, ...] = (Paths, Embedding, Engine, Clustering, Exporting, Reporting, Windows)
 
 
 def add_flags(parser: argparse.ArgumentParser, *sections: type, only: Sequence[str] = ()) -> None:

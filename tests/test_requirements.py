@@ -20,9 +20,9 @@ from packaging.utils import canonicalize_name
 
 PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
 MACHINES = {    # uv's name of the machine -> the locks that are installed there
-    "x86_64-pc-windows-msvc": ["requirements-win.txt"],
-    "x86_64-manylinux_2_28": ["requirements-wsl.txt", "tests/requirements.txt"],
-    "aarch64-apple-darwin": ["requirements-wsl.txt"],
+    "x86_64-pc-windows-msvc": ["requirements-win.txt", "requirements-cluster.txt"],
+    "x86_64-manylinux_2_28": ["requirements-wsl.txt", "requirements-cluster.txt", "tests/requirements.txt"],
+    "aarch64-apple-darwin": ["requirements-wsl.txt", "requirements-cluster.txt"],
 }
 OFFLINE = re.compile(r"error sending request|connection error|dns error|timed out", re.I)
 
@@ -69,7 +69,8 @@ def test_a_lock_has_one_onnxruntime_and_one_opencv(checkout: Path, name: str) ->
     assert [pin for pin in pins if pin.startswith("opencv")] == ["opencv-python-headless"]
 
 
-@pytest.mark.parametrize("name", ["requirements-win.txt", "requirements-wsl.txt", "tests/requirements.txt"])
+@pytest.mark.parametrize("name", ["requirements-win.txt", "requirements-wsl.txt", "requirements-cluster.txt",
+                                  "tests/requirements.txt"])
 def test_every_pin_of_a_lock_has_a_hash_and_names_no_index(checkout: Path, name: str) -> None:
     text = (checkout / name).read_text()
     assert "://" not in text and "--index" not in text and "--find-links" not in text
@@ -101,7 +102,7 @@ def distributions(names: set[str]) -> set[str]:
 
 def test_what_the_scripts_import_is_in_the_lock(checkout: Path) -> None:
     scripts = [*checkout.glob("*.py"), *(checkout / "facesets").rglob("*.py")]
-    pins = pinned(checkout / "requirements-wsl.txt")
+    pins = pinned(checkout / "requirements-wsl.txt") | pinned(checkout / "requirements-cluster.txt")
     assert distributions(imported(scripts) - {path.stem for path in checkout.glob("*.py")}) <= pins
 
 

