@@ -137,11 +137,10 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     proposal.write(folder / "refine.json", made)
     if args.dry_run:
         return summary_of(made, caches, None)
-    opened = detector.opener(caches[0].model, embedding.model, embedding.models_dir, embedding.provider)
+    looks = detector.opener(caches[0].model, embedding.model, embedding.models_dir, embedding.provider)
     held = {*library.settled(), *(face.face for faces in made.extend.values() for face in faces)}
     looked_at = {key for one in caches for key in cache.face_keys(one)} - held     # they are free once that is undone
-    emitted = swap.export(library, made, caches, opened, swap.Options(**asdict(exporting)),
-                          min_faces=settings.min_faces,
+    emitted = swap.export(library, made, caches, swap.Options(looks, **asdict(exporting)), min_faces=settings.min_faces,
                           ready=lambda run: seen.promise(memory, before, made, looked_at.difference(run.waiting)))
     seen.remember(memory, before, made, looked_at.difference(emitted.waiting), bool(emitted.facesets))
     seen.keep_promise(memory, ())

@@ -46,7 +46,7 @@ from facesets.review.server import Server  # noqa: E402
 
 KEY, MIND = 0.28, 1.35      # seconds, of the keystroke-level model
 EACH, UNDONE = 7, 10        # faces of a faceset; answers that are taken back
-OPTIONS = Options(image_size=128)
+OPTIONS = Options(lambda: LOOKS, image_size=128)
 Shelf = dict[str, tuple[frozenset[str], str]]       # folder -> short keys, name
 
 
@@ -91,7 +91,7 @@ def build(place: Path, count: int) -> dict[str, str]:
     keys = cache.face_keys(faces)
     made = Proposal("20260101-000000-made", "made", "2099-01-01T00:00:00Z", {}, (), facesets=tuple(
         Group(tuple(map(Face, keys[EACH * at:EACH * (at + 1)]))) for at in range(count)))
-    swap.export(Library(place / "library"), made, [faces], lambda: LOOKS, OPTIONS)
+    swap.export(Library(place / "library"), made, [faces], OPTIONS)
     return dict(zip(map(cache.short_key, keys), names, strict=True))
 
 
@@ -101,7 +101,7 @@ def vector(name: str) -> np.ndarray:
 
 def serve(place: Path, link: Connection) -> None:
     library = Library(place / "library")
-    held = Holdings(library, [cache.read(place / "faces.npz")], [], [], OPTIONS, lambda: LOOKS)
+    held = Holdings(library, [cache.read(place / "faces.npz")], [], [], OPTIONS)
     server = Server(Desk(library.root / NAME, held), held)
     link.send(server.link)
     server.run()

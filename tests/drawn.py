@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from facesets.common import files
+from facesets.export.draft import Options
 from facesets.export.embeddings import W600K_R50
 from facesets.export.looks import Looks
 from facesets.formats import cache
@@ -33,6 +34,7 @@ def detect(bgr: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 LOOKS = Looks((detect,))
+OPTIONS = Options(lambda: LOOKS)
 
 
 def photo(path: Path, boxes: Sequence[Box], seed: int, size: tuple[int, int] = (480, 640)) -> str:

@@ -37,8 +37,9 @@ LESS_CLEANED, LESS_ENLARGED = 0.5, 0.25     # of its worth, what a picture loses
 
 @dataclass(frozen=True)
 class Options:
-    """How facesets are made; the fields of config.Exporting."""
+    """How facesets are made: what looks at their pictures, and the fields of config.Exporting."""
 
+    open_looks: Callable[[], Looks]         # called once, and only if a picture has to be made
     image_size: int = 512
     padding: float = 0.5
     outlier_distance: float | None = None   # None: the model's known_distance
@@ -135,11 +136,10 @@ def wishes(drafts: Iterable[Draft], index: Index | None = None) -> dict[str, lis
     return wanted
 
 
-def picture(run: Run, drafts: Sequence[Draft], options: Options, open_looks: Callable[[], Looks],
-            index: Index | None = None) -> dict[str, Made | str]:
+def picture(run: Run, drafts: Sequence[Draft], options: Options, index: Index | None = None) -> dict[str, Made | str]:
     """Make the missing pictures of `drafts`, and settle which rows of each have one."""
     wanted = wishes(drafts, index)
-    made = render(wanted, run.scratch / "pictures", open_looks(), options.image_size, options.padding,
+    made = render(wanted, run.scratch / "pictures", options.open_looks(), options.image_size, options.padding,
                   options.export_workers) if wanted else {}
     for draft in drafts:
         choose(draft, made, options)

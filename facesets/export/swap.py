@@ -3,9 +3,9 @@
 `cluster_immich.py` and `sort_faces.py` call it so:
 
     embedding = config.load(config.Embedding, args)
+    looks = detector.opener(model, embedding.model, embedding.models_dir, embedding.provider)
     summary = swap.export(Library(paths.library), proposal, [cache.read(path), ...],
-                          detector.opener(model, embedding.model, embedding.models_dir, embedding.provider),
-                          swap.Options(**asdict(config.load(config.Exporting, args))), min_faces=6)
+                          swap.Options(looks, **asdict(config.load(config.Exporting, args))), min_faces=6)
 """
 
 import hashlib
@@ -23,26 +23,20 @@ from . import draft as drafts
 from . import embeddings
 from .crop import NEVER
 from .draft import Draft, Options
-from .looks import Looks
 from .render import Made
 from .run import Run, changing
 
-__all__ = ["OpenDetector", "Options", "export", "finish"]
+__all__ = ["Options", "export", "finish"]
 
-OpenDetector = Callable[[], Looks]
-
-
-DEFAULTS = Options()
 ANEW = 2000         # pictures of an earlier version that one run makes anew, some ten minutes; the next run takes more
 
 
-def export(library: Library, proposal: Proposal, caches: Sequence[cache.Cache], open_detector: OpenDetector,
-           options: Options = DEFAULTS, *, min_faces: int = 6, extend: bool = False, candidates: bool = False,
-           dry_run: bool = False, ready: Callable[[Run], object] = lambda run: None) -> Run:
+def export(library: Library, proposal: Proposal, caches: Sequence[cache.Cache], options: Options, *,
+           min_faces: int = 6, extend: bool = False, candidates: bool = False, dry_run: bool = False,
+           ready: Callable[[Run], object] = lambda run: None) -> Run:
     """Make a faceset of every group of `proposal.facesets`, in one change of `library`; what exists stays as it is.
 
     caches         hold the faces that the proposal names by key; photos are read from the paths in them
-    open_detector  called once, and only if a picture has to be made; gives `detect(bgr) -> boxes, scores, landmarks`
     min_faces      fewer pictures than this, and the faceset goes to _masked/ (if faces could not be shown alone) or is
                    left for a later run (if too few were chosen)
     extend         also append `proposal.extend` to the facesets that it names
@@ -53,15 +47,13 @@ def export(library: Library, proposal: Proposal, caches: Sequence[cache.Cache], 
     Raises Failure if a cache is of another recogniser than the library or lacks a face; then nothing has changed.
     """
     with changing(library, "export-swap", proposal.run, dry_run) as run:
-        carry_out(run, proposal, caches, open_detector, options, min_faces=min_faces, extend=extend,
-                  candidates=candidates)
+        carry_out(run, proposal, caches, options, min_faces=min_faces, extend=extend, candidates=candidates)
         ready(run)
     return run
 
 
-def carry_out(run: Run, proposal: Proposal, caches: Sequence[cache.Cache], open_detector: OpenDetector,
-              options: Options = DEFAULTS, *, min_faces: int = 6, extend: bool = False,
-              candidates: bool = False, anew: int = ANEW) -> None:
+def carry_out(run: Run, proposal: Proposal, caches: Sequence[cache.Cache], options: Options, *,
+              min_faces: int = 6, extend: bool = False, candidates: bool = False, anew: int = ANEW) -> None:
     """`export` as a part of a run; with at least `anew` pictures of an earlier version it makes no more of them."""
     if not caches:
         raise Failure("no cache to take the faces from; run embed_worker.py first")
@@ -74,14 +66,14 @@ def carry_out(run: Run, proposal: Proposal, caches: Sequence[cache.Cache], open_
              for folder, faces in sorted(proposal.extend.items())] if extend else []
     made = [item for item in (*new, *thin, *grown) if item]
     made += _aged_drafts(run, {draft.record.folder for draft in made}, options, anew)
-    finish(run, made, open_detector, options, min_faces, index)
+    finish(run, made, options, min_faces, index)
     if made and not embeddings.usable(model):
         run.notes.append(f"{model.name}: ReActor and VisoMaster files are not written, those tools need "
                                  "embeddings of buffalo_l (w600k_r50)")
 
 
-def finish(run: Run, made: Sequence[Draft], open_detector: OpenDetector, options: Options,
-           min_faces: int = 1, index: Index | None = None) -> None:
+def finish(run: Run, made: Sequence[Draft], options: Options, min_faces: int = 1,
+           index: Index | None = None) -> None:
     """Make the pictures of all drafts, each photo decoded once, and put their folders into the run.
 
     With `index`, all faces that its caches know in a photo are kept out of the others' pictures.
@@ -93,7 +85,7 @@ def finish(run: Run, made: Sequence[Draft], open_detector: OpenDetector, options
             run.count("pictures", sum(draft.keys[row] not in draft.have for row in draft.selection.order))
             _count_anew(run, len(draft.anew))
         return
-    pictures = drafts.picture(run, made, options, open_detector, index)
+    pictures = drafts.picture(run, made, options, index)
     for draft in made:
         run.notes += draft.notes
         _place(run, draft, pictures, options, min_faces)

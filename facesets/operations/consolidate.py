@@ -9,7 +9,6 @@ import numpy as np
 from ..export import draft as drafts
 from ..export import handwork, swap
 from ..export.draft import Options
-from ..export.swap import OpenDetector
 from ..formats.faceset import Faceset
 from ..library.members import without_twins
 from ..library.run import Run
@@ -70,7 +69,7 @@ def _pairing(group: list[Faceset], centroids: np.ndarray, manifest: Manifest) ->
                    round(float((1 - centroids @ centroids.T).max()), 4), against)
 
 
-def merge(run: Run, into: str, others: list[str], options: Options, open_detector: OpenDetector) -> None:
+def merge(run: Run, into: str, others: list[str], options: Options) -> None:
     """Put the faces of `others` into the faceset `into`; their folders go to _merged/ as they are."""
     target = find(run.manifest, into)
     named = [entry.name for entry in (find(run.manifest, text) for text in others) if entry.name]
@@ -98,7 +97,7 @@ def merge(run: Run, into: str, others: list[str], options: Options, open_detecto
         deleted |= {key: why for key, why in gone.items() if key not in contents.keys}
     draft = drafts.plan(run, record, members, options, deleted)
     draft.have = {**borrowed, **draft.have}
-    swap.finish(run, [draft], open_detector, options)
+    swap.finish(run, [draft], options)
     run.count("merged", len(others))
 
 

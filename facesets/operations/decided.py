@@ -22,7 +22,6 @@ from ..common import files, terminal
 from ..common.errors import Failure
 from ..export import draft as drafts
 from ..export.draft import Options
-from ..export.swap import OpenDetector
 from ..formats.cache import FACE_KEY, short_key
 from ..library.folder import Record
 from ..library.run import Run
@@ -89,7 +88,7 @@ def _matching(pattern: re.Pattern[str], value: Any) -> str:
     return value
 
 
-def carry_out(run: Run, decided: Decisions, options: Options, open_detector: OpenDetector) -> None:
+def carry_out(run: Run, decided: Decisions, options: Options) -> None:
     """Names first, then faces that are somebody else, then merges, then drops.
 
     Raises Failure for a face or faceset that the library does not know.
@@ -107,14 +106,14 @@ def carry_out(run: Run, decided: Decisions, options: Options, open_detector: Ope
         wrong.setdefault(item["faceset"], []).append(item["face"])
     for folder, faces in wrong.items():
         if _entry(run, folder):
-            _not_this(run, folder, faces, options, open_detector)
+            _not_this(run, folder, faces, options)
     groups: dict[str, list[str]] = {}
     for folder in dict.fromkeys(item["faceset"] for item in decided.of("merge")):
         if _entry(run, folder):
             groups.setdefault(decided.end(folder), []).append(folder)
     for into, others in groups.items():
         if _entry(run, into):
-            consolidate.merge(run, into, others, options, open_detector)
+            consolidate.merge(run, into, others, options)
     for folder in dict.fromkeys(item["faceset"] for item in decided.of("drop")):
         if _entry(run, folder):
             edit.drop(run, folder, "dropped in the report")
@@ -133,7 +132,7 @@ def _entry(run: Run, folder: str) -> Record | None:
     raise Failure(f"there is no {folder} in {run.library.root}; make the report again, and decide there")
 
 
-def _not_this(run: Run, folder: str, faces: list[str], options: Options, open_detector: OpenDetector) -> None:
+def _not_this(run: Run, folder: str, faces: list[str], options: Options) -> None:
     """Faces of the faceset go; one that is not in it (its whole key is given) never joins."""
     contents = drafts.existing(run, folder)[1]
     mine = {name: key for key in contents.keys for name in (key, short_key(key))}
@@ -144,4 +143,4 @@ def _not_this(run: Run, folder: str, faces: list[str], options: Options, open_de
     if unknown:
         raise Failure(f"{folder} has no face {unknown[0]}; make the report again, and decide there")
     if wrong:
-        edit.not_this(run, folder, wrong, options, open_detector)
+        edit.not_this(run, folder, wrong, options)

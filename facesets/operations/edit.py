@@ -8,7 +8,6 @@ from ..common.errors import UsageError
 from ..export import draft as drafts
 from ..export import swap
 from ..export.draft import Options
-from ..export.swap import OpenDetector
 from ..formats import cache
 from ..formats.faceset import FACES, Contents
 from ..library import folder as folders
@@ -109,7 +108,7 @@ def set_aside(run: Run, folder: str, where: str, reason: str, into: str = "") ->
     return target
 
 
-def not_this(run: Run, faceset: str, photos: Sequence[str], options: Options, open_detector: OpenDetector) -> None:
+def not_this(run: Run, faceset: str, photos: Sequence[str], options: Options) -> None:
     """Say that the faces of `photos` are not the person of `faceset`: out they go, and no later run puts them back.
 
     A photo: the name of a picture (0003.png), a path, a file name, a SHA-256 or a face key. The key of a face that is
@@ -120,10 +119,10 @@ def not_this(run: Run, faceset: str, photos: Sequence[str], options: Options, op
     keys, wrong = contents.keys, chosen(record, contents, photos)
     run.manifest.not_this[entry.folder] = sorted(wrong | set(run.manifest.not_this.get(entry.folder, ())))
     for same in eras_of(run, entry):
-        _leave_era(run, same, wrong, options, open_detector)
+        _leave_era(run, same, wrong, options)
     rest = [row for row, key in enumerate(keys) if key not in wrong]
     run.count("faces_removed", len(wrong))
-    _rebuild(run, entry, drafts.plan(run, record, pick(contents.faces, rest), options), options, open_detector)
+    _rebuild(run, entry, drafts.plan(run, record, pick(contents.faces, rest), options), options)
 
 
 def chosen(record: Record, contents: Contents, photos: Sequence[str]) -> set[str]:
@@ -141,18 +140,18 @@ def chosen(record: Record, contents: Contents, photos: Sequence[str]) -> set[str
     return keys
 
 
-def _leave_era(run: Run, entry: Record, wrong: set[str], options: Options, open_detector: OpenDetector) -> None:
+def _leave_era(run: Run, entry: Record, wrong: set[str], options: Options) -> None:
     record, contents = drafts.existing(run, entry.folder)
     rest = [row for row, key in enumerate(contents.keys) if key not in wrong]
     if len(rest) < len(contents.keys):
         draft = drafts.plan(run, record, pick(contents.faces, rest), options)
-        _rebuild(run, entry, draft, options, open_detector)
+        _rebuild(run, entry, draft, options)
 
 
-def _rebuild(run: Run, entry: Record, draft: drafts.Draft, options: Options, open_detector: OpenDetector) -> None:
+def _rebuild(run: Run, entry: Record, draft: drafts.Draft, options: Options) -> None:
     assert draft.selection
     if draft.selection.order:
-        swap.finish(run, [draft], open_detector, options)
+        swap.finish(run, [draft], options)
     else:
         aside = set_aside(run, entry.folder, "dropped", "no face of it is left")
         run.remove(f"{aside}/{FACES}")    # those faces are somebody, and not dropped

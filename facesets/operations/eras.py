@@ -11,7 +11,6 @@ import numpy as np
 from ..export import draft as drafts
 from ..export import handwork, swap
 from ..export.draft import Draft, Options
-from ..export.swap import OpenDetector
 from ..formats.cache import unit_mean
 from ..formats.faceset import Contents
 from ..library.folder import Record
@@ -51,7 +50,7 @@ def split(embeddings: np.ndarray, years: np.ndarray, distance: float, apart: int
     return np.array([rank.get(int(label), -1) for label in labels], np.int64)
 
 
-def split_eras(run: Run, faceset: str, options: Options, open_detector: OpenDetector, *, distance: float = 0.40,
+def split_eras(run: Run, faceset: str, options: Options, *, distance: float = 0.40,
                apart: int = 5, min_faces: int = 6) -> None:
     """Make `faceset_NNN_<first>_<last>` of every era of a faceset; thin ones go to _thin/.
 
@@ -75,7 +74,7 @@ def split_eras(run: Run, faceset: str, options: Options, open_detector: OpenDete
     for old in earlier:
         if old.folder not in {draft.record.folder for draft in made}:
             _give_way(run, old)
-    swap.finish(run, made, open_detector, options)
+    swap.finish(run, made, options)
 
 
 def _drafts(run: Run, whole: Record, contents: Contents, eras: Sequence[np.ndarray], years: np.ndarray,

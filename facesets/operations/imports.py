@@ -18,7 +18,6 @@ from ..cluster.linkage import average_linkage
 from ..common.errors import Failure
 from ..export import swap
 from ..export.draft import Options
-from ..export.swap import OpenDetector
 from ..formats import cache
 from ..formats.cache import unit_mean
 from ..formats.faceset import Faceset
@@ -81,12 +80,12 @@ def propose(faces: cache.Cache, queue: Queue, root: Path, known: Sequence[Facese
     return found
 
 
-def carry_out(run: Run, found: Imported, faces: cache.Cache, open_detector: OpenDetector, options: Options) -> None:
+def carry_out(run: Run, found: Imported, faces: cache.Cache, options: Options) -> None:
     """Make the facesets that the folders stand for, append to those that exist, and name them."""
     made = Proposal(run.id, "sort_faces.py import-folders", time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
                     asdict(faces.model), (), facesets=tuple(found.groups),
                     extend={folder: tuple(members) for folder, members in found.extend.items()})
-    swap.carry_out(run, made, [faces], open_detector, options, min_faces=1, extend=True)
+    swap.carry_out(run, made, [faces], options, min_faces=1, extend=True)
     if not run.dry_run:
         for folder, name in found.names.items():
             entry = edit.find(run.manifest, folder)

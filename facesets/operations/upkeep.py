@@ -9,7 +9,6 @@ from ..cluster.groups import names_of, proposed_name
 from ..export import draft as drafts
 from ..export import swap
 from ..export.draft import Draft, Options
-from ..export.swap import OpenDetector
 from ..formats import cache, quality
 from ..library import folder as folders
 from ..library.folder import Record
@@ -28,7 +27,7 @@ def chosen(run: Run, facesets: Sequence[str]) -> list[Record]:
             and run.exists(f"{entry.folder}/faces.npz")]
 
 
-def refine(run: Run, facesets: Sequence[str], options: Options, open_detector: OpenDetector) -> None:
+def refine(run: Run, facesets: Sequence[str], options: Options) -> None:
     """Choose the faces of existing facesets anew: outliers and near-duplicates out, others in, best first.
 
     Takes up what a person did by hand (a deleted picture).
@@ -40,7 +39,7 @@ def refine(run: Run, facesets: Sequence[str], options: Options, open_detector: O
         if _differs(draft, options) or draft.notes:
             made.append(draft)
     run.count("unchanged", len(chosen(run, facesets)) - len(made))
-    swap.finish(run, made, open_detector, options)
+    swap.finish(run, made, options)
 
 
 def _differs(draft: Draft, options: Options) -> bool:
@@ -53,7 +52,7 @@ def _differs(draft: Draft, options: Options) -> bool:
     return before != [draft.keys[row] for row in draft.pictured]
 
 
-def dedup(run: Run, facesets: Sequence[str], options: Options, open_detector: OpenDetector) -> None:
+def dedup(run: Run, facesets: Sequence[str], options: Options) -> None:
     """Each face in one faceset only, the nearest, and each moment once: near-duplicates keep their best picture."""
     owner: dict[str, tuple[float, str]] = {}
     for entry in chosen(run, ()):
@@ -72,11 +71,10 @@ def dedup(run: Run, facesets: Sequence[str], options: Options, open_detector: Op
         if (lost or len(rows) < len(contents.keys)) and draft.selection.order:
             run.count("pictures_removed", len(lost))
             made.append(draft)
-    swap.finish(run, made, open_detector, options)
+    swap.finish(run, made, options)
 
 
-def enrich(run: Run, facesets: Sequence[str], caches: Sequence[cache.Cache], options: Options,
-           open_detector: OpenDetector) -> None:
+def enrich(run: Run, facesets: Sequence[str], caches: Sequence[cache.Cache], options: Options) -> None:
     """Give facesets what the caches know by now: dates, assets, users, Immich's names, the present quality formula.
 
     Files of the swap tools that are missing are written again.
@@ -98,7 +96,7 @@ def enrich(run: Run, facesets: Sequence[str], caches: Sequence[cache.Cache], opt
                 or not np.array_equal(fresh.faces["quality"], before.faces["quality"])):
             made.append(draft)
     run.count("unchanged", len(chosen(run, facesets)) - len(made))
-    swap.finish(run, made, open_detector, options)
+    swap.finish(run, made, options)
 
 
 def _known_by_now(faces: cache.Cache, index: Index) -> cache.Cache:

@@ -10,7 +10,6 @@ from ..common.errors import UsageError
 from ..export import draft as drafts
 from ..export import handwork, swap
 from ..export.draft import Options
-from ..export.swap import OpenDetector
 from ..formats import cache
 from ..formats.cache import short_key
 from ..formats.proposal import Proposal
@@ -51,8 +50,7 @@ def left(run: Run, keys: Sequence[str]) -> None:
     run.count("left", len(keys))
 
 
-def this_is(run: Run, faceset: str, photos: Sequence[str], index: Index, options: Options,
-            open_detector: OpenDetector) -> None:
+def this_is(run: Run, faceset: str, photos: Sequence[str], index: Index, options: Options) -> None:
     """Put faces of the caches into a faceset; they leave another one that has them.
 
     A photo: a face key, or the path, file name, SHA-256 or asset id of a photo with one face.
@@ -63,18 +61,18 @@ def this_is(run: Run, faceset: str, photos: Sequence[str], index: Index, options
     settled = run.library.settled()
     for other in [item.folder for item in run.manifest.facesets if item.folder != entry.folder]:
         if theirs := [key for key in keys if settled.get(key) == other]:
-            edit.not_this(run, other, theirs, options, open_detector)
+            edit.not_this(run, other, theirs, options)
     if refused := set(run.manifest.not_this.pop(entry.folder, ())) - keys:
         run.manifest.not_this[entry.folder] = sorted(refused)
     record, contents = drafts.existing(run, entry.folder)
     grown = drafts.plan(run, record, without_twins(contents.faces, members), options)
-    swap.finish(run, [grown], open_detector, options, index=index)
+    swap.finish(run, [grown], options, index=index)
     said = {*run.manifest.reviewed.get(entry.folder, ()), *map(short_key, keys)}
     run.manifest.reviewed[entry.folder] = sorted(said)
     run.count("faces_added", len(keys))
 
 
-def split(run: Run, faceset: str, photos: Sequence[str], options: Options, open_detector: OpenDetector) -> None:
+def split(run: Run, faceset: str, photos: Sequence[str], options: Options) -> None:
     """Make a faceset of its own, with the next number, of some faces of a faceset; the two are two people from now on.
 
     A photo: what `not_this` takes.
@@ -89,22 +87,21 @@ def split(run: Run, faceset: str, photos: Sequence[str], options: Options, open_
     have = handwork.as_it_lies(run, record)[0]
     rows = [row for row, key in enumerate(contents.keys) if key in chosen]
     made = _found(run, Record("", created=record.created), pick(contents.faces, rows),
-                  {key: picture for key, picture in have.items() if key in chosen}, options, open_detector)
-    edit.not_this(run, entry.folder, sorted(chosen), options, open_detector)
+                  {key: picture for key, picture in have.items() if key in chosen}, options)
+    edit.not_this(run, entry.folder, sorted(chosen), options)
     if not run.manifest.entry(entry.folder):
         raise UsageError(f"no picture of {entry.folder} would be left; give it another name instead")
     two_people(run, entry.folder, made.folder)
 
 
-def promote_thin(run: Run, thin: str, proposals: Iterable[Proposal], index: Index, options: Options,
-                 open_detector: OpenDetector) -> None:
+def promote_thin(run: Run, thin: str, proposals: Iterable[Proposal], index: Index, options: Options) -> None:
     """Make a thin group a faceset: a folder of _thin/, or a group that clustering left as thin, by one of its faces."""
     found = edit.matching(run.manifest, thin, CANDIDATES)
     if found and found[0].number:
         raise UsageError(f"{found[0].folder} is a time of life of faceset {found[0].number}, and no other person")
     if found:
         record, contents = drafts.existing(run, found[0].folder)
-        _found(run, record, contents.faces, handwork.as_it_lies(run, record)[0], options, open_detector, index)
+        _found(run, record, contents.faces, handwork.as_it_lies(run, record)[0], options, index)
         run.remove(record.folder)
         run.manifest.take_out(record.folder)
         return
@@ -112,27 +109,27 @@ def promote_thin(run: Run, thin: str, proposals: Iterable[Proposal], index: Inde
     keys = next((keys for keys in groups if thin in keys), None)
     if not keys:
         raise UsageError(f"there is no thin group {terminal.safe(thin)}; give a folder of _thin/ or one of its faces")
-    promote(run, keys, index, options, open_detector)
+    promote(run, keys, index, options)
 
 
-def promote(run: Run, keys: Sequence[str], index: Index, options: Options, open_detector: OpenDetector) -> None:
+def promote(run: Run, keys: Sequence[str], index: Index, options: Options) -> None:
     """Make a faceset, with the next number, of faces of the caches that have none."""
     settled = run.library.settled()
     free = [key for key in keys if key not in settled]
     if not free:
         raise UsageError("all of these faces have a faceset by now")
-    _found(run, Record(""), index.pick(free), {}, options, open_detector, index)
+    _found(run, Record(""), index.pick(free), {}, options, index)
 
 
 def _found(run: Run, like: Record, members: cache.Cache, have: handwork.Pictures, options: Options,
-           open_detector: OpenDetector, index: Index | None = None) -> Record:
+           index: Index | None = None) -> Record:
     """A faceset of its own with the next number, called as `like` is; UsageError if no picture of it can be made."""
     number = run.new_number()
     record = Record(f"faceset_{number:03d}", number, like.name, like.proposed_name, run.id, names=like.names,
                     created=like.created, made_by=f"sort_faces.py {run.verb}")
     draft = drafts.plan(run, record, members, options)
     draft.have = have
-    swap.finish(run, [draft], open_detector, options, index=index)
+    swap.finish(run, [draft], options, index=index)
     if record.folder not in run.facesets:
         raise UsageError(f"none of these {len(members.faces)} faces can be shown alone, so there would be no picture")
     return record

@@ -10,7 +10,6 @@ from ..common import terminal
 from ..common.errors import Failure
 from ..export.draft import Options
 from ..export.run import changing
-from ..export.swap import OpenDetector
 from ..formats import cache
 from ..formats.cache import short_key
 from ..formats.faceset import FACES, read_member
@@ -46,8 +45,8 @@ class Face:
 
 class Holdings:
     def __init__(self, library: Library, caches: Sequence[cache.Cache], proposals: Iterable[Proposal],
-                 queues: Iterable[Queue], options: Options, open_detector: OpenDetector) -> None:
-        self.library, self.options, self.open_detector = library, options, open_detector
+                 queues: Iterable[Queue], options: Options) -> None:
+        self.library, self.options = library, options
         self.index, self.proposals = Index(caches), list(proposals)
         self.faces: dict[str, Face] = {}
         self.photos: dict[str, str] = {}            # face -> SHA-256
@@ -86,18 +85,18 @@ class Holdings:
         return Did(str(manifest.runs[-1]["run"]) if manifest.runs else "", f"faceset_{manifest.next_number - 1:03d}")
 
     def _act(self, run: Run, answer: dict[str, Any]) -> None:
-        of, how = answer["of"], (self.options, self.open_detector)
+        of, how = answer["of"], self.options
         match answer["do"]:
             case "right":
                 if answer["out"]:
-                    edit.not_this(run, of, answer["out"], *how)
+                    edit.not_this(run, of, answer["out"], how)
                 verdicts.reviewed(run, of)
             case "merge":
-                consolidate.merge(run, answer["into"], [of], *how)
+                consolidate.merge(run, answer["into"], [of], how)
             case "two-people":
                 verdicts.two_people(run, of, answer["other"])
             case "split":
-                verdicts.split(run, of, answer["faces"], *how)
+                verdicts.split(run, of, answer["faces"], how)
             case "name":
                 called = edit.find(run.manifest, of).name
                 if called not in (answer["name"], answer.get("was", called)):       # by hand, since
@@ -107,11 +106,11 @@ class Holdings:
             case "drop":
                 edit.drop(run, of, "dropped in the review")
             case "this-is":
-                verdicts.this_is(run, answer["into"], answer["group"], self.index, *how)
+                verdicts.this_is(run, answer["into"], answer["group"], self.index, how)
             case "leave":
                 verdicts.left(run, answer["group"])
             case "promote":
-                verdicts.promote(run, answer["group"], self.index, *how)
+                verdicts.promote(run, answer["group"], self.index, how)
 
     def _person(self, entry: Record, seen: Iterable[str]) -> Person:
         place = self.library.root / entry.folder

@@ -21,8 +21,7 @@ def review(job: Job) -> int:
         raise Failure(f"{job.paths.library} holds no faceset yet; `sort_faces.py status` says what to run")
     with files.only_one(job.paths.library / gone.REVIEW_LOCK, "sort_faces.py review"):
         held = holdings.Holdings(job.library, [cache.read(path) for path in job.cache_paths()],
-                                 [proposal.read(path) for path in job.proposals()], job.queues(), job.options,
-                                 job.detector())
+                                 [proposal.read(path) for path in job.proposals()], job.queues(), job.options())
         served = server.Server(desk.Desk(job.paths.library / desk.NAME, held), held)
         job.tell({"review": served.link}, [f"open {served.link}", "the link works once; Ctrl-C ends"])
         if not job.args.no_open:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from busy import LIMIT
-from drawn import LOOKS, library_photos, proposal_of
+from drawn import OPTIONS, library_photos, proposal_of
 from killing import killed
 
 import cluster_immich
@@ -113,7 +113,7 @@ def test_what_another_users_run_saw_in_facesets_makes_facesets_again_once_those_
     faces = library_photos(tmp_path / "photos", [1, 2], 8)
     cache.write(caches / "immich_anna.npz", faces)
     cache.write(caches / "immich_ida.npz", library_photos(tmp_path / "more", [3], 1, "ida"))
-    swap.export(library, proposal_of(faces), [faces], lambda: LOOKS)
+    swap.export(library, proposal_of(faces), [faces], OPTIONS)
     done = run(checkout, tmp_path, "--user", "ida", "--json")
     assert done.returncode == 0 and json.loads(done.stdout)["held"] == 16, done.stderr
     library.undo()

@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from drawn import LOOKS, contents, library_photos, proposal_of
+from drawn import OPTIONS, contents, library_photos, proposal_of
 from killing import killed, steps
 
 from facesets.common import files
@@ -25,7 +25,7 @@ SLAB = np.full((512, 512, 3), 40, np.uint8)
 def world(tmp_path):
     """A library of two people with seven photos each, as an earlier version left it, and their cache."""
     faces, library = library_photos(tmp_path / "photos", [1, 2], 7), Library(tmp_path / "library")
-    swap.export(library, proposal_of(faces), [faces], lambda: LOOKS)
+    swap.export(library, proposal_of(faces), [faces], OPTIONS)
     age(library)
     return library, faces
 
@@ -49,7 +49,7 @@ def record_of(library: Library, folder: str) -> Record:
 def export(world) -> swap.Run:
     library, faces = world
     nothing_new = replace(proposal_of(faces, "20260105-000000-again"), facesets=())
-    return swap.export(library, nothing_new, [faces], lambda: LOOKS)
+    return swap.export(library, nothing_new, [faces], OPTIONS)
 
 
 def is_slab(path: Path) -> bool:
@@ -125,7 +125,7 @@ def test_a_large_library_is_made_anew_little_by_little(world) -> None:
     nothing_new, runs = replace(proposal_of(faces), facesets=()), []
     for _ in range(2):
         with changing(library, "extend") as run:
-            swap.carry_out(run, nothing_new, [faces], lambda: LOOKS, anew=5)
+            swap.carry_out(run, nothing_new, [faces], OPTIONS, anew=5)
         runs.append(run)
     assert runs[0].facesets == ["faceset_001"] and any("1 more facesets" in note for note in runs[0].notes)
     assert runs[1].facesets == ["faceset_002"] and not runs[1].notes
@@ -134,7 +134,7 @@ def test_a_large_library_is_made_anew_little_by_little(world) -> None:
 def test_refine_makes_one_faceset_anew(world) -> None:
     library, _ = world
     with changing(library, "refine") as run:
-        upkeep.refine(run, ["faceset_002"], swap.Options(), lambda: LOOKS)
+        upkeep.refine(run, ["faceset_002"], OPTIONS)
     assert run.counts["pictures_made_anew"] == 7 and run.facesets == ["faceset_002"]
 
 
@@ -143,7 +143,7 @@ def test_killed_in_the_middle_the_next_run_makes_them_anew_and_loses_nothing(tmp
 
     def aged(name: str) -> Library:
         library = Library(tmp_path / name)
-        swap.export(library, proposal_of(faces), [faces], lambda: LOOKS, min_faces=1)
+        swap.export(library, proposal_of(faces), [faces], OPTIONS, min_faces=1)
         age(library)
         (library.root / "faceset_001" / "0002.png").unlink()
         return library

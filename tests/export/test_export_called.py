@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from drawn import LOOKS, contents, library_photos, proposal_of
+from drawn import OPTIONS, contents, library_photos, proposal_of
 
 from facesets.common import files
 from facesets.export import outside, swap
@@ -12,14 +12,12 @@ from facesets.library.run import changing
 from facesets.library.store import Library
 from facesets.operations import consolidate, edit, eras
 
-OPTIONS = swap.Options()
-
 
 @pytest.fixture
 def library(tmp_path):
     """Three people with seven photos each."""
     faces, library = library_photos(tmp_path / "photos", [1, 2, 3], 7), Library(tmp_path / "library")
-    swap.export(library, proposal_of(faces), [faces], lambda: LOOKS)
+    swap.export(library, proposal_of(faces), [faces], OPTIONS)
     return library
 
 
@@ -62,7 +60,7 @@ def test_of_two_people_with_one_name_no_two_files_are_called_the_same(library) -
     assert name(library, "faceset_003", "Zoe\u0308") == three("faceset_003")
     name(library, "faceset_001", "Bert")
     with changing(library, "consolidate") as run:
-        consolidate.merge(run, "faceset_002", ["faceset_001"], OPTIONS, lambda: LOOKS)
+        consolidate.merge(run, "faceset_002", ["faceset_001"], OPTIONS)
     assert carried(library.root / "faceset_002") == three("ANNA")
 
 
@@ -72,7 +70,7 @@ def test_a_faceset_that_is_made_anew_is_called_by_the_name_that_a_person_wrote_i
     (folder / "Anna.safetensors").write_bytes(b"a person's own")
     photo = read_record(folder / "manifest.json").faces[0]["photo"]
     with changing(library, "not-this") as run:
-        edit.not_this(run, "faceset_001", [photo], OPTIONS, lambda: LOOKS)
+        edit.not_this(run, "faceset_001", [photo], OPTIONS)
     assert (folder / "Anna.safetensors").read_bytes() == b"a person's own"
     assert {path.name for path in folder.glob("*[sz]") if path.is_file()} >= {
         "Anna_all.fsz", "Anna_top8.fsz", "Anna.safetensors", "faceset_001.safetensors"}
@@ -80,7 +78,7 @@ def test_a_faceset_that_is_made_anew_is_called_by_the_name_that_a_person_wrote_i
 
 def test_times_of_life_are_called_by_name_and_years(library) -> None:
     with changing(library, "split-eras") as run:
-        eras.split_eras(run, "faceset_001", OPTIONS, lambda: LOOKS, distance=0.9, apart=2, min_faces=1)
+        eras.split_eras(run, "faceset_001", OPTIONS, distance=0.9, apart=2, min_faces=1)
     era = next(iter(entry.folder for entry in library.manifest().eras))
     name(library, "faceset_001", "Anna")
     assert carried(library.root / era) == three(f"Anna{era.removeprefix('faceset_001')}")

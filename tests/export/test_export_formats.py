@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from drawn import LOOKS, MODEL, detect, library_photos, proposal_of
+from drawn import MODEL, OPTIONS, detect, library_photos, proposal_of
 from insightface.app.common import Face
 from safetensors import safe_open
 
@@ -27,7 +27,7 @@ def shelf(tmp_path_factory):
     folder = tmp_path_factory.mktemp("formats")
     faces = library_photos(folder / "photos", [1, 2, 3], 9, together=2)
     library = Library(folder / "library")
-    swap.export(library, proposal_of(faces), [faces], lambda: LOOKS)
+    swap.export(library, proposal_of(faces), [faces], OPTIONS)
     return library.root, faces
 
 
@@ -64,7 +64,7 @@ def test_an_fsz_is_flat_stored_lowercase_and_zero_padded_with_its_manifest(shelf
 def test_the_top_pictures_lie_as_plain_files_too_and_what_a_person_adds_there_stays(tmp_path) -> None:
     faces = library_photos(tmp_path / "photos", [1], 12)
     library = Library(tmp_path / "library")
-    swap.export(library, proposal_of(faces), [faces], lambda: LOOKS)
+    swap.export(library, proposal_of(faces), [faces], OPTIONS)
     folder = library.root / "faceset_001"
     top = json.loads((folder / "manifest.json").read_text())["top"]
     assert sorted(path.name for path in (folder / "top8").iterdir()) == top and len(top) == 8
@@ -72,7 +72,7 @@ def test_the_top_pictures_lie_as_plain_files_too_and_what_a_person_adds_there_st
     (folder / "top8" / "mine.txt").write_text("mine")
     (folder / top[0]).unlink()
     with changing(library, "dedup") as run:
-        upkeep.refine(run, ["faceset_001"], replace(swap.Options(), top=3), lambda: LOOKS)
+        upkeep.refine(run, ["faceset_001"], replace(OPTIONS, top=3))
     top = json.loads((folder / "manifest.json").read_text())["top"]
     assert len(top) == 3 and sorted(path.name for path in (folder / "top8").iterdir()) == [*top, "mine.txt"]
 
@@ -116,7 +116,7 @@ def test_visomaster_reads_an_accented_name_in_whatever_encoding_its_system_has(t
 def test_another_recogniser_gets_pictures_but_no_embedding_files_and_is_told(tmp_path) -> None:
     faces = replace(library_photos(tmp_path / "photos", [1], 7), model=replace(MODEL, sha256="e" * 64, name="other"))
     library = Library(tmp_path / "library")
-    summary = swap.export(library, proposal_of(faces), [faces], lambda: LOOKS)
+    summary = swap.export(library, proposal_of(faces), [faces], OPTIONS)
     names = {path.name for path in library.root.rglob("*")}
     assert "0007.png" in names and "faceset_001_top8.fsz" in names
     assert "faceset_001.safetensors" not in names and "visomaster_embeddings.json" not in names

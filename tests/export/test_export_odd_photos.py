@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from drawn import LOOKS, MODEL, SKIN, detect, face_of, person, proposal_of
+from drawn import MODEL, OPTIONS, SKIN, detect, face_of, person, proposal_of
 from PIL import Image
 
 from facesets.common import files
@@ -88,7 +88,7 @@ def world(tmp_path_factory):
     whole = cache.Cache(MODEL, photos, faces, np.array([face_of(person(1), number) for number in range(len(photos))]),
                         np.full(len(photos), 20, np.float32))
     library = Library(tmp_path / "library")
-    swap.export(library, proposal_of(whole), [whole], lambda: LOOKS, min_faces=1)
+    swap.export(library, proposal_of(whole), [whole], OPTIONS, min_faces=1)
     with changing(library, "name") as run:
         edit.name(run, "1", 'Zoë <"&\'> 😀')
     return library, Index([whole])

@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from drawn import LOOKS, library_photos, proposal_of
+from drawn import OPTIONS, library_photos, proposal_of
 from PIL import Image, ImageOps
 
 from facesets.common.errors import Paused
@@ -53,7 +53,7 @@ def test_a_name_stays_a_name(name) -> None:
 def test_named_people_only_under_the_name_that_the_photo_has_in_immich(tmp_path) -> None:
     faces = library_photos(tmp_path / "photos", [1, 2], 7, user="peter")
     library = Library(tmp_path / "library")
-    swap.export(library, proposal_of(faces), [faces], lambda: LOOKS)
+    swap.export(library, proposal_of(faces), [faces], OPTIONS)
     assert "no faceset has a name" in regions.export(library, tmp_path / "out", {})[0]
     with changing(library, "name") as run:
         edit.name(run, "1", "Anna")
@@ -72,7 +72,7 @@ def test_a_photo_of_a_long_name_gets_its_sidecar_and_a_pipe_in_the_place_of_one_
         tmp_path, capsys) -> None:
     faces = library_photos(tmp_path / "photos", [1], 7, user="peter")
     library = Library(tmp_path / "library")
-    swap.export(library, proposal_of(faces), [faces], lambda: LOOKS)
+    swap.export(library, proposal_of(faces), [faces], OPTIONS)
     with changing(library, "name") as run:
         edit.name(run, "1", "Anna")
     pipe = Path(faces.photos[1].path)
@@ -88,10 +88,10 @@ def test_who_is_named_is_in_the_sidecar_of_every_photo_also_where_there_is_no_pi
     faces = library_photos(tmp_path / "photos", [1], 9)
     faces.embeddings[1:3] = faces.embeddings[0]         # near-duplicates: one picture of three
     library = Library(tmp_path / "library")
-    swap.export(library, proposal_of(faces), [faces], lambda: LOOKS)
+    swap.export(library, proposal_of(faces), [faces], OPTIONS)
     with changing(library, "name") as run:
         edit.name(run, "1", "Anna")
-        edit.not_this(run, "1", [faces.photos[8].sha256], swap.DEFAULTS, lambda: LOOKS)
+        edit.not_this(run, "1", [faces.photos[8].sha256], OPTIONS)
     regions.export(library, tmp_path / "out", {})
     written = {path.stem: path.read_text() for path in (tmp_path / "out" / "anna").glob("*.xmp")}
     assert sorted(written) == [f"{number:03d}.png" for number in range(8)]      # not the one that is not Anna
@@ -103,7 +103,7 @@ def test_who_is_named_is_in_the_sidecar_of_every_photo_also_where_there_is_no_pi
 def test_a_name_that_was_taken_back_is_in_no_sidecar_and_a_persons_own_stay(tmp_path) -> None:
     faces = library_photos(tmp_path / "photos", [1], 7)
     library = Library(tmp_path / "library")
-    swap.export(library, proposal_of(faces), [faces], lambda: LOOKS)
+    swap.export(library, proposal_of(faces), [faces], OPTIONS)
     (tmp_path / "out" / "anna").mkdir(parents=True)
     (tmp_path / "out" / "anna" / "000.png.xmp").write_text("of digiKam")
     with changing(library, "name") as run:
@@ -119,7 +119,7 @@ def test_a_name_that_was_taken_back_is_in_no_sidecar_and_a_persons_own_stay(tmp_
 def test_a_share_that_is_away_takes_no_sidecar_away(tmp_path) -> None:
     faces = library_photos(tmp_path / "photos", [1], 7)
     library = Library(tmp_path / "library")
-    swap.export(library, proposal_of(faces), [faces], lambda: LOOKS)
+    swap.export(library, proposal_of(faces), [faces], OPTIONS)
     with changing(library, "name") as run:
         edit.name(run, "1", "Anna")
     regions.export(library, tmp_path / "out", {})

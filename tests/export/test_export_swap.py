@@ -13,7 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from drawn import LOOKS, contents, detect, face_of, library_photos, person, proposal_of
+from drawn import LOOKS, OPTIONS, contents, detect, face_of, library_photos, person, proposal_of
 
 from facesets.common.errors import Failure, Paused
 from facesets.export import render, swap
@@ -35,7 +35,7 @@ def world(tmp_path):
 
 def export(world, **options):
     library, faces = world
-    return swap.export(library, options.pop("proposal", proposal_of(faces)), [faces], lambda: LOOKS, **options)
+    return swap.export(library, options.pop("proposal", proposal_of(faces)), [faces], OPTIONS, **options)
 
 
 def records(library: Library) -> dict[str, folders.Record]:
@@ -68,7 +68,7 @@ def test_the_same_proposal_again_adds_nothing(world) -> None:
     export(world)
     before = contents(library.root)
     opened = []
-    again = swap.export(library, proposal_of(world[1]), [world[1]], lambda: opened.append(1))
+    again = swap.export(library, proposal_of(world[1]), [world[1]], swap.Options(lambda: opened.append(1)))
     assert again.facesets == [] and contents(library.root) == before and not opened
 
 
@@ -143,8 +143,8 @@ def test_a_share_that_goes_away_in_the_middle_is_noticed_by_the_few_photos_that_
         return detect(bgr)
     detected = list(range(1000))
     with pytest.raises(Paused, match="share"):
-        swap.export(library, proposal_of(faces), [faces], lambda: Looks((share_goes_away,)),
-                    swap.Options(export_workers=1))
+        swap.export(library, proposal_of(faces), [faces], 
+                    swap.Options(lambda: Looks((share_goes_away,)), export_workers=1))
     assert contents(library.root) == {}
 
 
@@ -189,7 +189,7 @@ def test_pictures_of_one_moment_are_not_photos_that_wait(world, tmp_path) -> Non
     library, _ = world
     alike = library_photos(tmp_path / "alike", [5], 8)
     alike.embeddings[:] = [face_of(person(5), 700 + number, 0.3) for number in range(8)]
-    run = swap.export(library, proposal_of(alike), [alike], lambda: LOOKS)
+    run = swap.export(library, proposal_of(alike), [alike], OPTIONS)
     assert run.waiting == [] and run.counts["masked"] == 1
     assert "each moment once" in library.manifest().masked[0].reason
 
@@ -269,7 +269,7 @@ def test_faces_of_another_recogniser_are_refused(world) -> None:
     other = replace(faces, model=replace(faces.model, sha256="f" * 64, name="other"))
     before = contents(library.root)
     with pytest.raises(Failure, match="drawn"):
-        swap.export(library, proposal_of(other), [other], lambda: LOOKS)
+        swap.export(library, proposal_of(other), [other], OPTIONS)
     assert contents(library.root) == before
 
 
@@ -285,7 +285,7 @@ def test_a_face_that_no_cache_has_stops_the_run_before_anything_changes(world) -
 def test_a_dry_run_makes_no_picture_and_changes_nothing(world) -> None:
     library, faces = world
     opened = []
-    summary = swap.export(library, proposal_of(faces), [faces], lambda: opened.append(1), dry_run=True)
+    summary = swap.export(library, proposal_of(faces), [faces], swap.Options(lambda: opened.append(1)), dry_run=True)
     assert summary.facesets == ["faceset_001", "faceset_002", "faceset_003"] and summary.counts["pictures"] == 24
     assert contents(library.root) == {} and not opened
 
@@ -297,14 +297,14 @@ def test_a_full_disk_pauses_and_leaves_the_library_as_it_was(world) -> None:
     def broken(_: np.ndarray):
         raise full
     with pytest.raises(Paused, match="full"):
-        swap.export(library, proposal_of(world[1]), [world[1]], lambda: Looks((broken,)))
+        swap.export(library, proposal_of(world[1]), [world[1]], swap.Options(lambda: Looks((broken,))))
     assert contents(library.root) == {} and not (library.root / ".pending").exists()
 
 
 def test_the_same_run_gives_the_same_bytes(world, tmp_path) -> None:
     _, faces = world
     for name in ("one", "two"):
-        swap.export(Library(tmp_path / name), proposal_of(faces), [faces], lambda: LOOKS)
+        swap.export(Library(tmp_path / name), proposal_of(faces), [faces], OPTIONS)
     one, two = contents(tmp_path / "one"), contents(tmp_path / "two")
     for side in (one, two):     # the time of the run stands in the top manifest, and nowhere else
         value = json.loads(side.pop("manifest.json"))
@@ -317,14 +317,14 @@ CHILD = """
 import sys
 sys.path[:0] = sys.argv[1:3]
 from pathlib import Path
-from drawn import LOOKS, detect, proposal_of
+from drawn import LOOKS, OPTIONS, detect, proposal_of
 from facesets.formats import cache
 from facesets.export.looks import Looks
 from facesets.export import swap
 from facesets.library.store import Library
 faces = cache.read(Path(sys.argv[3]))
 print("ready", flush=True)
-swap.export(Library(Path(sys.argv[4])), proposal_of(faces), [faces], lambda: LOOKS)
+swap.export(Library(Path(sys.argv[4])), proposal_of(faces), [faces], OPTIONS)
 """
 
 
@@ -362,7 +362,7 @@ def test_an_export_killed_at_random_leaves_the_library_before_or_after(world, tm
 def test_what_a_person_changed_in_top8_stays_and_what_nobody_changed_is_no_persons(tmp_path) -> None:
     faces = library_photos(tmp_path / "photos", [1], 12)
     library = Library(tmp_path / "library")
-    swap.export(library, proposal_of(faces), [faces], lambda: LOOKS)
+    swap.export(library, proposal_of(faces), [faces], OPTIONS)
     top = library.root / "faceset_001" / "top8"
     first, second, *_ = sorted(top.iterdir())
     (tmp_path / "mine").write_bytes(b"as I want it")
@@ -371,7 +371,7 @@ def test_what_a_person_changed_in_top8_stays_and_what_nobody_changed_is_no_perso
     os.replace(tmp_path / "copy", second)
     record = read_record(library.root / "faceset_001" / "manifest.json")
     with changing(library, "not-this") as run:
-        edit.not_this(run, "1", [record.faces[1]["face"]], swap.DEFAULTS, lambda: LOOKS)
+        edit.not_this(run, "1", [record.faces[1]["face"]], OPTIONS)
     record = read_record(library.root / "faceset_001" / "manifest.json")
     assert first.read_bytes() == b"as I want it"
     assert {path.name for path in top.iterdir()} == {*record.top, first.name}
@@ -383,14 +383,14 @@ def test_the_other_picture_of_a_moment_comes_back_when_the_better_one_goes(tmp_p
     apart = person(77) - (person(77) @ first) * first
     faces.embeddings[1] = 0.93 * first + np.sqrt(1 - 0.93 ** 2) * apart / np.linalg.norm(apart)
     library = Library(tmp_path / "library")
-    swap.export(library, proposal_of(faces), [faces], lambda: LOOKS)
+    swap.export(library, proposal_of(faces), [faces], OPTIONS)
     place = library.root / "faceset_001" / "manifest.json"
     better, other = (cache.face_keys(faces)[row] for row in (0, 1))
     assert better in {item["face"] for item in read_record(place).faces}
     assert [item["face"] for item in read_record(place).left_out] == [other]
     with changing(library, "refine") as run:        # and not a moment earlier
-        upkeep.refine(run, [], swap.DEFAULTS, lambda: LOOKS)
+        upkeep.refine(run, [], OPTIONS)
         assert not run.facesets
     with changing(library, "not-this") as run:
-        edit.not_this(run, "1", [better], swap.DEFAULTS, lambda: LOOKS)
+        edit.not_this(run, "1", [better], OPTIONS)
     assert other in {item["face"] for item in read_record(place).faces}

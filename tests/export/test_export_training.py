@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from drawn import LOOKS, SKIN, library_photos, person, photo, proposal_of
+from drawn import OPTIONS, SKIN, library_photos, person, photo, proposal_of
 from killing import killed
 
 from facesets.common import files
@@ -36,7 +36,7 @@ def world(tmp_path_factory):
     faces.photos[:] = [replace(item, width=item.width * SCALE, height=item.height * SCALE) for item in faces.photos]
     faces.faces["box"] *= SCALE
     library = Library(folder / "library")
-    swap.export(library, proposal_of(faces), [faces], lambda: LOOKS)
+    swap.export(library, proposal_of(faces), [faces], OPTIONS)
     with changing(library, "name") as run:
         edit.name(run, "faceset_001", "Zoë Müller")
     return library, Index([faces])
@@ -99,7 +99,7 @@ def test_others_are_masked_not_painted(tmp_path) -> None:
                         row, np.array([person(1), person(2)]), np.full(2, 20, np.float32))
     library, first = Library(tmp_path / "library"), proposal_of(faces)
     one = first.facesets[0].faces[:1]
-    swap.export(library, replace(first, facesets=(replace(first.facesets[0], faces=one),)), [faces], lambda: LOOKS,
+    swap.export(library, replace(first, facesets=(replace(first.facesets[0], faces=one),)), [faces], OPTIONS,
                 min_faces=1)
     outward.export(library, [], tmp_path / "out", "onetrainer", Index([faces]).boxes)
     images = tmp_path / "out" / "faceset_001" / "images"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from drawn import LOOKS, library_photos, proposal_of
+from drawn import OPTIONS, library_photos, proposal_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -27,7 +27,7 @@ OUTSIDE = ["../faceset_002", "/etc", "..", "faceset_001/../../x", "", ".", "a\x0
 def good(tmp_path_factory) -> Library:
     place = tmp_path_factory.mktemp("good")
     faces = library_photos(place / "photos", [1], 7)
-    swap.export(Library(place / "library"), proposal_of(faces), [faces], lambda: LOOKS)
+    swap.export(Library(place / "library"), proposal_of(faces), [faces], OPTIONS)
     return Library(place / "library")
 
 

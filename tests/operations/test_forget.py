@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from drawn import LOOKS, face_of, library_photos, person, proposal_of
+from drawn import OPTIONS, face_of, library_photos, person, proposal_of
 from killing import killed
 
 import sort_faces
@@ -31,10 +31,10 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     faces.embeddings[32:] = [face_of(person(4 if number % 4 == 3 else 3), 20_000 + number) for number in range(12)]
     cache.write(place / "here" / "work" / "cache" / "immich_anna.npz", faces)
     library = Library(place / "here" / "library")
-    swap.export(library, proposal_of(faces), [faces], lambda: LOOKS)
+    swap.export(library, proposal_of(faces), [faces], OPTIONS)
     with changing(library, "test") as run:
         for into, other in (("2", "1"), ("3", "2")):
-            consolidate.merge(run, into, [other], swap.Options(), lambda: LOOKS)
+            consolidate.merge(run, into, [other], OPTIONS)
         edit.name(run, "3", "Anna")
     assert command(library, "split-eras", "3", "--era-years", "1", "--min-faces", "3") == 0
     hers = set(library.canonical()[0].face_keys)
@@ -156,7 +156,7 @@ def test_who_is_nearer_to_somebody_else_stays(library: Library) -> None:
     few = replace(more, photos=more.photos[:8], faces=more.faces[:8], embeddings=more.embeddings[:8],
                   norms=more.norms[:8], persons=more.persons[:8])
     cache.write(path, more)
-    assert swap.export(library, proposal_of(few, "20260103-000000-more"), [few], lambda: LOOKS).counts["new"] == 1
+    assert swap.export(library, proposal_of(few, "20260103-000000-more"), [few], OPTIONS).counts["new"] == 1
     hers = np.array([item.centroid for item in library.canonical() if item.folder == "faceset_003"])
     assert (1 - more.embeddings[8:] @ hers.T).max() < 0.45          # so near that they would have gone
     assert command(library, "forget", "Anna", "--yes") == 0

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from drawn import LOOKS, contents, library_photos, proposal_of
+from drawn import OPTIONS, contents, library_photos, proposal_of
 
 import sort_faces
 from facesets.export import swap
@@ -28,7 +28,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("template")
     faces = library_photos(place / "photos", [1, 2], 8)
     cache.write(place / "here" / "work" / "cache" / "immich_anna.npz", faces)
-    swap.export(Library(place / "here" / "library"), proposal_of(faces), [faces], lambda: LOOKS)
+    swap.export(Library(place / "here" / "library"), proposal_of(faces), [faces], OPTIONS)
     return place / "here"
 
 
@@ -138,14 +138,14 @@ def two_looks(tmp_path: Path) -> Library:
     faces = replace(faces, photos=[replace(photo, taken_at=f"{year}-01-01T00:00:00")
                                    for photo, year in zip(faces.photos, years, strict=True)])
     library = Library(tmp_path / "library")
-    swap.export(library, made, [faces], lambda: LOOKS, swap.Options(outlier_distance=2.0))
+    swap.export(library, made, [faces], replace(OPTIONS, outlier_distance=2.0))
     return library
 
 
 @pytest.mark.parametrize("min_faces", [3, 6], ids=["both full", "one thin"])
 def test_two_eras_of_the_same_years_have_a_folder_each(two_looks: Library, min_faces: int) -> None:
     def act(run: Run) -> None:
-        eras.split_eras(run, "1", swap.Options(outlier_distance=2.0), lambda: LOOKS, min_faces=min_faces)
+        eras.split_eras(run, "1", replace(OPTIONS, outlier_distance=2.0), min_faces=min_faces)
     before = {path.read_bytes() for path in (two_looks.root / "faceset_001").glob("*.png")}
     for _ in range(2):      # a second split finds the same
         change(two_looks, act)
@@ -165,9 +165,9 @@ def change(library: Library, act: Callable[[Run], object]) -> None:
 
 
 def test_an_era_that_is_set_aside_replaces_no_earlier_one(two_looks: Library) -> None:
-    options = swap.Options(outlier_distance=2.0)
+    options = replace(OPTIONS, outlier_distance=2.0)
     for _ in range(2):
-        change(two_looks, lambda run: eras.split_eras(run, "1", options, lambda: LOOKS, min_faces=3))
+        change(two_looks, lambda run: eras.split_eras(run, "1", options, min_faces=3))
         change(two_looks, lambda run: [edit.set_aside(run, entry.folder, "dropped", "test")
                                        for entry in list(run.manifest.eras)])
     listed = {entry.folder for entry in two_looks.manifest().dropped}

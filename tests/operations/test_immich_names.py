@@ -16,7 +16,7 @@ from unittest import mock
 import jsonschema
 import pytest
 from busy import LIMIT, wait_until
-from drawn import LOOKS, contents, library_photos, proposal_of
+from drawn import OPTIONS, contents, library_photos, proposal_of
 from immich_lab.server import LabServer
 from stage_lab import CHECKOUT, Lab
 from test_stage_contract import CONTRACTS, described
@@ -111,7 +111,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, cache.Cach
     place = tmp_path_factory.mktemp("template")
     faces = library_photos(place / "drawn", [1, 2, 3], EACH, user="peter")
     cache.write(place / "here" / "work" / "cache" / "immich_peter.npz", faces)
-    swap.export(Library(place / "here" / "library"), proposal_of(faces), [faces], lambda: LOOKS)
+    swap.export(Library(place / "here" / "library"), proposal_of(faces), [faces], OPTIONS)
     return place / "here", faces
 
 
@@ -284,7 +284,7 @@ def test_a_face_that_no_faceset_has_counts_by_its_embedding(small: World) -> Non
     whole = proposal_of(small.faces)
     three = replace(whole, facesets=tuple(replace(group, faces=group.faces[:3]) for group in whole.facesets))
     small.library = Library(small.library.root.with_name("fresh"))
-    swap.export(small.library, three, [small.faces], lambda: LOOKS, min_faces=3)
+    swap.export(small.library, three, [small.faces], OPTIONS, min_faces=3)
     for asset in small.assets["p001"][:3]:
         asset.faces = []
     small.stage()

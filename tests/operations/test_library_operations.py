@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from drawn import LOOKS, MODEL, contents, face_of, library_photos, person, proposal_of
+from drawn import MODEL, OPTIONS, contents, face_of, library_photos, person, proposal_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from killing import killed, steps
@@ -38,7 +38,7 @@ def template(tmp_path_factory):
     place = tmp_path_factory.mktemp("template")
     faces = library_photos(place / "photos", [1, 2, 3], 8, together=3)
     cache.write(place / "here" / "work" / "cache" / "immich_anna.npz", faces)
-    swap.export(Library(place / "here" / "library"), proposal_of(faces), [faces], lambda: LOOKS)
+    swap.export(Library(place / "here" / "library"), proposal_of(faces), [faces], OPTIONS)
     return place / "here", faces
 
 
@@ -67,17 +67,13 @@ def record(library: Library, folder: str) -> folders.Record:
     return folders.read_record(library.root / folder / "manifest.json")
 
 
-def opened():
-    return LOOKS
-
-
 def test_a_name_is_kept_by_everything_that_follows(shelf) -> None:
     library, faces = shelf
     assert command(library, "name", "faceset_002", "Frau\x1b[31m B.") == 0
     assert (library.root / "faceset_002" / "NAME.txt").read_text() == "Frau\ufffd[31m B.\n"
     keys = cache.face_keys(faces)[25:33:3]
     grown = replace(proposal_of(faces), facesets=(), extend={"faceset_002": tuple(map(proposal.Face, keys))})
-    swap.export(library, grown, [faces], opened, extend=True)
+    swap.export(library, grown, [faces], OPTIONS, extend=True)
     assert library.canonical()[1].name == "Frau\ufffd[31m B." and library.manifest().facesets[1].name.startswith("Frau")
 
 
@@ -180,7 +176,7 @@ def test_a_wrong_face_goes_and_stays_away(shelf) -> None:
     assert wrong["face"] not in library.canonical()[0].face_keys
     assert wrong["face"] in library.canonical()[0].not_this
     again = replace(proposal_of(faces), facesets=(), extend={"faceset_001": (proposal.Face(wrong["face"]),)})
-    assert swap.export(library, again, [faces], opened, extend=True).facesets == []
+    assert swap.export(library, again, [faces], OPTIONS, extend=True).facesets == []
     assert command(library, "cluster") == 0
     proposed = proposal.read(library.root.parent / "work" / "refine.json").extend["faceset_001"]
     assert len(proposed) == 3 and wrong["face"] not in {face.face for face in proposed}
@@ -209,7 +205,7 @@ def test_dropped_people_are_set_aside_with_everything_and_known_to_clustering(sh
     assert command(library, "cluster") == 0
     made = proposal.read(library.root.parent / "work" / "refine.json")
     assert not made.facesets
-    grown = swap.export(library, made, [shelf[1]], opened, extend=True)
+    grown = swap.export(library, made, [shelf[1]], OPTIONS, extend=True)
     assert grown.facesets == ["faceset_003"] and grown.counts["of_dropped_people"] == 6
     library.undo()
     assert command(library, "undo") == 0 and len(library.canonical()) == 3
@@ -221,9 +217,9 @@ def test_several_operations_are_one_run_and_one_undo(shelf) -> None:
 
     def all_of_it(run) -> None:
         edit.name(run, "faceset_001", "Ada")
-        edit.not_this(run, "Ada", ["0001.png", "0002.png"], swap.Options(), opened)
-        edit.not_this(run, "Ada", ["0001.png"], swap.Options(), opened)
-        consolidate.merge(run, "faceset_002", ["faceset_003"], swap.Options(), opened)
+        edit.not_this(run, "Ada", ["0001.png", "0002.png"], OPTIONS)
+        edit.not_this(run, "Ada", ["0001.png"], OPTIONS)
+        consolidate.merge(run, "faceset_002", ["faceset_003"], OPTIONS)
         edit.drop(run, "faceset_002")
         edit.name(run, "Ada", "Ada L.")
     change(library, all_of_it)
@@ -255,11 +251,10 @@ def test_a_face_in_two_facesets_stays_in_the_nearer_one(shelf) -> None:
         def put(run, folder=folder) -> None:
             old, contents_ = swap.drafts.existing(run, folder)
             both = swap.without_twins(contents_.faces, swap.Index([faces]).pick(keys))
-            swap.finish(run, [swap.drafts.plan(run, old, both, swap.Options(outlier_distance=2.0))], opened,
-                        swap.Options())
+            swap.finish(run, [swap.drafts.plan(run, old, both, replace(OPTIONS, outlier_distance=2.0))], OPTIONS)
         change(library, put)
     assert all(keys[0] in item.face_keys for item in library.canonical()[:2])
-    summary = change(library, lambda run: upkeep.dedup(run, [], swap.Options(outlier_distance=2.0), opened))
+    summary = change(library, lambda run: upkeep.dedup(run, [], replace(OPTIONS, outlier_distance=2.0)))
     assert keys[0] not in library.canonical()[0].face_keys and keys[0] in library.canonical()[1].face_keys
     assert summary.counts["double_faces"] == 1
 
@@ -285,7 +280,7 @@ def test_consolidate_proposes_and_merges_when_asked(shelf, capsys) -> None:
     half = library_photos(library.root.parent / "more", [1], 7, "bert")
     other = replace(half, embeddings=np.array([face_of(person(1), 5000 + n) for n in range(7)]),
                     photos=[replace(photo, sha256=f"{n:064x}") for n, photo in enumerate(half.photos)])
-    swap.export(library, proposal_of(other, "20260103-000000-more"), [other], opened)
+    swap.export(library, proposal_of(other, "20260103-000000-more"), [other], OPTIONS)
     capsys.readouterr()
     assert command(library, "consolidate", "--json") == 0
     found = json.loads(capsys.readouterr().out)["proposed"]
@@ -306,7 +301,7 @@ def test_two_names_or_common_photos_speak_against_one_person(shelf) -> None:
     together = [proposal.Face(key) for key in cache.face_keys(faces)[24:]]
     grown = replace(proposal_of(faces), facesets=(), extend={
         f"faceset_00{who + 1}": tuple(together[who::3]) for who in range(3)})
-    swap.export(library, grown, [faces], opened, extend=True)
+    swap.export(library, grown, [faces], OPTIONS, extend=True)
     change(library, lambda run: [edit.name(run, f"faceset_00{n}", "Same") for n in (1, 2, 3)] and None)
     assert "3 photos show both" in consolidate.propose(library, 2.0)[0].against
 
@@ -363,7 +358,7 @@ def test_hand_sorted_folders_become_people_bystanders_are_dropped_and_mixed_fold
     assert [len(group.faces) for group in found.groups] == [6, 6]       # five of their own, one of the mixed folder
     assert len(found.extend["faceset_001"]) == 1 and len(found.bystanders) == 2
     moved.rename(hand)
-    change(library, lambda run: imports.carry_out(run, found, whole, opened, swap.Options()))
+    change(library, lambda run: imports.carry_out(run, found, whole, OPTIONS))
     assert [item.name for item in library.canonical()][3:] == ["p007", "p008"]
     assert len(record(library, "faceset_001").faces) == 9
 
@@ -461,7 +456,7 @@ def test_two_hand_sorted_folders_near_one_unnamed_faceset_stay_two_people(shelf)
     found = imports.propose(both, own.queue([hand]), hand, library.canonical(), 0.55, 0.45)
     assert found.names == {"faceset_001": "p007"} and [Path(group.folder).name for group in found.groups] == ["p008"]
     assert any("p008 looks like faceset_001" in note for note in found.notes)
-    change(library, lambda run: imports.carry_out(run, found, both, opened, swap.Options()))
+    change(library, lambda run: imports.carry_out(run, found, both, OPTIONS))
     assert [item.name for item in library.canonical()] == ["p007", "", "", "p008"]
     again = imports.propose(both, own.queue([hand]), hand, library.canonical(), 0.55, 0.45)      # each finds its own
     assert again.names == {"faceset_001": "p007", "faceset_004": "p008"} and not again.groups

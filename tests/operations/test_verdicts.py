@@ -4,7 +4,7 @@ import json
 import shutil
 
 import pytest
-from drawn import LOOKS, contents, face_of, library_photos, person, proposal_of
+from drawn import OPTIONS, contents, face_of, library_photos, person, proposal_of
 
 import sort_faces
 from facesets.export import swap
@@ -27,7 +27,7 @@ def template(tmp_path_factory):
     for row in range(16, 24):
         faces.embeddings[row] = face_of(person(2) + 0.35 * person(3), 3000 + row)
     cache.write(place / "here" / "work" / "cache" / "immich_anna.npz", faces)
-    swap.export(Library(place / "here" / "library"), proposal_of(faces), [faces], lambda: LOOKS)
+    swap.export(Library(place / "here" / "library"), proposal_of(faces), [faces], OPTIONS)
     return place / "here", faces
 
 
@@ -48,10 +48,6 @@ def change(library: Library, act):
     with changing(library, "test") as run:
         act(run)
     return run
-
-
-def opened():
-    return LOOKS
 
 
 def keys_in(library: Library, folder: str) -> set[str]:
@@ -111,8 +107,8 @@ def test_a_face_of_nobody_becomes_a_persons_and_leaves_another(shelf_of) -> None
     library, faces = shelf_of
     index, keys = Index([faces]), cache.face_keys(faces)
     free, theirs = keys[24], keys[8]       # of a photo of all, in no faceset; of faceset_002
-    change(library, lambda run: edit.not_this(run, "1", [free], swap.Options(), opened))
-    change(library, lambda run: verdicts.this_is(run, "1", [free, theirs], index, swap.Options(), opened))
+    change(library, lambda run: edit.not_this(run, "1", [free], OPTIONS))
+    change(library, lambda run: verdicts.this_is(run, "1", [free, theirs], index, OPTIONS))
     assert {free, theirs} <= keys_in(library, "faceset_001") and theirs not in keys_in(library, "faceset_002")
     manifest = library.manifest()
     assert "faceset_001" not in manifest.not_this and manifest.not_this["faceset_002"] == [theirs]
@@ -154,13 +150,13 @@ def test_a_thin_group_becomes_a_faceset_with_the_next_number(shelf_of) -> None:
     thin = proposal.Proposal("r2", "test", "2099-01-01T00:00:00Z", {}, (), thin=(proposal.Group(
         tuple(map(proposal.Face, keys)), proposed_name="Dora"),))
     proposal.write(library.root.parent / "work" / "refine.json", thin)
-    change(library, lambda run: verdicts.promote_thin(run, keys[1], [thin], Index([faces]), swap.Options(), opened))
+    change(library, lambda run: verdicts.promote_thin(run, keys[1], [thin], Index([faces]), OPTIONS))
     assert keys_in(library, "faceset_004") == set(keys)
     library.undo()
-    change(library, lambda run: swap.carry_out(run, thin, [faces], opened, candidates=True))
+    change(library, lambda run: swap.carry_out(run, thin, [faces], OPTIONS, candidates=True))
     folder = library.manifest().thin_eras[0].folder
     assert folder.startswith("_thin/thin_")
-    change(library, lambda run: verdicts.promote_thin(run, folder, [], Index([faces]), swap.Options(), opened))
+    change(library, lambda run: verdicts.promote_thin(run, folder, [], Index([faces]), OPTIONS))
     manifest = library.manifest()
     assert not manifest.thin_eras and not (library.root / folder).exists()
     assert [(entry.folder, entry.proposed_name) for entry in manifest.facesets[3:]] == [("faceset_005", "Dora")]

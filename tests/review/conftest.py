@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 from busy import LIMIT
-from drawn import LOOKS, face_of, library_photos, person
+from drawn import OPTIONS, face_of, library_photos, person
 
 from facesets.export import swap
-from facesets.export.draft import Options
 from facesets.formats import cache
 from facesets.formats.cache import short_key
 from facesets.formats.proposal import Face, Group, Proposal
@@ -39,7 +38,7 @@ class Lab:
     opened: list[tuple[Server, threading.Thread]] = field(default_factory=list)
 
     def holdings(self) -> Holdings:
-        return Holdings(self.library, [self.faces], [self.made], [], Options(), lambda: LOOKS)
+        return Holdings(self.library, [self.faces], [self.made], [], OPTIONS)
 
     def desk(self) -> Desk:
         return Desk(self.library.root / NAME, self.holdings())
@@ -78,7 +77,7 @@ def lab_template(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, cache.
     keys = cache.face_keys(faces)
     made = Proposal("20260101-000000-test", "test", "2099-01-01T00:00:00Z", {}, (), facesets=tuple(
         Group(tuple(map(Face, keys[EACH * at:EACH * (at + 1)]))) for at in range(len(WHO))))
-    swap.export(Library(place / "here" / "library"), made, [faces], lambda: LOOKS)
+    swap.export(Library(place / "here" / "library"), made, [faces], OPTIONS)
     return place / "here", faces, names
 
 

@@ -14,10 +14,9 @@ from typing import Any
 
 import pytest
 from busy import LIMIT
-from drawn import LOOKS
+from drawn import OPTIONS
 from killing import killed
 
-from facesets.export.draft import Options
 from facesets.review.answers import Answer
 from facesets.review.desk import NAME, Desk, Did
 from facesets.review.holdings import Holdings
@@ -235,7 +234,7 @@ def test_what_a_kill_kept_from_being_noted_is_done_once_and_the_review_starts_ag
     faces = [face for face, who in lab.truth.items() if who == "Dora"][:2]
 
     def review() -> None:
-        held = Dying(lab.library, [lab.faces], [lab.made], [], Options(), lambda: LOOKS)
+        held = Dying(lab.library, [lab.faces], [lab.made], [], OPTIONS)
         held.last_n = last_n
         desk = Desk(lab.library.root / NAME, held)
         desk.say({"do": "name", "of": "faceset_004", "name": "Cleo"}, "", desk.version)
@@ -267,7 +266,7 @@ def test_what_fails_keeps_no_answer_behind_it_from_being_carried_out(lab: Any) -
             if n == 2:
                 raise ZeroDivisionError("nobody foresaw it")
             super().carry(n, answer, full)
-    desk = Desk(lab.library.root / NAME, Struck(lab.library, [lab.faces], [lab.made], [], Options(), lambda: LOOKS))
+    desk = Desk(lab.library.root / NAME, Struck(lab.library, [lab.faces], [lab.made], [], OPTIONS))
     for number in (2, 3, 4):
         desk.say({"do": "name", "of": f"faceset_{number:03d}", "name": f"name {number}"}, "", desk.version)
     assert desk.settle(LIMIT) and "nobody foresaw it" in desk.problem

@@ -32,22 +32,21 @@ def this_is(job: Job) -> int:
     from ...library.members import Index
     from .. import verdicts
     index = Index(job.caches())
-    return job.change(lambda run: verdicts.this_is(run, job.args.faceset, job.args.photos, index, job.options,
-                                                   job.detector()))
+    return job.change(lambda run: verdicts.this_is(run, job.args.faceset, job.args.photos, index, job.options()))
 
 
 @verb("Corrections", FACESET, PICTURES, settings=KEEPING, example="7 0003.png 0011.png")
 def not_this(job: Job) -> int:
     """Say that faces are not the person of a faceset; no later run puts them back."""
     from .. import edit
-    return job.change(lambda run: edit.not_this(run, job.args.faceset, job.args.photos, job.options, job.detector()))
+    return job.change(lambda run: edit.not_this(run, job.args.faceset, job.args.photos, job.options()))
 
 
 @verb("Corrections", FACESET, PICTURES, settings=KEEPING, example="7 0003.png 0011.png")
 def split(job: Job) -> int:
     """Make a faceset of its own of some faces of a faceset: they are somebody else, and always the same one."""
     from .. import verdicts
-    return job.change(lambda run: verdicts.split(run, job.args.faceset, job.args.photos, job.options, job.detector()))
+    return job.change(lambda run: verdicts.split(run, job.args.faceset, job.args.photos, job.options()))
 
 
 @verb("Corrections",
@@ -58,8 +57,8 @@ def promote(job: Job) -> int:
     from ...library.members import Index
     from .. import verdicts
     index, made = Index(job.caches()), [proposal.read(path) for path in job.proposals()]
-    return job.change(*(lambda run, text=text: verdicts.promote_thin(run, text, made, index, job.options,
-                                                                     job.detector()) for text in job.args.groups))
+    return job.change(*(lambda run, text=text: verdicts.promote_thin(run, text, made, index, job.options())
+                        for text in job.args.groups))
 
 
 @verb("Corrections", FACESET, argument("other", metavar="FACESET"), example="7 31")
@@ -92,7 +91,7 @@ def apply(job: Job) -> int:
     found = decided.read(job.args.file)
     if found.library != job.library.id:
         raise Failure(f"{job.args.file} was made for another library than {job.paths.library}; give its --library")
-    status = job.change(lambda run: decided.carry_out(run, found, job.options, job.detector()))
+    status = job.change(lambda run: decided.carry_out(run, found, job.options()))
     terminal.say("reports save no decisions any more: python sort_faces.py review carries each out at once")
     return status
 

@@ -67,7 +67,7 @@ def proposed(job: Job, caches: Sequence[cache.Cache]) -> proposal.Proposal:
     from ...cluster import identities
     from ...cluster.rules import Rules
     model = caches[0].model
-    rules = Rules.of(job.settings(CLUSTERING), model, job.options.duplicate_similarity)
+    rules = Rules.of(job.settings(CLUSTERING), model, job.settings("Exporting").duplicate_similarity)
     return identities.propose(
         caches, job.library.identities(model), rules, paths=[str(path) for path in job.cache_paths()],
         **proposal.signed(job.args.verb, f"sort_faces.py {job.args.verb}"))

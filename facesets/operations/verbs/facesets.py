@@ -27,7 +27,7 @@ def export_swap(job: Job) -> int:
     if not caches:
         raise Failure(f"{where} names no cache; give it with --cache")
     return job.show(swap.export(
-        job.library, made, caches, job.detector(caches[0].model), job.options,
+        job.library, made, caches, job.options(caches[0].model),
         min_faces=job.settings(CLUSTERING).min_faces, candidates=job.args.candidates, dry_run=job.dry_run))
 
 
@@ -37,8 +37,7 @@ def extend(job: Job) -> int:
     from ...export import swap
     caches = clustered(job)
     known = replace(proposed(job, caches), facesets=(), thin=())
-    return job.change(lambda run: swap.carry_out(run, known, caches, job.detector(caches[0].model), job.options,
-                                                 extend=True))
+    return job.change(lambda run: swap.carry_out(run, known, caches, job.options(caches[0].model), extend=True))
 
 
 @verb("Facesets", argument("folder", type=Path, metavar="DIR"), INTO, settings=MAKING, alone=True, example="~/people")
@@ -55,7 +54,7 @@ def import_folders(job: Job) -> int:
     found = imports.propose(faces, queue, job.args.folder.absolute(), job.library.canonical(),
                             job.settings(CLUSTERING).cluster_distance or faces.model.cluster_distance,
                             job.settings(CLUSTERING).known_distance or faces.model.known_distance)
-    return job.change(lambda run: imports.carry_out(run, found, faces, job.detector(faces.model), job.options))
+    return job.change(lambda run: imports.carry_out(run, found, faces, job.options(faces.model)))
 
 
 @verb("Facesets", FACESET, settings=[*MAKING, SHELF], example='"Aunt Ilse"')
@@ -63,7 +62,7 @@ def split_eras(job: Job) -> int:
     """Make a further folder for each time of life of a faceset, by capture date; thin eras go to _thin/."""
     from .. import eras
     return job.change(lambda run: eras.split_eras(
-        run, job.args.faceset, job.options, job.detector(), distance=job.settings(SHELF).era_distance,
+        run, job.args.faceset, job.options(), distance=job.settings(SHELF).era_distance,
         apart=job.settings(SHELF).era_years, min_faces=job.settings(CLUSTERING).min_faces))
 
 
@@ -82,7 +81,7 @@ def consolidate(job: Job) -> int:
         if not job.args.apply or job.dry_run:
             return job.answer({"proposed": [pair.as_json() for pair in found]}, one.text(found))
         groups = [list(pair.facesets) for pair in found if not pair.against]
-    return job.change(*(lambda run, group=group: one.merge(run, group[0], group[1:], job.options, job.detector())
+    return job.change(*(lambda run, group=group: one.merge(run, group[0], group[1:], job.options())
                         for group in groups))
 
 
@@ -90,14 +89,14 @@ def consolidate(job: Job) -> int:
 def refine(job: Job) -> int:
     """Choose the faces of existing facesets anew: outliers and near-duplicates out, best first. Handwork holds."""
     from .. import upkeep
-    return job.change(lambda run: upkeep.refine(run, job.args.facesets, job.options, job.detector()))
+    return job.change(lambda run: upkeep.refine(run, job.args.facesets, job.options()))
 
 
 @verb("Facesets", FACESETS, settings=KEEPING)
 def dedup(job: Job) -> int:
     """Each face in one faceset only, the nearest, and each moment once."""
     from .. import upkeep
-    return job.change(lambda run: upkeep.dedup(run, job.args.facesets, job.options, job.detector()))
+    return job.change(lambda run: upkeep.dedup(run, job.args.facesets, job.options()))
 
 
 @verb("Facesets", FACESETS, CACHE, settings=KEEPING, alone=True)
@@ -105,7 +104,7 @@ def enrich(job: Job) -> int:
     """Give facesets what the caches know by now: dates, users, Immich's names; missing files are written again."""
     from .. import upkeep
     caches = [cache.read(path) for path in job.cache_paths()]
-    return job.change(lambda run: upkeep.enrich(run, job.args.facesets, caches, job.options, job.detector()))
+    return job.change(lambda run: upkeep.enrich(run, job.args.facesets, caches, job.options()))
 
 
 @verb("For others", FACESETS,

@@ -47,11 +47,6 @@ class Job:
         return files.only_one(self.cluster_lock, f"sort_faces.py {self.args.verb}")
 
     @property
-    def options(self) -> Any:
-        from ...export.draft import Options
-        return Options(**asdict(self.settings("Exporting")))
-
-    @property
     def own_cache(self) -> Path:
         """The cache of the operator's own folders."""
         path: Path = getattr(self.args, "into", None) or self.paths.caches / "nl_full.npz"
@@ -65,16 +60,17 @@ class Job:
             raise UsageError(f"--out {out} is in the library itself; name a folder elsewhere")
         return out
 
-    def detector(self, model: cache.Model | None = None) -> Callable[[], Any]:
-        """What opens the detector of a cache's model, by default the library's."""
-        from ...export import detector
+    def options(self, model: cache.Model | None = None) -> Any:
+        """How facesets are made of faces of a model, by default the library's."""
+        from ...export import detector, draft
         if model is None:
             known = self.library.manifest().model
             if not known:
                 raise Failure(f"{self.paths.library} holds no faceset yet; `sort_faces.py status` says what to run")
             model = cache.Model(**known)
         embedding = self.settings("Embedding")
-        return detector.opener(model, embedding.model, embedding.models_dir, embedding.provider)
+        looks = detector.opener(model, embedding.model, embedding.models_dir, embedding.provider)
+        return draft.Options(looks, **asdict(self.settings("Exporting")))
 
     def cache_paths(self) -> list[Path]:
         """Those that are named, else all in work/cache that go with the library's model."""
