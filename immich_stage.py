@@ -158,7 +158,7 @@ def probe(client: Client, route: str) -> str:
 
 
 def stage_user(client: Client, key: bool, state: State, options: Options, args: argparse.Namespace,
-               typed: str) -> int:
+               again: str) -> int:
     """Run the stage, and hand over and sum up what is there, however it ended."""
     started = time.monotonic()
     if args.wait_for_server:
@@ -171,7 +171,7 @@ def stage_user(client: Client, key: bool, state: State, options: Options, args: 
     preflight.is_user(server, options.user, options.queue.parent.parent / "users.json",
                       "" if args.rebind else state.meta("owner"))
     client.breaker.probe = partial(probe, client, "/users/me")
-    whole = typed.replace(" --dry-run", "")
+    whole = again.replace(" --dry-run", "")
     state.set_meta("again", whole if args.backup else "")       # without it the rest would be fetched, too
     if args.backup:
         options = replace(options, choosing=choosing(client, server.owner, args))
@@ -199,7 +199,11 @@ def stage_user(client: Client, key: bool, state: State, options: Options, args: 
     if stage.tally.gate and not stage.tally.gate.held:
         raise Paused("the server counts other photos than it lists, as named above, so some may be missing; let Immich "
                      "end its jobs (Administration, Jobs: above all Extract Metadata)")
-    terminal.say(f"next: {whole if args.dry_run else then(bool(values['staged_count']), args)}")
+    if stage.tally.chosen:
+        terminal.say(f"to see who is there: {typed(['python', 'sort_faces.py', 'report'], args)}")
+    then = ["bash", "finalize_immich.sh", args.user] if values["staged_count"] else \
+        ["python", "sort_faces.py", "status"]
+    terminal.say(f"next: {whole if args.dry_run else typed(then, args)}")
     return OK
 
 
@@ -230,11 +234,10 @@ def choosing(client: Client, owner: str, args: argparse.Namespace) -> Choosing:
                     config.load(config.Staging, args).pictures)
 
 
-def then(staged: bool, args: argparse.Namespace) -> str:
-    """What to type after this, with the folders that were given here."""
-    step = ["bash", "finalize_immich.sh", args.user] if staged else ["python", "sort_faces.py", "status"]
+def typed(step: Sequence[str], args: argparse.Namespace) -> str:
+    """A command to type after this one, with the folders that were given here."""
     given = {"--data-root": args.data_root, "--library": args.library,
-             "--stage-dir": args.stage_dir if staged else None}
+             "--stage-dir": args.stage_dir if step[0] == "bash" else None}
     return shlex.join([*step, *(word for flag, folder in given.items() if folder for word in (flag, folder))])
 
 

@@ -96,11 +96,14 @@ def _user(read: runs.User) -> User:
                            listed.left + listed.count(runs.STAGE["error"][0]), listed.reasons)
     if queue is not None:
         later = listed.count(LATER) if listed else 0
+        waiting = sum(listed.waiting.values()) if listed else 0
         previews = sum(entry.source == "preview" for entry in queue.entries)
         user.stage.done = True
         user.stage.text = (f"{len(queue.entries):,} photos" + (f", {previews:,} as previews" if previews else "")
                            + (f" of {listed.total:,} assets" if listed else "")
-                           + (f", {later:,} {LATER}" if later else ""))
+                           + (f", {later:,} {LATER}" if later else "")
+                           + (f" with {waiting:,} faces of people you have: more --pictures fetches them"
+                              if waiting else ""))
     if embedded:
         done = embedded.total - embedded.left
         user.embed = Stage(done > 0 and not embedded.left and not read.unfolded, embedded.at if done else 0.0,

@@ -17,7 +17,7 @@ from markupsafe import Markup
 from ..common import files
 from ..common.errors import Failure, Paused
 from ..library.store import Library
-from . import sections, sheets
+from . import runs, sections, sheets
 
 PAGE = "index.html"
 TEMPLATES = Path(__file__).parent / "page"
@@ -62,9 +62,9 @@ def make(root: Path, data_root: Path, alike: float, workers: int = 2,
     The page is written only if the library is still the one that it shows: nobody who was forgotten meanwhile may come
     back in it. Raises Paused where the library goes on changing, or somebody is at work on it.
     """
-    if not root.is_dir():
+    if not root.is_dir() and not runs.labels(data_root):
         raise Failure(f"{root} does not exist: there is no faceset yet; `sort_faces.py status` says what to run")
-    library = Library(root)
+    library = Library(files.private_folder(root))
     try:
         with files.only_one(root / sheets.FOLDER / LOCK, "sort_faces.py report"):
             for _ in range(ATTEMPTS):
@@ -83,9 +83,10 @@ def make(root: Path, data_root: Path, alike: float, workers: int = 2,
 
 
 def policy(scripts: Sequence[str], styles: Sequence[str]) -> str:
-    """The Content-Security-Policy: our script and style by hash, pictures beside the page, nothing else."""
-    return (f"default-src 'none'; img-src 'self' file:; script-src {_hashes(scripts)}; style-src {_hashes(styles)}; "
-            "base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'; trusted-types 'none'")
+    """The Content-Security-Policy: our script and style by hash, pictures beside the page or in it, nothing else."""
+    return (f"default-src 'none'; img-src 'self' file: data:; script-src {_hashes(scripts)}; "
+            f"style-src {_hashes(styles)}; base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'; "
+            "trusted-types 'none'")
 
 
 def _written(library: Library, gathered: sections.Gathered, workers: int,

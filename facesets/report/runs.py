@@ -21,7 +21,7 @@ from ..common import files
 from ..common.errors import Failure
 from ..formats import cache, proposal
 from ..formats import queue as queues
-from ..stage.summary import SUMMARY_SCHEMA
+from ..stage.summary import SUMMARY_SCHEMA, Person
 
 # Of the outcomes of an asset: how the report calls it, and the CSS class of its share.
 STAGE = {
@@ -37,7 +37,6 @@ CLUSTER = {
     "dropped": ("of people you dropped", "rest"), "new": ("in new facesets", "use"),
     "ambiguous": ("between two people", "bad"), "thin": ("seen too seldom", "rest"),
     "leftover": ("seen once or twice", "rest"), "rejected": ("too poor to tell", "rest")}
-SHOWN = 40              # people whom a backup shows; summary.json has all
 OWN = "own folders"     # what sort_faces.py embed and cluster did, without a server; no label has a space
 
 
@@ -60,6 +59,13 @@ class Stage:
     reasons: dict[str, int] = field(default_factory=dict)   # of failures
     notes: list[str] = field(default_factory=list)
     again: str = ""         # the command, where it is more than usual
+    people: list[Person] = field(default_factory=list)      # who was there by a backup
+
+    @property
+    def waiting(self) -> dict[str, int]:
+        """Faceset -> faces of that person in photos that are not needed yet."""
+        return {one.faceset: one.photos - one.fetched for one in self.people
+                if one.faceset and one.photos > one.fetched}
 
     @property
     def adds_up(self) -> bool:
@@ -127,7 +133,7 @@ def _user(label: str, folder: Path, npz: Path) -> User:
             user.problems.append(str(error))
             return None
     if listed := reading(folder / "state.db", staged):
-        listed.notes += reading(folder / "summary.json", last_run) or []
+        listed.notes, listed.people = reading(folder / "summary.json", last_run) or ([], [])
         user.stages.append(listed)
     user.queue = reading(folder / "queue.json", queues.read)
     parts = sorted(npz.with_name(npz.name + ".parts").glob("*.npz"))
@@ -170,10 +176,8 @@ def staged(path: Path) -> Stage:
     return Stage("stage", "assets", total, [part for part in parts if part.count], _when(path), reasons, again=again)
 
 
-def last_run(path: Path) -> list[str]:
-    """What the last stage run took, in two lines; none where there was no run."""
-    if not path.exists():
-        return []
+def last_run(path: Path) -> tuple[list[str], list[Person]]:
+    """What the last stage run took, in two lines, and who was there by its backup, if it had one."""
     value: dict[str, Any] = files.read_json(path, SUMMARY_SCHEMA, "immich_stage.py")
     names = ("requests", "requests_before_downloads", "bytes_downloaded", "bytes_saved")
     asked, before, received, saved = figures = [value.get(name, "") for name in names]
@@ -183,20 +187,13 @@ def last_run(path: Path) -> list[str]:
         "what the server counts is not what it listed: stage.log names the difference"
     almost = value.get("big_enough_at_60_px") or 0
     smaller = [f"--min-face-px 60 would stage {almost:,} more"] if almost else []
-    return [*_there(path, value), f"last run: {asked:,} requests, {before:,} of them before the first download; "
-            f"{received / 1e6:,.1f} MB received, {saved / 1e6:,.1f} MB of equal files not", gate, *smaller]
-
-
-def _there(path: Path, summary: dict[str, Any]) -> list[str]:
-    """Who was there by a backup, in two lines; none without one."""
-    if "who_is_there" not in summary:
-        return []
     with files.understood(path, "the summary of a stage run"):
-        there = summary["who_is_there"]
-        people = [f"{one['name'] or one['faceset'] or 'somebody new'} {int(one['faces']):,} ({'-'.join(one['years'])})"
+        there = value.get("who_is_there") or {"people": []}
+        people = [Person(**{**one, **{name: int(one[name]) for name in ("faces", "fetched", "photos")}})
                   for one in there["people"]]
-        known, more = ", ".join(people[:SHOWN]), len(people) - SHOWN
-        return [str(there["sentence"]), f"faces of each: {known}" + (f" and {more:,} more people" if more > 0 else "")]
+        sentence = [str(there["sentence"])] if people else []
+    return [*sentence, f"last run: {asked:,} requests, {before:,} of them before the first download; "
+            f"{received / 1e6:,.1f} MB received, {saved / 1e6:,.1f} MB of equal files not", gate, *smaller], people
 
 
 def embedded(queue: queues.Queue | None, photos: Sequence[Outcome], at: float) -> Stage:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..library.store import Library, Manifest
+from ..stage.summary import SHOWN
 from . import charts, runs, sheets, shelf
 from .alike import Pair, pairs
 from .sheets import Sheet
@@ -137,7 +138,8 @@ def _user(user: runs.User) -> dict[str, Any]:
         "adds_up": stage.adds_up, "sum": sum(part.count for part in stage.parts), "parts": [
             {**asdict(part), "before": sum(earlier.count for earlier in stage.parts[:at])}
             for at, part in enumerate(stage.parts)],
-        "notes": stage.notes, "reasons": stage.reasons,
+        "notes": stage.notes, "people": stage.people[:SHOWN], "more_people": len(stage.people[SHOWN:]),
+        "reasons": stage.reasons,
         "reasons_title": "Why some are too poor" if stage.name == "cluster" else "Why some failed"}
         for stage in user.stages]}
 

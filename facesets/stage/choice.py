@@ -7,8 +7,9 @@ Words: N faces with an embedding, of photos that this listing shows; a photo is 
 """
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import zip_longest
 
 import numpy as np
@@ -18,12 +19,12 @@ from ..formats import boxes, cache, moments, quality
 from ..formats.proposal import Face, Proposal
 from ..immich.backup import Backup
 from .state import Asset, State
+from .summary import SHOWN, Person
 
 UNSURE = 45         # pixels in the preview; of 60, 45, 34, 24 the embedding has a cosine of .97, .95, .89, .73 to the
                     # original's (benchmarks/backup.py --small): it may find somebody, hardly tells that it is nobody
 SAME = 0.5          # overlap (IoU) from which a face of the listing is one of the backup
 ONE_MOMENT = 0.95   # cosine from which two photos show one
-SHOWN = 40          # people in the table; summary.json has all
 
 ENOUGH = "better photos of everybody in it are fetched"
 NOBODY = "nobody in it is seen again"
@@ -38,18 +39,6 @@ class Choosing:
     group: Callable[[cache.Cache], Proposal]        # who is who
     names: Mapping[str, str]    # faceset -> its name, of those whose recogniser is that of the backup
     pictures: int               # photos of each person; 0: all
-
-
-@dataclass(frozen=True)
-class Person:
-    """Somebody who is there."""
-
-    faceset: str                # "" for nobody that we have
-    name: str                   # the faceset's, or what Immich calls most of the faces
-    faces: int
-    years: tuple[str, ...]      # first and last, () unknown
-    fetched: int                # photos that are, or were
-    photos: int                 # all that show them
 
 
 @dataclass(frozen=True)
@@ -105,9 +94,10 @@ def choose(state: State, choosing: Choosing, least: float) -> Chosen:
     with state.writing() as db:
         db.executemany("UPDATE assets SET outcome = 'later', reason = ? WHERE id = ?", (
             (ENOUGH if asset.id in theirs else NOBODY, asset.id) for asset in later))
-    chosen = Chosen(len(keys), sum(person.faces for person, _ in found if person.faceset),
-                    tuple(person for person, _ in found), len(fetched), sum(wanted[one].size for one in fetched),
-                    len(wanted))
+    left = {asset.id for asset in later}
+    people = tuple(replace(person, fetched=len(set(photos) - left)) for person, photos in found)
+    chosen = Chosen(len(keys), sum(person.faces for person in people if person.faceset), people, len(fetched),
+                    sum(wanted[one].size for one in fetched), len(wanted))
     for line in chosen.lines():
         terminal.say(terminal.safe(line))
     return chosen
@@ -176,8 +166,9 @@ def _people(made: Proposal, choosing: Choosing, faces: cache.Cache,
                         set(moments.again(faces.embeddings[rows], ONE_MOMENT)))
         best = list(dict.fromkeys(photos[place].sha256 for place in order))
         years = sorted({photo.taken_at[:4] for photo in photos})
-        fetched = len(best[:choosing.pictures or None])
-        people.append((Person(folder, name, len(rows), (years[0], years[-1]), fetched, len(best)), best))
+        ids = Counter(faces.persons[at].id for at in rows if faces.persons[at].id)
+        people.append((Person(folder, name, len(rows), tuple(sorted({years[0], years[-1]})), 0, len(best),
+                              *(one for one, _ in ids.most_common(1))), best))
     return people
 
 

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from ..immich.client import Client, Rejected, Transient
 from ..immich.gate import Gate, Verdict
 from ..immich.listing import VISIBILITIES, Listing, fields
 from ..immich.preflight import Server
-from . import choice, download, duplicates, elsewhere, faces, photos, workers
+from . import choice, download, duplicates, elsewhere, faces, photos, portraits, workers
 from .judge import Kept, Rules, excluding
 from .state import Asset, Photo, State
 
@@ -74,7 +74,8 @@ class Stage:
         elsewhere.local_files(self.state)
         self.tally.bytes_saved += duplicates.settle_by_checksum(self.state)
         if self.options.choosing:
-            self.tally.chosen = choice.choose(self.state, self.options.choosing, self.rules.min_face_px)
+            chosen = choice.choose(self.state, self.options.choosing, self.rules.min_face_px)
+            self.tally.chosen = replace(chosen, people=portraits.given(self.client, self.server, chosen.people))
         if not self.options.list_only:
             photos.rename_old(self.state, self.options.photos)
             self._download()

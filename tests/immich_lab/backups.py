@@ -1,4 +1,5 @@
-"""Backups of the local Immich's database: what pg_dump would write of a library, and the routes that give it.
+"""Backups of the local Immich's database: what pg_dump would write of a library, and the routes that give it and the
+pictures of people.
 
 Only the tables that matter, and some that nobody may look into; `PASSWORD` and `TOKEN` stand in those.
 """
@@ -10,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 
 from facesets.fake_immich import routes
-from facesets.fake_immich.library_model import Face, Library
+from facesets.fake_immich.library_model import Face, Library, thumbnail
 from facesets.fake_immich.protocol import ApiError, Call, Reply, json_reply
 
 PASSWORD, TOKEN = "$2b$10$aPasswordHashThatNobodyReads", "aTokenOfSomebodyElse7351"
@@ -85,6 +86,16 @@ def _download(call: Call) -> Reply:
     return Reply(200, data, "application/gzip", {"Cache-Control": "private, no-cache, no-transform"})
 
 
+def _portrait(call: Call) -> Reply:
+    """Of a person whom some photo shows: that photo, small."""
+    shown = next((asset for asset in call.library.assets.values() if asset.owner is call.user
+                  and any(face.person and face.person.id == call.id for face in asset.faces)), None)
+    made = shown and thumbnail(shown.read() or b"", 250, "JPEG")
+    if not made:
+        raise ApiError(404, "Not Found")
+    return Reply(200, made, "image/jpeg", {"Cache-Control": "private, no-cache, no-transform"})
+
+
 def _admin(call: Call) -> None:
     if not call.user.is_admin:
         raise ApiError(403, "Forbidden")
@@ -92,4 +103,5 @@ def _admin(call: Call) -> None:
 
 PATH = "/api/admin/database-backups"
 routes.COMPILED += [("GET", re.compile(PATH), "maintenance", _listing),
-                    ("GET", re.compile(f"{PATH}/{routes.ID}"), "backup.download", _download)]
+                    ("GET", re.compile(f"{PATH}/{routes.ID}"), "backup.download", _download),
+                    ("GET", re.compile(f"/api/people/{routes.ID}/thumbnail"), "person.read", _portrait)]

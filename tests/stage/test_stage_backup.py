@@ -1,5 +1,6 @@
 """A backup of Immich's database: who is there before the first download, and only the photos that are worth it."""
 
+import base64
 import gzip
 import json
 import os
@@ -7,14 +8,19 @@ import random
 import re
 import signal
 import sqlite3
+import subprocess
+import sys
+import threading
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
+from busy import LIMIT
 from immich_lab import backups
-from stage_lab import CHECKOUT, Lab, laboratory
+from stage_lab import CHECKOUT, NEEDED, Lab, laboratory
 from test_stage_listing import check_sums
 
 from facesets.common.errors import Failure
@@ -22,13 +28,17 @@ from facesets.embed import packs
 from facesets.fake_immich.library_model import User
 from facesets.formats import cache
 from facesets.formats.faceset import FACES, Contents, write_faces
-from facesets.immich import backup
+from facesets.immich import backup, preflight
+from facesets.immich.breaker import Breaker
+from facesets.immich.client import Access, Client
 from facesets.library import store
 from facesets.library.folder import NAME, Record, write_name
 from facesets.library.store import Manifest, write_manifest
 from facesets.operations import status
-from facesets.report import runs
+from facesets.report import make, runs
+from facesets.stage import portraits
 from facesets.stage.choice import in_turn
+from facesets.stage.summary import SHOWN, Person
 
 REAL = CHECKOUT.parent / "shared" / "immich" / "backup-2.7.2.sql.gz"
 MARY = "a4189ca7-2683-435f-8645-2a84edc8b4b1"       # whose photos those of ../shared are
@@ -154,9 +164,112 @@ def test_status_and_the_report_say_what_is_not_needed_yet(tmp_path):
         listed = user.stage("stage")
         assert listed and listed.adds_up and listed.count("not needed yet") == 20 and not listed.left
         assert "22 photos are worth fetching" in listed.notes[0]
-        assert listed.notes[1] == "faces of each: somebody new 24 (2010-2015), somebody new 9 (2010-2015)"
+        assert [(one.name, one.faces, one.years, one.fetched, one.photos) for one in listed.people] == [
+            ("", 24, ["2010", "2015"], 10, 24), ("", 9, ["2010", "2015"], 9, 9)]
         said = status.text(status.status(lab.root, store.Library(tmp_path / "library")))
         assert any("22 photos of 46 assets, 20 not needed yet" in line for line in said), said
+
+
+def whose_faces_are_known_to_immich(lab: Lab) -> None:
+    """Immich calls Ann's faces <Anna>; Bob's are a person without a name and, on 3.x too, without a picture."""
+    library(lab)
+    anna, nobody = lab.server.add_person(lab.user, "<Anna>"), lab.server.add_person(lab.user)
+    for asset, who in lab.made.who.items():
+        if who in LONG_AGO:
+            [face] = lab.server.library.assets[asset].faces
+            face.person = anna if who == "Ann" else nobody
+    lab.anna, lab.nobody = anna.id, nobody.id       # type: ignore[attr-defined]
+
+
+def report_of(lab: Lab) -> str:
+    made = make.make(lab.root / "library", lab.root, 0.1)
+    return made.path.read_text()
+
+
+def pictures_in(page: str) -> list[np.ndarray]:
+    found = re.findall(r'<img src="data:image/jpeg;base64,([^"]+)"', page)
+    return [cv2.imdecode(np.frombuffer(base64.b64decode(one), np.uint8), cv2.IMREAD_COLOR) for one in found]
+
+
+@pytest.mark.parametrize("may", [True, False], ids=["may", "may not"])
+def test_the_report_shows_who_is_there_with_immichs_pictures_where_the_key_may(may, tmp_path):
+    with laboratory(tmp_path, fill=whose_faces_are_known_to_immich) as lab:
+        lab.key = lab.server.add_key(lab.user, (*NEEDED, *(["person.read"] if may else [])))
+        run = lab.stage("--backup", lab.made.save(tmp_path), "--pictures", "10", "--dry-run")
+        assert run.status == 0 and "to see who is there: python sort_faces.py report" in run.err, run.err
+        assert len(lab.server.log.find("/api/people/*")) == (2 if may else 0) and not lab.asked()["original"]
+        page = report_of(lab)           # before there is any faceset
+        assert "2 people you do not have yet, 22 photos are worth fetching" in page
+        row = re.search(r"&lt;Anna&gt;\s*<small>new</small></th><td>24</td>\s*<td>2010–2015</td>\s*<td>10 of 24", page)
+        assert row and "<Anna>" not in page and "Somebody" in page
+        assert [picture.shape for picture in pictures_in(page)] == ([(96, 96, 3)] * 2 if may else [])
+        kept = lab.user_dir / "summary.json"
+        assert kept.stat().st_mode & 0o777 == 0o600
+        if may:     # made anew, small, of what the server sent
+            sent = lab.server.library.assets[next(iter(lab.made.who))].read()
+            assert all(len(one["picture"]) < len(sent) for one in run.summary["who_is_there"]["people"])
+
+
+@pytest.mark.parametrize("fault", [
+    {"kind": "html"}, {"kind": "json_image"}, {"kind": "wrong_bytes", "at": 0}, {"kind": "stop"}, {"kind": "reset"},
+    {"kind": "status", "status": 404}, {"kind": "status", "status": 403}, {"kind": "status", "status": 503}],
+    ids=lambda fault: "-".join(str(value) for value in fault.values()))
+def test_a_picture_that_does_not_come_whole_is_not_shown_and_nothing_waits_for_it(fault, tmp_path):
+    with laboratory(tmp_path, fill=whose_faces_are_known_to_immich) as lab:
+        lab.key = lab.server.add_key(lab.user)
+        lab.server.faults.add(fault.pop("kind"), "*/people/*/thumbnail", **fault)
+        run = lab.stage("--backup", lab.made.save(tmp_path), "--pictures", "10")
+        assert run.status == 0 and lab.made.staged() == {"Ann": 10, "Bob": 9, "unjudged": 3}, run.err
+        assert not any(one["picture"] for one in run.summary["who_is_there"]["people"])
+        refused = fault.get("status") == 403
+        assert len(lab.server.log.find("/api/people/*")) == (1 if refused else 2)
+        page = report_of(lab)
+        assert "&lt;Anna&gt;" in page and not pictures_in(page)
+
+
+def test_pictures_are_asked_for_no_longer_than_patience_lasts_and_of_those_alone_who_are_shown(tmp_path):
+    with laboratory(tmp_path, fill=whose_faces_are_known_to_immich) as lab:
+        client = Client(Access(lab.server.url, ("x-api-key", lab.server.add_key(lab.user))),
+                        Breaker(1, 0, 0.01, print), threading.Event())
+        server = preflight.greet(client, key=True)
+        lab.server.log.clear()
+        people = [Person("", "", 9, ("2020",), 1, 2, lab.anna)] * (SHOWN + 5)
+        seen = portraits.given(client, server, people)
+        assert [bool(one.picture) for one in seen] == [True] * SHOWN + [False] * 5
+        hours = iter(range(0, 99, 9))       # each answer takes nine seconds
+        seen = portraits.given(client, server, people, clock=lambda: float(next(hours)))
+        assert sum(bool(one.picture) for one in seen) == 2
+        for odd in ("../../users/me", "a?b", "%2e%2e/users", "x\n"):
+            assert not portraits.given(client, server, [Person("", "", 9, (), 1, 2, odd)])[0].picture
+        assert not lab.server.log.find("/api/users/*")
+
+
+def test_known_faces_of_photos_that_were_not_fetched_are_counted_by_status_and_extend(tmp_path):
+    with laboratory(tmp_path, fill=library) as lab:
+        sha256 = packs.recogniser_sha256("buffalo_l")
+        rows = np.stack([vector for asset, vector in zip(lab.made.who, lab.made.vectors.values(), strict=False)
+                         if lab.made.who[asset] == "Ann"]).astype(np.float32)
+        middle = cache.unit_mean(rows / np.linalg.norm(rows, axis=1, keepdims=True))
+        model = cache.Model("buffalo_l", sha256, "", backup.D, 0.45, 0.55)
+        shelf, photo = tmp_path / "library", cache.Photo("/p/1.jpg", "cd" * 32, "faces")
+        lab.extra["FACESETS_LIBRARY"] = str(shelf)
+        faces = cache.Cache(model, [photo], np.zeros(1, cache.FACE), middle[None], np.ones(1, np.float32))
+        (shelf / "faceset_001").mkdir(parents=True)
+        write_faces(shelf / "faceset_001" / FACES, Contents(faces, np.ones(1, np.int32), middle))
+        write_manifest(shelf / "manifest.json", Manifest(2, asdict(model), [Record("faceset_001", 1, "Ann")]))
+        assert lab.stage("--backup", lab.made.save(tmp_path), "--pictures", "10").status == 0
+        said = status.text(status.status(lab.root, store.Library(shelf)))
+        assert any("22 photos of 46 assets, 20 not needed yet with 14 faces of people you have: more --pictures "
+                   "fetches them" in line for line in said), said
+        cache.write(lab.root / "cache" / "immich_peter.npz", faces)
+        environment = {**os.environ, **lab.environment()}
+        done = subprocess.run([sys.executable, "sort_faces.py", "extend", "--dry-run"], cwd=CHECKOUT, env=environment,
+                              capture_output=True, text=True, timeout=LIMIT)
+        assert done.returncode == 0 and ("14 more known faces are in photos not fetched yet; immich_stage.py with more "
+                                         "--pictures fetches them: faceset_001 14" in done.stderr), done.stderr
+        assert lab.stage("--backup", lab.made.save(tmp_path), "--pictures", "0").status == 0
+        said = status.text(status.status(lab.root, store.Library(shelf)))
+        assert not any("people you have" in line for line in said), said
 
 
 def test_a_dry_run_answers_and_fetches_nothing(tmp_path):

@@ -1,11 +1,13 @@
 """Verbs that make facesets, let them grow and look after them, and that write files for other programs."""
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 from ...common import terminal
 from ...common.errors import PAUSED, Failure, UsageError
 from ...formats import cache, proposal
+from ...library.run import Run
 from .faces import clustered, embedded, proposed
 from .job import Job
 from .table import CACHE, CLUSTERING, EMBEDDING, EXPORTING, FACESET, FACESETS, INTO, OUT, SHELF, argument, verb
@@ -33,11 +35,23 @@ def export_swap(job: Job) -> int:
 
 @verb("Facesets", CACHE, settings=MAKING, alone=True)
 def extend(job: Job) -> int:
-    """Append faces that are known by now to their facesets; numbers and names stay."""
+    """Append faces that are known by now to their facesets; numbers and names stay.
+
+    Known faces that only a backup of Immich's database tells of are counted: their photos are to be fetched first."""
     from ...export import swap
+    from ...report import runs
     caches = clustered(job)
     known = replace(proposed(job, caches), facesets=(), thin=())
-    return job.change(lambda run: swap.carry_out(run, known, caches, job.options(caches[0].model), extend=True))
+    stages = [stage for user in runs.users(job.paths.data_root) if (stage := user.stage("stage"))]
+    waiting = sum((Counter(stage.waiting) for stage in stages), Counter[str]())
+
+    def act(run: Run) -> None:
+        swap.carry_out(run, known, caches, job.options(caches[0].model), extend=True)
+        if waiting:
+            each = ", ".join(f"{folder} {count:,}" for folder, count in sorted(waiting.items()))
+            run.notes.append(f"{waiting.total():,} more known faces are in photos not fetched yet; immich_stage.py "
+                             f"with more --pictures fetches them: {each}")
+    return job.change(act)
 
 
 @verb("Facesets", argument("folder", type=Path, metavar="DIR"), INTO, settings=MAKING, alone=True, example="~/people")
