@@ -91,19 +91,15 @@ def _user(read: runs.User) -> User:
     """The stages of one user, and the command that goes on with them."""
     user, queue, made = User(read.label), read.queue, read.proposed
     listed, embedded, clustered = (read.stage(name) for name in ("stage", "embed", "cluster"))
+    later = _later(listed) if listed else ""
     if listed:
-        user.stage = Stage(False, listed.at, f"{listed.total:,} assets listed",
+        user.stage = Stage(False, listed.at, f"{listed.total:,} assets listed{later}",
                            listed.left + listed.count(runs.STAGE["error"][0]), listed.reasons)
     if queue is not None:
-        later = listed.count(LATER) if listed else 0
-        waiting = sum(listed.waiting.values()) if listed else 0
         previews = sum(entry.source == "preview" for entry in queue.entries)
         user.stage.done = True
         user.stage.text = (f"{len(queue.entries):,} photos" + (f", {previews:,} as previews" if previews else "")
-                           + (f" of {listed.total:,} assets" if listed else "")
-                           + (f", {later:,} {LATER}" if later else "")
-                           + (f" with {waiting:,} faces of people you have: more --pictures fetches them"
-                              if waiting else ""))
+                           + (f" of {listed.total:,} assets{later}" if listed else ""))
     if embedded:
         done = embedded.total - embedded.left
         user.embed = Stage(done > 0 and not embedded.left and not read.unfolded, embedded.at if done else 0.0,
@@ -120,6 +116,13 @@ def _user(read: runs.User) -> User:
     elif queue and queue.entries and (not user.embed.done or not user.cluster.done or stale):
         user.next = f"bash finalize_immich.sh {user.label}"
     return user
+
+
+def _later(listed: runs.Stage) -> str:
+    """What a backup spared so far, and whom it knows there."""
+    photos, faces = listed.count(LATER), sum(listed.waiting.values())
+    known = f" with {faces:,} faces of people you have: more --pictures fetches them" if faces else ""
+    return f", {photos:,} {LATER}{known}" if photos else ""
 
 
 def _afterwards(found: Status) -> str:

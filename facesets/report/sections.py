@@ -133,13 +133,14 @@ def counted(count: int, word: str, words: str = "") -> str:
 
 
 def _user(user: runs.User) -> dict[str, Any]:
-    return {"label": user.label, "problems": user.problems, "stages": [{
+    people = [one for stage in user.stages for one in stage.people]
+    return {"label": user.label, "problems": user.problems, "people": people[:SHOWN], "more": len(people[SHOWN:]),
+            "stages": [{
         "title": STAGES[stage.name], "what": stage.what, "when": runs.ago(stage.at), "total": stage.total,
         "adds_up": stage.adds_up, "sum": sum(part.count for part in stage.parts), "parts": [
             {**asdict(part), "before": sum(earlier.count for earlier in stage.parts[:at])}
             for at, part in enumerate(stage.parts)],
-        "notes": stage.notes, "people": stage.people[:SHOWN], "more_people": len(stage.people[SHOWN:]),
-        "reasons": stage.reasons,
+        "notes": stage.notes, "reasons": stage.reasons,
         "reasons_title": "Why some are too poor" if stage.name == "cluster" else "Why some failed"}
         for stage in user.stages]}
 
