@@ -85,6 +85,9 @@ def detect(bgr: np.ndarray) -> tuple[np.ndarray, ...]:
     return box, np.ones(1, np.float32), np.zeros((1, 5, 2), np.float32)
 
 
+OPTIONS = swap.Options(lambda: Looks((detect,)))
+
+
 def seconds(act: Callable[[], object], times: int = 3) -> float:
     best = np.inf
     for _ in range(times):
@@ -109,10 +112,10 @@ def growth(place: Path, photos: Sequence[Path], sizes: Sequence[int]) -> tuple[l
         made = proposal.Proposal("bench", "bench", "2026-01-01T00:00:00Z", {}, (), facesets=tuple(
             proposal.Group(tuple(map(proposal.Face, mine[:25]))) for mine in keys))
         library = Library(Path(tempfile.mkdtemp(dir=place)))
-        exported.append(seconds(lambda: swap.export(library, made, [faces], lambda: Looks((detect,))), 1))    # noqa: B023
+        exported.append(seconds(lambda: swap.export(library, made, [faces], OPTIONS), 1))    # noqa: B023
         grown = replace(made, run="more", facesets=(), extend={
             f"faceset_{number:03d}": tuple(map(proposal.Face, mine[25:])) for number, mine in enumerate(keys, 1)})
-        extended.append(seconds(lambda: swap.export(library, grown, [faces], lambda: Looks((detect,)), extend=True), 1))  # noqa: B023
+        extended.append(seconds(lambda: swap.export(library, grown, [faces], OPTIONS, extend=True), 1))  # noqa: B023
         print(f"  {size:6} faces: export-swap {exported[-1]:6.2f} s, extend by as many {extended[-1]:6.2f} s, "
               f"peak {peak():5.0f} MB")
     return exported, extended

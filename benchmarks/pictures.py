@@ -160,7 +160,7 @@ def cost(library: Path, model: Path, models_dir: Path, wanted: int = 200) -> Ite
         with tempfile.TemporaryDirectory() as folder:
             spent.clear()
             started = time.process_time()
-            run = swap.export(Library(Path(folder) / "library"), made, caches, lambda: given, min_faces=1)  # noqa: B023
+            run = swap.export(Library(Path(folder) / "library"), made, caches, swap.Options(lambda: given), min_faces=1)  # noqa: B023
             whole = time.process_time() - started
         number = run.counts["pictures"]
         took.append(whole)

@@ -30,10 +30,11 @@ import numpy as np
 CHECKOUT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(CHECKOUT), *(str(CHECKOUT / "tests" / room) for room in ("", "report", "review"))]
 
+from chromium import CHROMIUM, FLAGS  # noqa: E402
 from drawn import LOOKS, face_of, person, photo  # noqa: E402
 from drawn import _cache as as_cache  # noqa: E402
 from playwright.sync_api import sync_playwright  # noqa: E402
-from test_review_browser import CHROMIUM, FLAGS, Tab, mostly  # noqa: E402
+from test_review_browser import Tab, mostly  # noqa: E402
 
 from facesets.export import swap  # noqa: E402
 from facesets.export.draft import Options  # noqa: E402

@@ -1,9 +1,12 @@
 """What all tests share: the checkout, and the data beside it, which some machines do not have."""
 
 import signal
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from chromium import CHROMIUM, FLAGS
 from hypothesis import HealthCheck, settings
 
 # How long an example takes says what else the machine does; pytest-timeout ends what hangs.
@@ -37,3 +40,14 @@ def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models")
     packs.open_pack("opencv_zoo", folder)
     return folder
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright, of the test lock, is not installed")
+    if CHROMIUM is None:
+        pytest.skip("there is no Chromium here; Debian: apt-get install chromium")
+    with sync_api.sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield opened
+        opened.close()

@@ -143,7 +143,7 @@ def test_a_share_that_goes_away_in_the_middle_is_noticed_by_the_few_photos_that_
         return detect(bgr)
     detected = list(range(1000))
     with pytest.raises(Paused, match="share"):
-        swap.export(library, proposal_of(faces), [faces], 
+        swap.export(library, proposal_of(faces), [faces],
                     swap.Options(lambda: Looks((share_goes_away,)), export_workers=1))
     assert contents(library.root) == {}
 

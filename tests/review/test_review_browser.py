@@ -5,7 +5,6 @@ Needs Chromium (Debian: apt-get install chromium) and the packages of the test l
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -18,20 +17,7 @@ from busy import LIMIT
 from drawn import contents
 from test_review_server import CHECKOUT, start
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright, of the test lock, is not installed")
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync"]
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here; Debian: apt-get install chromium")
 MOST = 60       # keys and questions until everything must be answered
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with sync_api.sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield opened
-        opened.close()
 
 
 class Tab:
