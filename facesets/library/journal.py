@@ -57,7 +57,7 @@ def begin(root: Path, folder: Path, plan: Plan) -> None:
         raise PermissionError(errno.EACCES, "may not be written", str(root / UNDO))
     if hasattr(os, "sync") and set(plan.puts) != {MANIFEST}:
         os.sync()       # one flush for all that was built, not one fsync a picture
-    write_plan(folder, plan)
+    files.write_json(folder / PLAN, {"schema": SCHEMA, **asdict(plan)})
     _set_phase(folder, "doing")
     _forward(root, folder, plan)
 
@@ -251,27 +251,18 @@ def _purge(root: Path, folder: Path, plan: Plan) -> None:
                           "still there: mend that, and the next command removes it") from None
 
 
-def write_plan(folder: Path, plan: Plan) -> None:
-    files.write_json(folder / PLAN, {"schema": SCHEMA, **asdict(plan)})
-
-
-def check(paths: Iterable[str]) -> None:
-    """Raise ValueError unless all of these stay where they are joined to."""
-    for path in paths:
-        if Path(path).is_absolute() or ".." in Path(path).parts or "\0" in path:
-            raise ValueError(f"{path!r:.80} leads out of the library")
-
-
 def _plan(folder: Path) -> Plan:
     value = files.read_json(folder / PLAN)
     if value.get("schema") != SCHEMA:
-        raise Failure(f"{folder} was written by another version of this program, which alone can go on with it: run "
-                      "`sort_faces.py undo` of that version, then go on with this one")
+        raise Failure(f"{folder} was written by another version of this program, which alone can end it or take it "
+                      "back")
     with files.understood(folder / PLAN, "a journal"):
         plan = Plan(str(value["verb"]), str(value["command"]), [str(unit) for unit in value["takes"]],
                     {str(unit): str(origin) for unit, origin in value["puts"].items()},
                     {str(path): str(digest) for path, digest in value["files"].items()}, bool(value["final"]))
-        check((*plan.takes, *plan.puts, *plan.puts.values(), *plan.files))
+        for path in (*plan.takes, *plan.puts, *plan.puts.values(), *plan.files):
+            if Path(path).is_absolute() or ".." in Path(path).parts or "\0" in path:
+                raise ValueError(f"{path!r:.80} leads out of the library")
         if not all(unit and unit == unit_of(unit) for unit in (*plan.takes, *plan.puts)):
             raise ValueError("more or less than a unit is swapped")
         return plan
