@@ -14,7 +14,6 @@ it before anything changed.
 """
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,38 +29,15 @@ from . import consolidate, edit
 MADE_BY = "Save decisions in the report"
 FOLDER = re.compile(r"faceset_\d{3,9}")
 FACE = re.compile("[0-9a-f]{12}|" + FACE_KEY.pattern, re.ASCII)
+ORDER = ("name", "not-this", "merge", "drop")
 Decision = dict[str, str]
 
 
-@dataclass(frozen=True)
-class Decisions:
-    library: str            # `Library.id`
-    all: list[Decision]
-
-    def of(self, kind: str) -> list[Decision]:
-        return [item for item in self.all if item["do"] == kind]
-
-    def end(self, folder: str) -> str:
-        """Where the faces of `folder` end up after all merges; one that is merged itself where they go in a circle."""
-        merges, seen = {item["faceset"]: item["into"] for item in self.of("merge")}, set[str]()
-        while folder in merges and folder not in seen:
-            seen.add(folder)
-            folder = merges[folder]
-        return folder
-
-
-def read(path: Path) -> Decisions:
-    """The decisions in `path`. Raises Failure, in words, for anything that is none or contradicts itself."""
+def read(path: Path) -> tuple[str, list[Decision]]:
+    """`Library.id` and the decisions in `path`. Raises Failure, in words, for anything that is none."""
     value = files.read_json(path, 1, MADE_BY)
     with files.understood(path, "a file of decisions", f"; {MADE_BY} again"):
-        found = Decisions(value["library"], [_decision(item) for item in value["decisions"]])
-    merged, dropped = ({item["faceset"] for item in found.of(kind)} for kind in ("merge", "drop"))
-    for item in found.of("merge"):
-        if {item["faceset"], item["into"]} & dropped:
-            raise Failure(f"{path} merges {item['faceset']} into {item['into']} and drops one of them; decide again")
-        if found.end(item["faceset"]) in merged:
-            raise Failure(f"{path} merges {item['faceset']} into itself; decide again")
-    return found
+        return value["library"], [_decision(item) for item in value["decisions"]]
 
 
 def _decision(item: dict[str, Any]) -> Decision:
@@ -77,7 +53,7 @@ def _decision(item: dict[str, Any]) -> Decision:
                                  "characters of one line")
         case "merge":
             found["into"] = _matching(FOLDER, item["into"])
-        case other if other != "drop":
+        case other if other not in ORDER:
             raise ValueError(f"{other!r:.40} is nothing to do")
     return found
 
@@ -88,35 +64,34 @@ def _matching(pattern: re.Pattern[str], value: Any) -> str:
     return value
 
 
-def carry_out(run: Run, decided: Decisions, options: Options) -> None:
+def carry_out(run: Run, decisions: list[Decision], options: Options) -> None:
     """Names first, then faces that are somebody else, then merges, then drops.
 
     Raises Failure for a face or faceset that the library does not know.
     """
-    for item in decided.of("name"):
-        folder, name = item["faceset"], terminal.name(item["name"])
-        if (entry := _entry(run, folder)) and entry.name != name:
-            if entry.name == item.get("was", entry.name):
-                edit.name(run, folder, name)
-            else:
-                run.notes.append(f"{folder} was called {entry.name!r} since the page was made, and stays so; "
-                                 f"else: sort_faces.py name {folder} {name!r}")
-    wrong: dict[str, list[str]] = {}
-    for item in decided.of("not-this"):
-        wrong.setdefault(item["faceset"], []).append(item["face"])
-    for folder, faces in wrong.items():
-        if _entry(run, folder):
-            _not_this(run, folder, faces, options)
+    into = {item["faceset"]: item["into"] for item in decisions if item["do"] == "merge"}
     groups: dict[str, list[str]] = {}
-    for folder in dict.fromkeys(item["faceset"] for item in decided.of("merge")):
+    for item in sorted(decisions, key=lambda item: ORDER.index(item["do"])):
+        if item["do"] == "drop" or not (entry := _entry(run, item["faceset"])):
+            continue
+        match item["do"]:
+            case "name":
+                name = terminal.name(item["name"])
+                if entry.name not in (name, item.get("was", entry.name)):
+                    run.notes.append(f"{entry.folder} was called {entry.name!r} since the page was made, and stays so; "
+                                     f"else: sort_faces.py name {entry.folder} {name!r}")
+                elif entry.name != name:
+                    edit.name(run, entry.folder, name)
+            case "not-this":
+                _not_this(run, entry.folder, item["face"], options)
+            case "merge":
+                groups.setdefault(_end(entry.folder, into), []).append(entry.folder)
+    for folder, others in groups.items():
         if _entry(run, folder):
-            groups.setdefault(decided.end(folder), []).append(folder)
-    for into, others in groups.items():
-        if _entry(run, into):
-            consolidate.merge(run, into, others, options)
-    for folder in dict.fromkeys(item["faceset"] for item in decided.of("drop")):
-        if _entry(run, folder):
-            edit.drop(run, folder, "dropped in the report")
+            consolidate.merge(run, folder, others, options)
+    for item in decisions:
+        if item["do"] == "drop" and (entry := _entry(run, item["faceset"])):
+            edit.drop(run, entry.folder, "dropped in the report")
 
 
 def _entry(run: Run, folder: str) -> Record | None:
@@ -126,21 +101,29 @@ def _entry(run: Run, folder: str) -> Record | None:
         if entry.folder == folder:
             return entry
     for aside in (*manifest.merged, *manifest.dropped, *manifest.masked):
-        if aside.folder.rpartition("/")[2] == folder:
+        if Path(aside.folder).name == folder:
             run.notes.append(f"{folder} is {aside.reason or 'set aside'} already: passed over")
             return None
     raise Failure(f"there is no {folder} in {run.library.root}; make the report again, and decide there")
 
 
-def _not_this(run: Run, folder: str, faces: list[str], options: Options) -> None:
-    """Faces of the faceset go; one that is not in it (its whole key is given) never joins."""
-    contents = drafts.existing(run, folder)[1]
-    mine = {name: key for key in contents.keys for name in (key, short_key(key))}
-    refused = run.manifest.not_this.get(folder, ())
-    before = {name for key in refused for name in (key, short_key(key))}
-    wrong = [mine.get(face, face) for face in faces if face in mine or face not in before]
-    unknown = [face for face in wrong if "@" not in face]
-    if unknown:
-        raise Failure(f"{folder} has no face {unknown[0]}; make the report again, and decide there")
-    if wrong:
-        edit.not_this(run, folder, wrong, options)
+def _end(folder: str, into: dict[str, str]) -> str:
+    """Where the faces of `folder` end up after all merges. Raises Failure where they go in a circle."""
+    left, end = dict(into), folder
+    while end in left:
+        end = left.pop(end)
+    if end == folder:
+        raise Failure(f"{folder} would be merged into itself; decide again")
+    return end
+
+
+def _not_this(run: Run, folder: str, face: str, options: Options) -> None:
+    """A face of the faceset goes; one that is not in it (its whole key is given) never joins."""
+    def is_it(key: str) -> bool:
+        return face in (key, short_key(key))
+    key = next(filter(is_it, drafts.existing(run, folder)[1].keys), "")
+    if not key and any(map(is_it, run.manifest.not_this.get(folder, ()))):
+        return      # said before
+    if not key and "@" not in face:
+        raise Failure(f"{folder} has no face {face}; make the report again, and decide there")
+    edit.not_this(run, folder, [key or face], options)

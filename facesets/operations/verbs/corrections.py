@@ -88,8 +88,8 @@ def drop(job: Job) -> int:
 def apply(job: Job) -> int:
     """Carry out, once more, a decisions.json that an earlier version's report saved. Now `review` does it at once."""
     from .. import decided
-    found = decided.read(job.args.file)
-    if found.library != job.library.id:
+    library, found = decided.read(job.args.file)
+    if library != job.library.id:
         raise Failure(f"{job.args.file} was made for another library than {job.paths.library}; give its --library")
     status = job.change(lambda run: decided.carry_out(run, found, job.options()))
     terminal.say("reports save no decisions any more: python sort_faces.py review carries each out at once")
