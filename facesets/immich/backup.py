@@ -186,10 +186,9 @@ def _blocks(lines: Iterator[bytes]) -> Iterator[tuple[str, Columns, Iterator[lis
     for line in lines:
         if line.startswith(b"COPY ") and (found := COPY.fullmatch(line)):
             names = [name.strip().strip('"') for name in found[2].decode().split(",")]
-            rows = _rows(lines)
+            table, rows = found[1].decode(), _rows(lines)
             known = True
-            yield found[1].decode(), {name: place for place, name in enumerate(names)}, (
-                row.rstrip(b"\n").split(b"\t") for row in rows)
+            yield table, {name: place for place, name in enumerate(names)}, _cells(rows, table, len(names))
             for _ in rows:
                 pass
         complete = complete or bool(LAST_LINE.fullmatch(line))
@@ -207,6 +206,14 @@ def _rows(lines: Iterator[bytes]) -> Iterator[bytes]:
             break
         yield line
     raise _Damaged("breaks off; take another backup")
+
+
+def _cells(rows: Iterator[bytes], table: str, columns: int) -> Iterator[list[bytes]]:
+    for row in rows:
+        cells = row.rstrip(b"\n").split(b"\t")
+        if len(cells) != columns:
+            raise _Damaged(f"is damaged: {table} has a row of {len(cells)} columns, not {columns}; take another backup")
+        yield cells
 
 
 class _Tables:

@@ -11,6 +11,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import tracemalloc
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
@@ -424,7 +425,10 @@ DAMAGE = {      # what is done to the SQL of a good dump -> what is said
     "another length": (lambda sql: _shorter(sql), "has embeddings of 128 numbers"),
     "no numbers": (lambda sql: sql.replace("\t[", "\t[x,", 1), "is damaged"),
     "not finite": (lambda sql: re.sub(r"\t\[[^,]*", "\t[1e39", sql, count=1), "that are none"),
-    "a row too short": (lambda sql: sql.replace("\tmachine-learning\t\\N\tt", "", 1), "is damaged"),
+    "a row too short": (lambda sql: sql.replace("\tmachine-learning\t\\N\tt", "", 1), "a row of 9 columns"),
+    "a row too long": (lambda sql: sql.replace("\tmachine-learning", "\tmachine\tlearning", 1), "a row of 13 columns"),
+    "a row without its end": (lambda sql: sql.replace("\tt\n", "\t", 1), "asset_face has a row of 23 columns, not 12"),
+    "bytes that are no text": (lambda sql: re.sub(r"(?<=stdin;\n)\w+(?=-.*\t.*\.jpg\n)", "\udcff", sql), "is damaged"),
     "no number in a box": (lambda sql: sql.replace("\t100\t100\t2\t2\t", "\t100\tx\t2\t2\t", 1), "is damaged"),
     "a giant number": (lambda sql: sql.replace("\t100\t100\t2\t2\t", f"\t100\t{9 ** 40}\t2\t2\t", 1), "is damaged"),
     "another order": (lambda sql: sql.replace("public.asset (", "public.zoo ("), "tables in another order"),
@@ -451,9 +455,9 @@ def _shorter(sql: str) -> str:
 def test_a_damaged_or_foreign_dump_is_one_line_and_changes_nothing(damage, packed, tmp_path):
     lab = Lab(tmp_path)
     library(lab)
-    sql, said = DAMAGE[damage][0](lab.made.sql()), DAMAGE[damage][1]
+    data, said = DAMAGE[damage][0](lab.made.sql()).encode(errors="surrogateescape"), DAMAGE[damage][1]
     path = tmp_path / "backup"
-    path.write_bytes(gzip.compress(sql.encode()) if packed else sql.encode())
+    path.write_bytes(gzip.compress(data) if packed else data)
     with pytest.raises(Failure) as failure:
         backup.of_file(path, lab.user.id)
     assert said in str(failure.value) and str(path) in str(failure.value) and "\n" not in str(failure.value)
@@ -474,6 +478,42 @@ def test_what_is_no_dump_at_all_is_said(data, said, tmp_path):
         run = lab.stage("--backup", str(path))
         assert run.status == 1 and said in run.err.splitlines()[-1], run.err
         assert not lab.photos and not (lab.user_dir / "summary.json").exists()
+
+
+def test_a_dump_cut_anywhere_breaks_off_whether_it_is_packed_or_not(tmp_path):
+    lab = Lab(tmp_path)
+    library(lab)
+    path, sql = tmp_path / "backup", lab.made.sql().encode()
+    for data in (sql, gzip.compress(sql)):
+        least = sql.index(b"stdin;\n") + 7 if data is sql else 20      # before that it is nothing at all
+        for end in (*range(least, len(data) - 40, len(data) // 25), len(data) - 12):
+            path.write_bytes(data[:end])
+            with pytest.raises(Failure, match="breaks off; take another backup"):
+                backup.of_file(path, lab.user.id)
+
+
+def test_a_line_without_end_is_refused_before_it_fills_the_memory(tmp_path):
+    path = tmp_path / "bomb.sql.gz"
+    with gzip.open(path, "wb", 1) as file:
+        file.write(b'COPY public.asset (id, "ownerId") FROM stdin;\n')
+        for _ in range(300):
+            file.write(bytes(1 << 20))      # 300 MB in 1.3
+    tracemalloc.start()
+    with pytest.raises(Failure, match="has a line without end; wanted is"):
+        backup.of_file(path, "me")
+    assert tracemalloc.get_traced_memory()[1] < 200 << 20
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize(("written", "name"), [
+    (r"Ann\\tie", "Ann\\tie"), (r"Ann\tie", "Ann ie"), ("Ann\\", "Ann\\"), (r"\q\A", "qA"), ("An\udcffn", "An\ufffdn"),
+    (r"\N", "")])
+def test_a_name_is_read_as_the_database_has_it_whatever_its_escapes(written, name, tmp_path):
+    lab = Lab(tmp_path)
+    whose_faces_are_known_to_immich(lab)
+    path = tmp_path / "backup.sql"
+    path.write_bytes(lab.made.sql().replace("<Anna>", written).encode(errors="surrogateescape"))
+    assert backup.of_file(path, lab.user.id).people[lab.anna] == name
 
 
 def test_the_recogniser_is_that_of_the_settings_and_nothing_else_of_them_is_kept(tmp_path):
