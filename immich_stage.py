@@ -41,6 +41,7 @@ from facesets.common import files, paths, terminal
 from facesets.common.errors import OK, Failure, Paused
 from facesets.embed import packs
 from facesets.formats import cache, distances, proposal
+from facesets.formats.queue import Queue
 from facesets.immich import backup, preflight
 from facesets.immich.breaker import Breaker
 from facesets.immich.client import Access, Client, Rejected, Transient
@@ -186,7 +187,8 @@ def stage_user(client: Client, key: bool, state: State, options: Options, args: 
     if listed and not options.list_only:
         state.set_meta("owner", server.owner)
     if listed and not options.list_only and not (isinstance(ended, KeyboardInterrupt) and summary.is_long(state)):
-        summary.write_queue(state, options.queue, options.user, client.access.url, options.photos, options.to_windows)
+        queue = Queue(options.user, client.access.url, owner=server.owner)
+        summary.write_queue(state, options.queue, queue, options.photos, options.to_windows)
     if listed:
         values = figures(stage, client, state, time.monotonic() - started)
         files.write_json(written, {

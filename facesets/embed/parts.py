@@ -6,7 +6,7 @@
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -62,7 +62,7 @@ class Parts:
         whole.queue = queues.digest(queue)
         renew_photos(whole, queue)
         if queue.user:
-            name_persons(whole, queue)
+            name_persons(whole, {entry.sha256: entry.faces for entry in queue.entries})
         cache.write(self.out, whole)
         self.drop()
 
@@ -121,19 +121,21 @@ def renew_photos(whole: Cache, queue: queues.Queue) -> None:
         whole.path_aliases.pop(photo.path, None)
 
 
-def name_persons(whole: Cache, queue: queues.Queue) -> None:
-    """Give every face the person whose box in Immich it overlaps most; one face a person's box, one box a face."""
+def name_persons(whole: Cache, shown: Mapping[str, Sequence[queues.ImmichFace]]) -> None:
+    """Give every face of the photos in `shown`, by SHA-256, the person whose box in Immich it overlaps most; one face a
+    person's box, one box a face.
+    """
     rows: dict[str, list[int]] = {}
     for row, index in enumerate(whole.faces["photo"].tolist()):
         rows.setdefault(whole.photos[index].sha256, []).append(row)
-    for entry in queue.entries:
-        ours = rows.get(entry.sha256, [])
+    for sha256, found in shown.items():
+        ours = rows.get(sha256, [])
         if not ours:
             continue
         photo = whole.photos[whole.faces["photo"][ours[0]]]
         for row in ours:
             whole.persons[row] = Person()
-        theirs = np.array([face.box for face in entry.faces]).reshape(-1, 4)
+        theirs = np.array([face.box for face in found]).reshape(-1, 4)
         theirs = theirs * (photo.width, photo.height, photo.width, photo.height)
         for place, face in boxes.pairs(whole.faces["box"][ours], theirs, OVERLAP):
-            whole.persons[ours[place]] = Person(entry.faces[face].person_id, entry.faces[face].person_name)
+            whole.persons[ours[place]] = Person(found[face].person_id, found[face].person_name)

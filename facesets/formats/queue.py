@@ -1,6 +1,7 @@
 """queue.json: what the stage hands to the embed worker. Written whole or not at all, by the stage only.
 
-    {"schema": 1, "user": "peter", "server": "https://photos.example.org", "entries": [ENTRY, ...], "known": [...]}
+    {"schema": 1, "user": "peter", "server": "https://photos.example.org", "owner": "<his Immich user id>",
+     "entries": [ENTRY, ...], "known": [...]}
 
 ENTRY   one photo on disk, `sha256` is unique in the file
           asset_id    Immich's id of the asset that was downloaded    name    its file name in Immich, a label
@@ -10,13 +11,13 @@ ENTRY   one photo on disk, `sha256` is unique in the file
           aliases     [{"asset_id", "path"}]: byte-equal assets; path is the server's, a label and never opened
           faces       [{"box": [x1, y1, x2, y2], "person_id", "person_name"}]: Immich's visible faces, box in fractions
                       of the upright picture, "" for a face that nobody named
-known   [{"asset_id", "path", "sha256"}]: assets not staged because some cache has their bytes already
+known   [{"asset_id", "path", "sha256", "faces"}]: assets not staged because some cache has their bytes already
 """
 
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,7 @@ class Known:
     asset_id: str
     path: str
     sha256: str
+    faces: tuple[ImmichFace, ...] = field(default=(), repr=False)       # in no cache of ours, so not in `digest`
 
 
 @dataclass(frozen=True)
@@ -72,16 +74,23 @@ class Queue:
     server: str
     entries: tuple[Entry, ...] = ()
     known: tuple[Known, ...] = field(default=())
+    owner: str = field(default="", repr=False)
+
+    @property
+    def faces(self) -> dict[str, tuple[ImmichFace, ...]]:
+        """Immich's faces of every photo, by its SHA-256, those of known ones as well."""
+        return {one.sha256: one.faces for one in self.known} | {one.sha256: one.faces for one in self.entries}
 
 
 def write(path: Path, queue: Queue) -> None:
-    write_streamed(path, queue.user, queue.server, queue.entries, queue.known)
+    write_streamed(path, replace(queue, entries=(), known=()), queue.entries, queue.known)
 
 
-def write_streamed(path: Path, user: str, server: str, entries: Iterable[Entry], known: Iterable[Known]) -> None:
-    """The same for any number of entries: one at a time is in memory."""
+def write_streamed(path: Path, queue: Queue, entries: Iterable[Entry], known: Iterable[Known]) -> None:
+    """The same for any number of entries: one at a time is in memory; `queue` has none."""
     with files.replacing(path) as file:
-        head = json.dumps({"schema": SCHEMA, "user": user, "server": server}, ensure_ascii=False, indent=1)
+        head = json.dumps({"schema": SCHEMA, "user": queue.user, "server": queue.server, "owner": queue.owner},
+                          ensure_ascii=False, indent=1)
         file.write(_utf8(head[:-2]))
         for name, items in (("entries", entries), ("known", known)):
             file.write(_utf8(f',\n "{name}": ['))
@@ -107,8 +116,10 @@ def read(path: Path) -> Queue:
     """The queue in `path`; anything that is not one raises Failure, whatever it holds."""
     value = files.read_json(path, SCHEMA, MADE_BY)
     with files.understood(path, "a queue", f"; run {MADE_BY} again"):
-        return Queue(**texts(value, "user", "server"), entries=tuple(_entry(item) for item in value["entries"]),
-                     known=tuple(Known(**texts(item, "asset_id", "path", "sha256")) for item in value["known"]))
+        return Queue(**texts({"owner": "", **value}, "user", "server", "owner"),
+                     entries=tuple(_entry(item) for item in value["entries"]), known=tuple(
+                         Known(**texts(item, "asset_id", "path", "sha256"), faces=_faces(item.get("faces", ())))
+                         for item in value["known"]))
 
 
 def _entry(item: dict[str, Any]) -> Entry:
@@ -119,7 +130,11 @@ def _entry(item: dict[str, Any]) -> Entry:
     return Entry(**texts(item, "asset_id", "path", "win_path", "sha256", "source", "taken_at"),
                  bytes=int(item["bytes"]), width=int(item["width"]), height=int(item["height"]),
                  aliases=tuple(Alias(**texts(alias, "asset_id", "path")) for alias in item["aliases"]),
-                 faces=tuple(_face(face) for face in item["faces"]), **texts({"name": "", **item}, "name"))
+                 faces=_faces(item["faces"]), **texts({"name": "", **item}, "name"))
+
+
+def _faces(items: Iterable[dict[str, Any]]) -> tuple[ImmichFace, ...]:
+    return tuple(map(_face, items))
 
 
 def _face(item: dict[str, Any]) -> ImmichFace:

@@ -105,6 +105,11 @@ def check(client: Client, *, key: bool) -> Server:
     """Ask the server who it is and who we are. Raises a Failure that says what to do."""
     server = greet(client, key=key)
     require(client, server, NEEDED if server.boxes_in_search else (*NEEDED, "face.read"))
+    return whose(client, server)
+
+
+def whose(client: Client, server: Server) -> Server:
+    """The server, with the user whose key or login we have."""
     with needed(f"{client.access.url} does not answer as it should"), understanding(client.access.url):
         me = client.get("/users/me")
         return replace(server, owner=str(me["id"]), name=str(me["name"]), email=str(me["email"]))

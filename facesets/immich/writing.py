@@ -5,11 +5,12 @@ not answered is found by its description, and one that went is not asked to go a
 """
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from ..common import terminal
 from ..common.errors import Failure, NotAllowed, Paused
+from ..formats.queue import Queue
 from . import allowed, preflight
 from .breaker import Breaker
 from .client import Access, Client, Rejected, Transient, understanding
@@ -22,15 +23,28 @@ PROBED = 20         # people of the last stage, one of whom the key must open
 T = TypeVar("T")
 
 
-def opened(access: Access, user: str, people: Iterable[str], permissions: Sequence[str]) -> "Writer":
-    """Refuses a key that lacks permissions, or opens none of the `people` that the last stage of `user` saw."""
+def opened(access: Access, queue: Queue, permissions: Sequence[str]) -> "Writer":
+    """Refuses a key that lacks permissions, or is not surely that of the user whose last stage wrote `queue`: the
+    server says so, where the key may ask, and else it opens one of the people that the stage saw.
+    """
     client = Client(access, Breaker(1, pause=access.retry_pause, tell=terminal.say), threading.Event())
-    preflight.require(client, preflight.greet(client, key=True), permissions, "IMMICH_WRITE_API_KEY")
-    writer, ids = Writer(client), list(dict.fromkeys(people))[:PROBED]
+    server = preflight.greet(client, key=True)
+    preflight.require(client, server, permissions, "IMMICH_WRITE_API_KEY")
+    people = dict.fromkeys(face.person_id for faces in queue.faces.values() for face in faces if face.person_id)
+    writer, ids, stage = Writer(client), list(people)[:PROBED], f"python immich_stage.py --user {queue.user}"
+    if told := bool(queue.owner) and server.may("user.read"):
+        me = preflight.whose(client, server)
+        if me.owner != queue.owner:
+            raise NotAllowed(f"IMMICH_WRITE_API_KEY belongs to {terminal.safe(me.email, 80)}, {queue.user} is another "
+                             "user there; give that user's own key")
+    elif not ids:
+        raise NotAllowed(f"nobody whom Immich knows is on the photos of {queue.user}, so nothing tells whose "
+                         "IMMICH_WRITE_API_KEY is; in Immich: Account Settings, API Keys, give that key user.read as "
+                         "well" + ("" if queue.owner else f", and run {stage}"))
     if ids and all(writer.name_of(person) is None for person in ids):
-        raise NotAllowed(f"none of the people that the last stage of {user} saw is there for this key; is "
-                         f"IMMICH_WRITE_API_KEY that of {user}? If Immich recognised faces anew since: python "
-                         f"immich_stage.py --user {user}")
+        perhaps = "if" if told else f"is IMMICH_WRITE_API_KEY that of {queue.user}? If"
+        raise NotAllowed(f"none of the people that the last stage of {queue.user} saw is there for this key; {perhaps} "
+                         f"Immich recognised faces anew since: {stage}")
     return writer
 
 

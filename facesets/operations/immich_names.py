@@ -90,11 +90,11 @@ def counted(library: Library, caches: Iterable[cache.Cache], queue: Queue, dista
     everybody = library.everybody()
     holds = {key: item.folder for item in everybody for key in item.face_keys}
     centroids = np.array([item.centroid for item in everybody])
-    staged, seen, found = {entry.sha256 for entry in queue.entries}, set[str](), Counts()
+    shown, seen, found = queue.faces, set[str](), Counts()
     for faces in caches if everybody else ():
-        name_persons(faces, queue)
+        name_persons(faces, shown)
         rows = [row for row, photo in enumerate(faces.faces["photo"].tolist())
-                if faces.persons[row].id and faces.photos[photo].sha256 in staged]
+                if faces.persons[row].id and faces.photos[photo].sha256 in shown]
         keys = [cache.face_key(faces.photos[face["photo"]].sha256, face["box"]) for face in faces.faces[rows]]
         near = match(faces.embeddings[rows], centroids, {
             place: [number for number, item in enumerate(everybody) if key in item.not_this]
@@ -221,7 +221,7 @@ def _album_back(writer: Writer, was: dict[str, Any], now: dict[str, Any]) -> lis
     if not album or (ids == earlier and same):
         return []
     if album not in writer.albums():
-        return ["its album in Immich is gone, or is not of the user of this key"]
+        return ["its album in Immich is gone"]
     writer.remove(album, sorted(ids - earlier))
     writer.add(album, sorted(earlier - ids))
     left = 0 if same else writer.delete_if_empty(album)

@@ -63,8 +63,7 @@ class Kept:
         """
         chosen = ", ".join("?" * len(people))
         staged = self.state.all(        # of an edited picture the boxes are not kept
-            f"SELECT id, faces FROM assets WHERE id IN ({chosen}) AND edited = '' "
-            "AND sha256 IN (SELECT sha256 FROM photos)", *people)
+            f"SELECT id, faces FROM assets WHERE id IN ({chosen}) AND edited = '' AND sha256 != ''", *people)
         with self.state.writing() as db:
             for asset_id, text in staged:
                 faces, now = json.loads(text), people[asset_id]

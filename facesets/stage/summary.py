@@ -9,7 +9,7 @@ from typing import Any
 from ..common import files
 from ..common.errors import Failure
 from ..formats import queue as queues
-from .state import State
+from .state import Asset, State
 
 LONG = 10_000       # photos; written in about a second
 SMALLER = 60        # pixels; what --min-face-px is most worth a try with: such faces are still told apart
@@ -45,9 +45,9 @@ def is_long(state: State) -> bool:
     return bool(state.all("SELECT COUNT(*) FROM photos")[0][0] > LONG)
 
 
-def write_queue(state: State, path: Path, user: str, server: str, folder: Path,
-                to_windows: Callable[[Path], str]) -> None:
-    queues.write_streamed(path, user, server, _entries(state, folder, to_windows), _known(state))
+def write_queue(state: State, path: Path, queue: queues.Queue, folder: Path, to_windows: Callable[[Path], str]) -> None:
+    """`queue`, which says whose it is, with all that the last listing found."""
+    queues.write_streamed(path, queue, _entries(state, folder, to_windows), _known(state))
 
 
 def _entries(state: State, folder: Path, to_windows: Callable[[Path], str]) -> Iterator[queues.Entry]:
@@ -61,14 +61,17 @@ def _entries(state: State, folder: Path, to_windows: Callable[[Path], str]) -> I
         place = folder / photo[0]
         yield queues.Entry(
             asset.id, str(place), to_windows(place), asset.sha256, photo[1], photo[2], asset.taken, asset.width,
-            asset.height, tuple(queues.Alias(*twin) for twin in twins[1:]),
-            tuple(queues.ImmichFace((face[0], face[1], face[2], face[3]), face[4], face[5])
-                  for face in json.loads(asset.faces)), asset.name)
+            asset.height, tuple(queues.Alias(*twin) for twin in twins[1:]), _faces(asset), asset.name)
 
 
 def _known(state: State) -> Iterator[queues.Known]:
     for asset in state.walk("outcome = 'known'"):
-        yield queues.Known(asset.id, asset.path, asset.sha256)
+        yield queues.Known(asset.id, asset.path, asset.sha256, _faces(asset))
+
+
+def _faces(asset: Asset) -> tuple[queues.ImmichFace, ...]:
+    return tuple(queues.ImmichFace((x1, y1, x2, y2), person, name)
+                 for x1, y1, x2, y2, person, name in json.loads(asset.faces))
 
 
 def counts(state: State) -> dict[str, int]:

@@ -27,7 +27,7 @@ def immich_names(job: Job) -> int:
     user, rules = job.args.user, job.settings(CLUSTERING)
     queue = read_queue(job.paths.queue(user))
     distance = rules.known_distance or job.library.manifest().known_distance
-    caches, writer = job.caches(), _writer(job, user, queue, job.args.albums)
+    caches, writer = job.caches(), _writer(job, queue, job.args.albums)
 
     def plan() -> names.Plan:
         found = names.counted(job.library, caches, queue, distance, rules.known_margin)
@@ -47,15 +47,14 @@ def taken_back(job: Job, journal: Path) -> list[str]:
     from .. import immich_names as names
     terminal.say("the last run wrote to Immich, and is taken back there first")
     return names.take_back(job.paths.library, journal, lambda user: _writer(
-        job, user, read_queue(job.paths.queue(user)), False))
+        job, read_queue(job.paths.queue(user)), False))
 
 
-def _writer(job: Job, user: str, queue: Queue, with_albums: bool) -> Any:
+def _writer(job: Job, queue: Queue, with_albums: bool) -> Any:
     from ...immich import preflight, writing
     from ...immich.client import Access
     server = job.settings("Server")
     access = Access(preflight.base_url(server.immich_url), ("x-api-key", job.write_key()),
                     preflight.authority(server.ca_file), server.connect_timeout, server.read_timeout,
                     server.retry_pause, may_write=True)
-    people = (face.person_id for entry in queue.entries for face in entry.faces if face.person_id)
-    return writing.opened(access, user, people, (*writing.NAMES, *(writing.ALBUMS if with_albums else ())))
+    return writing.opened(access, queue, (*writing.NAMES, *(writing.ALBUMS if with_albums else ())))
