@@ -7,7 +7,7 @@ else may run, and nothing may be fetched but pictures beside the page.
 
 import base64
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,13 +17,11 @@ from markupsafe import Markup
 from ..common import files
 from ..common.errors import Failure, Paused
 from ..library.store import Library
-from . import runs, sections, sheets
+from . import sections, sheets
 
 PAGE = "index.html"
 TEMPLATES = Path(__file__).parent / "page"
 SCRIPTS = ("make.js", "cards.js", "dialogs.js", "page.js")      # one script, in this order
-LOCK = ".lock"
-ATTEMPTS = 3
 
 
 @dataclass(frozen=True)
@@ -55,25 +53,21 @@ def render(context: dict[str, object]) -> str:
         **context, css=Markup(css), js=Markup(script), policy=policy([script], [css]))
 
 
-def make(root: Path, data_root: Path, alike: float, workers: int = 2,
-         render: Callable[[dict[str, object]], str] = render) -> Made:
+def make(root: Path, data_root: Path, alike: float) -> Made:
     """Write the report of the library at `root`. `alike`: cos-dist beyond known_distance that is worth a look.
 
-    The page is written only if the library is still the one that it shows: nobody who was forgotten meanwhile may come
-    back in it. Raises Paused where the library goes on changing, or somebody is at work on it.
+    The library is held meanwhile, so that nobody who is forgotten comes back in the page. Raises Paused where somebody
+    else is at work on it.
     """
-    if not root.is_dir() and not runs.labels(data_root):
+    if not root.is_dir():
         raise Failure(f"{root} does not exist: there is no faceset yet; `sort_faces.py status` says what to run")
-    library = Library(files.private_folder(root))
+    library = Library(root)
     try:
-        with files.only_one(root / sheets.FOLDER / LOCK, "sort_faces.py report"):
-            for _ in range(ATTEMPTS):
-                gathered = sections.gather(library, data_root, alike)
-                if _written(library, gathered, workers, render):
-                    break
-            else:
-                sheets.clear(root, set())
-                raise Paused(f"{root} goes on changing; when the others are done, run the same command again")
+        with library.locked("sort_faces.py report"):
+            gathered = sections.gather(library, data_root, alike)
+            sheets.make(root, gathered.all_sheets())
+            files.write_bytes(root / PAGE, render(sections.context(gathered)).encode("utf-8", "replace"))
+            sheets.clear(root, {sheet.file for _, sheet in gathered.all_sheets()})
     except OSError as error:
         raise Paused(f"{error.filename or root}: {error.strerror or error}; mend that, then run the same command again"
                      ) from None
@@ -87,19 +81,6 @@ def policy(scripts: Sequence[str], styles: Sequence[str]) -> str:
     return (f"default-src 'none'; img-src 'self' file: data:; script-src {_hashes(scripts)}; "
             f"style-src {_hashes(styles)}; base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'; "
             "trusted-types 'none'")
-
-
-def _written(library: Library, gathered: sections.Gathered, workers: int,
-             render: Callable[[dict[str, object]], str]) -> bool:
-    """Make the pictures and write the page; False, and no page, where the library is another by then."""
-    sheets.make(library.root, gathered.all_sheets(), workers)
-    text = render(sections.context(gathered))
-    with library.locked("sort_faces.py report"):
-        same = library.manifest() == gathered.manifest
-        if same:
-            files.write_bytes(library.root / PAGE, text.encode("utf-8", "replace"))
-            sheets.clear(library.root, {sheet.file for _, sheet in gathered.all_sheets()})
-    return same
 
 
 def _hashes(texts: Sequence[str]) -> str:

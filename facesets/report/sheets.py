@@ -24,6 +24,7 @@ COLUMNS = 6             # on a phone a tile is then still wider than a fingertip
 BEST, ODD = 12, 6       # faces on the two sheets
 CUT = 0.13              # of a picture on each side; half of what surrounds the face, so that one sees the face
 WEBP_QUALITY = 78
+WORKERS = 2             # at once; the smallest machine has two cores
 
 
 @dataclass(frozen=True)
@@ -58,11 +59,11 @@ def _of(item: Set, faces: Iterable[int]) -> Sheet:
     return Sheet(f"{FOLDER}/{item.folder}-{digest}.webp", chosen)
 
 
-def make(root: Path, sheets: Iterable[tuple[Set, Sheet]], workers: int = 2) -> None:
+def make(root: Path, sheets: Iterable[tuple[Set, Sheet]]) -> None:
     """Make the sheets that are not there yet."""
     files.private_folder(root / FOLDER)
     wanted = [(item, sheet) for item, sheet in sheets if sheet.faces and not (root / sheet.file).exists()]
-    with ThreadPoolExecutor(workers) as pool, terminal.progress(len(wanted), "contact sheets", "sheets") as bar:
+    with ThreadPoolExecutor(WORKERS) as pool, terminal.progress(len(wanted), "contact sheets", "sheets") as bar:
         try:
             for _ in pool.map(lambda job: _write(root / job[1].file, _sheet(root / job[0].folder, *job)), wanted):
                 bar.update()

@@ -244,21 +244,6 @@ def test_folders_of_ones_own_are_shown_beside_the_users(library: Path) -> None:
     assert "1 is cut short" in report(library).text
 
 
-def test_who_is_dropped_while_the_report_is_made_is_not_in_it(library: Path) -> None:
-    """The drop happens at the worst moment: all was read, nothing is written."""
-    places = ["--library", str(library), "--data-root", str(library.parent / "work")]
-    drops = iter(["faceset_002"])
-
-    def late(context: dict[str, object]) -> str:
-        for folder in drops:
-            assert sort_faces.main(["drop", folder, *places]) == 0
-        return make.render(context)
-    made = make.make(library, library.parent / "work", 0.1, render=late)
-    page = Reader(made.path.read_text(encoding="utf-8"))
-    assert "faceset_002" not in [values.get("id") for _, values in page.tags]
-    assert not list((library / sheets.FOLDER).glob("faceset_002*"))
-
-
 def test_a_library_that_is_at_work_has_its_report_later(library: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with store.Library(library).locked("the test"):
         assert sort_faces.main(["report", "--library", str(library), "--data-root", str(library.parent / "work")]) == 2
