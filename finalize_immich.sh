@@ -17,7 +17,8 @@ here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 venv=$here/.venv
 python=$venv/bin/python
 export PYTHONPATH=$here${PYTHONPATH:+:$PYTHONPATH}
-unset IMMICH_API_KEY IMMICH_WRITE_API_KEY IMMICH_ADMIN_API_KEY IMMICH_EMAIL IMMICH_PASSWORD   # nothing from here on asks the server, so no child is told
+# nothing from here on asks the server, so no child is told
+unset IMMICH_API_KEY IMMICH_WRITE_API_KEY IMMICH_ADMIN_API_KEY IMMICH_EMAIL IMMICH_PASSWORD
 
 say() { printf '%s\n' "$*" >&2 || true; }        # the work goes on where nobody listens
 fail() { local status=$1; shift; say "finalize_immich: $*"; exit "$status"; }

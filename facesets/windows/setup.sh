@@ -58,6 +58,6 @@ set_up_windows() {
     fi
     carry_model ''
     "$win_python" -X utf8 -u "$(windows_path face-sets worker embed_worker.py)" --doctor "${windows_flags[@]}" \
-        </dev/null || fail 1 "the self-test of the Windows side failed, see above; mend that, then the same command again"
+        </dev/null || fail 1 "the self-test of the Windows side failed, see above; mend that, then the same command"
     say "the Windows side is ready in $WIN_VENV; bash finalize_immich.sh NAME will use it"
 }
