@@ -7,9 +7,9 @@ import base64
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from urllib.parse import quote
 
 from ..common.errors import NotAllowed
+from ..immich import allowed
 from ..immich.client import Client, Rejected, Transient
 from ..immich.preflight import Server
 from .summary import SHOWN, Person
@@ -27,7 +27,7 @@ def given(client: Client, server: Server, people: Sequence[Person],
     for place, person in enumerate(shown[:SHOWN] if server.may(PERMISSION) else ()):
         if clock() > end:
             break
-        if person.immich:
+        if allowed.ID.fullmatch(f"/{person.immich}"):
             try:
                 shown[place] = replace(person, picture=_small(_thumbnail(client, person.immich)))
             except NotAllowed:
@@ -38,7 +38,7 @@ def given(client: Client, server: Server, people: Sequence[Person],
 
 
 def _thumbnail(client: Client, person: str) -> bytes:
-    with client.open("GET", f"/people/{quote(person, safe='')}/thumbnail") as answer:
+    with client.open("GET", f"/people/{person}/thumbnail") as answer:
         return b"".join(client.chunks(answer, MOST_BYTES))
 
 
