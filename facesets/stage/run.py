@@ -74,8 +74,9 @@ class Stage:
         elsewhere.local_files(self.state)
         self.tally.bytes_saved += duplicates.settle_by_checksum(self.state)
         if self.options.choosing:
-            chosen = choice.choose(self.state, self.options.choosing, self.rules.min_face_px)
-            self.tally.chosen = replace(chosen, people=portraits.given(self.client, self.server, chosen.people))
+            self.tally.chosen = choice.choose(self.state, self.options.choosing, self.rules.min_face_px)
+            people = portraits.given(self.client, self.server, self.tally.chosen.people)
+            self.tally.chosen = replace(self.tally.chosen, people=people)
         if not self.options.list_only:
             photos.rename_old(self.state, self.options.photos)
             self._download()

@@ -228,6 +228,32 @@ def test_a_picture_that_does_not_come_whole_is_not_shown_and_nothing_waits_for_i
         assert "&lt;Anna&gt;" in page and not pictures_in(page)
 
 
+def test_who_is_there_is_kept_though_the_run_is_stopped_while_pictures_come(tmp_path):
+    with laboratory(tmp_path, fill=whose_faces_are_known_to_immich) as lab:
+        lab.key = lab.server.add_key(lab.user)
+        lab.server.faults.add("delay", "*/people/*/thumbnail", seconds=600)
+        process = lab.start("--backup", lab.made.save(tmp_path), "--pictures", "10")
+        lab.wait_for("*/people/*/thumbnail", 1)
+        process.send_signal(signal.SIGINT)
+        run = lab.finish(process)
+        assert run.status == 2, run.err
+        [user] = runs.users(lab.root)
+        assert [one.faces for one in user.stage("stage").people] == [24, 9] and not user.problems
+
+
+def test_a_summary_of_another_form_is_a_problem_that_is_told_and_not_the_end(tmp_path):
+    with laboratory(tmp_path, fill=library) as lab:
+        assert lab.stage("--backup", lab.made.save(tmp_path), "--dry-run").status == 0
+        kept = lab.user_dir / "summary.json"
+        value = json.loads(kept.read_bytes())
+        for wrong in (1, [], {"people": 1}, {"people": [1]}, {"people": [{"faces": "x"}]},
+                      {"people": [{**value["who_is_there"]["people"][0], "more": 1}]}):
+            kept.write_text(json.dumps({**value, "who_is_there": wrong}))
+            said = status.text(status.status(lab.root, store.Library(tmp_path / "library")))
+            assert bool(wrong) == any("summary.json is not the summary of a stage run" in line for line in said), said
+            assert "Staged" in report_of(lab)
+
+
 def test_pictures_are_asked_for_no_longer_than_patience_lasts_and_of_those_alone_who_are_shown(tmp_path):
     with laboratory(tmp_path, fill=whose_faces_are_known_to_immich) as lab:
         client = Client(Access(lab.server.url, ("x-api-key", lab.server.add_key(lab.user))),
