@@ -260,6 +260,20 @@ def test_a_server_that_goes_away_is_a_pause_and_the_same_command_goes_on(small: 
     assert small.run("undo")[0] == 0 and small.called == ["", "", ""]
 
 
+def test_a_run_whose_server_is_gone_for_good_can_be_undone_here(small: World) -> None:
+    """And with it the runs before it."""
+    small.names("--apply")
+    small.lab.server.down()
+    before = contents(small.library.root)
+    status, _, err = small.run("undo")
+    assert status == 2 and "gone for good: undo --without-immich" in err and contents(small.library.root) == before
+    assert small.run("undo", "--without-immich")[1] == {"undone": "immich-names", "kept": [], "in_immich": [
+        "what it wrote to Immich stays there, and nothing here knows of it any more"]}
+    assert small.run("undo", "--without-immich")[1] == {"undone": "name", "kept": [], "in_immich": []}
+    small.lab.server.up()
+    assert small.called == [ANNA, EMOJI, ""]
+
+
 def test_after_a_reset_of_face_recognition_the_people_get_their_names_again(world: World) -> None:
     world.names("--apply")
     world.recognise(jitter=6)

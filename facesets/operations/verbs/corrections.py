@@ -96,7 +96,8 @@ def apply(job: Job) -> int:
     return status
 
 
-@verb("Corrections", example="--dry-run")
+@verb("Corrections", argument("--without-immich", action="store_true", help="leave in Immich what the run wrote there, "
+                              "where that server or account is gone for good"), example="--dry-run")
 def undo(job: Job) -> int:
     """Take back the last run, exactly; again for the one before it."""
     if job.dry_run:

@@ -44,8 +44,11 @@ def taken_back(job: Job, journal: Path) -> list[str]:
     """Take back in Immich what the run in `journal` wrote there; what stays there."""
     if journal.name.partition("-")[2] != "immich-names":
         return []
+    if job.args.without_immich:
+        return ["what it wrote to Immich stays there, and nothing here knows of it any more"]
     from .. import immich_names as names
-    terminal.say("the last run wrote to Immich, and is taken back there first")
+    terminal.say("the last run wrote to Immich, and is taken back there first; where that server or account is gone for "
+                 "good: undo --without-immich")
     return names.take_back(job.paths.library, journal, lambda user: _writer(
         job, read_queue(job.paths.queue(user)), False))
 
