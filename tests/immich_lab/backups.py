@@ -12,7 +12,7 @@ import numpy as np
 
 from facesets.fake_immich import routes
 from facesets.fake_immich.library_model import Face, Library, thumbnail
-from facesets.fake_immich.protocol import ApiError, Call, Reply, json_reply
+from facesets.fake_immich.protocol import ApiError, Call, Reply, json_reply, unreadable
 
 PASSWORD, TOKEN = "$2b$10$aPasswordHashThatNobodyReads", "aTokenOfSomebodyElse7351"
 NAME = "immich-db-backup-20261126T020000-v3.1.0-pg15.20.sql.gz"
@@ -81,19 +81,36 @@ def _listing(call: Call) -> Reply:
 def _download(call: Call) -> Reply:
     _admin(call)
     data = getattr(call.library, "backups", {}).get(call.id)
+    named = {"Content-Disposition": f"inline; filename*=UTF-8''{call.id}"}
+    if data is None and call.version[0] < 3:
+        reply = unreadable("0000", named)
+        reply.kind = "application/gzip; charset=utf-8"
+        return reply
     if data is None:
         raise ApiError(404, "Not Found")
-    return Reply(200, data, "application/gzip", {"Cache-Control": "private, no-cache, no-transform"})
+    return _sent(data, "application/gzip", named)
 
 
 def _portrait(call: Call) -> Reply:
-    """Of a person whom some photo shows: that photo, small."""
+    """The picture of a person that the library has, or the photo that shows them, small."""
+    if call.id not in call.library.people:
+        raise ApiError(400, "Not found or no person.read access")
     shown = next((asset for asset in call.library.assets.values() if asset.owner is call.user
                   and any(face.person and face.person.id == call.id for face in asset.faces)), None)
-    made = shown and thumbnail(shown.read() or b"", 250, "JPEG")
+    made = call.library.thumbnails.get((call.id, 250, "JPEG")) or (
+        thumbnail(shown.read() or b"", 250, "JPEG") if shown else None)
+    if not made and call.version[0] < 3:
+        reply = json_reply({"message": "Not Found", "statusCode": 404, "correlationId": "0000"}, 404)
+        reply.headers["Cache-Control"] = "none"
+        return reply
     if not made:
         raise ApiError(404, "Not Found")
-    return Reply(200, made, "image/jpeg", {"Cache-Control": "private, no-cache, no-transform"})
+    return _sent(made, "image/jpeg", {})
+
+
+def _sent(data: bytes, kind: str, headers: dict[str, str]) -> Reply:
+    return Reply(200, data, kind, {**headers, "Cache-Control": "private, no-cache, no-transform",
+                                   "Accept-Ranges": "bytes", "ETag": f'W/"{len(data):x}-0"'})
 
 
 def _admin(call: Call) -> None:

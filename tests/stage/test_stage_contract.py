@@ -15,6 +15,8 @@ from stage_lab import CHECKOUT, NEEDED, Lab, laboratory
 CONTRACTS = json.loads((CHECKOUT / "tests" / "fake_immich" / "contracts.json").read_text(encoding="utf-8"))
 BODIES = {"/api/search/metadata": "MetadataSearchDto", "/api/search/random": "RandomSearchDto",
           "/api/sync/stream": "SyncStreamDto", "/api/auth/login": "LoginCredentialDto"}
+SENT = {"id", "type", "visibility", "withExif", "withPeople", "size", "page", "order", "filter", "cursor",
+        *(f"{time}{way}" for time in ("taken", "updated", "created") for way in ("After", "Before"))}   # in a search
 
 
 def asks_everything(lab: Lab) -> None:
@@ -42,6 +44,7 @@ def asked(folder: Path, version: tuple[int, int, int], login: bool) -> list[Requ
         assert run.status == 0 and run.summary["gate_held"], run.err
         refused = [request for request in lab.server.log if request.status >= 400]
         assert not refused, [(request.path, request.body, request.status) for request in refused]
+        assert {field for one in lab.server.log if "/search/" in one.path for field in one.body} <= SENT
         return list(lab.server.log)
 
 
