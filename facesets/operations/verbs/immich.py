@@ -47,8 +47,8 @@ def taken_back(job: Job, journal: Path) -> list[str]:
     if job.args.without_immich:
         return ["what it wrote to Immich stays there, and nothing here knows of it any more"]
     from .. import immich_names as names
-    terminal.say("the last run wrote to Immich, and is taken back there first; where that server or account is gone for "
-                 "good: undo --without-immich")
+    terminal.say("the last run wrote to Immich, and is taken back there first; where that server or account is gone "
+                 "for good: undo --without-immich")
     return names.take_back(job.paths.library, journal, lambda user: _writer(
         job, read_queue(job.paths.queue(user)), False))
 
