@@ -7,6 +7,7 @@ Writes  work/immich/<user>/refine.json      the refine manifest: who every face 
         facesets_swap_ready/faceset_NNN/    every new identity, all or none; `sort_faces.py undo` takes them back
 Run     python cluster_immich.py --user peter
         python cluster_immich.py --user peter --dry-run     writes refine.json only
+        python cluster_immich.py --user peter --scheduler tls://host:8786   the same on many machines, docs/cluster.md
 Known faces are listed for `sort_faces.py extend`.
 Exit    0 done · 1 failed · 2 somebody else is at work, run the same command again · 64 usage · 78 settings
 """
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import config
-from facesets.cluster import identities, seen
+from facesets.cluster import identities, machines, seen
 from facesets.cluster.rules import Rules
 from facesets.common import files, terminal
 from facesets.common.errors import Failure
@@ -40,6 +41,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--dry-run", action="store_true", help="propose only, touch no faceset")
     parser.add_argument("--json", action="store_true", help="print the summary as one JSON object on stdout")
     config.add_flags(parser, config.Paths, only=("data_root", "library"))
+    config.add_flags(parser, config.Engine, only=("scheduler", "scheduler_tls"))
     config.add_flags(parser, config.Clustering)
     config.add_flags(parser, config.Embedding, only=("model", "provider", "models_dir"))
     config.add_flags(parser, config.Exporting)
@@ -131,9 +133,11 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     seen.keep_promise(memory, runs)
     rules, before = Rules.of(settings, caches[0].model, exporting.duplicate_similarity), seen.read(memory)
     known = seen.together(paths.data_root.glob("immich/*/clustered.json"), asdict(rules), runs)
-    made = identities.propose(
-        caches, library.identities(caches[0].model), rules, paths=[str(path) for path in sources], seen=known,
-        **proposal.signed(f"cluster-{args.user}", "cluster_immich.py"))
+    engine = config.load(config.Engine, args)
+    with machines.at(engine.scheduler, engine.scheduler_tls) as others:
+        made = identities.propose(
+            caches, library.identities(caches[0].model), rules, paths=[str(path) for path in sources], seen=known,
+            machines=others, **proposal.signed(f"cluster-{args.user}", "cluster_immich.py"))
     proposal.write(folder / "refine.json", made)
     if args.dry_run:
         return summary_of(made, caches, None)

@@ -18,6 +18,7 @@ from ..formats.proposal import Face, Group, Proposal
 from . import calibrate, gates, groups
 from .known import Match, match
 from .linkage import members_of
+from .machines import Machines
 from .merging import apart, identities
 from .pool import Pool, pool
 from .rules import Rules
@@ -42,7 +43,7 @@ def with_distances(caches: Sequence[Cache]) -> Sequence[Cache]:
 
 
 def propose(caches: Sequence[Cache], known: Sequence[Faceset], rules: Rules, *, run: str, made_by: str, created: str,
-            paths: Sequence[str] = (), seen: Collection[str] = ()) -> Proposal:
+            paths: Sequence[str] = (), seen: Collection[str] = (), machines: Machines | None = None) -> Proposal:
     """Who the faces of `caches` are. The same faces give the same proposal, in whatever order they come.
 
     `seen`: keys of faces that an earlier run looked at; those alone make no new faceset (see `seen`).
@@ -61,7 +62,7 @@ def propose(caches: Sequence[Cache], known: Sequence[Faceset], rules: Rules, *, 
     ambiguous = tuple(
         Face(faces.keys[free[at]], groups.rounded(found.distance[at]), _why(found, known, at, bool(torn[at])))
         for at in np.flatnonzero(torn | twice).tolist())
-    clusters = _clusters(faces, free[~certain & ~twice & ~torn], rules)
+    clusters = _clusters(faces, free[~certain & ~twice & ~torn], rules, machines)
     adopted = _adopt(faces, clusters, known, rules, extend)
     clusters = [members[~np.isin(members, adopted)] for members in clusters]
     facesets, thin, leftover = _new_groups(faces, clusters, rules, seen)
@@ -126,9 +127,9 @@ def _extend(faces: Pool, free: np.ndarray, found: Match, certain: np.ndarray,
     return extend
 
 
-def _clusters(faces: Pool, rest: np.ndarray, rules: Rules) -> list[np.ndarray]:
+def _clusters(faces: Pool, rest: np.ndarray, rules: Rules, machines: Machines | None) -> list[np.ndarray]:
     """The faces `rest` by identity, each ascending."""
-    labels = identities(faces.rows[rest], faces.photo[rest], faces.clarity[rest], rules)
+    labels = identities(faces.rows[rest], faces.photo[rest], faces.clarity[rest], rules, machines)
     return [rest[members] for members in members_of(labels)] if len(rest) else []
 
 

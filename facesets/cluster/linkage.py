@@ -13,11 +13,13 @@ distance_threshold=t, n_clusters=None), but where two merges are equally near. W
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.sparse import csr_array
 
 from . import dense
+from .machines import Machines
 from .neighbours import components
 from .tiles import float_slack
 
@@ -26,6 +28,8 @@ NEAR_COPIES = 1 - 1e-6  # no level separates rows that are closer than float32 c
 UNIT = 1e-3             # how far from 1 the length of a unit row may be
 NEIGHBOURS = 2.0        # that many neighbours on average: where a graph of faces begins to fall apart
 SAMPLE = 256            # clusters whose similarities to all others show where a graph falls apart
+SMALL = 64              # rows of a component that is done here, a millisecond's work, however many machines there are
+BUNDLE = 4096           # rows that go to a machine at once, of several components or of a larger one
 
 
 @dataclass
@@ -71,24 +75,72 @@ class Clusters:
 
 
 def average_linkage(rows: np.ndarray, threshold: float, *, photos: np.ndarray | None = None, penalty: float = 0.0,
-                    strict: np.ndarray | None = None, most_dense: int = DENSE) -> np.ndarray:
+                    strict: np.ndarray | None = None, most_dense: int = DENSE,
+                    machines: Machines | None = None) -> np.ndarray:
     """Clusters of unit rows: (n,) int64 labels, numbered from 0 in the order of their first rows.
 
     rows (n, d) float32 unit rows; threshold: cos-dist at which merging stops (merges are below it, strictly).
     photos (n,) int: photo of each row; with a penalty, two faces of one photo count as strangers (see `dense`).
     strict (n,) >= 0: a pair of rows counts as less alike by the product of theirs.
-    Raises ValueError for rows that are not unit rows.
+    machines: share the work; the labels are the same. Raises ValueError for rows that are not unit rows.
     """
     lengths = _lengths(rows)
     labels = np.arange(len(rows))
     stop = 1.0 - threshold
     slack = 3 * float(np.abs(lengths - 1).max(initial=0)) + float_slack(rows.shape[1])
-    for members in _groups(components(rows, stop - slack)):
-        singles = _singles(np.divide(rows[members], lengths[members, None]),      # float64, without a copy on the way
-                           photos[members] if photos is not None and penalty else None, penalty,
-                           None if strict is None else strict[members])
-        labels[members] = members[_reduce(singles, stop, most_dense)]
+    groups = _groups((machines.components if machines else components)(rows, stop - slack))
+    here, bundles = _bundles(groups) if machines else (groups, [])
+
+    def component(members: np.ndarray) -> Component:
+        return Component(rows[members], photos[members] if photos is not None and penalty else None,
+                         None if strict is None else strict[members], penalty, stop, most_dense)
+
+    if machines:
+        for (number,), merged in machines.each(
+                _merged, [(number,) for number in range(len(bundles))],
+                lambda number: [component(members) for members in bundles[number]],
+                lambda job, merged: _are_labels(merged, bundles[job[0]])):
+            for members, sets in zip(bundles[number], merged, strict=True):
+                labels[members] = members[sets]
+    for members in here:
+        labels[members] = members[component(members).merged()]
     return numbered(labels)
+
+
+@dataclass(frozen=True)
+class Component:
+    """Some of the rows, photos (with a penalty only) and strictness that `average_linkage` was given."""
+
+    rows: np.ndarray
+    photos: np.ndarray | None
+    strict: np.ndarray | None
+    penalty: float
+    stop: float
+    most_dense: int
+
+    def merged(self) -> np.ndarray:
+        """(m,) int64 the label, < m, of each row."""
+        rows = np.divide(self.rows, _lengths(self.rows)[:, None])   # float64, without a copy on the way
+        return _reduce(_singles(rows, self.photos, self.penalty, self.strict), self.stop, self.most_dense)
+
+
+def _bundles(groups: list[np.ndarray]) -> tuple[list[np.ndarray], list[list[np.ndarray]]]:
+    """The small groups; and the others in bundles, those of the largest first."""
+    large = sorted((members for members in groups if len(members) > SMALL), key=len, reverse=True)
+    bundle = np.cumsum([len(members) for members in large]) // BUNDLE
+    return ([members for members in groups if len(members) <= SMALL],
+            [[large[at] for at in which] for which in members_of(bundle)] if large else [])
+
+
+def _merged(components: list[Component]) -> list[np.ndarray]:
+    return [component.merged() for component in components]
+
+
+def _are_labels(merged: Any, bundle: list[np.ndarray]) -> bool:
+    """Whether that can be the answer of `_merged` about them."""
+    return isinstance(merged, list) and len(merged) == len(bundle) and all(
+        isinstance(sets, np.ndarray) and sets.dtype == np.int64 and sets.shape == members.shape
+        and sets.min() >= 0 and sets.max() < len(members) for sets, members in zip(merged, bundle, strict=True))
 
 
 def _lengths(rows: np.ndarray) -> np.ndarray:

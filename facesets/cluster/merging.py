@@ -9,17 +9,19 @@ import numpy as np
 from ..formats.cache import unit_mean
 from .known import match
 from .linkage import average_linkage, members_of, numbered
+from .machines import Machines
 from .rules import Rules
 
 
-def identities(rows: np.ndarray, photos: np.ndarray, clarity: np.ndarray, rules: Rules) -> np.ndarray:
+def identities(rows: np.ndarray, photos: np.ndarray, clarity: np.ndarray, rules: Rules,
+               machines: Machines | None = None) -> np.ndarray:
     """(N,) int64 labels, numbered by first row. rows (N, D) float32 unit rows, photos (N,) int, clarity (N,)."""
     clear, moments = rules.clear(clarity), apart(rows, photos, rules)
     founders = clarity >= rules.founding_clarity
     labels = np.arange(len(rows), 2 * len(rows))        # dim faces are alone, until they join
     labels[founders] = average_linkage(
         rows[founders], rules.cluster_distance, photos=moments[founders], penalty=rules.photo_penalty,
-        strict=rules.strictness * clear[founders])
+        strict=rules.strictness * clear[founders], machines=machines)
     return join(rows, moments, clear, merge(rows, moments, numbered(labels), rules), rules)
 
 

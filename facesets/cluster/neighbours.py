@@ -97,6 +97,15 @@ def components(rows: np.ndarray, least: float, kind: str = "auto") -> np.ndarray
     rows (n, d) float32 of length <= 1; `least` any similarity; returns (n,) int64.
     Pairs within float32's rounding of `least` count as linked. `kind`: see `tiles.tiles`.
     """
+    forest, order = begun(rows, least)
+    n = len(rows)
+    search = Search(forest, rows, order, least, tiles.tiles(rows, order, least, kind))
+    share_out(lambda a: search.panel(order[a:a + PANEL], a // TILE * TILE, n), range(0, n, PANEL))
+    return forest.roots(np.arange(n))
+
+
+def begun(rows: np.ndarray, least: float) -> tuple[Forest, np.ndarray]:
+    """What a few pivots link already, and an order (n,) of the rows in which that lies side by side."""
     n = len(rows)
     forest = Forest(n)
     everyone = np.arange(n)
@@ -104,10 +113,7 @@ def components(rows: np.ndarray, least: float, kind: str = "auto") -> np.ndarray
         early = Search(forest, rows, everyone, least, tiles.Float32Tiles(rows, everyone, least))
         pivots = everyone[::n // PIVOTS][:PIVOTS]
         share_out(lambda c: early.panel(pivots, c, min(c + TILE, n)), range(0, n, TILE))
-    order = np.argsort(forest.roots(everyone), kind="stable")
-    search = Search(forest, rows, order, least, tiles.tiles(rows, order, least, kind))
-    share_out(lambda a: search.panel(order[a:a + PANEL], a // TILE * TILE, n), range(0, n, PANEL))
-    return forest.roots(everyone)
+    return forest, np.argsort(forest.roots(everyone), kind="stable")
 
 
 def share_out(work: Callable[[int], None], parts: Iterable[int]) -> None:

@@ -54,7 +54,7 @@ class Proposal:
     counts: dict[str, int] = field(default_factory=dict)
 
 
-def signed(verb: str, made_by: str) -> dict[str, str]:
+def signed(verb: str, made_by: str) -> dict[str, Any]:
     """`run`, `made_by` and `created` of a proposal that is made now."""
     now = time.gmtime()
     return {"run": time.strftime("%Y%m%d-%H%M%S-", now) + verb, "made_by": made_by,

@@ -1,0 +1,199 @@
+"""Clustering on many machines: the pass over all pairs a pair of blocks a task, and what comes after it by the bundle.
+
+A block is some rows, of which a machine gets what its tasks need, once, and from whoever has it. So that they need not
+hold all, the blocks on the left are a strip, as many as fit; those on the right pass by. Tasks in flight are bounded by
+the cores there are. Links come back, of sets that were not known to be one, and are united here. A task that is lost
+with its machine is done again; a machine whose answer is none gets no more of them.
+"""
+
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..common import terminal
+from ..common.errors import Failure, Paused
+from ..engine import connect
+from . import neighbours, tiles
+from .tiles import PANEL, TILE
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+BLOCKS = 48         # blocks that the rows are cut into, if that gives 4 to 16 TILEs: tasks of .1 to 3 seconds a core
+SHARE = 4           # one part in so many of a worker's memory holds blocks of the strip; a task needs three at work
+AHEAD = 2           # tasks a core, so that none waits for the next
+TRIES = 5           # of a task whose machines are lost or fail, before it is one that fails
+PATIENCE = 60.0     # seconds without any machine, a time in which one starts again
+
+Job = tuple[int, ...]       # numbers of the data that a task needs
+
+
+@dataclass(frozen=True)
+class Block:
+    rows: np.ndarray        # (B, d) float32
+    sets: np.ndarray        # (B,) int64, the set that each row was known to be in
+
+
+def links(least: float, kind: str, left: Block, right: Block | None = None) -> np.ndarray:
+    """(k, 2) int64: sets of the blocks that are one, since a pair of their rows reaches `least`. Without `right`, of
+    the block with itself."""
+    both = [left] if right is None else [left, right]
+    rows, sets = (np.concatenate(parts) for parts in zip(*((block.rows, block.sets) for block in both), strict=True))
+    first, number = np.unique(sets, return_index=True, return_inverse=True)[1:]
+    forest, order = neighbours.Forest(len(rows)), np.arange(len(rows))
+    forest.parent[:] = first[number]
+    search = neighbours.Search(forest, rows, order, least, tiles.tiles(rows, order, least, kind))
+    for a in range(0, len(left.rows), PANEL):
+        start = a // TILE * TILE if right is None else len(left.rows)
+        search.panel(order[a:min(a + PANEL, len(left.rows))], start, len(rows))
+    roots = forest.roots(first)
+    new = roots != first
+    return np.stack([sets[first[new]], sets[roots[new]]], axis=1)
+
+
+@contextmanager
+def at(address: str, tls: Path | None) -> Iterator["Machines | None"]:
+    """The workers of the engine at `address`; none where there is no address."""
+    if not address:
+        yield None
+        return
+    with connect.connected(address, tls) as client:
+        yield Machines(client, address)
+
+
+class Machines:
+    """The workers of a Dask engine, as clustering uses them."""
+
+    def __init__(self, client: "Client", address: str, say: Callable[[str], None] = terminal.say,
+                 patience: float = PATIENCE, most_held: int | None = None) -> None:
+        self.client, self.address, self.say, self.patience = client, address, say, patience
+        self.most_held = most_held      # bytes of blocks that a worker holds; None: its SHARE
+        self.refused: set[str] = set()
+        self.cores: dict[str, int] = {}
+        self.asked, self.seen = 0.0, time.monotonic()
+        client.amm.stop()       # it would take blocks away between two tasks that need them
+
+    def components(self, rows: np.ndarray, least: float, kind: str = "auto") -> np.ndarray:
+        """As `neighbours.components`: rows (n, d) float32, (n,) int64."""
+        n, dimension = rows.shape
+        forest, order = neighbours.begun(rows, least)
+        size = TILE * min(max(n // (BLOCKS * TILE), 4), 16)
+        blocks = range(-(-n // size))
+        strip = self._fitting(size * (4 * dimension + 8))
+        self.say(f"all pairs of {n:,} faces: {len(blocks) * (len(blocks) + 1) // 2:,} tasks for the workers of "
+                 f"{self.address}")
+        for start in range(0, len(blocks), strip):
+            sets = forest.roots(order)
+            ranges = [(int(part.min()), int(part.max())) for part in np.split(sets, range(size, n, size))]
+            jobs = [(i, j) if i < j else (i,) for j in blocks[start:] for i in range(start, min(start + strip, j + 1))
+                    if min(ranges[i][0], ranges[j][0]) < max(ranges[i][1], ranges[j][1])]
+
+            def block(number: int, sets: np.ndarray = sets) -> Block:
+                part = slice(number * size, (number + 1) * size)
+                return Block(rows[order[part]], sets[part])
+
+            def right(job: Job, found: Any, sets: np.ndarray = sets) -> bool:
+                theirs = np.concatenate([sets[number * size:(number + 1) * size] for number in job])
+                return bool(isinstance(found, np.ndarray) and found.dtype == np.int64 and found.shape[1:] == (2,)
+                            and np.isin(found, theirs).all())
+
+            for _, found in self.each(partial(links, least, kind), jobs, block, right):
+                forest.unite(*found.T)
+        return forest.roots(np.arange(n))
+
+    def each(self, work: Callable[..., Any], jobs: Iterable[Job], data: Callable[[int], object],
+             right: Callable[[Job, Any], bool]) -> Iterator[tuple[Job, Any]]:
+        """`work(*data)` of every job, in any order. Data are sent when first needed, and dropped after the last job
+        that needs them. Raises Paused where the scheduler or all machines are gone, Failure where a task fails."""
+        waiting, tries = deque(jobs), Counter[Job]()
+        uses = Counter(number for job in waiting for number in job)
+        sent: dict[int, Future] = {}
+        running: dict[str, tuple[Job, Future]] = {}
+        done: SimpleQueue[Future] = SimpleQueue()
+
+        def again(job: Job, why: object) -> None:
+            tries[job] += 1
+            if tries[job] == TRIES or "No module named" in str(why):    # a worker or the scheduler without our code
+                raise Failure(f"a task failed {tries[job]} times on the machines of {self.address}, at last with: "
+                              f"{terminal.safe(why, 200)}; mend that, see docs/cluster.md, then the same command again")
+            for number in job:
+                sent.pop(number, None)      # it may be what was lost
+            waiting.append(job)
+
+        while waiting or running:
+            machines = self._machines()
+            for _ in range(min(len(waiting), AHEAD * sum(machines.values()) - len(running))):
+                job = waiting.popleft()
+                allowed = list(machines) if self.refused else None
+                try:
+                    for number in set(job).difference(sent):
+                        sent[number] = self.client.scatter([data(number)], workers=allowed, hash=False)[0]
+                    needs = [sent[number] for number in job]
+                    future = self.client.submit(work, *needs, pure=False, workers=allowed)
+                except Exception as error:      # distributed raises that kind too; a machine went away, or all did
+                    again(job, error)
+                    break
+                running[str(future.key)] = job, future
+                future.add_done_callback(done.put)
+            for future, answer in self._answers(done):
+                job, _ = running.pop(str(future.key))
+                if future.status == "error":
+                    again(job, future.exception())
+                elif future.status != "finished":
+                    again(job, "a machine went away")
+                elif not right(job, answer):
+                    self._refuse(future)
+                    again(job, "an answer that is none")
+                else:
+                    uses.subtract(job)
+                    for number in job:
+                        if not uses[number]:
+                            sent.pop(number, None)
+                    yield job, answer
+
+    def _answers(self, done: "SimpleQueue[Future]") -> Iterator[tuple["Future", Any]]:
+        """What has ended by now, or within a second; the answer means nothing unless the future is finished."""
+        try:
+            batch = [done.get(timeout=1)]
+        except Empty:
+            return
+        while not done.empty():
+            batch.append(done.get())
+        answers = self.client.gather({str(future.key): future for future in batch}, errors="skip")
+        yield from ((future, answers[str(future.key)]) for future in batch)
+
+    def _machines(self) -> dict[str, int]:
+        """Cores of each worker that is there and not refused, by address."""
+        now = time.monotonic()
+        if now - self.asked > 1 or not self.cores:
+            found = connect.workers(self.client, self.address).values()
+            self.cores = {about["address"]: about["nthreads"] for about in found
+                          if about["address"] not in self.refused}
+            self.asked = now
+        if self.cores:
+            self.seen = now
+        elif now - self.seen > self.patience:
+            raise Paused(f"no worker of {self.address} is left to work; start some, see docs/cluster.md, then run the "
+                         "same command again")
+        return self.cores
+
+    def _fitting(self, size: int) -> int:
+        """How many blocks of so many bytes the least worker may hold of a strip."""
+        limits = [about["memory_limit"] for about in connect.workers(self.client, self.address).values()]
+        held = self.most_held or min((limit for limit in limits if limit), default=1 << 32) // SHARE
+        return max(2, held // size)
+
+    def _refuse(self, future: "Future") -> None:
+        for machine in set(self.client.who_has([future])[future.key]) - self.refused:
+            self.refused.add(machine)
+            self.cores.pop(machine, None)
+            self.say(f"{terminal.safe(machine)} gave an answer that is none, and gets no more work: is it of another "
+                     "version?")

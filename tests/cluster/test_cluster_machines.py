@@ -1,0 +1,195 @@
+"""Clustering on an engine gives what it gives on one machine, whatever happens to the machines."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from busy import LIMIT, wait_until
+from test_cluster_linkage import faces
+from test_cluster_script import made_up_cache, run
+
+from facesets.cluster import neighbours
+from facesets.cluster.linkage import average_linkage
+from facesets.cluster.machines import Machines
+from facesets.common.errors import Failure, Paused
+from facesets.engine import connect
+
+ROWS = faces(9000, 1500)        # three blocks, six tasks
+Start = Callable[..., subprocess.Popen[bytes]]
+
+
+@pytest.fixture
+def start(checkout: Path, tmp_path: Path) -> Iterator[Start]:
+    """Starts `dask scheduler` or `dask worker`, with our code from `home`."""
+    begun = []
+
+    def one(what: str, *args: str, home: Path = checkout) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", f"distributed.cli.dask_{what}", "--host", "127.0.0.1", "--no-dashboard"]
+        begun.append(subprocess.Popen([*command, *args], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(home)},
+                                      stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+        return begun[-1]
+
+    yield one
+    for process in begun:
+        process.kill()
+        process.wait()
+
+
+def worker(start: Start, address: str, home: Path | None = None) -> subprocess.Popen[bytes]:
+    more = {"home": home} if home else {}
+    return start("worker", address, "--nthreads", "1", "--no-nanny", "--memory-limit", "1GB", **more)
+
+
+def scheduler(start: Start, port: int = 0) -> tuple[subprocess.Popen[bytes], str]:
+    if not port:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+    return start("scheduler", "--port", str(port)), f"tcp://127.0.0.1:{port}"
+
+
+@contextmanager
+def engine(start: Start, workers: int, **options: object) -> Iterator[Machines]:
+    _, address = scheduler(start)
+    for _ in range(workers):
+        worker(start, address)
+    with connect.connected(address, None, LIMIT) as client:
+        if workers:
+            client.wait_for_workers(workers, timeout=LIMIT)
+        yield Machines(client, address, **options)      # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_labels_are_those_of_one_machine(start: Start, workers: int) -> None:
+    rng = np.random.default_rng(0)
+    whole = {"photos": rng.integers(0, 5000, 9000), "penalty": 0.25, "strict": rng.uniform(0, 0.3, 9000)}
+    with engine(start, workers) as machines:
+        for kind in ("float32", "int8"):
+            assert np.array_equal(machines.components(ROWS, 0.45, kind), neighbours.components(ROWS, 0.45, kind))
+        ours = average_linkage(ROWS, 0.5, machines=machines, **whole)       # type: ignore[arg-type]
+        assert np.array_equal(ours, average_linkage(ROWS, 0.5, **whole))    # type: ignore[arg-type]
+        few = ROWS[:1500]
+        ours = average_linkage(few, 0.6, machines=machines, most_dense=200)
+        assert np.array_equal(ours, average_linkage(few, 0.6, most_dense=200))
+        for number in (0, 1, 3):
+            assert len(average_linkage(ROWS[:number], 0.5, machines=machines)) == number
+
+
+def test_workers_that_hold_two_blocks_at_a_time_see_all_pairs(start: Start) -> None:
+    rows = faces(22_000, 4000, 32)      # six blocks
+    with engine(start, 1, most_held=1) as machines:
+        assert np.array_equal(machines.components(rows, 0.6), neighbours.components(rows, 0.6))
+
+
+def test_what_a_killed_worker_had_is_done_again(start: Start) -> None:
+    rows, rng = faces(40_000, 9000), random.Random(0)
+    expected = neighbours.components(rows, 0.5)
+    with engine(start, 0) as machines:
+        ended, kills = threading.Event(), 0
+        ours = [worker(start, machines.address) for _ in range(2)]
+
+        def kill() -> None:
+            nonlocal kills
+            while not ended.is_set():
+                machines.client.wait_for_workers(2, timeout=LIMIT)
+                if ended.wait(rng.uniform(0, 1)) or kills == 4:
+                    return
+                ours.append(worker(start, machines.address))    # first, so that one is there soon
+                ours.pop(rng.randrange(2)).kill()
+                kills += 1
+
+        killer = threading.Thread(target=kill)
+        killer.start()
+        try:
+            for _ in range(3):
+                assert np.array_equal(machines.components(rows, 0.5), expected)
+        finally:
+            ended.set()
+            killer.join()
+        assert kills
+
+
+@pytest.mark.parametrize("answer", ["np.zeros((3, 5))", "np.full((1, 2), 7_000_000)", "'so'"])
+def test_a_worker_that_answers_rubbish_gets_no_more_work(start: Start, checkout: Path, tmp_path: Path,
+                                                         answer: str) -> None:
+    shutil.copytree(checkout / "facesets", tmp_path / "other" / "facesets")
+    with (tmp_path / "other" / "facesets" / "cluster" / "machines.py").open("a") as module:
+        module.write(f"\n\ndef links(*_):\n    return {answer}\n")
+    said: list[str] = []
+    with engine(start, 0, say=said.append, patience=1.0) as machines:
+        worker(start, machines.address, tmp_path / "other")
+        machines.client.wait_for_workers(1, timeout=LIMIT)
+        with pytest.raises(Paused, match="no worker"):
+            machines.components(ROWS, 0.45)
+        worker(start, machines.address)
+        machines.client.wait_for_workers(2, timeout=LIMIT)
+        assert np.array_equal(machines.components(ROWS, 0.45), neighbours.components(ROWS, 0.45))
+    assert sum("gets no more work" in line for line in said) == 1
+
+
+def test_a_worker_without_our_code_ends_it_in_one_line(start: Start, tmp_path: Path) -> None:
+    with engine(start, 0) as machines:
+        worker(start, machines.address, tmp_path)
+        with pytest.raises(Failure, match="No module named 'facesets'"):
+            machines.components(ROWS, 0.45)
+
+
+def refined(root: Path) -> dict:
+    made = json.loads((root / "work" / "immich" / "eva" / "refine.json").read_text())
+    return {name: value for name, value in made.items() if name not in ("run", "created")}
+
+
+def test_a_scheduler_that_goes_away_pauses_it(start: Start) -> None:
+    process, address = scheduler(start)
+    asked = worker(start, address)
+    said: list[str] = []
+    ended: list[BaseException] = []
+
+    def cluster(machines: Machines) -> None:
+        try:
+            machines.components(ROWS, 0.45)
+        except Failure as error:
+            ended.append(error)
+
+    with connect.connected(address, None, LIMIT) as client:
+        client.wait_for_workers(1, timeout=LIMIT)
+    with connect.connected(address, None, seconds=5) as client:
+        asked.send_signal(signal.SIGSTOP)               # it gets work, and does none
+        task = threading.Thread(target=cluster, args=[Machines(client, address, said.append)])
+        task.start()
+        wait_until(lambda: said, "the work begins")
+        process.kill()
+        task.join()
+    assert isinstance(ended[0], Paused) and "does not answer" in str(ended[0])
+    assert "same command again" in str(ended[0])
+
+
+def test_the_script_proposes_the_same_on_an_engine(start: Start, checkout: Path, tmp_path: Path) -> None:
+    made_up_cache(tmp_path / "work" / "cache" / "immich_eva.npz", (90, 70, 40, 1))
+    words = ("--user", "eva", "--dry-run")
+    assert run(checkout, tmp_path, *words).returncode == 0
+    ours = refined(tmp_path)
+    _, address = scheduler(start)
+    worker(start, address)
+    done = run(checkout, tmp_path, *words, "--scheduler", address)
+    assert done.returncode == 0 and f"tasks for the workers of {address}" in done.stderr, done.stderr
+    assert refined(tmp_path) == ours
+
+
+def test_without_a_scheduler_nothing_of_dask_is_imported(checkout: Path, tmp_path: Path) -> None:
+    made_up_cache(tmp_path / "work" / "cache" / "immich_eva.npz")
+    words = ["--user", "eva", "--dry-run", "--data-root", str(tmp_path / "work"), "--library", str(tmp_path / "lib")]
+    code = f"import sys, cluster_immich; print(cluster_immich.main({words}), sorted(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=checkout, capture_output=True, text=True, timeout=LIMIT)
+    assert done.stdout.startswith("0 ") and not {"'dask'", "'distributed'"} & set(done.stdout.split(",")), done.stderr
