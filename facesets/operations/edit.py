@@ -115,14 +115,12 @@ def not_this(run: Run, faceset: str, photos: Sequence[str], options: Options) ->
     in no faceset yet, because it is as near to somebody else, is remembered.
     """
     entry = find(run.manifest, faceset)
-    record, contents = drafts.existing(run, entry.folder)
-    keys, wrong = contents.keys, chosen(record, contents, photos)
+    wrong = chosen(*drafts.existing(run, entry.folder), photos)
     run.manifest.not_this[entry.folder] = sorted(wrong | set(run.manifest.not_this.get(entry.folder, ())))
-    for same in eras_of(run, entry):
-        _leave_era(run, same, wrong, options)
-    rest = [row for row, key in enumerate(keys) if key not in wrong]
+    run.touch(entry.folder)
     run.count("faces_removed", len(wrong))
-    _rebuild(run, entry, drafts.plan(run, record, pick(contents.faces, rest), options), options)
+    for same in (*eras_of(run, entry), entry):
+        _without(run, same, wrong, options)
 
 
 def chosen(record: Record, contents: Contents, photos: Sequence[str]) -> set[str]:
@@ -140,15 +138,13 @@ def chosen(record: Record, contents: Contents, photos: Sequence[str]) -> set[str
     return keys
 
 
-def _leave_era(run: Run, entry: Record, wrong: set[str], options: Options) -> None:
+def _without(run: Run, entry: Record, wrong: set[str], options: Options) -> None:
+    """Take faces out of a folder, which goes where none is left that has a picture."""
     record, contents = drafts.existing(run, entry.folder)
     rest = [row for row, key in enumerate(contents.keys) if key not in wrong]
-    if len(rest) < len(contents.keys):
-        draft = drafts.plan(run, record, pick(contents.faces, rest), options)
-        _rebuild(run, entry, draft, options)
-
-
-def _rebuild(run: Run, entry: Record, draft: drafts.Draft, options: Options) -> None:
+    if len(rest) == len(contents.keys):
+        return
+    draft = drafts.plan(run, record, pick(contents.faces, rest), options)
     assert draft.selection
     if draft.selection.order:
         swap.finish(run, [draft], options)

@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from ..common import files, terminal
@@ -35,8 +36,8 @@ def queue(folders: Iterable[Path]) -> Queue:
             else:
                 entries[sha256] = Entry("", str(path), "", sha256, size, taken_at=taken_at(path))
                 copies[sha256] = []
-    return Queue("", "", tuple(Entry(**{**entry.__dict__, "aliases": tuple(copies[sha256])})
-                               for sha256, entry in entries.items()))
+    return Queue("", "", tuple(
+        replace(entry, aliases=tuple(copies[sha256])) for sha256, entry in entries.items()))
 
 
 def photos_in(folder: Path) -> Iterator[Path]:

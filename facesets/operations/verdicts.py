@@ -19,8 +19,6 @@ from ..library.run import Run
 from ..library.store import NOBODY
 from . import edit
 
-CANDIDATES = ("thin_eras",)
-
 
 def two_people(run: Run, one: str, other: str) -> None:
     """Say that two facesets are two people: nothing merges them, nobody asks again."""
@@ -96,7 +94,7 @@ def split(run: Run, faceset: str, photos: Sequence[str], options: Options) -> No
 
 def promote_thin(run: Run, thin: str, proposals: Iterable[Proposal], index: Index, options: Options) -> None:
     """Make a thin group a faceset: a folder of _thin/, or a group that clustering left as thin, by one of its faces."""
-    found = edit.matching(run.manifest, thin, CANDIDATES)
+    found = edit.matching(run.manifest, thin, ("thin_eras",))
     if found and found[0].number:
         raise UsageError(f"{found[0].folder} is a time of life of faceset {found[0].number}, and no other person")
     if found:

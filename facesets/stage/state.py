@@ -22,7 +22,7 @@ import json
 import operator
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -191,17 +191,17 @@ class State:
         with self.writing() as db:
             db.executemany(UPSERT, ((self.run, listed, *listed_columns(asset)) for asset in assets))
 
-    def settle(self, asset_id: str, outcome: str, reason: str = "", sha256: str | None = None) -> None:
+    def settle(self, asset_id: str, outcome: str, reason: str = "") -> None:
         with self.writing() as db:
-            db.execute("UPDATE assets SET outcome = ?, reason = ?, sha256 = COALESCE(?, sha256), tries = tries + ? "
-                       "WHERE id = ?", (outcome, reason, sha256, outcome == "error", asset_id))
+            db.execute("UPDATE assets SET outcome = ?, reason = ?, tries = tries + ? WHERE id = ?",
+                       (outcome, reason, outcome == "error", asset_id))
 
-    def walk(self, where: str, values: Sequence[Any] = ()) -> Iterator[Asset]:
+    def walk(self, where: str) -> Iterator[Asset]:
         """Assets of this run's listing that match, by date and id; rows may change while we walk."""
         taken, identity = "", ""
         while True:
             rows = self.all(f"SELECT {ROW} FROM assets WHERE run = ? AND ({where}) AND (taken, id) > (?, ?) "
-                            f"ORDER BY taken, id LIMIT {BATCH}", self.run, *values, taken, identity)
+                            f"ORDER BY taken, id LIMIT {BATCH}", self.run, taken, identity)
             for row in rows:
                 yield Asset(*row)
             if len(rows) < BATCH:

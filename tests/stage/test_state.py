@@ -36,7 +36,8 @@ def test_it_is_private(db):
 
 def test_bytes_once_known_are_remembered_until_checksum_or_size_change(db):
     db.put([ASSET])
-    db.settle("a", "have", sha256="s")
+    with db.writing() as rows:
+        rows.execute("UPDATE assets SET outcome = 'have', sha256 = 's'")
     db.put([replace(ASSET, name="renamed.jpg", outcome="small")])
     assert outcome(db) == ("small", "s", "")
     db.put([replace(ASSET, size=11)])
