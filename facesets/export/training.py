@@ -1,7 +1,7 @@
 """Training folders: one person's photos in three framings at their own resolution, with captions and loss masks.
 
     OUT/<name>/images/<photo>-close.png, .txt        and -half, -full; nothing is painted, enlarged or filled
-    OUT/<name>/masks/<photo>-close.png               white where to learn, black where somebody else is
+    OUT/<name>/masks/<photo>-close.png               white where to learn, black where somebody else stands
     OUT/<name>/dataset.toml | concepts.json | dataset.yaml      what the trainer reads
 
 kohya's sd-scripts take a mask by `conditioning_data_dir` (docs/masked_loss_README.md there, with --masked_loss),
@@ -31,6 +31,7 @@ LEAST, LARGEST = 512, 2048      # pixels of the shorter and of the longer side
 INSIDE = 0.8                    # share of a framing that the photo must have
 MASKED = 0.4                    # share of a picture that others may take
 PROFILE = 30.0                  # degrees of yaw from which on a face shows a side
+SHOULDERS, TRUNK = 1.7, 1.2     # widths of a face box beside its middle that the body of another takes, and ours
 SAME = 0.4                      # intersection over union from which on a box is the wanted face
 Boxes = Callable[[str], Sequence[Sequence[float]]]      # SHA-256 of a photo -> boxes of all its faces
 CAPTION = "{trigger} {class}, {framing}, {year}"
@@ -133,16 +134,31 @@ def _possible(face: Mapping[str, Any], yaw: float, photo: cache.Photo,
 
 def _mask(window: tuple[int, int, int, int], others: Sequence[np.ndarray], box: np.ndarray,
           size: tuple[int, int] = (64, 64)) -> np.ndarray:
-    """(h, w) 0..1 of the given size: 0 where the heads of others are, 1 elsewhere and on the wanted face itself."""
+    """(h, w) 0..1 of the given size: 0 where others are, heads and what is likely their bodies; 1 elsewhere, on the
+    wanted face, and on what is likely its own body, but for heads in front of it."""
     x1, y1, x2, y2 = window
     scale = np.array([size[1] / (x2 - x1), size[0] / (y2 - y1)] * 2)
-    mask = np.ones(size, np.float32)
     corner = np.array([x1, y1, x1, y1])
-    for other in others:
-        mask = np.minimum(mask, 1 - clean.head(size, (other - corner) * scale, clean.REACH))
-    left, top, right, bottom = np.clip((box - corner) * scale, 0, np.array([*size[::-1]] * 2)).round().astype(int)
+    own, *rest = ((each - corner) * scale for each in (box, *others))
+    mask = np.ones(size, np.float32)
+    for other in rest:
+        mask[_body(size, other, SHOULDERS)] = 0
+    mask[_body(size, own, TRUNK)] = 1
+    mask = np.maximum(mask, clean.head(size, own, clean.OWN))
+    for other in rest:
+        mask = np.minimum(mask, 1 - clean.head(size, other, clean.REACH))
+    left, top, right, bottom = np.clip(own, 0, np.array([*size[::-1]] * 2)).round().astype(int)
     mask[top:bottom, left:right] = 1
     return mask
+
+
+def _body(size: tuple[int, int], box: np.ndarray, aside: float) -> tuple[slice, slice]:
+    """Where somebody stands below a face box: `aside` of its widths to either side, and as far down as feet are."""
+    middle, (width, height) = (box[:2] + box[2:]) / 2, box[2:] - box[:2]
+    sides = np.array([middle[0] - aside * width, box[3], middle[0] + aside * width,
+                      middle[1] + FRAMINGS["full"].below * height])
+    left, top, right, bottom = np.clip(sides, 0, np.array([*size[::-1]] * 2)).round().astype(int)
+    return slice(top, bottom), slice(left, right)
 
 
 def _picture(shot: Shot, scratch: Path, trainer: str) -> bool:

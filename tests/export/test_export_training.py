@@ -121,6 +121,17 @@ def test_others_are_masked_not_painted(tmp_path) -> None:
     assert seen
 
 
+def test_the_body_of_a_neighbour_is_masked_with_the_head_but_nothing_of_the_wanted_person() -> None:
+    wanted, beside, child = (np.array(box, float) for box in
+                             ((400, 200, 550, 400), (900, 220, 1050, 420), (440, 800, 520, 900)))
+    mask = training._mask((0, 0, 1400, 1800), [beside, child], wanted, (1800, 1400))
+    assert mask[320, 975] == mask[600, 975] == mask[1500, 1150] == 0        # head, chest and legs of who stands beside
+    assert (mask[200:700, 300:650] == 1).all() and mask[1500, 350] == 1     # ours, above the child's head and below it
+    assert mask[850, 480] == 0 and mask[600, 1300] == 1                     # the child in front; nobody
+    distant = training._mask((0, 0, 1400, 1800), [np.array([900, 220, 920, 246.0])], wanted, (1800, 1400))
+    assert distant[300, 910] == 0 and distant[700, 910] == 1                # somebody small ends where the feet are
+
+
 def test_a_folder_is_renewed_and_what_a_person_did_in_it_stays(world, tmp_path) -> None:
     made(world, tmp_path, "kohya")
     images = tmp_path / "Zoë Müller" / "images"
