@@ -4,7 +4,7 @@ Words: box = (x1, y1, x2, y2) in pixels; a `photo` is (H, W, 3) uint8 BGR, uprig
 inside the photo; `padding` is a part of the face box's longer side.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -16,14 +16,17 @@ from ..formats.boxes import overlap
 from . import clean
 from .looks import OVERLAP, Looks, Sight
 
-RULES = 2               # of all that is decided here and in clean.py; pictures made under others are made anew
+RULES = 3               # of all that is decided here and in clean.py; pictures made under others are made anew
 TIGHTEST = 0.2          # of padding, where the photo's edge leaves no more
 TIGHTER = 0.35          # of padding, to keep a neighbour out; at 0.2 many a face is too large for SCRFD at 640
+HAIR = 0.2              # of the face's height, more above it that stays where the picture gets narrower
 WIDER = (0.8, 1.2)      # of padding, where the face fills the picture and is not seen
 SHOWN = 0.1             # share of a neighbour's box inside the picture from which on a detector may see it
 WHOLE = 0.85            # share of the face's box that must lie inside the photo
 SAME = 0.95             # cosine of the picture's face to the photo's, below which it is not the same face any more
 ROUNDS = 4              # how often neighbours that only a detector sees are taken out as well
+
+See = Callable[[np.ndarray, np.ndarray], Sight]      # picture, wanted box (4,)
 
 NOT_SEEN = "not every detector finds the face in the picture"
 NOT_ALONE = "another face cannot be kept out of the picture"
@@ -57,10 +60,15 @@ def cut_out(photo: np.ndarray, place: Sequence[float], looks: Looks, size: int, 
         raise Dropped(OUTSIDE)
     neighbours = [other for other in np.asarray(others, np.float64).reshape(-1, 4)
                   if overlap(other, box) < OVERLAP]
-    reasons = []
+    reasons, sights = [], dict[bytes, Sight]()
+
+    def see(pixels: np.ndarray, wanted: np.ndarray) -> Sight:
+        """What is seen in a picture; several attempts may end in the same one."""
+        known = pixels.tobytes()
+        return sights[known] if known in sights else sights.setdefault(known, looks.see(pixels, wanted))
     for isolation, window in _attempts(box, neighbours, (width, height), padding):
         try:
-            pixels, sight = _isolated(photo, window, box, neighbours, looks, size, clean_up=isolation == "cleaned")
+            pixels, sight = _isolated(photo, window, box, neighbours, see, size, clean_up=isolation == "cleaned")
         except Dropped as reason:
             reasons.append(str(reason))
             continue
@@ -81,8 +89,12 @@ def _attempts(box: np.ndarray, neighbours: list[np.ndarray], photo: tuple[int, i
         for more in WIDER:
             yield "alone", around(box, photo, max(more, padding))
     yield from (("moved", window) for window in _apart(box, neighbours, photo, padding))
-    yield "cleaned", around(box, photo, min(padding, TIGHTER))      # the less is painted, the better it looks
-    yield "cleaned", wide
+    close = around(box, photo, min(padding, TIGHTER))
+    for _ in range(ROUNDS):     # those whom only a detector sees are left out in the next one
+        narrow = _narrowed(close, box, neighbours)
+        if not _shown(neighbours, narrow).any():
+            yield "moved", narrow
+    yield from (("cleaned", window) for window in (narrow, close, wide))    # the less is painted, the better it looks
 
 
 def around(box: np.ndarray, photo: tuple[int, int], padding: float, shift: Sequence[float] = (0, 0)) -> np.ndarray:
@@ -113,6 +125,20 @@ def _apart(box: np.ndarray, neighbours: Sequence[np.ndarray], photo: tuple[int, 
     return found[:2]
 
 
+def _narrowed(window: np.ndarray, box: np.ndarray, neighbours: Sequence[np.ndarray]) -> np.ndarray:
+    """The window with its sides moved in, each neighbour left out by the one that leaves least of him and most of the
+    rest; the face keeps what may not be touched, and its hair."""
+    inner = clean.grown(box, clean.SPARED) - [0, HAIR * (box[3] - box[1]), 0, 0]
+    for other in neighbours:
+        ways = np.tile(window, (4, 1))
+        limits = np.concatenate([np.minimum(other[2:], inner[:2]), np.maximum(other[:2], inner[2:])])
+        np.fill_diagonal(ways, np.concatenate([np.maximum(np.floor(limits[:2]), window[:2]),
+                                               np.minimum(np.ceil(limits[2:]), window[2:])]))
+        left = [(_shown([other], way).any(), -(way[2:] - way[:2]).prod()) for way in ways]
+        window = ways[min(range(4), key=left.__getitem__)] if _shown([other], window).any() else window
+    return window
+
+
 def _shown(neighbours: Sequence[np.ndarray], window: np.ndarray) -> np.ndarray:
     """(n,) bool: neighbours of which enough is inside the window for a detector."""
     boxes = np.asarray(neighbours, np.float64).reshape(-1, 4)
@@ -120,7 +146,7 @@ def _shown(neighbours: Sequence[np.ndarray], window: np.ndarray) -> np.ndarray:
     return np.asarray(np.clip(inside, 0, None).prod(axis=1) > SHOWN * (boxes[:, 2:] - boxes[:, :2]).prod(axis=1))
 
 
-def _isolated(photo: np.ndarray, window: np.ndarray, box: np.ndarray, neighbours: list[np.ndarray], looks: Looks,
+def _isolated(photo: np.ndarray, window: np.ndarray, box: np.ndarray, neighbours: list[np.ndarray], see: See,
               size: int, clean_up: bool) -> tuple[np.ndarray, Sight]:
     """The picture of a window in which every look finds the wanted face and no other. Raises Dropped.
 
@@ -133,7 +159,7 @@ def _isolated(photo: np.ndarray, window: np.ndarray, box: np.ndarray, neighbours
         if clean_up:
             shown = [other for other, there in zip(neighbours, _shown(neighbours, window), strict=True) if there]
             pixels = clean.without(picture, [(other - corner) * scale for other in shown], wanted)
-        sight = looks.see(pixels, wanted)
+        sight = see(pixels, wanted)
         if sight.alone:
             return pixels, sight
         if sight.box is None:

@@ -17,7 +17,7 @@ Look = Callable[[np.ndarray], Found]
 Embed = Callable[[np.ndarray, np.ndarray], np.ndarray]  # picture, landmarks (n, 5, 2) -> raw embeddings (n, D)
 
 SEEN = 0.5              # score from which on a tool takes a detection for a face
-HINT, SURE = 0.3, 0.7   # scores of nobody else, and of the wanted face, of a look that leaves no doubt to another size
+HINT, SURE = 0.3, 0.6   # scores of nobody else, and of the wanted face, of a look that leaves no doubt to another size
 OVERLAP = 0.4           # intersection over union with the wanted box that makes a detection the wanted face
 
 
@@ -39,7 +39,8 @@ class Sight:
 class Looks:
     """Every way to look at a picture, the cheapest first and last the one whose landmarks the recogniser takes.
 
-    in_doubt    looks at other sizes, which see what these see unless one of these is unsure (benchmarks/pictures.py)
+    in_doubt    looks at other sizes; each sees what the two before it see unless one of them is unsure, so the sizes go
+                on inwards: the last of `looks`, one far from it, one in between (benchmarks/pictures.py)
     """
 
     looks: Sequence[Look]
@@ -53,10 +54,13 @@ class Looks:
             sights.append(_sight(look(pixels), wanted))
             if not sights[-1].alone:
                 return sights[-1]
-        for look in () if all(sight.sure for sight in sights) else self.in_doubt:
-            if not (sight := _sight(look(pixels), wanted)).alone:
-                return sight
-        return sights[-1]
+        last = sights[-1]
+        for look in self.in_doubt:
+            if not all(sight.sure for sight in sights[-2:]):
+                sights.append(_sight(look(pixels), wanted))
+                if not sights[-1].alone:
+                    return sights[-1]
+        return last
 
     def cosine(self, pixels: np.ndarray, landmarks: np.ndarray, embedding: np.ndarray) -> float:
         """Similarity of the face at `landmarks` to a unit `embedding` (D,); 1 where nobody can tell."""

@@ -52,6 +52,7 @@ def render(wishes: dict[str, list[Wish]], folder: Path, looks: Looks, size: int,
     be opened raise Paused, but for a few that are plainly deleted: that says nothing about the faces in them.
     """
     files.private_folder(folder)
+    cv2.setNumThreads(1)        # a photo is one thread; OpenCV's own would compete with the others, YuNet's most of all
     results: dict[str, Made | str] = {}
     with (ThreadPoolExecutor(workers) as pool,
           terminal.progress(sum(map(len, wishes.values())), "pictures", "faces") as bar):

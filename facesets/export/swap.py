@@ -21,7 +21,7 @@ from ..library.members import Index, without_twins
 from ..library.store import ASIDE, CANONICAL, Library
 from . import draft as drafts
 from . import embeddings
-from .crop import NEVER
+from .crop import NEVER, RULES
 from .draft import Draft, Options
 from .render import Made
 from .run import Run, changing
@@ -114,6 +114,12 @@ def _place(run: Run, draft: Draft, pictures: dict[str, Made | str], options: Opt
         run.count("without_pictures")
         run.notes.append(f"{folder}: no face of it can be shown alone; " +
                                  ("it stays as it is" if grown else "there is no such folder"))
+        if draft.anew:      # remembered, else every run would try in vain
+            record = run.record(folder)
+            for face in record.faces:
+                face["rules"] = RULES if face["face"] in draft.anew else face.get("rules", 1)
+            run.write_record(record)
+            run.enter(record)
         return
     before = len(draft.have)
     record = drafts.assemble(run, draft, pictures, options)

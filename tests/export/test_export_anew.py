@@ -13,6 +13,7 @@ from killing import killed, steps
 from facesets.common import files
 from facesets.common.errors import Failure
 from facesets.export import crop, swap
+from facesets.export.looks import Looks
 from facesets.library.folder import Record, read_record
 from facesets.library.run import changing
 from facesets.library.store import Library
@@ -94,6 +95,26 @@ def test_a_picture_whose_photo_is_another_one_by_now_stays_and_keeps_no_run_busy
     now = {face["face"]: face["file"] for face in record_of(library, "faceset_001").faces}
     assert len(now) == 7 and all(is_slab(library.root / "faceset_001" / now[face["face"]]) for face in faces[:2])
     assert export(world).facesets == []
+
+
+def test_a_faceset_of_which_no_picture_can_be_made_anew_stays_and_is_not_tried_again(world) -> None:
+    library, faces = world
+    asked = []
+
+    def nobody(pixels: np.ndarray):
+        asked.append(1)
+        return np.zeros((0, 4)), np.zeros(0), np.zeros((0, 5, 2))
+
+    def again() -> swap.Run:
+        return swap.export(library, replace(proposal_of(faces), facesets=()), [faces], lambda: Looks((nobody,)))
+    before = {name: data for name, data in contents(library.root).items() if not name.endswith("manifest.json")}
+    run = again()
+    assert run.counts["without_pictures"] == 2 and asked and any("stays as it is" in note for note in run.notes)
+    asked.clear()
+    run = again()
+    assert not asked and not run.notes and not run.counts
+    after = {name: data for name, data in contents(library.root).items() if not name.endswith("manifest.json")}
+    assert before == after and len(record_of(library, "faceset_001").faces) == 7
 
 
 def test_a_share_that_is_away_stops_nobody_elses_run(world) -> None:

@@ -1,5 +1,6 @@
 """A picture lies inside its photo and shows exactly one face to every look, or there is no picture and a reason."""
 
+import cv2
 import numpy as np
 import pytest
 from drawn import LOOKS, SKIN, detect, photo
@@ -61,13 +62,39 @@ def test_a_neighbour_is_left_out_by_a_shift_before_anything_is_painted(tmp_path)
     assert unknown.isolation == "moved" and (unknown.pixels == made.pixels).all()
 
 
+def test_where_the_photo_leaves_no_room_to_shift_a_narrower_picture_comes_before_anything_is_painted(tmp_path) -> None:
+    wanted, beside = (20, 150, 120, 270), (140, 150, 240, 270)      # at the left edge of the photo
+    pixels = drawn(tmp_path, [wanted, beside])
+    made = crop.cut_out(pixels, wanted, LOOKS, 512, 0.5, [wanted, beside])
+    height, width = made.pixels.shape[:2]
+    assert made.isolation == "moved" and height == 512 and 256 < width < 512 and len(detect(made.pixels)[0]) == 1
+    between = crop.cut_out(pixels := drawn(tmp_path, [(250, 150, 350, 270), (135, 150, 232, 270), (368, 150, 460, 270)]),
+                           (250, 150, 350, 270), LOOKS, 512, 0.5)      # nobody knew of them, the look finds them
+    assert between.isolation == "moved" and between.pixels.shape[0] == 512 > between.pixels.shape[1] > 256
+    part = cv2.resize(between.pixels, None, fx=(scale := 120 * 1.7 / 512), fy=scale, interpolation=cv2.INTER_AREA)
+    assert cv2.matchTemplate(pixels, part, cv2.TM_CCOEFF_NORMED).max() > 0.99       # of the photo as it is
+
+
+def test_an_attempt_that_ends_in_a_picture_that_was_seen_is_not_looked_at_again(tmp_path) -> None:
+    asked: list[bytes] = []
+
+    def nobody(bgr: np.ndarray):
+        asked.append(bgr.tobytes())
+        return tuple(part[:0] for part in detect(bgr))
+    small = drawn(tmp_path, [(20, 20, 120, 120)], (140, 140))       # no padding makes it larger
+    with pytest.raises(crop.Dropped, match="not every"):
+        crop.cut_out(small, (20, 20, 120, 120), Looks((nobody,)), 512, 0.5)
+    assert len(asked) == len(set(asked))
+
+
 def test_neighbours_on_all_sides_are_taken_out_and_the_face_is_not_touched(tmp_path) -> None:
     wanted = (250, 150, 370, 290)
     around = [wanted, (150, 150, 240, 250), (380, 150, 470, 250), (260, 300, 360, 400), (260, 30, 360, 140)]
     pixels = drawn(tmp_path, around)
     made = crop.cut_out(pixels, wanted, LOOKS, 512, 0.5, around)
     assert made.isolation == "cleaned" and len(detect(made.pixels)[0]) == 1
-    window = crop.around(np.array(wanted, float), (640, 480), crop.TIGHTER)
+    window = crop._narrowed(crop.around(np.array(wanted, float), (640, 480), crop.TIGHTER), np.array(wanted, float),
+                            np.array(around[1:], float))
     before, scale = crop.scaled(pixels, window, 512)
     x1, y1, x2, y2 = (clean.grown((np.array(wanted) - np.tile(window[:2], 2)) * scale, clean.SPARED)).astype(int)
     assert (before[y1 + 1:y2 - 1, x1 + 1:x2 - 1] == made.pixels[y1 + 1:y2 - 1, x1 + 1:x2 - 1]).all()
@@ -112,7 +139,7 @@ def test_every_look_must_find_the_face_and_nobody_else(tmp_path) -> None:
     assert crop.cut_out(pixels, NEAR[0], Looks((unsure, detect)), 512, 0.5).isolation == "alone"
 
 
-@pytest.mark.parametrize(("own", "somebody", "asked"), [(0.9, 0.29, 0), (0.69, 0.0, 1), (0.9, 0.31, 1)])
+@pytest.mark.parametrize(("own", "somebody", "asked"), [(0.9, 0.29, 0), (0.59, 0.0, 1), (0.9, 0.31, 1)])
 def test_other_sizes_are_looked_at_only_in_doubt_and_then_they_count(tmp_path, own, somebody, asked) -> None:
     pixels, calls = drawn(tmp_path, NEAR[:1]), []
 
@@ -126,6 +153,24 @@ def test_other_sizes_are_looked_at_only_in_doubt_and_then_they_count(tmp_path, o
     looks = Looks((first,), in_doubt=(other_size,))
     sight = looks.see(pixels, np.array(NEAR[0], float))
     assert len(calls) == asked and sight.alone is not bool(asked)
+
+
+@pytest.mark.parametrize(("scores", "asked"), [
+    ((0.9, 0.9, 0.9, 0.9), ""), ((0.55, 0.9, 0.9, 0.9), "smaller"), ((0.55, 0.9, 0.55, 0.9), "smaller between"),
+    ((0.9, 0.55, 0.9, 0.9), "smaller between"), ((0.9, 0.55, 0.9, 0.4), "smaller between"),
+    ((0.9, 0.55, 0.4, 0.9), "smaller")])
+def test_a_size_between_two_that_are_sure_is_not_looked_at(tmp_path, scores, asked) -> None:
+    pixels, calls = drawn(tmp_path, NEAR[:1]), []
+
+    def look(name: str, score: float):
+        def at_that_size(bgr: np.ndarray):
+            calls.append(name)
+            boxes, _, points = detect(bgr)
+            return boxes, np.array([score]), points
+        return at_that_size
+    other, main, *sizes = map(look, ("other", "main", "smaller", "between"), scores)
+    sight = Looks((other, main), in_doubt=sizes).see(pixels, np.array(NEAR[0], float))
+    assert calls == ["other", "main", *asked.split()] and sight.alone is (min(scores) >= 0.5)
 
 
 def test_a_picture_whose_face_is_not_the_photos_any_more_is_none(tmp_path) -> None:
