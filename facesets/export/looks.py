@@ -17,7 +17,7 @@ Look = Callable[[np.ndarray], Found]
 Embed = Callable[[np.ndarray, np.ndarray], np.ndarray]  # picture, landmarks (n, 5, 2) -> raw embeddings (n, D)
 
 SEEN = 0.5              # score from which on a tool takes a detection for a face
-HINT, SURE = 0.3, 0.6   # scores of nobody else, and of the wanted face, of a look that leaves no doubt to another size
+HINT, SURE = 0.3, 0.7   # scores of nobody else, and of the wanted face, of a look that leaves no doubt to another size
 OVERLAP = 0.4           # intersection over union with the wanted box that makes a detection the wanted face
 
 
@@ -28,19 +28,26 @@ class Sight:
     box: np.ndarray | None          # (4,)
     landmarks: np.ndarray | None    # (5, 2)
     others: np.ndarray              # (n, 4)
-    sure: bool                      # far from seeing anything else
+    score: float = 0.0              # of the wanted face
+    hint: float = 0.0               # the best score of anybody else
 
     @property
     def alone(self) -> bool:
         return self.box is not None and not len(self.others)
+
+    @property
+    def sure(self) -> bool:
+        """Far from seeing anything else."""
+        return self.score >= SURE and self.hint < HINT
 
 
 @dataclass(frozen=True)
 class Looks:
     """Every way to look at a picture, the cheapest first and last the one whose landmarks the recogniser takes.
 
-    in_doubt    looks at other sizes; each sees what the two before it see unless one of them is unsure, so the sizes go
-                on inwards: the last of `looks`, one far from it, one in between (benchmarks/pictures.py)
+    in_doubt    looks at other sizes: one far from the last of `looks`, which sees what they see unless one is unsure,
+                then one in between, which sees the face if both do, and nobody else unless one of them has a hint
+                of somebody (benchmarks/pictures.py)
     """
 
     looks: Sequence[Look]
@@ -55,11 +62,12 @@ class Looks:
             if not sights[-1].alone:
                 return sights[-1]
         last = sights[-1]
-        for look in self.in_doubt:
-            if not all(sight.sure for sight in sights[-2:]):
-                sights.append(_sight(look(pixels), wanted))
-                if not sights[-1].alone:
-                    return sights[-1]
+        for look in () if all(sight.sure for sight in sights) else self.in_doubt:
+            sights.append(_sight(look(pixels), wanted))
+            if not sights[-1].alone:
+                return sights[-1]
+            if max(sight.hint for sight in sights[-2:]) < HINT:
+                break
         return last
 
     def cosine(self, pixels: np.ndarray, landmarks: np.ndarray, embedding: np.ndarray) -> float:
@@ -75,7 +83,7 @@ def _sight(found: Found, wanted: np.ndarray) -> Sight:
     seen = np.flatnonzero(scores >= SEEN)
     mine = overlap(boxes[seen], wanted)
     if not len(mine) or mine.max() < OVERLAP:
-        return Sight(None, None, boxes[seen], False)
+        return Sight(None, None, boxes[seen])
     best = seen[mine.argmax()]
-    sure = bool(scores[best] >= SURE and np.delete(scores, best).max(initial=0) < HINT)
-    return Sight(boxes[best], landmarks[best], boxes[seen[seen != best]], sure)
+    hint = float(np.delete(scores, best).max(initial=0))
+    return Sight(boxes[best], landmarks[best], boxes[seen[seen != best]], float(scores[best]), hint)

@@ -68,8 +68,9 @@ def test_where_the_photo_leaves_no_room_to_shift_a_narrower_picture_comes_before
     made = crop.cut_out(pixels, wanted, LOOKS, 512, 0.5, [wanted, beside])
     height, width = made.pixels.shape[:2]
     assert made.isolation == "moved" and height == 512 and 256 < width < 512 and len(detect(made.pixels)[0]) == 1
-    between = crop.cut_out(pixels := drawn(tmp_path, [(250, 150, 350, 270), (135, 150, 232, 270), (368, 150, 460, 270)]),
-                           (250, 150, 350, 270), LOOKS, 512, 0.5)      # nobody knew of them, the look finds them
+    wanted = (250, 150, 350, 270)
+    pixels = drawn(tmp_path, [wanted, (135, 150, 232, 270), (368, 150, 460, 270)])
+    between = crop.cut_out(pixels, wanted, LOOKS, 512, 0.5)     # nobody knew of them, the look finds them
     assert between.isolation == "moved" and between.pixels.shape[0] == 512 > between.pixels.shape[1] > 256
     part = cv2.resize(between.pixels, None, fx=(scale := 120 * 1.7 / 512), fy=scale, interpolation=cv2.INTER_AREA)
     assert cv2.matchTemplate(pixels, part, cv2.TM_CCOEFF_NORMED).max() > 0.99       # of the photo as it is
@@ -139,7 +140,7 @@ def test_every_look_must_find_the_face_and_nobody_else(tmp_path) -> None:
     assert crop.cut_out(pixels, NEAR[0], Looks((unsure, detect)), 512, 0.5).isolation == "alone"
 
 
-@pytest.mark.parametrize(("own", "somebody", "asked"), [(0.9, 0.29, 0), (0.59, 0.0, 1), (0.9, 0.31, 1)])
+@pytest.mark.parametrize(("own", "somebody", "asked"), [(0.9, 0.29, 0), (0.69, 0.0, 1), (0.9, 0.31, 1)])
 def test_other_sizes_are_looked_at_only_in_doubt_and_then_they_count(tmp_path, own, somebody, asked) -> None:
     pixels, calls = drawn(tmp_path, NEAR[:1]), []
 
@@ -155,20 +156,23 @@ def test_other_sizes_are_looked_at_only_in_doubt_and_then_they_count(tmp_path, o
     assert len(calls) == asked and sight.alone is not bool(asked)
 
 
-@pytest.mark.parametrize(("scores", "asked"), [
-    ((0.9, 0.9, 0.9, 0.9), ""), ((0.55, 0.9, 0.9, 0.9), "smaller"), ((0.55, 0.9, 0.55, 0.9), "smaller between"),
-    ((0.9, 0.55, 0.9, 0.9), "smaller between"), ((0.9, 0.55, 0.9, 0.4), "smaller between"),
-    ((0.9, 0.55, 0.4, 0.9), "smaller")])
-def test_a_size_between_two_that_are_sure_is_not_looked_at(tmp_path, scores, asked) -> None:
+@pytest.mark.parametrize(("scores", "hints", "asked"), [
+    ((0.9, 0.9, 0.9, 0.9), (0.0, 0.0, 0.0), ""), ((0.6, 0.9, 0.9, 0.9), (0.0, 0.0, 0.0), "smaller"),
+    ((0.9, 0.6, 0.6, 0.9), (0.0, 0.0, 0.0), "smaller"), ((0.9, 0.9, 0.9, 0.9), (0.4, 0.0, 0.0), "smaller"),
+    ((0.9, 0.9, 0.9, 0.4), (0.0, 0.4, 0.0), "smaller between"),
+    ((0.6, 0.9, 0.9, 0.9), (0.0, 0.0, 0.4), "smaller between"),
+    ((0.9, 0.6, 0.4, 0.9), (0.0, 0.0, 0.0), "smaller")])
+def test_a_size_between_two_is_looked_at_only_where_one_of_them_has_a_hint_of_somebody(
+        tmp_path, scores, hints, asked) -> None:
     pixels, calls = drawn(tmp_path, NEAR[:1]), []
 
-    def look(name: str, score: float):
+    def look(name: str, score: float, hint: float):
         def at_that_size(bgr: np.ndarray):
             calls.append(name)
             boxes, _, points = detect(bgr)
-            return boxes, np.array([score]), points
+            return np.vstack([boxes, [[0, 0, 60, 60]]]), np.array([score, hint]), np.concatenate([points, points])
         return at_that_size
-    other, main, *sizes = map(look, ("other", "main", "smaller", "between"), scores)
+    other, main, *sizes = map(look, ("other", "main", "smaller", "between"), scores, (*hints, 0.0))
     sight = Looks((other, main), in_doubt=sizes).see(pixels, np.array(NEAR[0], float))
     assert calls == ["other", "main", *asked.split()] and sight.alone is (min(scores) >= 0.5)
 
