@@ -168,7 +168,7 @@ def stage_user(client: Client, key: bool, state: State, options: Options, args: 
     written = options.queue.with_name("summary.json")
     terminal.say(f"{client.access.url} is {server}; as {options.user}, reading the library of "
                  f"{terminal.safe(server.name, 80)} ({terminal.safe(server.email, 80)}); {server.key}; faces by "
-                 f"{server.faces_by}{summary.last_time(written)}")
+                 f"{server.faces_by}{summary.last_time(written, server.faces_by)}")
     preflight.is_user(server, options.user, options.queue.parent.parent / "users.json",
                       "" if args.rebind else state.meta("owner"))
     client.breaker.probe = partial(probe, client, "/users/me")

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
+from ..common import terminal
 from ..common.errors import Failure, Paused
 from .client import WRONG_SHAPE, Client, Rejected, Transient, understanding
 
@@ -42,8 +43,9 @@ def peopled(client: Client, visibility: str) -> Iterator[list[str]]:
             reply = client.post("/search/metadata", {**body, **({"cursor": cursor} if cursor else {})})["assets"]
             ids = [str(item["id"]) for item in reply["items"]]
             cursor = reply.get("nextCursor") if not seen.issuperset(ids) else None    # else it would go on for ever
-        except (Transient, Rejected, *WRONG_SHAPE):
-            return      # it only orders the work
+        except (Transient, Rejected, *WRONG_SHAPE) as error:        # it only orders the work
+            terminal.say(f"the server does not tell which photos show people, so they do not come first ({error})")
+            return
         seen.update(ids)
         yield ids
 

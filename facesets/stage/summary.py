@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..common import files
+from ..common import files, terminal
 from ..common.errors import Failure
 from ..formats import queue as queues
 from .state import Asset, State
@@ -31,13 +31,14 @@ class Person:
     picture: str = ""           # Immich's of that person: a JPEG in base64
 
 
-def last_time(path: Path) -> str:
-    """How long the last run took to know all faces, "" where its summary does not say."""
+def last_time(path: Path, faces_by: str) -> str:
+    """How long the last run took to know all faces, and by what else than now; "" where its summary does not say."""
     try:
-        seconds = float(files.read_json(path)["seconds_before_downloads"])
+        last = files.read_json(path)
+        seconds, way = float(last["seconds_before_downloads"]), terminal.safe(last["faces_by"], 40)
     except (Failure, LookupError, TypeError, ValueError):
         return ""
-    return f", {seconds:,.0f} s with the listing last time"
+    return f", {seconds:,.0f} s with the listing last time" + (f" by {way}" if way != faces_by else "")
 
 
 def is_long(state: State) -> bool:

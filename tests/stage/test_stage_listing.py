@@ -8,6 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from stage_lab import Lab, laboratory
 
+from facesets.fake_immich.protocol import ApiError
 from facesets.report import runs
 from facesets.stage.judge import excluding
 
@@ -150,6 +151,20 @@ def test_people_come_first_on_3_2(tmp_path):
         lab.stage("--workers", "1")
         asked = [request.query["id"] for request in lab.server.log.find("/api/faces")]
         assert len(known & set(asked[:3])) >= 2 and len(asked) == 9     # all but one that the other thread may hold
+
+
+def test_a_server_that_takes_no_filter_is_said_to_and_loses_nothing(tmp_path):
+    with laboratory(tmp_path, (3, 2, 0), lambda lab: lab.add(3)) as lab:
+        answer = lab.server.route
+
+        def route(call):
+            if isinstance(call.body, dict) and "filter" in call.body:
+                raise ApiError(400, "Validation failed")
+            return answer(call)
+        lab.server.route = route
+        run = lab.stage()
+        assert run.status == 0 and run.summary["staged_count"] == 3
+        assert "does not tell which photos show people, so they do not come first (400 Validation failed)" in run.err
 
 
 @pytest.mark.parametrize(("version", "asked"), [((3, 2, 2), ["AssetFacesV2"]), ((3, 3, 5), ["AssetFacesV3"]),

@@ -65,7 +65,11 @@ def test_every_run_says_first_whose_library_it_reads(tmp_path):
         first = lab.stage().err.splitlines()[0]
         assert re.search("; the key lacks nothing; faces by one request an asset, [0-9]+ s with the listing last time$",
                          first)
-        lab.key = lab.server.add_key(lab.user, NEEDED[:2])
+        lab.extra = {"IMMICH_EMAIL": lab.user.email, "IMMICH_PASSWORD": lab.user.password, "IMMICH_API_KEY": ""}
+        first = lab.stage().err.splitlines()[0]
+        assert re.search("; by a login; faces by sync stream, [0-9]+ s with the listing last time by one request an "
+                         "asset$", first)
+        lab.key, lab.extra = lab.server.add_key(lab.user, NEEDED[:2]), {}
         refused = lab.stage()
         assert refused.status == 77
         assert f"{lab.server.url} is Immich 3.1.0: the key lacks the permissions" in refused.err
