@@ -167,7 +167,11 @@ def apply(library: Library, user: str, make: Callable[[], Plan], writer: Writer,
                 writer.rename(row.person, row.name)
                 row.verdict = "got the name"
                 plan.given += 1
-        plan.refused = sum(writer.add(album.id, album.wanted) for album in plan.albums if album.wanted)
+        for album in plan.albums:
+            refused = writer.add(album.id, album.wanted)
+            plan.refused += refused
+            if album.wanted and refused == len(album.wanted):       # nothing of the last stage is there any more
+                writer.delete_if_empty(album.id)
         status.append(tell(plan))
     status: list[int] = []
     with changing(library, "immich-names", tell=finish) as run:

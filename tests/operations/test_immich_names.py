@@ -534,6 +534,17 @@ def test_an_album_whose_making_was_not_answered_is_found_again(small: World) -> 
     assert small.albums() == {ANNA: small.ids("p001"), EMOJI: small.ids("p002")}
 
 
+def test_of_photos_that_immich_has_no_more_there_is_no_empty_album(small: World) -> None:
+    small.key = small.lab.server.add_key(small.lab.user, (*NAMES, *ALBUMS))
+    for asset in small.assets["p001"]:
+        small.lab.server.delete_asset(asset)
+    for _ in range(2):
+        status, plan, err = small.run("immich-names", "--user", "peter", "--apply", "--albums")
+        assert status == 0 and plan["refused"] == EACH, err
+        assert small.albums() == {EMOJI: small.ids("p002")}
+    assert [small.run("undo")[0] for _ in range(2)] == [0, 0] and small.albums() == {}
+
+
 def test_what_is_merged_or_loses_its_name_leaves_its_album(small: World) -> None:
     small.key = small.lab.server.add_key(small.lab.user, (*NAMES, *ALBUMS))
     small.names("--apply", "--albums")
