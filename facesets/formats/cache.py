@@ -29,7 +29,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 import numpy as np
 
@@ -160,7 +160,12 @@ def dump(file: IO[bytes], cache: Cache) -> None:
         "processed": np.array([photo.sha256 for photo in cache.photos], "S64"),
         **{name: _to_json(value) for name, value in _texts_of(cache).items()},
     }
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:     # np.savez would stamp the time of day into it
+    write_members(file, members, "w")
+
+
+def write_members(file: IO[bytes], members: Mapping[str, Any], mode: Literal["w", "a"]) -> None:
+    """An `.npz`, or more of one; np.savez would stamp the time of day into it."""
+    with zipfile.ZipFile(file, mode, zipfile.ZIP_STORED) as archive:
         for name, array in members.items():
             with archive.open(zipfile.ZipInfo(name + ".npy", (1980, 1, 1, 0, 0, 0)), "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)

@@ -8,7 +8,6 @@ faces.npz   a cache of schema v2 (`cache`) of the faceset's own faces, best firs
 Words: N faces, n of them with a picture, D dimensions.
 """
 
-import zipfile
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -64,11 +63,8 @@ class Contents:
 def write_faces(path: Path, contents: Contents) -> None:
     with files.replacing(path) as file:
         cache.dump(file, contents.faces)
-        with zipfile.ZipFile(file, "a", zipfile.ZIP_STORED) as archive:
-            for name, array in (("rank", contents.rank.astype(np.int32)),
-                                ("centroid", contents.centroid.astype(np.float32))):
-                with archive.open(zipfile.ZipInfo(name + ".npy", (1980, 1, 1, 0, 0, 0)), "w") as member:
-                    np.lib.format.write_array(member, array, allow_pickle=False)
+        cache.write_members(file, {"rank": contents.rank.astype(np.int32),
+                                   "centroid": contents.centroid.astype(np.float32)}, "a")
 
 
 def read_faces(path: Path) -> Contents:

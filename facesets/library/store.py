@@ -118,7 +118,9 @@ class Library:
         manifest = read_manifest(path) if path.exists() else Manifest()
         self._as_they_lie(manifest)
         for entry in manifest.entries:
-            entry.name = self.name_of(entry)
+            place = self.root / entry.folder
+            if place.is_dir():      # else what she was called before somebody took her folder away
+                entry.name = folders.name_on_disk(place / folders.NAME)
         return manifest
 
     def record(self, folder: str) -> Record:
@@ -145,11 +147,6 @@ class Library:
     def everybody(self) -> list[Faceset]:
         """Whoever has a faceset, those that a person dropped or that could not be shown included."""
         return self._facesets("masked", "dropped", "facesets")
-
-    def name_of(self, entry: Record) -> str:
-        """What a person calls a faceset, or called it before they took its folder away."""
-        place = self.root / entry.folder
-        return folders.name_on_disk(place / folders.NAME) if place.is_dir() else entry.name
 
     def check_model(self, model: cache.Model) -> None:
         """Refuse faces of another recogniser than the one this library is made with: they cannot be compared."""

@@ -1,8 +1,7 @@
 """consolidate: facesets that are one person, by complete linkage of centroids; proposed first, done when asked."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 
@@ -26,9 +25,6 @@ class Pairing:
     names: tuple[str, ...]
     distance: float         # largest cos-dist between two of their centroids
     against: str = ""       # why they are not merged all the same
-
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def propose(library: Library, distance: float) -> list[Pairing]:

@@ -66,8 +66,8 @@ def propose(faces: cache.Cache, queue: Queue, root: Path, known: Sequence[Facese
     found.mixed = sorted(folder.name for folder in folders if folder.centroid is None)
     keys = cache.face_keys(faces)
     targets = _targets(people, known, fine, found)
-    held = {folder.name: [Face(keys[row], _apart(faces, row, folder.centroid)) for row in folder.person]
-            for folder in people}
+    held = {folder.name: [Face(keys[row], round(float(1 - faces.embeddings[row] @ folder.centroid), 4))
+                          for row in folder.person] for folder in people}
     loose = [(folder, row) for folder in folders for row in np.setdiff1d(folder.rows, folder.person)]
     _route(faces, keys, loose, people, known, fine, held, found)
     for folder in people:
@@ -165,7 +165,3 @@ def _route(faces: cache.Cache, keys: list[str], loose: list[tuple[_Folder, int]]
             held[people[who].name].append(face)
         else:
             found.extend.setdefault(known[who - len(people)].folder, []).append(face)
-
-
-def _apart(faces: cache.Cache, row: int, centroid: np.ndarray | None) -> float:
-    return round(float(1 - faces.embeddings[row] @ centroid), 4) if centroid is not None else 0.0

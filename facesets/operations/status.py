@@ -5,7 +5,7 @@ What the stages leave is read by facesets.report.runs, as the report does; here 
 
 import time
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -48,9 +48,6 @@ class Status:
     library: dict[str, Any] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     next: str = ""          # the one command to run now
-
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def status(data_root: Path, library: Library) -> Status:

@@ -102,13 +102,6 @@ class User:
         return next((stage for stage in self.stages if stage.name == name), None)
 
 
-def labels(data_root: Path) -> list[str]:
-    """Every user that some stage has worked for."""
-    found = {item.name for item in (data_root / "immich").glob("*") if item.is_dir() and not item.name.startswith(".")}
-    found |= {item.stem.removeprefix("immich_") for item in (data_root / "cache").glob("immich_*.npz")}
-    return sorted(found)
-
-
 def cache_of(data_root: Path, label: str) -> Path:
     return data_root / "cache" / ("nl_full.npz" if label == OWN else f"immich_{label}.npz")
 
@@ -116,7 +109,9 @@ def cache_of(data_root: Path, label: str) -> Path:
 def users(data_root: Path) -> list[User]:
     """How far everybody's work has come; faces are not read. A file that cannot be read is one line among `problems`,
     never the end."""
-    found = [_user(label, data_root / "immich" / label, cache_of(data_root, label)) for label in labels(data_root)]
+    labels = {item.name for item in (data_root / "immich").glob("[!.]*") if item.is_dir()}
+    labels |= {item.stem.removeprefix("immich_") for item in (data_root / "cache").glob("immich_*.npz")}
+    found = [_user(label, data_root / "immich" / label, cache_of(data_root, label)) for label in sorted(labels)]
     if cache_of(data_root, OWN).exists() or (data_root / "refine.json").exists():
         found.append(_user(OWN, data_root, cache_of(data_root, OWN)))
     return found

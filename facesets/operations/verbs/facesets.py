@@ -1,7 +1,7 @@
 """Verbs that make facesets, let them grow and look after them, and that write files for other programs."""
 
 from collections import Counter
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from ...common import terminal
@@ -93,7 +93,7 @@ def consolidate(job: Job) -> int:
         known = job.settings(CLUSTERING).known_distance or job.library.manifest().known_distance
         found = one.propose(job.library, known - job.settings(SHELF).consolidate_closer)
         if not job.args.apply or job.dry_run:
-            return job.answer({"proposed": [pair.as_json() for pair in found]}, one.text(found))
+            return job.answer({"proposed": list(map(asdict, found))}, one.text(found))
         groups = [list(pair.facesets) for pair in found if not pair.against]
     return job.change(*(lambda run, group=group: one.merge(run, group[0], group[1:], job.options())
                         for group in groups))

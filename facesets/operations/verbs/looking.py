@@ -1,5 +1,7 @@
 """Verbs that look and change nothing: how far everything is, what became of a photo, the report."""
 
+from dataclasses import asdict
+
 from .job import Job
 from .table import CACHE, argument, verb
 
@@ -9,7 +11,7 @@ def status(job: Job) -> int:
     """One screen: every user, every stage, what is left, what to run next."""
     from .. import status as screen
     found = screen.status(job.paths.data_root, job.library)
-    return job.answer(found.as_json(), screen.text(found))
+    return job.answer(asdict(found), screen.text(found))
 
 
 @verb("Looking", argument("photo", metavar="PHOTO"), CACHE, looks=True, example="/mnt/d/photos/IMG_2041.jpg")
