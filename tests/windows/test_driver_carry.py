@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from busy import LIMIT
+from busy import LIMIT, wait_until
 from drawn import library_photos
 from killing import killed
 from stubs.machine import STUBS, Machine
@@ -100,17 +100,20 @@ def test_a_drive_that_fills_up_keeps_the_old_copy_and_the_same_command_goes_on(t
 
 def test_a_copy_that_was_killed_is_not_there_and_the_next_one_is_whole(tmp_path: Path) -> None:
     source, target = tmp_path / "a", tmp_path / "b"
-    source.write_bytes(os.urandom(100 << 20))
+    os.mkfifo(source)       # whose end does not come, so that the copy is in the middle whenever it is killed
     run = subprocess.Popen([sys.executable, "-c", "import sys; from pathlib import Path; "
                             "from facesets.windows import copies; "
                             "copies.copy(Path(sys.argv[1]), Path(sys.argv[2]))", str(source), str(target)],
                            cwd=STUBS.parent.parent)
     temporary = target.with_name(".b.tmp")
-    while not (temporary.exists() and temporary.stat().st_size > 1 << 20):
-        assert run.poll() is None
-    run.kill()
-    run.wait()
-    assert not target.exists()
+    with open(source, "wb", 0) as pipe:
+        pipe.write(os.urandom(2 << 20))
+        wait_until(lambda: temporary.stat().st_size >= 1 << 20, "a part of the copy is there")
+        run.kill()
+        run.wait()
+    assert not target.exists() and temporary.exists()
+    source.unlink()
+    source.write_bytes(os.urandom(1 << 20))
     assert copies.copy(source, target) and target.read_bytes() == source.read_bytes() and not temporary.exists()
 
 
