@@ -4,7 +4,7 @@ Run     python benchmarks/pictures.py LIBRARY [LIBRARY ...]      libraries of th
                                                                 after a change by: benchmarks/chain.py --keep DIR
 Prints  one column a library: pictures, how their faces were isolated, how much of them is filled with black that their
         photo does not have, faces that each detector finds at each size, cosine to the photo's face, enlarged ones,
-        near-duplicates
+        half faces, near-duplicates
 """
 
 import argparse
@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ sys.path.insert(0, str(CHECKOUT))
 from facesets.common import terminal  # noqa: E402
 from facesets.embed import packs  # noqa: E402
 from facesets.embed.decode import read_upright  # noqa: E402
-from facesets.export import detector, swap  # noqa: E402
+from facesets.export import crop, detector, select, swap  # noqa: E402
 from facesets.export.looks import Looks  # noqa: E402
 from facesets.formats import cache  # noqa: E402
 from facesets.formats.faceset import FACES, read_faces  # noqa: E402
@@ -36,6 +37,7 @@ from facesets.library.store import Library  # noqa: E402
 SCORE = 0.5             # from which on a tool takes a detection for a face
 OTHER = 0.3             # cosine to the photo's face below which the largest face of a picture is somebody else
 ENLARGED, SMALL = 256, 90
+HALF = 0.85             # share of the face's box inside the photo below which it is half a face
 ALIKE = 0.90            # cosine of two pictures of one faceset from which on they show one moment
 Look = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]    # picture -> boxes (n, 4), landmarks (n, 5, 2)
 
@@ -73,14 +75,19 @@ def looks(model: Path, models_dir: Path) -> tuple[dict[str, Look], Callable[[np.
             "YuNet": opencv}, embed
 
 
-def pictures(library: Path) -> Iterator[tuple[Path, dict, np.ndarray, np.void]]:
-    """Every picture of the canonical facesets: file, manifest entry, unit embedding (D,) and FACE row."""
+def pictures(library: Path) -> Iterator[tuple[Path, dict, np.ndarray, np.void, float]]:
+    """Every picture of the canonical facesets: file, manifest entry, unit embedding (D,), FACE row, and the share of
+    the face's box that lies inside the photo."""
     for folder in sorted(library.glob("faceset_*")):
         record, contents = folders.read_record(folder / folders.MANIFEST), read_faces(folder / FACES)
         row = {key: number for number, key in enumerate(cache.face_keys(contents.faces))}
         for entry in record.faces:
             number = row[entry["face"]]
-            yield folder / entry["file"], entry, contents.faces.embeddings[number], contents.faces.faces[number]
+            face = contents.faces.faces[number]
+            photo, box = contents.faces.photos[face["photo"]], face["box"].astype(float)
+            inside = np.clip(np.minimum(box[2:], (photo.width, photo.height)) - np.maximum(box[:2], 0), 0, None).prod()
+            yield (folder / entry["file"], entry, contents.faces.embeddings[number], face,
+                   inside / (box[2:] - box[:2]).prod())
 
 
 def black(picture: np.ndarray) -> float:
@@ -101,27 +108,30 @@ def judge(library: Path, detectors: dict[str, Look], embed: Callable[[np.ndarray
     """The column of one library."""
     isolation: Counter[str] = Counter()
     wrong: dict[str, Counter[str]] = {name: Counter() for name in detectors}
-    filled, cosines, sizes, first, square = [], [], [], Counter(), 0
-    by_folder: dict[Path, list[np.ndarray]] = {}
-    for path, entry, embedding, face in pictures(library):
+    filled, cosines, sizes, first, square, half = [], [], [], Counter(), 0, 0
+    by_folder: dict[Path, list[tuple[np.ndarray, str]]] = {}
+    for path, entry, embedding, face, inside in pictures(library):
         picture = cv2.imread(str(path))
         isolation[entry["isolation"]] += 1
         first[entry["isolation"]] += entry["rank"] == 1
         filled.append(share if (share := black(picture)) <= 0.02 or not black(read_upright(entry["photo"])) else 0.0)
         sizes.append(float(face["face_short"]))
         square += picture.shape[0] == picture.shape[1]
-        by_folder.setdefault(path.parent, []).append(embedding)
+        half += inside < HALF
         for name, look in detectors.items():
             boxes, landmarks = look(picture)
             alike = [float(unit(embed(picture, points)) @ embedding) for points in landmarks]
             if name == "SCRFD at 640":
                 cosines.append(max(alike, default=0.0))
+                look_of = crop._look(picture, landmarks[int(np.argmax(alike))]) if alike else ""
+                by_folder.setdefault(path.parent, []).append((embedding, look_of))
             if len(boxes) != 1:
                 wrong[name]["none" if not len(boxes) else "two or more"] += 1
                 say(f"{path.parent.name}/{path.name} {name}: {len(boxes)} faces ({entry['isolation']})")
             if len(boxes) and alike[(boxes[:, 2:] - boxes[:, :2]).prod(axis=1).argmax()] < OTHER:
                 wrong[name]["somebody else largest"] += 1
-    pairs = sum(int((np.triu(np.array(rows) @ np.array(rows).T, 1) >= ALIKE).sum()) for rows in by_folder.values())
+    pairs = [(one[1], other[1]) for rows in by_folder.values() for one, other in combinations(rows, 2)
+             if one[0] @ other[0] >= ALIKE]
     number = len(sizes)
     return {"pictures": str(number), **{f"isolation: {name}": str(count) for name, count in sorted(isolation.items())},
             "first of a faceset painted on": str(first["masked"] + first["cleaned"]), "square": str(square),
@@ -131,7 +141,10 @@ def judge(library: Path, detectors: dict[str, Look], embed: Callable[[np.ndarray
                for what in ("none", "two or more", "somebody else largest")},
             "cosine, least": f"{min(cosines):.3f}", "cosine < 0.95": str(sum(value < 0.95 for value in cosines)),
             f"face under {ENLARGED} px": str(sum(size < ENLARGED for size in sizes)),
-            f"face under {SMALL} px": str(sum(size < SMALL for size in sizes)), f"pairs of cosine {ALIKE}": str(pairs)}
+            f"face under {SMALL} px": str(sum(size < SMALL for size in sizes)), "half faces": str(half),
+            f"pairs of cosine {ALIKE}": str(len(pairs)),
+            "of them, of one moment by their pixels": str(sum(
+                bool(select.one_moment(np.ones((2, 1)), looks)) for looks in pairs))}
 
 
 def cost(library: Path, model: Path, models_dir: Path, wanted: int = 200) -> Iterator[str]:
