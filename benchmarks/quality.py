@@ -5,8 +5,8 @@ figure is the share of pairs of one person that a recogniser misses at the simil
 strangers reaches (FNMR at FMR 0.001). An opinion that knows something makes it fall faster.
 
 Run     python benchmarks/quality.py CACHE          a cache of the labelled photos: benchmarks/chain.py --keep DIR
-Prints  one line an opinion: FNMR with 0, 10, 20, 30, 50 % dropped, and the area under the curve; the fit of them all
-        was made on one half of the people and is judged on the other, ten times
+Prints  one line an opinion: FNMR with 0, 10, 20, 30, 50 % dropped, and the area under the curve; by `order` pictures
+        are put in order; the fit of the others was made on one half of the people and is judged on the other, ten times
 """
 
 import argparse
@@ -71,6 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     same = known[:, None] == known[None]
     target = np.array([(similarity[row] @ same[row] - 1) / (same[row].sum() - 1) for row in range(len(rows))])
     columns = np.column_stack(list(said.values()))
+    said["order"] = quality.worth(said["ours"], said["norm"], float(np.median(faces.norms)))
     curves: dict[str, list[list[float]]] = {name: [] for name in (*said, "fit")}
     for half in range(HALVES):
         chosen = np.random.default_rng(half).permutation(people[counts > 1])

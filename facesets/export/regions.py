@@ -1,4 +1,4 @@
-"""export-regions: who is where, as XMP sidecars with MWG face regions, which digiKam and Lightroom read.
+"""export-regions: who is where, as XMP sidecars with MWG face regions, which digiKam reads (docs/tools.md: Lightroom).
 
     OUT/<user>/<photo>.xmp      one a photo that shows somebody with a name, to be laid beside that photo
 
