@@ -100,7 +100,8 @@ class Staging:
 @dataclass(frozen=True)
 class Embedding:
     model: str = setting("buffalo_l", "buffalo_l, opencv_zoo, or a folder with a detector and a recogniser")
-    provider: str = setting("auto", "auto, dml, cuda, coreml, openvino or cpu")
+    provider: str = setting("auto", "auto, or one of docs/providers.md: dml, cuda, coreml, tensorrt_rtx, openvino, "
+                                   "webgpu, cpu")
     models_dir: Path = setting(HERE / "work" / "models", "folder that model packs are fetched into")
     lanes: int = setting(0, "photos at once; 0: one a core on the CPU, two more than cores on a device", most=64)
     save_photos: int = setting(64, "photos a part of the cache, so what a kill can cost", least=1)

@@ -26,6 +26,9 @@ class Analyser:
                  opener: providers.Opener = onnxruntime.InferenceSession) -> None:
         """Load the pack on `provider`; with `auto` on the first that starts. Raises Failure or SettingsError."""
         providers.check(provider)
+        for name, why in providers.plugins().items() if provider == "auto" else ():
+            if why:
+                say(f"{name} is not used: {why}")
         for name in providers.available() if provider == "auto" else (provider,):
             detector, recogniser = (graph.read(weights.path, for_cpu=name == "cpu")
                                     for weights in (pack.detector, pack.recogniser))

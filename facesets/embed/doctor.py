@@ -21,7 +21,8 @@ from . import decode, detect, providers
 from .analyser import Analyser
 from .packs import Pack
 
-PACKAGES = ("onnxruntime", "onnxruntime-directml", "onnxruntime-gpu", "onnxruntime-openvino", "insightface",
+RUNTIMES = ("onnxruntime", "onnxruntime-directml", "onnxruntime-windowsml", "onnxruntime-gpu", "onnxruntime-openvino")
+PACKAGES = (*RUNTIMES, *(module.replace("_", "-") for module in providers.PLUGINS.values()), "insightface",
             "opencv-python-headless", "opencv-python", "numpy", "pillow", "pillow-heif")
 EQUAL = 0.9999      # cosine of an embedding to InsightFace's own, from the same file on the same CPU
 EQUAL_BOX = 0.5     # pixels
@@ -34,11 +35,13 @@ def report(pack: Pack, wanted: str, out: Callable[[str], None] = terminal.answer
     out(f"python {platform.python_version()} on {platform.platform()}")
     found = {name: version for name in PACKAGES if (version := _version(name))}
     out("packages    " + ", ".join(f"{name} {version}" for name, version in found.items()))
-    runtimes = [name for name in found if name.startswith("onnxruntime")]
+    runtimes = [name for name in found if name in RUNTIMES]
     if len(runtimes) > 1:
         out(f"            {' and '.join(runtimes)} overwrite each other: uninstall all of them, install one")
     offered = providers.available()
     out(f"providers   {', '.join(offered)}; asked for: {wanted}")
+    for name, why in providers.plugins().items():
+        out(f"plugin      {name}: {terminal.safe(why or 'ready')}")
     for role, weights in (("detector", pack.detector), ("recogniser", pack.recogniser)):
         out(f"{role:<11} {weights.path} sha256 {weights.sha256}")
     if pack.terms:

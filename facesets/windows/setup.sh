@@ -49,7 +49,7 @@ set_up_windows() {
         say "installing the Windows packages (once, some minutes)"
         rm -f -- "$stamp"               # two builds of one module overwrite each other, so all of them go first
         "$win_python" -m pip uninstall --quiet --yes \
-            onnxruntime onnxruntime-gpu onnxruntime-directml onnxruntime-openvino \
+            onnxruntime onnxruntime-gpu onnxruntime-directml onnxruntime-windowsml onnxruntime-openvino \
             opencv-python opencv-python-headless opencv-contrib-python opencv-contrib-python-headless </dev/null
         "$win_python" -m pip install --disable-pip-version-check --no-input --no-deps --only-binary :all: \
             --require-hashes -r "$(windows_path face-sets worker requirements-win.txt)" </dev/null \

@@ -1,11 +1,15 @@
 """A device that is not here, played by device.py: shapes, turns, proof, and what happens when it goes away."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import people
 import pytest
+from busy import LIMIT
 from device import Card
 
 from facesets.common.errors import Failure, SettingsError
@@ -177,3 +181,53 @@ def test_open_axes_are_fixed_in_the_real_session(pack):
     options = providers.session_options(network, "dml", 1, {0: GPU_BATCH})
     session = onnxruntime.InferenceSession(network.source, options, providers=["CPUExecutionProvider"])
     assert session.get_inputs()[0].shape == [GPU_BATCH, 3, 112, 112]
+
+
+def doctor(folder, models_dir, checkout, module: str, source: str) -> subprocess.CompletedProcess[str]:
+    """The doctor where a plugin is installed: a package `module` with that source."""
+    folder.mkdir(exist_ok=True)
+    (folder / f"{module}.py").write_text(source)
+    return subprocess.run([sys.executable, str(checkout / "embed_worker.py"), "--doctor", "--model", "opencv_zoo",
+                           "--models-dir", str(models_dir)], capture_output=True, text=True, timeout=LIMIT,
+                          env={**os.environ, "PYTHONPATH": str(folder)})
+
+
+def test_a_plugin_that_does_not_load_is_said_and_the_run_goes_on_without_it(tmp_path, models_dir, checkout):
+    done = doctor(tmp_path, models_dir, checkout, "onnxruntime_ep_webgpu",
+                  "def get_library_path():\n    return '/nowhere/libwebgpu.so'\n")
+    assert done.returncode == 0, done.stdout
+    assert "plugin      webgpu: onnxruntime_ep_webgpu is installed, but does not load: " in done.stdout
+    assert "/nowhere/libwebgpu.so" in done.stdout and "at work     cpu" in done.stdout
+
+
+def test_a_provider_that_leaves_the_whole_model_to_the_cpu_does_not_count_as_started(pack, offered):
+    class Idle:
+        """As a plugin that knows too few operators: it is there, and does nothing."""
+
+        def __init__(self, source, options, providers):
+            self.session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+            self.get_providers = lambda: providers
+            self.get_provider_graph_assignment_info = self.session.get_provider_graph_assignment_info
+            self.run = self.session.run
+
+    with pytest.raises(Failure, match="takes no part of the model"):
+        Analyser(pack, "dml", opener=Idle)
+    said: list[str] = []
+    assert Analyser(pack, "auto", say=said.append, opener=Idle).provider == "cpu"
+    assert len(said) == 1 and "dml does not start" in said[0]
+
+
+def test_a_plugin_that_is_not_installed_or_not_usable_is_refused_by_name(pack, tmp_path, checkout):
+    with pytest.raises(SettingsError, match="install onnxruntime-ep-webgpu beside it"):
+        Analyser(pack, "webgpu")
+    (tmp_path / "onnxruntime_ep_openvino.py").write_text("raise ImportError('libtbb.so.12 is missing')\n")
+    code = "from facesets.embed import providers; providers.check('openvino')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=LIMIT,
+                          env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{checkout}"})
+    assert "does not load: libtbb.so.12 is missing; see docs/providers.md" in done.stderr
+    code = ("from pathlib import Path; from facesets.embed import analyser, packs; print(analyser.Analyser("
+            f"packs.open_pack({str(pack.detector.path.parent)!r}, Path()), 'auto', say=print).provider)")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=LIMIT,
+                          env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{checkout}"})
+    said, provider = done.stdout.splitlines()
+    assert said.startswith("openvino is not used: ") and provider == "cpu"
