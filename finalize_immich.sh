@@ -8,6 +8,7 @@
 # Options of the first:
 #   --local     embed in this environment, with the best provider that its onnxruntime offers
 #   --windows   embed on the Windows side of this WSL machine; without either it finds out, and says why
+#   --scheduler tls://HOST:8786   embed and cluster on the workers of an engine, docs/cluster.md
 #   --dry-run   check everything, and say what would be run
 #   --model X   and every other setting of the steps (python config.py --help lists them), over environment and .env
 # Whatever stops it, the same command goes on. docs/windows.md and docs/linux.md say more.
@@ -89,6 +90,9 @@ carry_model() {                         # dry-run prefix; sets windows_flags, wh
 choose_side() {                         # what was asked for; sets side and why
     local ready=no set_up_first="bash finalize_immich.sh --setup-windows"
     if command -v wslpath >/dev/null && [[ -f $win_python ]]; then ready=yes; fi
+    if [[ -n $FACESETS_SCHEDULER && $1 != windows ]]; then
+        side=engine why="--scheduler $FACESETS_SCHEDULER"; return
+    fi
     case $1-$ready in
         local-*) side=local why="--local" ;;
         windows-yes) side=windows why="--windows" ;;

@@ -112,7 +112,7 @@ def turned(model: str = str(SMALL), every: int = 3) -> None:
             asked = turning.unclear(Parts(out), queue)
             again = [entry for entry in entries if entry.sha256 in asked]
             told = {outcome.photo.path: outcome.photo.turn for outcome in
-                    lanes.outcomes(again, analyser, find=turning.other_directions(asked))}
+                    lanes.outcomes(again, analyser, find=turning.OtherDirections(asked))}
             second = time.perf_counter() - started
         right = np.array([told.get(entry.path, 0) == turn for entry, turn in zip(entries, turns, strict=True)])
         looks = np.array([entry.sha256 in asked for entry in entries])

@@ -54,7 +54,7 @@ def report(pack: Pack, wanted: str, out: Callable[[str], None] = terminal.answer
         out(f"FAILED      {failure}")
         return FAILED
     out(f"at work     {device.provider}, proven by the session")
-    photos = _samples()
+    photos = {path.name: decode.read_upright(path) for path in sample_paths()}
     proven = _compare_with_insightface(pack, cpu, photos, out)
     return max(proven, _compare(device, cpu, photos, out))
 
@@ -131,11 +131,11 @@ def _milliseconds(call: Callable[[], object]) -> float:
     return (time.perf_counter() - started) / ROUNDS * 1000
 
 
-def _samples() -> dict[str, np.ndarray]:
+def sample_paths() -> list[Path]:
     """The photos that InsightFace's package brings; none where it is not installed."""
     package = importlib.util.find_spec("insightface")
     folder = Path(package.origin).parent / "data" / "images" if package and package.origin else Path()
-    return {path.name: decode.read_upright(path) for path in sorted(folder.glob("t*.jpg"))}
+    return sorted(folder.glob("t*.jpg"))
 
 
 def _version(name: str) -> str:

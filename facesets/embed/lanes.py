@@ -64,13 +64,11 @@ def outcomes(entries: Sequence[Entry], analyser: Analyser, lanes: int = 0, user:
     def work(entry: Entry) -> Outcome:
         with mark(entry):
             outcome = look(entry, analyser, user, find)
-        return next(_recognised([outcome], analyser)) if analyser.batch == 1 else outcome
+        return next(recognised([outcome], analyser)) if analyser.batch == 1 else outcome
 
-    cv2.setNumThreads(1)    # a lane is one thread; OpenCV's own would compete with the other lanes
-    keep_large_buffers()
+    one_thread_each()
     with closing(_in_lanes(work, entries, lanes or default_lanes(analyser.provider))) as arriving:
-        yield from _trusted(_recognised(arriving, analyser), lambda: any(
-            not look(entry, analyser).suspect for entry in others[::len(others) // PROBES + 1]))
+        yield from trusted(recognised(arriving, analyser), others, analyser)
 
 
 def _in_lanes(work: Callable[[Entry], Outcome], entries: Sequence[Entry],
@@ -91,7 +89,7 @@ def _in_lanes(work: Callable[[Entry], Outcome], entries: Sequence[Entry],
         wait([future for future in pending if not future.cancelled()], PATIENCE)
 
 
-def _recognised(arriving: Iterable[Outcome], analyser: Analyser) -> Iterator[Outcome]:
+def recognised(arriving: Iterable[Outcome], analyser: Analyser) -> Iterator[Outcome]:
     """The outcomes with the embeddings of their crops; the faces of several photos share a call of the recogniser."""
     waiting: deque[Outcome] = deque()
     crops: list[np.ndarray] = []
@@ -123,6 +121,12 @@ def default_lanes(provider: str) -> int:
     return providers.cores() + {"cpu": 0, "openvino": 1}.get(provider, 2)
 
 
+def one_thread_each() -> None:
+    """A lane is one thread; OpenCV's own would compete with the other lanes."""
+    cv2.setNumThreads(1)
+    keep_large_buffers()
+
+
 def keep_large_buffers() -> None:
     """Let one photo's memory serve the next; benchmarks/embed_more.py tried says what that gives.
 
@@ -151,8 +155,11 @@ def as_cache(done: Sequence[Outcome], model: Model) -> Cache:
                  raw / norms[:, None], norms)
 
 
-def _trusted(arrivals: Iterator[Outcome], works: Callable[[], bool]) -> Iterator[Outcome]:
-    """Hold suspect errors back until another photo goes well; where none `works`, the machine is to blame."""
+def trusted(arrivals: Iterator[Outcome], others: Sequence[Entry], analyser: Analyser) -> Iterator[Outcome]:
+    """Hold suspect errors back until another photo goes well; where none of `others` does, the machine is to blame."""
+    def works() -> bool:
+        return any(not look(entry, analyser).suspect for entry in others[::len(others) // PROBES + 1])
+
     held: list[Outcome] = []
     for outcome in arrivals:
         if outcome.suspect:
@@ -171,18 +178,20 @@ def _trusted(arrivals: Iterator[Outcome], works: Callable[[], bool]) -> Iterator
     yield from held
 
 
-def look(entry: Entry, analyser: Analyser, user: str = "", find: Find | None = None) -> Outcome:
-    """Read, decode, detect and align one photo; an error becomes the outcome, not an exception."""
+def look(entry: Entry, analyser: Analyser, user: str = "", find: Find | None = None,
+         data: bytes | None = None) -> Outcome:
+    """Decode, detect and align one photo, read first unless `data` is given; an error becomes the outcome."""
     photo = unread(entry, user)
     try:
-        data = decode.read_bytes(entry.win_path if os.name == "nt" and entry.win_path else entry.path)
+        if data is None:
+            data = decode.read_bytes(entry.win_path if os.name == "nt" and entry.win_path else entry.path)
         if hashlib.sha256(data).hexdigest() != entry.sha256:
             raise decode.Unreadable("has changed since it was staged")
         bgr = decode.decode(data)
         photo = replace(photo, height=bgr.shape[0], width=bgr.shape[1])
         return (find or first_look)(entry, photo, bgr, analyser)
     except decode.Unreadable as error:
-        return Outcome(replace(photo, status="error", reason=str(error)), suspect=isinstance(error, decode.Vanished))
+        return unreadable(photo, error)
     except Exception as error:      # OpenCV or onnxruntime on a picture nobody thought of: no reason to end the run
         reason = f"cannot be analysed ({type(error).__name__}: {error})"[:300]
         return Outcome(replace(photo, status="error", reason=reason), suspect=True)
@@ -198,6 +207,10 @@ def first_look(entry: Entry, photo: Photo, bgr: np.ndarray, analyser: Analyser) 
         return Outcome(photo)
     crops = align.crops(bgr, landmarks)
     return Outcome(replace(photo, status="faces"), describe(boxes, scores, landmarks, crops), crops, second_look=again)
+
+
+def unreadable(photo: Photo, error: decode.Unreadable) -> Outcome:
+    return Outcome(replace(photo, status="error", reason=str(error)), suspect=isinstance(error, decode.Vanished))
 
 
 def unread(entry: Entry, user: str = "") -> Photo:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..common import terminal
 from ..common.errors import Failure
@@ -19,7 +19,10 @@ from .reading import REASON, Reading
 
 if TYPE_CHECKING:
     from .analyser import Analyser  # brings onnxruntime and OpenCV, which a run without work does not need
-    from .lanes import Find, Outcome
+    from .lanes import Outcome
+    from .turning import OtherDirections
+
+Outcomes = Callable[..., Generator["Outcome", None, None]]      # with the arguments of lanes.outcomes
 
 SAVE_SECONDS = 20.0     # at the latest; on a slow CPU that is twenty photos
 
@@ -39,6 +42,7 @@ class Summary:
     reasons: dict[str, int] = field(default_factory=dict)   # of the errors, the most frequent first
     provider: str = ""
     device_losses: int = 0
+    machines: list[dict[str, Any]] = field(default_factory=list)    # where an engine looked: what each one did
     paused: bool = False
     elapsed: float = 0.0        # seconds
     photos_per_second: float = 0.0
@@ -64,6 +68,8 @@ class Summary:
         return [f"{now} photos in {self.elapsed:.1f} s ({self.photos_per_second}/s), {self.done_before} before: "
                 f"{self.faces} faces in {self.with_faces}{second}, {self.noface} without, {self.errors} unreadable",
                 *(f"  {count:6} unreadable: {reason}" for reason, count in list(self.reasons.items())[:10]),
+                *("  {host}: {photos} photos, {photos_per_second}/s on {provider}".format(**one)
+                  for one in self.machines),
                 "paused; everything is saved, the same command goes on" if self.paused else f"{out} is complete"]
 
 
@@ -89,11 +95,13 @@ def load(model: str, models_dir: Path, provider: str) -> "Analyser":
 
 
 def run(queue: queues.Queue, out: Path, recogniser_sha256: str, load: Callable[[], "Analyser"],
-        options: Options = Options(), thresholds: tuple[float, float] | None = None) -> Summary:
+        options: Options = Options(), thresholds: tuple[float, float] | None = None,
+        elsewhere: Outcomes | None = None) -> Summary:
     """Embed what the cache `out` has not seen yet. `load` gives the analyser whose recogniser is named.
 
     Names and paths of a queue that changed are taken over even where no photo is new; `thresholds`, if given, replace
-    those in the cache. Raises Failure where the cache is of another model.
+    those in the cache. `elsewhere` looks at the photos, if not the lanes of this process. Raises Failure where the
+    cache is of another model.
     """
     started = time.monotonic()
     parts = Parts(out)
@@ -106,7 +114,7 @@ def run(queue: queues.Queue, out: Path, recogniser_sha256: str, load: Callable[[
     done = parts.processed() - (parts.errors() if options.retry_errors else frozenset())
     todo = [entry for entry in queue.entries if entry.sha256 not in done]
     summary = Summary(photos=len(queue.entries), done_before=len(queue.entries) - len(todo))
-    work = _Work(queue, parts, functools.cache(load), options, summary)
+    work = _Work(queue, parts, functools.cache(load), options, summary, elsewhere)
     if todo or not models:
         models = models or {out: work.load().model}
         work.first_looks(todo)
@@ -131,6 +139,7 @@ class _Work:
     load: Callable[[], "Analyser"]
     options: Options
     summary: Summary
+    elsewhere: Outcomes | None
 
     def first_looks(self, todo: Sequence[queues.Entry]) -> None:
         started = time.monotonic()
@@ -145,9 +154,9 @@ class _Work:
         asked = turning.unclear(self.parts, self.queue)
         todo = [entry for entry in self.queue.entries if entry.sha256 in asked]
         if todo:
-            self._do("turn", todo, turning.other_directions(asked))
+            self._do("turn", todo, turning.OtherDirections(asked))
 
-    def _do(self, what: str, todo: Sequence[queues.Entry], find: "Find | None" = None) -> None:
+    def _do(self, what: str, todo: Sequence[queues.Entry], find: "OtherDirections | None" = None) -> None:
         """Photos through the models, a part every so often; Ctrl-C and SIGTERM save what is finished and pause.
 
         `find` looks at them another time: only those that are turned are kept.
@@ -179,7 +188,7 @@ class _Work:
             summary.device_losses = len(analyser.detector.losses) + len(analyser.recogniser.losses)
 
     def _arriving(self, todo: Sequence[queues.Entry], analyser: "Analyser",
-                  find: "Find | None") -> Generator["Outcome", None, None]:
+                  find: "OtherDirections | None") -> Generator["Outcome", None, None]:
         """First the photos that an earlier process may not have survived, one at a time; see reading.py."""
         from . import lanes
         reading = Reading(self.parts.folder / "reading")
@@ -189,6 +198,7 @@ class _Work:
         for entry in hopeless:
             yield lanes.Outcome(replace(lanes.unread(entry, self.queue.user), status="error", reason=REASON))
         for entries, count in ((suspects, 1), (others, self.options.lanes)):
-            with closing(lanes.outcomes(entries, analyser, count, self.queue.user, reading.of, self.queue.entries,
-                                        find)) as arriving:
+            outcomes = self.elsewhere or lanes.outcomes
+            with closing(outcomes(entries, analyser, count, self.queue.user, reading.of, self.queue.entries,
+                                  find)) as arriving:
                 yield from arriving

@@ -7,7 +7,7 @@ again. `benchmarks/embed_more.py turned` says how many are set right, and at wha
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from ..formats.cache import Photo
 from ..formats.queue import Entry, Queue
 from . import align
 from .analyser import Analyser
-from .lanes import Find, Outcome, describe, face_expected
+from .lanes import Outcome, describe, face_expected
 from .parts import Parts
 
 CLEAR = 0.75        # of the median norm
@@ -61,17 +61,22 @@ def unclear(parts: Parts, queue: Queue) -> dict[str, float]:
     return asked
 
 
-def other_directions(asked: Mapping[str, float]) -> Find:
+@dataclass(frozen=True)
+class OtherDirections:
     """Looks at a photo from all sides; the one with the clearest upright face, if it is clearer than before, is up."""
 
-    def find(entry: Entry, photo: Photo, bgr: np.ndarray, analyser: Analyser) -> Outcome:
+    asked: Mapping[str, float]
+
+    def __call__(self, entry: Entry, photo: Photo, bgr: np.ndarray, analyser: Analyser) -> Outcome:
         best = max((_faces(photo, bgr, turn, analyser) for turn in (1, 2, 3)), key=_clearest)
-        if _clearest(best) <= asked[entry.sha256]:
+        if _clearest(best) <= self.asked[entry.sha256]:
             return Outcome(photo)
         now = _faces(photo, bgr, 0, analyser)   # what the cache holds, and the faces of whoever was forgotten
         return best if _clearest(best) > _clearest(now) else Outcome(photo)
 
-    return find
+    def only(self, entry: Entry) -> "OtherDirections":
+        """What another machine needs for that photo."""
+        return OtherDirections({entry.sha256: self.asked[entry.sha256]})
 
 
 def _clearest(outcome: Outcome) -> float:

@@ -31,7 +31,7 @@ def connected(address: str, tls: Path | None, seconds: float = SECONDS) -> Itera
     except ModuleNotFoundError as error:
         raise SettingsError(f"--scheduler needs {error.name}; in this environment: python -m pip install --no-deps -r "
                             "requirements-cluster.txt") from None
-    for logger in ("distributed", "distributed.client", "tornado"):
+    for logger in ("distributed", "distributed.client", "tornado", "asyncio"):
         logging.getLogger(logger).setLevel(logging.CRITICAL)        # what matters becomes one line of ours
     dask.config.set({"distributed.admin.large-graph-warning-threshold": LARGE})
     try:
@@ -49,13 +49,15 @@ def connected(address: str, tls: Path | None, seconds: float = SECONDS) -> Itera
 
 
 def workers(client: "Client", address: str) -> dict[str, dict[str, Any]]:
-    """What the scheduler says of each worker that runs, by an id of its process. Raises Paused where it is gone."""
+    """What the scheduler says of each worker, by an id of its process. Raises Paused where it is gone."""
+    if client.status != "running":      # what it was asked for is lost, even where another one answers meanwhile
+        raise gone(address)
     try:
         found = client.sync(client.scheduler.identity, n_workers=-1, callback_timeout=SECONDS)["workers"]
     except (OSError, TimeoutError, ValueError, AttributeError) as error:    # the last two: of a client that is closed
         raise gone(address, error) from None
     return {f"{worker} {about['local_directory']}": {**about, "address": worker} for worker, about in found.items()
-            if about["status"] == "running"}
+            if about["status"] in ("running", "paused")}
 
 
 def gone(address: str, error: object = "") -> Paused:

@@ -1,0 +1,321 @@
+"""Photos to outcomes on the workers of an engine: a source of results like the lanes, and fed like them.
+
+Each worker gets as many photos as it has threads, and as many again to wait in front of them; the next goes to whoever
+has most room, so a fast machine takes more. Dask is asked to run a photo on this worker and no other: which photos were
+in the hands of a process that ended is known here, and told from those that only waited. They go elsewhere, alone, so
+that one which ends every process is found by itself; after TRIES of them it is an error.
+"""
+
+import asyncio
+import queue
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import ExitStack, closing, nullcontext
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..common import terminal
+from ..common.errors import Paused, SettingsError
+from ..engine import connect
+from ..formats import boxes
+from ..formats.cache import FACE
+from ..formats.queue import Entry
+from . import decode, doctor, lanes, remote
+from .analyser import Analyser
+from .lanes import Mark, Outcome
+from .pipeline import Summary
+from .turning import OtherDirections
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+TRIES = 3               # processes that a photo may end
+REASON = f"ended {TRIES} workers while it was read, or took each of them longer than --photo-timeout"
+EQUAL = doctor.EQUAL    # cosine of a worker's embeddings of the sample to ours
+AHEAD = 2               # photos a thread: one is looked at, one waits
+MAX_BYTES = 512 << 20   # of photos that are sent and not answered yet
+LOOK_AROUND = 1.0       # seconds between two questions who is there
+ARRIVAL = 30.0          # seconds that a result which is ready may take to come
+PATIENCE = 300.0        # seconds without a worker to give a photo to; one that starts fetches and loads its models
+
+
+@dataclass(eq=False)
+class Job:
+    entry: Entry
+    ended: int = 0              # processes that had it and ended
+    as_bytes: bool = False      # a worker that sees the others did not see this one
+
+
+@dataclass(eq=False)
+class Machine:
+    """One process of a worker."""
+
+    address: str
+    threads: int
+    proof: remote.Proof | None = None       # none before it is ready
+    refused: bool = False
+    hands: dict[str, Job] = field(default_factory=dict)     # what it was given, by key
+
+    def room(self, job: Job) -> int:
+        """How many more photos it takes. A suspect is alone with a process."""
+        if not self.proof or self.refused or any(other.ended for other in self.hands.values()):
+            return 0
+        return (0 if self.hands else 1) if job.ended else AHEAD * self.threads - len(self.hands)
+
+
+@dataclass
+class Tally:
+    """What all processes of one machine did on one provider."""
+
+    began: float
+    photos: int = 0
+    seconds: float = 0.0
+    losses: int = 0     # of its device
+
+
+class Machines:
+    """The workers of the scheduler at `address`. `settings` is called on each of them and gives its own.
+
+    Used as a context; connects when the first photo is to be looked at.
+    """
+
+    def __init__(self, address: str, tls: Path | None, model: str, settings: Callable[[], Any], photo_timeout: float,
+                 say: Callable[[str], None] = terminal.say, patience: float = PATIENCE) -> None:
+        self.address, self._tls, self._model, self._settings = address, tls, model, settings
+        self._photo_timeout, self._say, self._patience = photo_timeout, say, patience
+        self._stack = ExitStack()
+        self._machines: dict[str, Machine] = {}     # by the id of the process
+        self._futures: dict[str, tuple[Future, Machine]] = {}
+        self._done: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._again: deque[Job] = deque()           # what goes out first, suspects before all others
+        self._looked = self._worked = -float("inf")
+        self._tallies: dict[tuple[str, str], Tally] = {}     # (host, provider)
+
+    def __enter__(self) -> "Machines":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    @cached_property
+    def _client(self) -> "Client":
+        return self._stack.enter_context(connect.connected(self.address, self._tls))
+
+    def tell(self, summary: Summary) -> None:
+        """Who did what, into the summary of a run."""
+        for (host, provider), tally in sorted(self._tallies.items()):
+            summary.machines.append({"host": terminal.safe(host), "provider": terminal.safe(provider),
+                                     "photos": tally.photos,
+                                     "photos_per_second": round(tally.photos / max(tally.seconds, 1e-9), 2)})
+            summary.device_losses += tally.losses
+        summary.provider = ", ".join(sorted({one["provider"] for one in summary.machines})) or summary.provider
+
+    def outcomes(self, entries: Sequence[Entry], analyser: Analyser, _lanes: int = 0, user: str = "",
+                 _mark: Mark = nullcontext, others: Sequence[Entry] = (),
+                 find: OtherDirections | None = None) -> Generator[Outcome, None, None]:
+        """As lanes.outcomes; `analyser` is ours, which the workers' must equal. Their threads are their own affair."""
+        self._ask = partial(self._client.submit, remote.prove, self._settings, self._model, _sample(),
+                            others[::len(others) // 3 + 1], remote.version())
+        self._ours = analyser
+        self._worked = time.monotonic()
+        with closing(self._arriving(iter(entries), user, find)) as arriving:
+            yield from lanes.trusted(arriving, others, analyser)
+
+    def _arriving(self, entries: Iterator[Entry], user: str,
+                  find: OtherDirections | None) -> Generator[Outcome, None, None]:
+        try:
+            while True:
+                self._look_around()
+                yield from self._give(entries, user, find)
+                if not self._again and not any(machine.hands for machine in self._machines.values()):
+                    return
+                yield from self._answers(user)
+        finally:
+            self._again.clear()
+            for machine in self._machines.values():
+                for key in machine.hands:
+                    self._futures.pop(key, None)        # whoever still looks at it does so in vain
+                machine.hands.clear()
+
+    def _give(self, entries: Iterator[Entry], user: str, find: OtherDirections | None) -> Iterator[Outcome]:
+        """Photos to the machines that have room; an outcome where a photo cannot even be read here."""
+        while True:
+            if not self._again:
+                self._again.extend(map(Job, filter(None, (next(entries, None),))))
+            if not self._again:
+                return
+            job = self._again[0]
+            if job.ended >= TRIES:
+                self._again.popleft()
+                yield Outcome(replace(lanes.unread(job.entry, user), status="error", reason=REASON))
+                continue
+            machine = max(self._machines.values(), key=lambda it: it.room(job) / it.threads, default=None)
+            if not machine or not machine.room(job) or not machine.proof:
+                return
+            data = None
+            if job.as_bytes or not machine.proof.sees:
+                on_way = sum(job.entry.bytes for it in self._machines.values() for job in it.hands.values())
+                if on_way and on_way + job.entry.bytes > MAX_BYTES:
+                    return
+                try:
+                    data = decode.read_bytes(job.entry.path)
+                except decode.Unreadable as error:
+                    self._again.popleft()
+                    yield lanes.unreadable(lanes.unread(job.entry, user), error)
+                    continue
+            self._again.popleft()
+            only = find.only(job.entry) if find else None
+            future = self._client.submit(remote.look, self._ours.model.sha256, job.entry, user, only, data,
+                                         self._photo_timeout, workers=[machine.address], pure=False)
+            machine.hands[str(future.key)] = job
+            self._expect(future, machine)
+
+    def _expect(self, future: "Future", machine: Machine) -> None:
+        self._futures[str(future.key)] = future, machine
+        future.add_done_callback(lambda done: self._done.put(str(done.key)))
+
+    def _answers(self, user: str) -> Iterator[Outcome]:
+        """What came back meanwhile, judged."""
+        keys = []
+        try:
+            keys.append(self._done.get(timeout=0.2))
+            while True:
+                keys.append(self._done.get_nowait())
+        except queue.Empty:
+            pass
+        came = [(key, *self._futures.pop(key)) for key in keys if key in self._futures]
+        for (key, _, machine), answer in zip(came, self._results([future for _, future, _ in came]), strict=True):
+            job = machine.hands.pop(key, None)
+            if job is None:
+                self._judge_proof(machine, answer)
+            elif isinstance(answer, asyncio.CancelledError | remote.NotProven):
+                self._again.appendleft(job)     # its process went, as will be seen; it had done this one, or not begun
+            elif isinstance(answer, BaseException):
+                self._refuse(machine, f"fails ({type(answer).__name__}: {terminal.safe(answer)})")
+                job.ended += 1
+                self._again.appendleft(job)
+            elif not _sound(answer, job.entry, self._ours.model.dimension):
+                self._refuse(machine, "gives answers that are none")
+                self._again.appendleft(job)
+            elif answer[0].suspect and machine.proof and machine.proof.sees and not job.as_bytes:
+                job.as_bytes = True
+                self._again.appendleft(job)
+            else:
+                self._count(machine, answer[1], answer[2])
+                yield answer[0]
+
+    def _results(self, futures: "list[Future]") -> list[Any]:
+        """What each gives, or the exception; also where the process that has it ends meanwhile."""
+        async def gather() -> list[Any]:
+            tasks = [asyncio.ensure_future(self._client.gather(future, asynchronous=True)) for future in futures]
+            end = time.monotonic() + ARRIVAL
+            while time.monotonic() < end and any(not task.done() and future.status != "lost"
+                                                 for task, future in zip(tasks, futures, strict=True)):
+                await asyncio.wait(tasks, timeout=0.1)
+            for task in tasks:
+                task.cancel()       # nothing where it is done
+            return await asyncio.gather(*tasks, return_exceptions=True)
+
+        try:
+            found: list[Any] = self._client.sync(gather, callback_timeout=2 * ARRIVAL)
+        except (OSError, RuntimeError, TimeoutError) as error:
+            raise connect.gone(self.address, error) from None
+        return found
+
+    def _look_around(self) -> None:
+        """Who came, and who went; workers that are new are asked for their proof."""
+        if time.monotonic() - self._looked < LOOK_AROUND:
+            return
+        there = connect.workers(self._client, self.address)
+        self._looked = time.monotonic()
+        for name in [name for name in self._machines if name not in there]:
+            self._lost(self._machines.pop(name), ended=True)
+        for name in [name for name in there if name not in self._machines]:
+            machine = self._machines[name] = Machine(there[name]["address"], there[name]["nthreads"])
+            if self.address.startswith("tcp:") and not connect.on_this_machine(machine.address):
+                self._refuse(machine, "is on another machine, and without TLS photos and faces would travel in the "
+                             "clear; see docs/cluster.md")
+            else:
+                self._expect(self._ask(workers=[machine.address], pure=False), machine)
+        if any(machine.proof and not machine.refused for machine in self._machines.values()):
+            self._worked = self._looked
+        refused = [machine.refused for machine in self._machines.values()]
+        if self._looked - self._worked > self._patience or (refused and all(refused) and not self._tallies):
+            raise Paused(f"no worker of {self.address} is ready ({len(refused)} there, {sum(refused)} of them refused, "
+                         "see above); everything is saved; start one, see docs/cluster.md, then run the same command "
+                         "again")
+
+    def _judge_proof(self, machine: Machine, proof: Any) -> None:
+        if machine not in self._machines.values():
+            return      # it went meanwhile
+        if isinstance(proof, BaseException):
+            why = f"fails ({type(proof).__name__}: {terminal.safe(proof)})"
+        elif proof.version != remote.version():
+            why = f"({terminal.safe(proof.host)}) has another version of face-sets; give it this one"
+        elif proof.models != (self._ours.model.detector_sha256, self._ours.model.sha256):
+            why = f"({terminal.safe(proof.host)}) has other models under the name {self._model}"
+        elif (cosine := _parity(proof, *remote.faces_of(decode.decode(_sample()), self._ours))) < EQUAL:
+            why = (f"({terminal.safe(proof.host)}) gives other faces on {proof.provider}: cosine {cosine:.4f} to ours, "
+                   f"{EQUAL} is needed; embed_worker.py --doctor there says more")
+        else:
+            machine.proof = proof
+            self._say(f"{terminal.safe(proof.host)} ({machine.address}) takes {machine.threads} at a time on "
+                      f"{proof.provider}{'' if proof.sees else ', sent to it: it does not see the photos'}")
+            return
+        self._refuse(machine, why)
+
+    def _refuse(self, machine: Machine, why: str) -> None:
+        machine.refused = True
+        self._say(f"the worker {machine.address} {why}: refused")
+        self._lost(machine, ended=False)
+
+    def _lost(self, machine: Machine, ended: bool) -> None:
+        """What a machine had in its hands goes elsewhere."""
+        for key, job in machine.hands.items():
+            self._futures.pop(key, None)
+            job.ended += ended
+        self._again = deque(sorted([*machine.hands.values(), *self._again], key=lambda job: -job.ended))
+        machine.hands.clear()
+
+    def _count(self, machine: Machine, provider: str, losses: int) -> None:
+        host = machine.proof.host if machine.proof else machine.address
+        tally = self._tallies.setdefault((host, provider), Tally(time.monotonic()))
+        tally.photos += 1
+        tally.seconds = time.monotonic() - tally.began
+        tally.losses = max(tally.losses, losses)
+
+
+def _sample() -> bytes:
+    """The photo on which a worker is compared with us."""
+    paths = doctor.sample_paths()
+    if not paths:
+        raise SettingsError("--scheduler: insightface, whose photo workers are proven with, is not installed; install "
+                            "the lock")
+    return decode.read_bytes(paths[0])
+
+
+def _parity(proof: remote.Proof, our_boxes: np.ndarray, our_raw: np.ndarray) -> float:
+    """The lowest cosine of an embedding to ours of the same face; 0 where the faces are others."""
+    assert proof.boxes is not None and proof.raw is not None
+    matched = boxes.pairs(our_boxes, proof.boxes, 0.5)
+    if not len(matched) == len(our_boxes) == len(proof.boxes) or our_raw.shape != proof.raw.shape:
+        return 0.0
+    ours, theirs = doctor.unit(our_raw), doctor.unit(proof.raw)
+    return min((float(ours[mine] @ theirs[its]) for mine, its in matched), default=0.0)
+
+
+def _sound(answer: Any, entry: Entry, dimension: int) -> bool:
+    """Whether this is what `remote.look` gives for that photo."""
+    try:
+        outcome, provider, losses = answer
+        return (isinstance(outcome, Outcome) and isinstance(provider, str) and isinstance(losses, int)
+                and (outcome.photo.sha256, outcome.photo.path) == (entry.sha256, entry.path)
+                and outcome.faces.dtype == FACE and len(outcome.faces) == len(outcome.raw)
+                and (not len(outcome.raw) or outcome.raw.shape[1:] == (dimension,)))
+    except (TypeError, ValueError, AttributeError):
+        return False

@@ -1,0 +1,99 @@
+"""What a worker of an engine does for us: prove itself once a process, then look at photos. machines.py sends it.
+
+The models are held by the process, not by a task. Whoever has not proven them in this very process looks at nothing.
+"""
+
+import hashlib
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..formats.queue import Entry
+
+if TYPE_CHECKING:
+    from .analyser import Analyser  # the scheduler reads this module as well, and needs no models
+    from .lanes import Find, Outcome
+
+_analysers: dict[str, "Analyser"] = {}     # of this process, by the SHA-256 of the recogniser
+
+
+class NotProven(Exception):
+    """This process holds no such models: it began anew since it proved them."""
+
+
+@dataclass
+class Proof:
+    """What a worker can do."""
+
+    host: str
+    version: str                        # of the modules that look at photos
+    models: tuple[str, str] = ("", "")  # SHA-256 of detector and recogniser
+    provider: str = ""
+    sees: bool = False                  # one of the photos by its path
+    boxes: np.ndarray | None = None     # (n, 4) and
+    raw: np.ndarray | None = None       # (n, D), of the faces of the sample
+
+
+def prove(settings: Callable[[], Any], model: str, sample: bytes, probes: Sequence[Entry], version_here: str) -> Proof:
+    """Load the models on the provider that the settings of this machine name, and show what comes out for `sample`."""
+    proof = Proof(socket.gethostname(), version())
+    if proof.version == version_here:
+        from . import decode, lanes, packs, pipeline
+        mine = settings()
+        wanted = packs.recogniser_sha256(model)
+        if wanted not in _analysers:
+            lanes.one_thread_each()
+            _analysers[wanted] = pipeline.load(model, mine.models_dir, mine.provider)
+        analyser = _analysers[wanted]
+        proof.models, proof.provider = (analyser.model.detector_sha256, analyser.model.sha256), analyser.provider
+        proof.sees = any(lanes.look(entry, analyser).photo.status != "error" for entry in probes)
+        proof.boxes, proof.raw = faces_of(decode.decode(sample), analyser)
+    return proof
+
+
+def faces_of(bgr: np.ndarray, analyser: "Analyser") -> tuple[np.ndarray, np.ndarray]:
+    """Boxes (n, 4) and raw embeddings (n, D) of a photo (H, W, 3)."""
+    boxes, _, landmarks = analyser.detect(bgr)
+    return boxes, analyser.embed(bgr, landmarks)
+
+
+def look(model: str, entry: Entry, user: str, find: "Find | None", data: bytes | None,
+         seconds: float) -> tuple["Outcome", str, int]:
+    """What became of a photo, the provider that worked, and how often its device went away so far.
+
+    `data` where this machine does not see the photo. A look that takes longer than `seconds` ends this process.
+    """
+    from . import lanes
+    if model not in _analysers:
+        raise NotProven
+    analyser = _analysers[model]
+    with _no_longer_than(seconds):
+        outcome = next(lanes.recognised([lanes.look(entry, analyser, user, find, data)], analyser))
+    return outcome, analyser.provider, len(analyser.detector.losses) + len(analyser.recogniser.losses)
+
+
+@contextmanager
+def _no_longer_than(seconds: float) -> Iterator[None]:
+    """A thread that hangs in a decoder or on a share cannot be ended, so its process is; the nanny starts another."""
+    watch = threading.Timer(seconds, os._exit, (1,))
+    watch.daemon = True
+    watch.start()
+    try:
+        yield
+    finally:
+        watch.cancel()
+
+
+def version() -> str:
+    """SHA-256 of the modules beside this one, whatever line ends the checkout has."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.name.encode() + path.read_bytes().replace(b"\r\n", b"\n"))
+    return digest.hexdigest()

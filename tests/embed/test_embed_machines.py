@@ -1,0 +1,258 @@
+"""embed_worker.py --scheduler as the operator runs it: the cache of one machine, whatever becomes of the others."""
+
+import json
+import os
+import random
+import re
+import shlex
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import cv2
+import people
+import pytest
+from busy import LIMIT, slowness, wait_until
+from engine import Engine
+
+import config
+from facesets.common.errors import Paused
+from facesets.embed import lanes, machines, pipeline
+from facesets.formats import cache
+from facesets.formats import queue as queues
+
+KILLS = int(os.environ.get("FACESETS_KILLS", "2"))
+SAVE = 4        # photos a part
+SETTINGS = partial(config.load, config.Embedding)       # of each worker
+
+
+class Library:
+    """A queue of photos, embedded here first."""
+
+    def __init__(self, folder: Path, checkout: Path, models_dir: Path) -> None:
+        self.folder, self.checkout, self.models_dir = folder, checkout, models_dir
+        self.paths = people.photos(folder / "photos", 40)
+        for path in self.paths[1:12]:           # lie on their side and do not say so
+            cv2.imwrite(str(path), cv2.rotate(cv2.imread(str(path)), cv2.ROTATE_90_CLOCKWISE))
+        queue = people.queue(self.paths)
+        self.paths[20].write_bytes(self.paths[20].read_bytes()[:-1])
+        self.paths[21].unlink()
+        queues.write(folder / "queue.json", queue)
+        self.queue, self.scheduler = queue, ""
+        status, summary, said = finish(self.run("clean"))
+        assert (status, summary["errors"]) == (0, 2) and summary["turned"] > 2, said
+        self.clean = (folder / "clean/cache.npz").read_bytes()
+
+    def run(self, out: str, *flags: str) -> subprocess.Popen:
+        """Start embed_worker.py; it writes `out`/cache.npz."""
+        command = [sys.executable, str(self.checkout / "embed_worker.py"), "--queue", str(self.folder / "queue.json"),
+                   "--out", str(self.folder / out / "cache.npz"), "--model", "opencv_zoo", "--models-dir",
+                   str(self.models_dir), "--provider", "cpu", "--save-photos", str(SAVE), "--json", *flags]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def saved(self, out: str) -> int:
+        return len(set().union(*(cache.processed(path) for path in (self.folder / out).glob("**/*.npz"))))
+
+    def is_clean(self, out: str) -> bool:
+        return (self.folder / out / "cache.npz").read_bytes() == self.clean
+
+
+def finish(process: subprocess.Popen) -> tuple[int, dict, str]:
+    stdout, stderr = process.communicate(timeout=LIMIT)
+    assert "Traceback" not in stderr, stderr
+    return process.returncode, json.loads(stdout) if stdout else {}, stderr
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory, checkout, models_dir) -> Library:
+    return Library(tmp_path_factory.mktemp("library"), checkout, models_dir)
+
+
+@pytest.fixture
+def engine(tmp_path, models_dir):
+    """A scheduler without workers."""
+    engine = Engine(tmp_path / "engine", models_dir)
+    yield engine
+    engine.close()
+
+
+def test_the_cache_is_that_of_one_machine_by_path_and_as_bytes(library, engine):
+    """One worker sees the photos, the other is sent them."""
+    engine.worker(threads=2)
+    engine.worker(BLIND=str(library.folder / "photos"))
+    wait_until(lambda: len(engine.at_work()) == 2, "two workers start")
+    status, summary, said = finish(library.run("both", "--scheduler", engine.address))
+    assert status == 0, said
+    assert library.is_clean("both")
+    assert summary["provider"] == "cpu" and summary["turned"] > 2
+    (machine,) = summary["machines"]
+    assert machine["photos"] >= 38 and machine["provider"] == "cpu" and f"{machine['photos']} photos" in said
+
+
+def test_workers_that_are_killed_cost_only_what_they_had_in_their_hands(library, engine):
+    for _ in range(2):
+        engine.worker()
+    chance, out = random.Random(1), "killed"
+    run = library.run(out, "--scheduler", engine.address)
+    for kill in range(KILLS):
+        wait_until(lambda kill=kill: run.poll() is not None or library.saved(out) >= 4 * SAVE * kill + SAVE, "parts")
+        while not (there := engine.at_work()) and run.poll() is None:
+            time.sleep(0.05)
+        if run.poll() is None:
+            chance.choice(there).kill()
+    status, _, said = finish(run)
+    assert status == 0, said
+    assert library.is_clean(out)
+
+
+def test_a_client_that_is_killed_goes_on_where_it_was(library, engine):
+    engine.worker(threads=2)
+    for _ in range(KILLS):
+        before = library.saved("client")
+        run = library.run("client", "--scheduler", engine.address)
+        wait_until(lambda before=before, run=run: run.poll() is not None or library.saved("client") > before, "a part")
+        run.kill()
+        run.communicate()
+    status, summary, said = finish(library.run("client", "--scheduler", engine.address))
+    assert status == 0 and summary["done_before"] >= SAVE, said
+    assert library.is_clean("client")
+
+
+def test_a_scheduler_that_goes_away_pauses_the_run_and_the_same_command_goes_on(library, engine):
+    engine.worker()
+    run = library.run("scheduler", "--scheduler", engine.address)
+    wait_until(lambda: library.saved("scheduler") >= SAVE, "a part is saved")
+    engine.scheduler.kill()
+    status, _, said = finish(run)
+    assert status == 2 and "same command" in said and "scheduler" in said
+    assert len([line for line in said.splitlines() if "distributed" in line or "tornado" in line]) == 0, said
+    before = library.saved("scheduler")
+    engine.start_scheduler()
+    engine.worker()
+    status, summary, said = finish(library.run("scheduler", "--scheduler", engine.address))
+    assert status == 0 and summary["done_before"] == before >= SAVE, said
+    assert library.is_clean("scheduler")
+
+
+def test_a_photo_that_ends_three_workers_is_an_error_and_one_that_hangs_goes_elsewhere(library, engine):
+    fatal, hangs = str(library.paths[25]), str(library.paths[30])
+    Path(hangs + ".once").touch()
+    for _ in range(2):
+        engine.worker(FATAL=fatal, HANGS=hangs)
+    status, _, said = finish(library.run("fatal", "--scheduler", engine.address,
+                                               "--photo-timeout", str(5 * slowness())))
+    assert status == 0 and Path(hangs + ".hung").exists(), said
+    errors = {photo.path: photo.reason for photo in cache.read(library.folder / "fatal/cache.npz").photos
+              if photo.status == "error"}
+    assert errors.pop(fatal) == machines.REASON
+    assert set(errors) == {str(library.paths[20]), str(library.paths[21])}
+    status, _, said = finish(library.run("fatal", "--retry-errors"))
+    assert status == 0 and library.is_clean("fatal"), said
+
+
+BROKEN = {
+    "other numbers": "gives other faces on cpu: cosine",
+    "no answers": "gives answers that are none",
+    "another version": "has another version of face-sets",
+}
+
+
+def test_a_worker_that_is_not_as_we_are_is_refused_in_words_and_the_others_do_its_work(library, engine, tmp_path):
+    """Photos come until all of them are known."""
+    (tmp_path / "broken.py").write_text("""
+import os
+from facesets.embed import analyser, lanes, remote
+kind = os.environ["BROKEN"]
+if kind == "other numbers" and analyser.Analyser.recognise.__name__ == "recognise":     # Dask loads this twice
+    recognise = analyser.Analyser.recognise
+    analyser.Analyser.recognise = lambda self, faces: recognise(self, faces) + 0.2
+if kind == "no answers":
+    lanes.recognised = lambda outcomes, analyser: iter(["who knows?"])
+if kind == "another version":
+    remote.version = lambda: "0" * 64
+""")
+    engine.worker()
+    for kind in BROKEN:
+        engine.worker("--preload", str(tmp_path / "broken.py"), BROKEN=kind)
+    said: list[str] = []
+    end = time.monotonic() + LIMIT / 3
+
+    def entries():
+        while not all(any(words in line for line in said) for words in BROKEN.values()):
+            assert time.monotonic() < end, said
+            yield from library.queue.entries[:10]
+
+    with machines.Machines(engine.address, None, "opencv_zoo", SETTINGS, 60, said.append) as there:
+        found = list(there.outcomes(entries(), ours(library), others=library.queue.entries))
+    assert sum("refused" in line for line in said) == 3, said
+    clean = {photo.sha256: photo.status for photo in cache.read(library.folder / "clean/cache.npz").photos}
+    assert all(outcome.photo.status == clean[outcome.photo.sha256] for outcome in found)
+
+
+def test_without_a_worker_the_run_pauses(library, engine):
+    with machines.Machines(engine.address, None, "opencv_zoo", SETTINGS, 60, patience=2) as there, \
+            pytest.raises(Paused, match=r"no worker of tcp://.* is ready \(0 there"):
+        list(there.outcomes(library.queue.entries, ours(library), others=library.queue.entries))
+
+
+def ours(library: Library):
+    return pipeline.load("opencv_zoo", library.models_dir, "cpu")
+
+
+def test_a_slow_consumer_holds_the_workers_back(library, engine):
+    engine.worker(threads=2)
+    with machines.Machines(engine.address, None, "opencv_zoo", SETTINGS, 60) as there:
+        arriving = there.outcomes(library.queue.entries[:20], ours(library), others=library.queue.entries)
+        first = next(arriving)
+        given = sum(len(machine.hands) for machine in there._machines.values())
+        assert given <= 2 * machines.AHEAD and isinstance(first, lanes.Outcome)
+        assert len(list(arriving)) == 19
+
+
+@pytest.fixture(scope="module")
+def certificates(checkout, tmp_path_factory) -> Path:
+    """Made by the command of docs/cluster.md."""
+    command = re.search(r"^ +(openssl req .+)$", (checkout / "docs/cluster.md").read_text(), re.M)
+    assert command
+    folder = tmp_path_factory.mktemp("certificates")
+    subprocess.run(shlex.split(command[1]), cwd=folder, check=True, capture_output=True)
+    assert (folder / "key.pem").stat().st_mode & 0o077 == 0
+    return folder
+
+
+def test_over_tls_only_who_holds_the_key_is_let_in(library, certificates, tmp_path, models_dir):
+    pair = (str(certificates / "cert.pem"), str(certificates / "key.pem"))
+    engine = Engine(tmp_path / "engine", models_dir, "tls",
+                    ("--tls-ca-file", pair[0], "--tls-cert", pair[0], "--tls-key", pair[1]))
+    try:
+        assert engine.address.startswith("tls://")
+        engine.worker(threads=2)
+        status, _, said = finish(library.run("tls", "--scheduler", engine.address, "--scheduler-tls",
+                                             str(certificates)))
+        assert status == 0 and library.is_clean("tls"), said
+        status, _, said = finish(library.run("clear", "--scheduler", engine.address.replace("tls:", "tcp:")))
+        assert status == 2 and "does not answer" in said
+    finally:
+        engine.close()
+
+
+@pytest.mark.parametrize(("flags", "words"), [
+    (["--scheduler", "10.0.0.7:8786"], "an address is tls://host:8786"),
+    (["--scheduler", "tcp://10.0.0.7:8786"], "without TLS only 127.0.0.1"),
+    (["--scheduler", "tls://10.0.0.7:8786"], "--scheduler-tls names the folder"),
+])
+def test_an_address_that_is_none_or_not_safe_is_refused_in_one_line(library, flags, words):
+    status, _, said = finish(library.run("address", *flags))
+    assert status == 78 and words in said.splitlines()[-1]
+    assert len([line for line in said.splitlines() if "embed_worker" in line]) == 1
+
+
+def test_nothing_of_dask_is_imported_unless_an_engine_is_named(library, checkout):
+    code = ("import sys, embed_worker; status = embed_worker.main(sys.argv[1:]);"
+            "print({name.split('.')[0] for name in sys.modules} & {'dask', 'distributed', 'tornado'}, status)")
+    run = subprocess.run([sys.executable, "-c", code, "--queue", library.folder / "queue.json", "--out",
+                          library.folder / "alone/cache.npz", "--model", "opencv_zoo", "--models-dir",
+                          library.models_dir], capture_output=True, text=True, cwd=checkout, timeout=LIMIT)
+    assert run.stdout.strip() == "set() 0", run.stderr
