@@ -2,13 +2,18 @@
 
 import json
 import math
+import threading
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from immich_lab.server import LabServer
 from stage_lab import Lab, laboratory
 
 from facesets.fake_immich.protocol import ApiError
+from facesets.immich import faces
+from facesets.immich.breaker import Breaker
+from facesets.immich.client import Access, Client
 from facesets.report import runs
 from facesets.stage.judge import excluding
 
@@ -151,6 +156,18 @@ def test_people_come_first_on_3_2(tmp_path):
         lab.stage("--workers", "1")
         asked = [request.query["id"] for request in lab.server.log.find("/api/faces")]
         assert len(known & set(asked[:3])) >= 2 and len(asked) == 9     # all but one that the other thread may hold
+
+
+def test_who_shows_people_on_3_2_is_paged_by_the_servers_cursor():
+    with LabServer((3, 2, 0)) as server:
+        user = server.add_user("Peter")
+        anna = server.add_person(user, "Anna")
+        made = {server.add_asset(user, None, checksum=number.to_bytes(20, "big"), size=9, width=99, height=99,
+                                 faces=[server.face((0, 0, 99, 99), 99, 99, anna)]).id for number in range(2001)}
+        client = Client(Access(server.url, ("x-api-key", server.add_key(user))), Breaker(1), threading.Event())
+        pages = list(faces.peopled(client, "timeline"))
+        assert [len(page) for page in pages] == [1000, 1000, 1] and {one for page in pages for one in page} == made
+        assert ["cursor" in request.body for request in server.log] == [False, True, True]
 
 
 def test_a_server_that_takes_no_filter_is_said_to_and_loses_nothing(tmp_path):
