@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from ..common import terminal
 from ..common.errors import Failure, Paused
 from .client import WRONG_SHAPE, Client, Rejected, Transient, understanding
 
@@ -30,24 +29,6 @@ def stream(client: Client, version: tuple[int, int, int], take: Callable[[Rows],
             if isinstance(error, Transient):
                 break
     raise Paused(f"{client.access.url} does not stream the faces: {refused}")
-
-
-def peopled(client: Client, visibility: str) -> Iterator[list[str]]:
-    """3.2: the ids of assets that show somebody whom Immich knows; fewer where the server does not tell."""
-    cursor: str | None = ""
-    seen: set[str] = set()
-    while cursor is not None:
-        body = {"filter": {"type": {"eq": "IMAGE"}, "visibility": {"eq": visibility}, "hasPeople": {"eq": True}},
-                "size": BATCH}
-        try:
-            reply = client.post("/search/metadata", {**body, **({"cursor": cursor} if cursor else {})})["assets"]
-            ids = [str(item["id"]) for item in reply["items"]]
-            cursor = reply.get("nextCursor") if not seen.issuperset(ids) else None    # else it would go on for ever
-        except (Transient, Rejected, *WRONG_SHAPE) as error:        # it only orders the work
-            terminal.say(f"the server does not tell which photos show people, so they do not come first ({error})")
-            return
-        seen.update(ids)
-        yield ids
 
 
 @understanding("/faces")

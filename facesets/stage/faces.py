@@ -30,20 +30,6 @@ def from_stream(client: Client, state: State, version: tuple[int, int, int], lea
         _settle(state, asset, *judge(found, (asset.width, asset.height), least))
 
 
-def peopled_first(client: Client, state: State, visibilities: tuple[str, ...]) -> list[str]:
-    """3.2: the conditions under which to ask, one after the other: first those that show somebody whom Immich knows.
-
-    The others are asked about too, because a face that nobody is assigned to makes no people.
-    """
-    with state.writing() as db:
-        db.execute("CREATE TEMP TABLE IF NOT EXISTS peopled (id TEXT PRIMARY KEY) WITHOUT ROWID")
-    for visibility in visibilities:
-        for ids in faces.peopled(client, visibility):
-            with state.writing() as db:
-                db.executemany("INSERT OR IGNORE INTO peopled VALUES (?)", ((one,) for one in ids))
-    return [f"tries = 0 AND id {place} (SELECT id FROM peopled)" for place in ("IN", "NOT IN")]
-
-
 def from_backup(state: State, backup: Backup, least: float) -> None:
     """Judge every asset whose faces are not known yet, but in which Immich had looked for faces at the backup."""
     for asset in state.walk("outcome = 'ask'"):

@@ -118,10 +118,9 @@ class Stage:
         if (number := self.state.count("outcome = 'ask'")) >= MANY:
             terminal.say(f"asking for the faces of {number:,} photos, one request each; a login (IMMICH_EMAIL and "
                          "IMMICH_PASSWORD) instead of the key tells all faces in one")
-        parts = ["tries = 0", "tries > 0"]
-        if self.server.version >= (3, 2, 0):
-            parts = [*faces.peopled_first(self.client, self.state, VISIBILITIES), parts[1]]
-        self._each("ask", "faces", parts, lambda asset: faces.from_asset(self.client, self.state, asset, least))
+        # First those that show somebody whom Immich knows; a face that belongs to nobody makes no people.
+        first = [f"tries = 0 AND id {place} (SELECT id FROM temp.peopled)" for place in ("IN", "NOT IN")]
+        self._each("ask", "faces", [*first, "tries > 0"], lambda asset: faces.from_asset(self.client, self.state, asset, least))
 
     def _download(self) -> None:
         """One asset of each checksum, those that failed before last; then all are known but those whose twin failed."""

@@ -2,18 +2,12 @@
 
 import json
 import math
-import threading
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from immich_lab.server import LabServer
 from stage_lab import Lab, laboratory
 
-from facesets.fake_immich.protocol import ApiError
-from facesets.immich import faces
-from facesets.immich.breaker import Breaker
-from facesets.immich.client import Access, Client
 from facesets.report import runs
 from facesets.stage.judge import excluding
 
@@ -145,43 +139,19 @@ def test_every_kind_of_asset_ends_in_one_place_on_every_version(version, login, 
         assert faces <= 17      # not for those that cannot have any, nor for what is excluded or foreign
 
 
-def test_people_come_first_on_3_2(tmp_path):
+@pytest.mark.parametrize("version", [(3, 1, 0), (3, 2, 0), (3, 3, 5)])
+def test_people_come_first_on_3_x_for_no_request_more(version, tmp_path):
     def fill(lab: Lab) -> None:
         lab.add(6, taken="2001-01-01T00:00:00")
         person = lab.server.add_person(lab.user, "Anna")
         for asset in lab.add(3):
             asset.faces = [lab.server.face((0, 0, 99, 99), 100, 100, person)]
-    with laboratory(tmp_path, (3, 2, 0), fill) as lab:
+    with laboratory(tmp_path, version, fill) as lab:
         known = {asset.id for asset in lab.server.library.assets.values() if asset.faces[0].person}
         lab.stage("--workers", "1")
         asked = [request.query["id"] for request in lab.server.log.find("/api/faces")]
+        assert len(lab.server.log.find("/api/search/metadata")) == 2     # of the two visibilities
         assert len(known & set(asked[:3])) >= 2 and len(asked) == 9     # all but one that the other thread may hold
-
-
-def test_who_shows_people_on_3_2_is_paged_by_the_servers_cursor():
-    with LabServer((3, 2, 0)) as server:
-        user = server.add_user("Peter")
-        anna = server.add_person(user, "Anna")
-        made = {server.add_asset(user, None, checksum=number.to_bytes(20, "big"), size=9, width=99, height=99,
-                                 faces=[server.face((0, 0, 99, 99), 99, 99, anna)]).id for number in range(2001)}
-        client = Client(Access(server.url, ("x-api-key", server.add_key(user))), Breaker(1), threading.Event())
-        pages = list(faces.peopled(client, "timeline"))
-        assert [len(page) for page in pages] == [1000, 1000, 1] and {one for page in pages for one in page} == made
-        assert ["cursor" in request.body for request in server.log] == [False, True, True]
-
-
-def test_a_server_that_takes_no_filter_is_said_to_and_loses_nothing(tmp_path):
-    with laboratory(tmp_path, (3, 2, 0), lambda lab: lab.add(3)) as lab:
-        answer = lab.server.route
-
-        def route(call):
-            if isinstance(call.body, dict) and "filter" in call.body:
-                raise ApiError(400, "Validation failed")
-            return answer(call)
-        lab.server.route = route
-        run = lab.stage()
-        assert run.status == 0 and run.summary["staged_count"] == 3
-        assert "does not tell which photos show people, so they do not come first (400 Validation failed)" in run.err
 
 
 @pytest.mark.parametrize(("version", "asked"), [((3, 2, 2), ["AssetFacesV2"]), ((3, 3, 5), ["AssetFacesV3"]),
