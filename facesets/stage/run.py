@@ -120,7 +120,8 @@ class Stage:
                          "IMMICH_PASSWORD) instead of the key tells all faces in one")
         # First those that show somebody whom Immich knows; a face that belongs to nobody makes no people.
         first = [f"tries = 0 AND id {place} (SELECT id FROM temp.peopled)" for place in ("IN", "NOT IN")]
-        self._each("ask", "faces", [*first, "tries > 0"], lambda asset: faces.from_asset(self.client, self.state, asset, least))
+        self._each("ask", "faces", [*first, "tries > 0"],
+                   lambda asset: faces.from_asset(self.client, self.state, asset, least))
 
     def _download(self) -> None:
         """One asset of each checksum, those that failed before last; then all are known but those whose twin failed."""
