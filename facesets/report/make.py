@@ -17,7 +17,7 @@ from markupsafe import Markup
 from ..common import files
 from ..common.errors import Failure, Paused
 from ..library.store import Library
-from . import sections, sheets
+from . import runs, sections, sheets
 
 PAGE = "index.html"
 TEMPLATES = Path(__file__).parent / "page"
@@ -59,9 +59,9 @@ def make(root: Path, data_root: Path, alike: float) -> Made:
     The library is held meanwhile, so that nobody who is forgotten comes back in the page. Raises Paused where somebody
     else is at work on it.
     """
-    if not root.is_dir():
+    if not root.is_dir() and not runs.users(data_root):       # who is there by a backup is shown before any faceset
         raise Failure(f"{root} does not exist: there is no faceset yet; `sort_faces.py status` says what to run")
-    library = Library(root)
+    library = Library(files.private_folder(root))
     try:
         with library.locked("sort_faces.py report"):
             gathered = sections.gather(library, data_root, alike)
