@@ -4,12 +4,11 @@ import os
 import re
 from pathlib import Path
 
-from ..common import files, terminal
+from ..common import terminal
 from ..common.errors import Failure
 from . import download
 from .state import State
 
-OLD = 16        # digits of the SHA-256 in the names that earlier versions gave: ab/<16 digits>_<name on the server>
 NAME = re.compile(r"([0-9a-f]{2})/\1[0-9a-f]{62}\.[0-9a-z]+")
 
 
@@ -19,16 +18,8 @@ def check(state: State, folder: Path) -> None:
     if not rows:
         return
     here = staged_files(folder)
-    by_hash = {path[3:].partition(".")[0].partition("_")[0]: path for path in here}
-
-    def file_of(sha256: str, path: str) -> str:
-        """By the name that is recorded, that of today, or one that a killed run of an earlier version gave."""
-        if path in here or sha256 in by_hash:
-            return path if path in here else by_hash[sha256]
-        old = by_hash.get(sha256[:OLD], "")
-        return old if old and files.sha256_of(folder / old) == sha256 else ""
-
-    found = {sha256: file_of(sha256, path) for sha256, path in rows}
+    by_hash = {path[3:].partition(".")[0]: path for path in here}
+    found = {sha256: path if path in here else by_hash.get(sha256, "") for sha256, path in rows}
     gone = [(sha256,) for sha256, path in found.items() if not path]
     if len(gone) == len(rows):
         raise Failure(f"none of the {len(rows)} staged photos is below {folder}; is the share mounted, is STAGE_DIR "
