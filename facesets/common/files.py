@@ -27,6 +27,7 @@ FOLDER_MODE = 0o700
 CHUNK = 1 << 20         # bytes per read while hashing: large enough to be disk-bound, small enough for any memory
 HELD = 6                # tries, half a second apart, to replace a file that another program has open
 LONGEST_LOG = 4 << 20   # bytes; a run writes some 100 lines
+LAID_OUT = 2            # levels of a JSON file of which every member has a line
 JSON_LIMIT = 1 << 30    # bytes; a larger JSON file is not one of ours
 
 
@@ -104,7 +105,18 @@ def write_bytes(path: Path, data: bytes, mode: int = FILE_MODE) -> None:
 
 def write_json(path: Path, value: Any, mode: int = FILE_MODE) -> None:
     """UTF-8, keys in the order given, one trailing newline: the same value gives the same bytes."""
-    write_bytes(path, (json.dumps(value, ensure_ascii=False, indent=1) + "\n").encode("utf-8", "surrogatepass"), mode)
+    write_bytes(path, (_laid_out(value) + "\n").encode("utf-8", "surrogatepass"), mode)
+
+
+def _laid_out(value: Any, pad: str = "\n") -> str:
+    """A line for each member and for each of its members: json's own layout is made by slow code, value by value."""
+    inner = pad + " "
+    if len(pad) <= LAID_OUT and isinstance(value, dict) and value:
+        members = (f"{_laid_out(str(name), inner)}: {_laid_out(item, inner)}" for name, item in value.items())
+        return f"{{{inner}{f',{inner}'.join(members)}{pad}}}"
+    if len(pad) <= LAID_OUT and isinstance(value, list) and any(isinstance(item, (dict, list)) for item in value):
+        return f"[{inner}{f',{inner}'.join(_laid_out(item, inner) for item in value)}{pad}]"
+    return json.dumps(value, ensure_ascii=False)
 
 
 def read_json(path: Path, schema: int | None = None, made_by: str = "") -> dict[str, Any]:

@@ -14,6 +14,7 @@ import logging
 import secrets
 import shutil
 import subprocess
+import sys
 import threading
 import time
 import webbrowser
@@ -43,6 +44,7 @@ HEADERS = {"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff
 BODY = 1 << 16      # bytes of an answer; the longest has 12 digits for each face of a faceset
 THREADS = 16        # a browser asks for six pictures at once, and an answer must not wait behind those of two tabs
 AT_WORK = 2         # of them that cut pictures out, so that answers have a processor
+TURN = 0.0005       # seconds that what goes on behind may hold the interpreter while an answer waits for it
 IDLE = 1800.0       # seconds without a request after which the server ends
 AHEAD = 10          # pictures of the next question that the page fetches before it is asked
 
@@ -68,6 +70,7 @@ class Server:
 
     def run(self) -> None:
         """Serve until nobody asks any more, or until `ended`; then carry out what was said."""
+        sys.setswitchinterval(TURN)
         try:
             while not self.ended and self.clock() - self.heard < self.idle:
                 wasyncore.loop(timeout=0.5, map=self._map, count=1)
