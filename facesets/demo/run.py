@@ -68,9 +68,8 @@ def steps(root: Path, sample: Path) -> list[list[str]]:
               "--out", str(root / "cache" / f"immich_{USER}.npz")],
              ["cluster_immich.py", "--user", USER], ["sort_faces.py", "extend"]]
     if not (root / "facesets_swap_ready" / "manifest.json").exists():
-        slips = [["import-folders", str(sample / "scans")], ["consolidate", "2", "5"]]     # for the review to find
         chain = [["sort_faces.py", "import-folders", str(sample / "known")], *chain,
-                 *(["sort_faces.py", *words] for words in slips)]
+                 ["sort_faces.py", "consolidate", "3", "6"]]    # a slip, for the review to find
     return [*chain, ["sort_faces.py", "report"]]
 
 

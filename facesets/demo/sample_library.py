@@ -1,7 +1,7 @@
 """The sample library: about 110 items made of a few photographs, on disk with what Immich would know about each.
 
-    sample/library.json     the items, Immich's persons and boxes        sample/files/      the files
-    sample/known/ sample/scans/     hand-sorted folders
+    sample/library.json     the items, Immich's persons and boxes
+    sample/files/, known/   the files, and hand-sorted folders
 
 The boxes are what YuNet finds in each finished picture, in the frame of Immich's preview; whose face it is follows from
 the place where the portrait was put. library.json is written last, so a folder that has it is complete.
@@ -97,8 +97,7 @@ class _Maker:
         return row | {"faces": self._faces(shot, picture, ends)}
 
     def make_by_hand(self, shot: Shot) -> None:
-        variations.save(self._picture(shot)[0], self.folder / shot.name, taken=shot.taken,
-                        camera=shot.camera)
+        variations.save(self._picture(shot)[0], self.folder / shot.name, taken=shot.taken, camera=shot.camera)
 
     def describe(self, shot: Shot, file: str) -> dict[str, Any]:
         extra = {"exif": dict(zip(("make", "model"), shot.camera, strict=True)), **shot.asset}
@@ -114,12 +113,11 @@ class _Maker:
             return self.scenes[shot.scene], []
         varied = [variations.vary(self._portrait(person, shot.enlarge if len(shot.people) == 1 else 1.0),
                                   shot.seed + place) for place, person in enumerate(shot.people)]
-        if shot.scene:
-            out = variations.far_away(varied[0], self.scenes[shot.scene])
-            return out, [out.shape[1]]
-        if len(varied) == 1:
-            return varied[0], [varied[0].shape[1]]
-        return variations.beside(varied, round(640 * shot.enlarge))
+        if len(varied) > 1:
+            return variations.beside(varied, round(640 * shot.enlarge))
+        out = variations.faded(varied[0], shot.faded) if shot.faded else varied[0]
+        out = variations.far_away(out, self.scenes[shot.scene]) if shot.scene else out
+        return out, [out.shape[1]]
 
     def _portrait(self, person: str, enlarge: float) -> np.ndarray:
         picture = self.portraits[person]

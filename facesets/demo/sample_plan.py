@@ -23,6 +23,7 @@ class Shot:
     scene: str = ""                 # of photos.scenes, when nobody is in the picture, or behind somebody small
     seed: int = 0
     enlarge: float = 1.0
+    faded: float = 0.0              # how much of its colour, sharpness and contrast is gone
     orientation: int = 1
     quality: int = 85
     owner: str = "demo"
@@ -67,12 +68,11 @@ def plan() -> list[Shot]:
 
 
 def by_hand() -> list[Shot]:
-    """Hand-sorted folders: of one who is known beforehand, the last two photos with somebody else in them; and scans of
-    the same person in a folder of their own, as happens."""
+    """Hand-sorted folders of one who is known beforehand: photos, two with somebody else in them; and old scans."""
     alone = [Shot(f"known/Barack/barack_{number}.jpg", f"2008:0{number + 1}:11 12:00:00", ("barack",),
                   seed=900 + number) for number in range(8)]
-    scans = [Shot(f"scans/Old scans/scan_{number}.jpg", f"2004:07:{number + 20} 12:00:00", ("barack",),
-                  seed=950 + number) for number in range(6)]
+    scans = [Shot(f"known/Old scans/scan_{number}.jpg", f"2004:07:{number + 20} 12:00:00", ("barack",),
+                  seed=950 + number, faded=1) for number in range(6)]
     return [*alone, replace(alone[0], name="known/Barack/with_eileen.jpg", people=("barack", "eileen"), seed=930),
             replace(alone[1], name="known/Barack/with_rishi.jpg", people=("rishi", "barack"), seed=940), *scans]
 
@@ -135,6 +135,7 @@ def _copies(named: dict[str, Shot]) -> Iterator[Shot]:
 def _special() -> Iterator[Shot]:
     yield Shot("damaged.jpg", "2020:02:02 02:02:02", ("rishi",), seed=500, damage="truncated",
                path="/mnt/nas/old disk/damaged.jpg")       # after Immich had seen it whole
+    yield Shot("old print.jpg", "2006:07:02 10:00:00", ("barack",), seed=545, faded=0.87)    # between him and his scans
     yield Shot("empty.jpg", "2020:02:02 02:02:03", damage="empty")
     yield Shot("clip.mp4", "2021:06:01 10:00:00", video=True, asset={"duration": 2000})
     yield Shot("deleted.jpg", "2019:01:01 10:00:00", ("eileen",), seed=510, asset={"trashed": 1_767_225_600_000})

@@ -37,6 +37,13 @@ def vary(picture: np.ndarray, seed: int, strength: float = STRENGTH) -> np.ndarr
     return np.clip(out, 0, 255).astype(np.uint8)
 
 
+def faded(picture: np.ndarray, share: float) -> np.ndarray:
+    """As an old print is: grey, unsharp and pale."""
+    small = cv2.resize(picture, None, fx=0.14, fy=0.14, interpolation=cv2.INTER_AREA)
+    grey = cv2.cvtColor(cv2.resize(small, picture.shape[1::-1], interpolation=cv2.INTER_CUBIC), cv2.COLOR_BGR2GRAY)
+    return cv2.addWeighted(picture, 1 - share, cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR), 0.4 * share, 120 * share)
+
+
 def beside(pictures: Sequence[np.ndarray], height: int = 640) -> tuple[np.ndarray, list[int]]:
     """One picture of several people, and the x where each one's part ends."""
     parts = [cv2.resize(one, (round(one.shape[1] * height / one.shape[0]), height), interpolation=cv2.INTER_AREA)

@@ -22,6 +22,7 @@ import numpy as np
 import pillow_heif
 import pytest
 from busy import LIMIT
+from drawn import LOOKS
 from PIL import Image, ImageOps
 
 import config
@@ -29,7 +30,11 @@ from facesets.common import files
 from facesets.common.errors import Failure
 from facesets.demo import photos, sample_plan, variations
 from facesets.demo.run import settings
-from facesets.formats import cache
+from facesets.export.draft import Options
+from facesets.formats import cache, proposal
+from facesets.library.store import Library
+from facesets.review.holdings import Holdings
+from facesets.review.questions import ask
 
 SMALLEST = 90       # pixels, what the stage asks for
 
@@ -53,7 +58,7 @@ def rows(demo: tuple[Path, str]) -> list[dict[str, Any]]:
     return json.loads((demo[0] / "sample" / "library.json").read_text(encoding="utf-8"))["assets"]
 
 
-def test_every_one_of_the_five_becomes_one_faceset_and_two_slips_are_left_for_the_review(
+def test_every_one_of_the_five_becomes_one_faceset_but_for_what_is_left_to_the_review(
         demo: tuple[Path, str], rows: list[dict[str, Any]]) -> None:
     root, said = demo
     facesets = sorted((root / "facesets_swap_ready").glob("faceset_*"))
@@ -64,11 +69,24 @@ def test_every_one_of_the_five_becomes_one_faceset_and_two_slips_are_left_for_th
         shown = [persons[face["sha256"]] for face in manifest["faces"] if face.get("sha256") in persons]
         named = [{name.partition("_")[0] for people in one for name in people} for one in shown]
         who[folder.name] = set.intersection(*named) if named else None
-        assert len(list(folder.glob("[0-9]*.png"))) >= (6 if named else 3) and str(folder) in said
-    assert who.pop("faceset_002") == set()      # two people in one
-    assert who.pop("faceset_006") is None       # of one in two: scans, which the server has not
-    assert sorted(who) == ["faceset_001", "faceset_003", "faceset_004"] and all(who.values())
+        assert len(list(folder.glob("[0-9]*.png"))) >= (6 if named else 2) and str(folder) in said
+    assert who.pop("faceset_003") == set()      # two people in one
+    assert who.pop("faceset_002") is None       # of one in two: scans, which the server has not
+    assert sorted(who) == ["faceset_001", "faceset_004", "faceset_005"] and all(who.values())
     assert "barack" in who["faceset_001"]       # the known one, from the hand-sorted folder, was extended
+
+
+def test_the_review_asks_first_about_a_glued_faceset_a_look_alike_pair_and_an_ambiguous_face(
+        demo: tuple[Path, str]) -> None:
+    root, _ = demo
+    caches = [cache.read(path) for path in (root / "cache").glob("*.npz")]
+    held = Holdings(Library(root / "facesets_swap_ready"), caches,
+                    [proposal.read(root / "immich" / "demo" / "refine.json")], [], Options(), lambda: LOOKS)
+    glued, pair, face = ask(held.read())[:3]
+    assert (glued.kind, glued.about) == ("two", "faceset_003") and glued.chance > 0.9
+    assert (pair.kind, pair.about, pair.other) == ("same", "faceset_001", "faceset_002") and pair.chance > 0.9
+    assert face.kind == "loose" and len(face.suspects) == 1
+    assert sorted(held.read().loose[face.about].among) == ["faceset_001", "faceset_002"]
 
 
 def test_the_demo_ends_as_the_readme_shows(demo: tuple[Path, str], checkout: Path) -> None:
