@@ -232,6 +232,7 @@ addEventListener("keydown", event => {
   if (event.ctrlKey || event.metaKey || event.altKey || busy || !now || document.querySelector("dialog[open]")) return;
   const key = event.key, merging = document.body.classList.contains("merging");
   if (key === " " && event.target.closest && event.target.closest("button:focus-visible, a:focus-visible")) return;
+  if (key === "Escape") $("#asked").focus({preventScroll: true});       // off a face, which Space would mark
   if (merging && /^[1-3]$/.test(key)) merge(Number(key) - 1);
   else if (key === "Escape" || key === "m") document.body.classList.toggle("merging",
       key === "m" && !merging && !!(now.question && now.question.alike.length));
