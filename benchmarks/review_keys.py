@@ -194,11 +194,20 @@ class Reviewer:
         self.settle()
         library = Library(self.place / "library")
         self.next = library.highest(library.manifest()) + 1     # a number is never given twice
-        as_it_was = shelf(self.place) == self.shelf
+        as_it_was = self.holds_what_it_must()
         for _ in range(UNDONE):
             self.answer()
         self.said = before
         return as_it_was
+
+    def holds_what_it_must(self) -> bool:
+        there = shelf(self.place)
+        for folder in sorted(there.keys() | self.shelf.keys()):
+            (one, name), (other, must) = there.get(folder, (frozenset(), "")), self.shelf.get(folder, (frozenset(), ""))
+            if (one, name) != (other, must):
+                print(f"{folder} {name!r}: {len(one)} faces, {len(one - other)} too many, {len(other - one)} missing; "
+                      f"should be {must!r}")
+        return there == self.shelf
 
     def end(self) -> None:
         self.settle()
@@ -256,7 +265,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"server: p50 {1000 * p50:.0f} ms, p95 {1000 * p95:.0f} ms, load {os.getloadavg()[0]:.0f}; "
               f"expected to lie right then: {100 * now['right']:.1f} %, {now['open']} questions open")
         print(f"keystroke-level model: {model / 60:.1f} min")
-        equal = shelf(place) == reviewer.shelf
+        equal = reviewer.holds_what_it_must()
         print(f"faces with their own person: {before[0]} before, {pure(place, truth)} after")
         print(f"the last {UNDONE} taken back: the library was as before them: {as_it_was}; at the end it holds "
               f"what the script had in mind: {equal}")

@@ -19,6 +19,7 @@ Answer = dict[str, Any]
 FIELDS = {"right": ("of", "out"), "merge": ("of", "into"), "two-people": ("of", "other"), "split": ("of", "faces"),
           "name": ("of", "name"), "drop": ("of",), "this-is": ("of", "into"), "leave": ("of",), "promote": ("of",)}
 OF_LOOSE = ("this-is", "leave", "promote")
+NEW = "new "        # how a faceset without a folder begins
 
 
 def read(books: Books, value: Any) -> Answer:
@@ -39,14 +40,14 @@ def read(books: Books, value: Any) -> Answer:
     if answer["do"] in OF_LOOSE:
         answer["group"] = list(books.loose[answer["of"]].faces)
     if answer["do"] in ("split", "promote"):
-        answer["new"] = f"new {books.added + 1}"
+        answer["new"] = f"{NEW}{books.added + 1}"
     return answer
 
 
 def _keeps(one: Person, other: Person) -> bool:
     """Whether `one` of two that become one keeps its folder: the one with a name, else the lower number."""
-    def rank(person: Person) -> tuple[bool, int, str]:
-        return not person.name, len(person.folder), person.folder
+    def rank(person: Person) -> tuple[bool, bool, int, str]:
+        return not person.name, person.folder.startswith(NEW), len(person.folder), person.folder
     return rank(one) < rank(other)
 
 

@@ -31,6 +31,7 @@ from ..report import make
 from . import pictures
 from .desk import Desk, Stale
 from .holdings import Holdings
+from .people import Loose
 from .questions import Question, alike
 
 PAGE = Path(__file__).parent / "page"
@@ -178,12 +179,18 @@ class Server:
                 "folder": self.desk.folder(question.about) if person else "",
                 "title": person.title if person else "", "name": person.name if person else "",
                 "proposed": person.proposed if person else "", "count": len(faces),
-                "reason": loose.reason if loose else "", "suspects": list(question.suspects),
+                "reason": self._reason(loose) if loose else "", "suspects": list(question.suspects),
                 "faces": [self._face(face) for face in faces],
                 "years": self._years(faces),
                 "alike": [{"folder": folder, "title": books.people[folder].title, "distance": round(distance, 2),
                            "count": len(books.people[folder].faces), "faces": books.people[folder].faces[:6]}
                           for folder, distance in alike(books, question)]}
+
+    def _reason(self, loose: Loose) -> str:
+        """Why faces lie in no faceset."""
+        people = self.desk.books.people
+        near = " as ".join(f"to {people[folder].title}" for folder in loose.among if folder in people)
+        return f"as near {near}" if " as " in near else loose.reason
 
     def _faces(self, question: Question) -> list[str]:
         """The odd ones first."""

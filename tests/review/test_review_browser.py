@@ -199,6 +199,26 @@ def test_the_photo_says_when_who_and_why_and_marks_the_face(lab: Any, tab: Tab) 
     assert not tab.page.is_visible("#photo")
 
 
+def test_a_face_between_two_is_asked_with_their_names_and_without_the_years_of_somebody_else(
+        lab: Any, tab: Tab) -> None:
+    while tab.now()["question"]["kind"] != "loose" or tab.now()["question"]["count"] > 1:
+        tab.say("b")
+    assert tab.page.inner_text("#hint").startswith("In no faceset: as near to faceset_001 as to faceset_002. Same")
+    assert not tab.page.is_visible("#years")
+    tab.say("b")
+    assert tab.page.inner_text("#years small:first-child").isdecimal()
+
+
+def test_a_face_without_a_digit_is_marked_by_keyboard_and_space_answers_again(lab: Any, tab: Tab) -> None:
+    while tab.now()["question"]["kind"] == "loose":
+        tab.say("b")
+    tab.keys("Tab", "Enter", "Escape")
+    assert tab.page.get_attribute(".tile .pick", "aria-pressed") == "true"
+    tab.keys("Tab", " ", "Escape")
+    assert tab.page.get_attribute(".tile .pick", "aria-pressed") == "false"
+    tab.say(" ")
+
+
 def test_by_mouse_a_face_goes_out_and_the_rest_is_right(lab: Any, tab: Tab) -> None:
     while tab.now()["question"]["about"] != "faceset_001" or tab.now()["question"]["kind"] == "same":
         tab.say("b")

@@ -95,6 +95,12 @@ def test_one_person_in_two_falls_away_when_they_are_merged_and_what_is_new_is_as
     assert len(after.people["faceset_001"].faces) == 32 and [item.kind for item in ask(after)] == ["faces"]
 
 
+def test_a_faceset_that_has_no_folder_yet_goes_into_the_older_one() -> None:
+    both = books(someone("faceset_012", centre(1)), someone("new 1", centre(1), 20))
+    for of, into in (("faceset_012", "new 1"), ("new 1", "faceset_012")):
+        assert answers.read(both, {"do": "merge", "of": of, "into": into})["into"] == "faceset_012"
+
+
 def test_two_people_in_one_are_asked_about_as_such() -> None:
     glued = someone("faceset_001", centre(1), 12)
     glued.rows[8:] = around(centre(2), 4, 0.15, RNG)

@@ -73,14 +73,16 @@ function drawEnd() {
 }
 const WORDS = {
   same: q => [`${title(q)} and ${title(q.alike[0])}: one person?`, "Same if they are one; else: Two people."],
-  two: q => [`Is ${title(q)} two people?`, `The ${counted(q.suspects.length, "face")} with a border may be somebody `
-      + "else. Right if it is one person; Split if these are another one."],
+  two: q => [`Is ${title(q)} two people?`, `Split if the ${counted(q.suspects.length, "face")} with a border `
+      + (q.suspects.length === 1 ? "is" : "are") + " somebody else; One person if all are the same."],
   faces: q => [`Is all of this ${title(q)}?`,
       "Those least like the others come first. Mark who is somebody else, then Right."],
   name: q => [`Who is this: ${title(q)}?`, "Nothing looks wrong here. Give a name, or say that it is right."],
   loose: q => [q.count === 1 ? "Whose face is this?" : `Whose are these ${q.count} faces?`,
-      `In no faceset: ${q.reason}. Same puts them there; or leave them out.`],
+      `In no faceset: ${q.reason}. Same puts ${q.count === 1 ? "it" : "them"} there; or leave ${
+        q.count === 1 ? "it" : "them"} out.`],
 };
+const RIGHT = {same: "Two people", two: "One person", loose: "Leave out"};
 function drawQuestion(q) {
   const [asked, hint] = WORDS[q.kind](q);
   $("#asked").textContent = asked;
@@ -91,7 +93,7 @@ function drawQuestion(q) {
   $("#faces").replaceChildren(...shown.map((face, index) => tile(q, face, index, suspects.has(face.id))));
   $("#more").hidden = shown.length === q.faces.length;
   $("#more").textContent = `Show all ${q.faces.length}`;
-  $("[data-do=right] span").textContent = q.kind === "same" ? "Two people" : q.kind === "loose" ? "Leave out" : "Right";
+  $("[data-do=right] span").textContent = RIGHT[q.kind] || "Right";
   $("#alike").replaceChildren(...(q.alike.length ? [make("h3", "Look alike"),
       ...q.alike.map((other, index) => alike(q, other, index))] : []));
   $("#asked").focus({preventScroll: true});
@@ -103,12 +105,12 @@ function drawYears(years) {
   if (strip.hidden) return;
   const first = Math.min(...known), last = Math.max(...known), most = Math.max(...Object.values(years));
   strip.setAttribute("aria-label", `Faces from ${first} to ${last}`);
-  strip.title = `${first} to ${last}`;
-  strip.replaceChildren(...Array.from({length: Math.min(last - first + 1, 90)}, (_, year) => {
+  const bars = Array.from({length: Math.min(last - first + 1, 90)}, (_, year) => {
     const bar = make("span");
     bar.style.height = `${Math.round(100 * (years[first + year] || 0) / most)}%`;
     return bar;
-  }));
+  });
+  strip.replaceChildren(make("small", String(first)), ...bars, make("small", String(last)));
 }
 const numberOf = index => index < 10 ? String((index + 1) % 10) : "";
 function tile(q, face, index, odd) {
