@@ -22,7 +22,7 @@ import numpy as np
 import pillow_heif
 import pytest
 from busy import LIMIT
-from drawn import LOOKS
+from drawn import OPTIONS
 from PIL import Image, ImageOps
 
 import config
@@ -30,7 +30,6 @@ from facesets.common import files
 from facesets.common.errors import Failure
 from facesets.demo import photos, sample_plan, variations
 from facesets.demo.run import settings
-from facesets.export.draft import Options
 from facesets.formats import cache, proposal
 from facesets.library.store import Library
 from facesets.review.holdings import Holdings
@@ -81,7 +80,7 @@ def test_the_review_asks_first_about_a_glued_faceset_a_look_alike_pair_and_an_am
     root, _ = demo
     caches = [cache.read(path) for path in (root / "cache").glob("*.npz")]
     held = Holdings(Library(root / "facesets_swap_ready"), caches,
-                    [proposal.read(root / "immich" / "demo" / "refine.json")], [], Options(), lambda: LOOKS)
+                    [proposal.read(root / "immich" / "demo" / "refine.json")], [], OPTIONS)
     glued, pair, face = ask(held.read())[:3]
     assert (glued.kind, glued.about) == ("two", "faceset_003") and glued.chance > 0.9
     assert (pair.kind, pair.about, pair.other) == ("same", "faceset_001", "faceset_002") and pair.chance > 0.9
