@@ -181,6 +181,7 @@ def test_a_name_that_exists_offers_the_merge(lab: Any, tab: Tab) -> None:
     tab.keys("n")
     tab.page.keyboard.type("Bea")
     assert tab.page.inner_text("#merge-name") == "Merge with Bea"
+    assert tab.page.locator("#names option").evaluate_all("all => all.map(one => one.value)") == ["Bea"]
     before = tab.version
     tab.keys("Enter")
     tab.page.wait_for_selector(f'body:not([data-version="{before}"])')
@@ -231,6 +232,23 @@ def test_by_mouse_a_face_goes_out_and_the_rest_is_right(lab: Any, tab: Tab) -> N
     tab.page.wait_for_selector(f'body:not([data-version="{before}"])')
     lab.close()
     assert lab.who()["faceset_001"] == ["Ada"]
+
+
+def test_by_touch_a_face_is_marked_its_photo_opened_and_the_question_answered(browser: Any, lab: Any) -> None:
+    context = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    page = Tab(context, lab.serve().link).page
+    page.tap(".tile .look")
+    page.tap("#out")
+    page.tap("#photo [data-close]")
+    assert page.get_attribute(".tile .pick", "aria-pressed") == "true"
+    page.tap(".tile .pick")
+    assert page.get_attribute(".tile .pick", "aria-pressed") == "false"
+    before = page.get_attribute("body", "data-version")
+    page.tap("[data-do=drop]")
+    page.wait_for_selector(f'body:not([data-version="{before}"])')
+    lab.close()
+    assert len(lab.library.canonical()) == 6
+    context.close()
 
 
 def test_a_kill_in_the_middle_and_the_review_goes_on(browser: Any, lab: Any) -> None:

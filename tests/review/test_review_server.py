@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +140,17 @@ def test_faces_and_photos_are_pictures(client: Client) -> None:
     for kind in ("face", "photo"):
         status, headers, data = client.ask("GET", f"/{kind}/{face}")
         assert (status, headers["content-type"], data[8:12]) == (200, "image/webp", b"WEBP")
+
+
+@pytest.mark.parametrize(("server", "link"), [
+    ("https://photos.example.org/", "https://photos.example.org/photos/an-asset"), ("javascript:alert(1)//", "")])
+def test_a_face_links_to_its_asset_in_immich(lab: Any, server: str, link: str) -> None:
+    served = lab.serve()
+    client, held = Client(served.link).enter(), served.holdings
+    face = client.now()["question"]["faces"][0]["id"]
+    held.faces[face] = replace(held.faces[face], asset_id="an-asset")
+    held.servers["an-asset"] = server
+    assert client.now()["question"]["faces"][0]["link"] == link
 
 
 def test_a_huge_body_is_refused_before_it_is_read(client: Client) -> None:
