@@ -41,6 +41,7 @@ from facesets.common import files, paths, terminal
 from facesets.common.errors import OK, Failure, Paused
 from facesets.embed import packs
 from facesets.formats import cache, distances, proposal
+from facesets.formats import summary as summaries
 from facesets.formats.queue import Queue
 from facesets.immich import backup, preflight
 from facesets.immich.breaker import Breaker
@@ -192,7 +193,7 @@ def stage_user(client: Client, key: bool, state: State, options: Options, args: 
     if listed:
         values = figures(stage, client, state, time.monotonic() - started)
         files.write_json(written, {
-            "schema": summary.SUMMARY_SCHEMA, **values, "complete": ended is None, "dry_run": options.list_only})
+            "schema": summaries.SCHEMA, **values, "complete": ended is None, "dry_run": options.list_only})
         report(values, state, client.access.url, args)
     if isinstance(ended, KeyboardInterrupt):
         raise Paused("stopped")

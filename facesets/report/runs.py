@@ -19,9 +19,9 @@ from typing import Any, NamedTuple
 
 from ..common import files
 from ..common.errors import Failure
-from ..formats import cache, proposal
+from ..formats import cache, proposal, summary
 from ..formats import queue as queues
-from ..stage.summary import SUMMARY_SCHEMA, Person
+from ..formats.summary import Person
 
 # Of the outcomes of an asset: how the report calls it, and the CSS class of its share.
 STAGE = {
@@ -173,7 +173,7 @@ def staged(path: Path) -> Stage:
 
 def last_run(path: Path) -> tuple[list[str], list[Person]]:
     """What the last stage run took, in two lines, and who was there by its backup, if it had one."""
-    value: dict[str, Any] = files.read_json(path, SUMMARY_SCHEMA, "immich_stage.py")
+    value: dict[str, Any] = files.read_json(path, summary.SCHEMA, "immich_stage.py")
     names = ("requests", "requests_before_downloads", "bytes_downloaded", "bytes_saved")
     asked, before, received, saved = figures = [value.get(name, "") for name in names]
     if not all(isinstance(figure, int) for figure in figures):

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ..formats.summary import SHOWN
 from ..library.store import Library, Manifest
-from ..stage.summary import SHOWN
 from . import charts, runs, sheets, shelf
 from .alike import Pair, pairs
 from .sheets import Sheet

@@ -17,9 +17,9 @@ import numpy as np
 from ..common import terminal
 from ..formats import boxes, cache, moments, quality
 from ..formats.proposal import Face, Proposal
+from ..formats.summary import SHOWN, Person
 from ..immich.backup import Backup
 from .state import Asset, State
-from .summary import SHOWN, Person
 
 UNSURE = 45         # pixels in the preview; of 60, 45, 34, 24 the embedding has a cosine of .97, .95, .89, .73 to the
                     # original's (benchmarks/backup.py --small): it may find somebody, hardly tells that it is nobody

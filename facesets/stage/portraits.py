@@ -9,10 +9,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from ..common.errors import NotAllowed
+from ..formats.summary import SHOWN, Person
 from ..immich import allowed
 from ..immich.client import Client, Rejected, Transient
 from ..immich.preflight import Server
-from .summary import SHOWN, Person
 
 PERMISSION = "person.read"
 SIDE, QUALITY = 96, 80      # pixels and of 100, of what is kept; Immich's have 250

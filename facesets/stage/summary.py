@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,22 +12,6 @@ from .state import Asset, State
 
 LONG = 10_000       # photos; written in about a second
 SMALLER = 60        # pixels; what --min-face-px is most worth a try with: such faces are still told apart
-SUMMARY_SCHEMA = 1  # of summary.json: the figures of the last run
-SHOWN = 40          # people whom a backup knows, on the screen and in the report; summary.json has all
-
-
-@dataclass(frozen=True)
-class Person:
-    """Somebody who is there, as a backup of Immich's database says."""
-
-    faceset: str                # "" for nobody that we have
-    name: str                   # the faceset's, or what Immich calls most of the faces
-    faces: int
-    years: tuple[str, ...]      # first and last, one if they are the same
-    fetched: int                # photos that are, or were
-    photos: int                 # all that show them
-    immich: str = ""            # the id of Immich's person that most of the faces are
-    picture: str = ""           # Immich's of that person: a JPEG in base64
 
 
 def last_time(path: Path, faces_by: str) -> str:

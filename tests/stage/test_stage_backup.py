@@ -29,6 +29,7 @@ from facesets.embed import packs
 from facesets.fake_immich.library_model import User
 from facesets.formats import cache
 from facesets.formats.faceset import FACES, Contents, write_faces
+from facesets.formats.summary import SHOWN, Person
 from facesets.immich import backup, preflight
 from facesets.immich.breaker import Breaker
 from facesets.immich.client import Access, Client
@@ -39,7 +40,6 @@ from facesets.operations import status
 from facesets.report import make, runs
 from facesets.stage import portraits
 from facesets.stage.choice import in_turn
-from facesets.stage.summary import SHOWN, Person
 
 REAL = CHECKOUT.parent / "shared" / "immich" / "backup-2.7.2.sql.gz"
 MARY = "a4189ca7-2683-435f-8645-2a84edc8b4b1"       # whose photos those of ../shared are

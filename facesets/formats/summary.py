@@ -1,0 +1,20 @@
+"""summary.json: the figures of the last stage run of a user, and under `who_is_there` the people of its backup."""
+
+from dataclasses import dataclass
+
+SCHEMA = 1
+SHOWN = 40          # people whom a backup knows, on the screen and in the report; summary.json has all
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody who is there, as a backup of Immich's database says."""
+
+    faceset: str                # "" for nobody that we have
+    name: str                   # the faceset's, or what Immich calls most of the faces
+    faces: int
+    years: tuple[str, ...]      # first and last, one if they are the same
+    fetched: int                # photos that are, or were
+    photos: int                 # all that show them
+    immich: str = ""            # the id of Immich's person that most of the faces are
+    picture: str = ""           # Immich's of that person: a JPEG in base64
