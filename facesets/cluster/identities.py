@@ -53,7 +53,8 @@ def propose(caches: Sequence[Cache], known: Sequence[Faceset], rules: Rules, *, 
     reasons = gates.reasons(faces, rules)
     rejected = tuple(Face(faces.keys[face], 0.0, reasons[face]) for face in np.flatnonzero(~held) if reasons[face])
     free = np.array([face for face in np.flatnonzero(~held) if not reasons[face]], np.int64)
-    found = match(faces.rows[free], _centroids(known, faces), _forbidden(faces, free, known))
+    find = machines.match if machines else match
+    found = find(faces.rows[free], _centroids(known, faces), _forbidden(faces, free, known))
     near = rules.known(rules.clear(faces.clarity[free]))
     certain, torn = (test(near, rules.known_margin) for test in (found.certain, found.torn))
     twice = certain & ~_first_of_photo(faces, free, found, certain, known, rules)

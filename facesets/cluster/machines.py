@@ -8,7 +8,7 @@ with its machine is done again; a machine whose answer is none gets no more of t
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +22,7 @@ from ..common import terminal
 from ..common.errors import Failure, Paused
 from ..engine import connect
 from . import neighbours, tiles
+from .known import NOBODY, Match, match
 from .tiles import PANEL, TILE
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 BLOCKS = 48         # blocks that the rows are cut into, if that gives 4 to 16 TILEs: tasks of .1 to 3 seconds a core
 SHARE = 4           # one part in so many of a worker's memory holds blocks of the strip; a task needs three at work
 AHEAD = 2           # tasks a core, so that none waits for the next
+HERE = 10 ** 9      # distances to centroids that are measured here, some seconds' work
+FACES = 1 << 14     # whose distances to all centroids are a task
 TRIES = 5           # of a task whose machines are lost or fail, before it is one that fails
 PATIENCE = 60.0     # seconds without any machine, a time in which one starts again
 
@@ -69,13 +72,24 @@ def at(address: str, tls: Path | None) -> Iterator["Machines | None"]:
         yield Machines(client, address)
 
 
+@dataclass(frozen=True)
+class Asked:
+    rows: np.ndarray                    # (n, d) faces, or the centroids
+    forbidden: dict[int, list[int]]     # face -> who it is not
+
+
+def matched(centroids: Asked, faces: Asked) -> Match:
+    return match(faces.rows, centroids.rows, faces.forbidden)
+
+
 class Machines:
     """The workers of a Dask engine, as clustering uses them."""
 
     def __init__(self, client: "Client", address: str, say: Callable[[str], None] = terminal.say,
-                 patience: float = PATIENCE, most_held: int | None = None) -> None:
+                 patience: float = PATIENCE, most_held: int | None = None, here: int = HERE) -> None:
         self.client, self.address, self.say, self.patience = client, address, say, patience
         self.most_held = most_held      # bytes of blocks that a worker holds; None: its SHARE
+        self.here = here
         self.refused: set[str] = set()
         self.cores: dict[str, int] = {}
         self.asked, self.seen = 0.0, time.monotonic()
@@ -108,6 +122,28 @@ class Machines:
             for _, found in self.each(partial(links, least, kind), jobs, block, right):
                 forest.unite(*found.T)
         return forest.roots(np.arange(n))
+
+    def match(self, faces: np.ndarray, centroids: np.ndarray, forbidden: Mapping[int, list[int]] = NOBODY) -> Match:
+        """As `known.match`."""
+        if len(faces) * len(centroids) < self.here:
+            return match(faces, centroids, forbidden)
+        starts = range(0, len(faces), FACES)
+
+        def data(number: int) -> Asked:     # 0 is for all of them, and fits: there are far fewer people than faces
+            part = range(len(faces))[starts[number - 1]:][:FACES] if number else range(0)
+            return Asked(centroids if number == 0 else faces[part.start:part.stop],
+                         {face - part.start: forbidden[face] for face in part if face in forbidden})
+
+        def right(job: Job, found: Any) -> bool:
+            several = len(faces[starts[job[1] - 1]:][:FACES])
+            return isinstance(found, Match) and all(
+                isinstance(value, np.ndarray) and value.shape == (several,) and value.dtype == kind
+                for value, kind in zip(vars(found).values(), (np.int64, np.float32) * 2, strict=True)) and all(
+                (-1 <= who).all() and (who < len(centroids)).all() for who in (found.nearest, found.second))
+
+        jobs = [(0, number + 1) for number in range(len(starts))]
+        found = {number: part for (_, number), part in self.each(matched, jobs, data, right)}
+        return Match(*map(np.concatenate, zip(*(vars(found[number]).values() for _, number in jobs), strict=True)))
 
     def each(self, work: Callable[..., Any], jobs: Iterable[Job], data: Callable[[int], object],
              right: Callable[[Job, Any], bool]) -> Iterator[tuple[Job, Any]]:

@@ -4,13 +4,17 @@ Words: N faces; `clarity` (N,) and `clear` (N,) are those of `rules`. What each 
 benchmarks/identities.py.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
 from ..formats.cache import unit_mean
-from .known import match
+from .known import Match, match
 from .linkage import average_linkage, members_of, numbered
 from .machines import Machines
 from .rules import Rules
+
+Find = Callable[..., Match]     # known.match, or the same on many machines
 
 
 def identities(rows: np.ndarray, photos: np.ndarray, clarity: np.ndarray, rules: Rules,
@@ -22,7 +26,8 @@ def identities(rows: np.ndarray, photos: np.ndarray, clarity: np.ndarray, rules:
     labels[founders] = average_linkage(
         rows[founders], rules.cluster_distance, photos=moments[founders], penalty=rules.photo_penalty,
         strict=rules.strictness * clear[founders], machines=machines)
-    return join(rows, moments, clear, merge(rows, moments, numbered(labels), rules), rules)
+    find = machines.match if machines else match
+    return join(rows, moments, clear, merge(rows, moments, numbered(labels), rules, find), rules, find)
 
 
 def apart(rows: np.ndarray, photos: np.ndarray, rules: Rules) -> np.ndarray:
@@ -40,7 +45,7 @@ def apart(rows: np.ndarray, photos: np.ndarray, rules: Rules) -> np.ndarray:
     return moments
 
 
-def merge(rows: np.ndarray, photos: np.ndarray, labels: np.ndarray, rules: Rules) -> np.ndarray:
+def merge(rows: np.ndarray, photos: np.ndarray, labels: np.ndarray, rules: Rules, find: Find = match) -> np.ndarray:
     """Unite identities whose centroids are near: one person at two ages, whose single faces are far apart.
 
     Only those that are each other's nearest, of those that do not share too many photos.
@@ -50,7 +55,8 @@ def merge(rows: np.ndarray, photos: np.ndarray, labels: np.ndarray, rules: Rules
         if len(large) < 2:
             return labels
         members = members_of(labels)
-        pairs = _pairs([rows[members[label]] for label in large], [photos[members[label]] for label in large], rules)
+        pairs = _pairs([rows[members[label]] for label in large], [photos[members[label]] for label in large], rules,
+                       find)
         if not len(pairs):
             return labels
         renamed = np.arange(len(members))
@@ -58,13 +64,13 @@ def merge(rows: np.ndarray, photos: np.ndarray, labels: np.ndarray, rules: Rules
         labels = numbered(renamed[labels])
 
 
-def _pairs(rows: list[np.ndarray], photos: list[np.ndarray], rules: Rules) -> np.ndarray:
+def _pairs(rows: list[np.ndarray], photos: list[np.ndarray], rules: Rules, find: Find) -> np.ndarray:
     """(p, 2) of the identities with these rows and photos: each other's nearest, the lower one first."""
     centroids = np.stack([unit_mean(faces) for faces in rows])
     everyone = np.arange(len(rows))
     strangers = {one: [one] for one in range(len(rows))}
     while True:
-        found = match(centroids, centroids, strangers)
+        found = find(centroids, centroids, strangers)
         other = found.nearest
         near = (found.distance <= rules.merge_distance) & (other[other] == everyone) & (everyone < other)
         pairs = np.stack([everyone, other], axis=1)[near]
@@ -76,7 +82,8 @@ def _pairs(rows: list[np.ndarray], photos: list[np.ndarray], rules: Rules) -> np
             strangers[two].append(one)
 
 
-def join(rows: np.ndarray, photos: np.ndarray, clear: np.ndarray, labels: np.ndarray, rules: Rules) -> np.ndarray:
+def join(rows: np.ndarray, photos: np.ndarray, clear: np.ndarray, labels: np.ndarray, rules: Rules,
+         find: Find = match) -> np.ndarray:
     """Give each cluster of at most `join_faces` faces to the identity whose centroid is near, if one is.
 
     The centroid is that without it: three faces of a stranger pull that of six towards them. Not where the identity has
@@ -88,7 +95,7 @@ def join(rows: np.ndarray, photos: np.ndarray, clear: np.ndarray, labels: np.nda
         return labels
     members = members_of(labels)
     leftovers, centroids = (np.stack([unit_mean(rows[members[label]]) for label in which]) for which in (small, large))
-    found = match(leftovers, centroids)
+    found = find(leftovers, centroids)
     taken = {int(label): set(photos[members[label]].tolist()) for label in large}
     renamed = np.arange(len(members))
     clearest = np.zeros(len(size))

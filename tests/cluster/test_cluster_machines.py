@@ -20,6 +20,7 @@ from test_cluster_linkage import faces
 from test_cluster_script import made_up_cache, run
 
 from facesets.cluster import neighbours
+from facesets.cluster.known import match
 from facesets.cluster.linkage import average_linkage
 from facesets.cluster.machines import Machines
 from facesets.common.errors import Failure, Paused
@@ -74,7 +75,7 @@ def engine(start: Start, workers: int, **options: object) -> Iterator[Machines]:
 def test_the_labels_are_those_of_one_machine(start: Start, workers: int) -> None:
     rng = np.random.default_rng(0)
     whole = {"photos": rng.integers(0, 5000, 9000), "penalty": 0.25, "strict": rng.uniform(0, 0.3, 9000)}
-    with engine(start, workers) as machines:
+    with engine(start, workers, here=0) as machines:
         for kind in ("float32", "int8"):
             assert np.array_equal(machines.components(ROWS, 0.45, kind), neighbours.components(ROWS, 0.45, kind))
         ours = average_linkage(ROWS, 0.5, machines=machines, **whole)       # type: ignore[arg-type]
@@ -82,6 +83,11 @@ def test_the_labels_are_those_of_one_machine(start: Start, workers: int) -> None
         few = ROWS[:1500]
         ours = average_linkage(few, 0.6, machines=machines, most_dense=200)
         assert np.array_equal(ours, average_linkage(few, 0.6, most_dense=200))
+        many, forbidden = np.concatenate([ROWS, ROWS]), {face: [face] for face in range(500)}
+        theirs, ours = machines.match(many, ROWS[:500], forbidden), match(many, ROWS[:500], forbidden)
+        assert np.allclose(theirs.distance, ours.distance, atol=1e-6)
+        assert np.allclose(theirs.runner_up, ours.runner_up, atol=1e-6)
+        assert (theirs.nearest == ours.nearest).mean() > 0.999 < (theirs.second == ours.second).mean()   # but for ties
         for number in (0, 1, 3):
             assert len(average_linkage(ROWS[:number], 0.5, machines=machines)) == number
 
