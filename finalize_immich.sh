@@ -90,8 +90,10 @@ carry_model() {                         # dry-run prefix; sets windows_flags, wh
 choose_side() {                         # what was asked for; sets side and why
     local ready=no set_up_first="bash finalize_immich.sh --setup-windows"
     if command -v wslpath >/dev/null && [[ -f $win_python ]]; then ready=yes; fi
-    if [[ -n $FACESETS_SCHEDULER && $1 != windows ]]; then
-        side=engine why="--scheduler $FACESETS_SCHEDULER"; return
+    if [[ -n $FACESETS_SCHEDULER ]]; then
+        [[ $1 != windows ]] || fail 64 "either --windows or --scheduler"
+        side=engine why="--scheduler $FACESETS_SCHEDULER"
+        return
     fi
     case $1-$ready in
         local-*) side=local why="--local" ;;

@@ -43,7 +43,8 @@ class Machine:
     def _check_out(self, real_worker: bool) -> None:
         shutil.copy((CHECKOUT if real_worker else STUBS) / "embed_worker.py", self.checkout)
         shutil.copy(STUBS / "cluster_immich.py", self.checkout)
-        for name in ("finalize_immich.sh", "config.py", "requirements-wsl.txt", "requirements-win.txt"):
+        locks = (f"requirements-{name}.txt" for name in ("wsl", "win", "cluster"))
+        for name in ("finalize_immich.sh", "config.py", *locks):
             shutil.copy(CHECKOUT / name, self.checkout / name)
         shutil.copytree(CHECKOUT / "facesets", self.checkout / "facesets",
                         ignore=shutil.ignore_patterns("__pycache__"))

@@ -231,6 +231,8 @@ def test_photos_that_windows_does_not_see_are_said_before_the_worker_starts(mach
     (True, False, [], 0, "on the local side: no Windows environment in"),
     (False, False, [], 0, "on the local side: no Windows environment in"),
     (True, True, ["--local"], 0, "on the local side: --local"),
+    (True, True, ["--scheduler", "tls://nas:8786"], 0, "on the engine side: --scheduler tls://nas:8786"),
+    (True, True, ["--windows", "--scheduler", "tls://nas:8786"], 64, "either --windows or --scheduler"),
     (True, False, ["--windows"], 78, "first: bash finalize_immich.sh --setup-windows"),
     (False, True, ["--windows"], 78, "first: bash finalize_immich.sh --setup-windows"),
 ])

@@ -1,0 +1,220 @@
+"""What an engine costs: one process with threads against workers of a scheduler, all of them on this machine.
+
+Run     python benchmarks/machines.py throughput [PHOTOS]   photos a second and CPU time a photo, with 1 and 2 workers
+        python benchmarks/machines.py wire [PHOTOS]         bytes through the scheduler a photo, by path and as bytes
+        python benchmarks/machines.py memory                a slow consumer, 60 photos and 240: who grows
+        python benchmarks/machines.py kills [N]             N kills each of worker, scheduler and client: the same cache
+Model opencv_zoo on the CPU; the photos are cut out of the one that InsightFace brings. Scheduler and client run on the
+same cores as the workers, which they would not elsewhere, so what is printed is the worst case.
+"""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import closing, suppress
+from functools import partial
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(CHECKOUT), str(CHECKOUT / "tests"), str(CHECKOUT / "tests/embed")]
+
+import people  # noqa: E402
+import psutil  # noqa: E402
+from engine import Engine  # noqa: E402
+
+import config  # noqa: E402
+from facesets.embed import machines, packs, pipeline, providers  # noqa: E402
+from facesets.formats import cache  # noqa: E402
+from facesets.formats import queue as queues  # noqa: E402
+
+CORES = providers.cores()
+ROUNDS = 3
+COUNTER = """
+import os, socket
+for name in ("send", "recv_into"):
+    def counted(self, *args, plain=getattr(socket.socket, name)):
+        count = plain(self, *args)
+        with open(os.environ["COUNTED"], "ab") as file:
+            file.write(b"%d\\n" % count)
+        return count
+    setattr(socket.socket, name, counted)
+"""     # loaded by the scheduler, through which every byte goes
+
+
+class Bench:
+    def __init__(self, folder: Path, photos: int) -> None:
+        self.folder, self.models = folder, folder / "models"
+        packs.open_pack("opencv_zoo", self.models)
+        self.photos = people.photos(folder / "photos", photos)
+        self.queue = people.queue(self.photos)
+        queues.write(folder / "queue.json", self.queue)
+
+    def engine(self, name: str, workers: int, threads: int, preload: str = "", **environment: str) -> Engine:
+        os.environ["COUNTED"] = str(self.folder / "counted")
+        engine = Engine(self.folder / name, self.models, flags=("--preload", preload) if preload else ())
+        for _ in range(workers):
+            engine.worker(threads=threads, **environment)
+        return engine
+
+    def start(self, out: str, *flags: str) -> subprocess.Popen:
+        command = [sys.executable, CHECKOUT / "embed_worker.py", "--queue", self.folder / "queue.json", "--out",
+                   self.folder / out / "c.npz", "--model", "opencv_zoo", "--models-dir", self.models, "--provider",
+                   "cpu", "--json", *flags]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+
+    def run(self, out: str, *flags: str) -> dict:
+        stdout, _ = self.start(out, *flags).communicate()
+        return json.loads(stdout)
+
+    def saved(self, out: str) -> int:
+        with suppress(OSError):         # a part or the cache is just being moved
+            return len(set().union(*(cache.processed(path) for path in (self.folder / out).glob("**/*.npz"))))
+        return 0
+
+
+def cpu_seconds(*roots: int) -> float:
+    """Of these processes and all that they started."""
+    total = 0.0
+    for root in roots:
+        for process in (psutil.Process(root), *psutil.Process(root).children(recursive=True)):
+            with suppress(psutil.Error):
+                times = process.cpu_times()
+                total += times.user + times.system
+    return total
+
+
+def throughput(photos: int = 240) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(Path(folder), photos)
+        ways = {"one process": None, "1 worker": (1, CORES), f"{CORES} workers": (CORES, 1)}
+        rates: dict[str, list[float]] = {way: [] for way in ways}
+        costs: dict[str, list[float]] = {way: [] for way in ways}
+        for turn in range(ROUNDS):
+            for way, shape in ways.items():
+                engine = bench.engine(f"engine {way} {turn}", *shape) if shape else None
+                try:
+                    flags = ["--scheduler", engine.address] if engine else []
+                    if engine:      # the models are loaded, as they are for all photos but the first
+                        bench.run(f"warm {way} {turn}", *flags)
+                    roots = [process.pid for process in engine.processes] if engine else []
+                    before, own = cpu_seconds(*roots), os.times()
+                    summary = bench.run(f"{way} {turn}", *flags)
+                    now = os.times()
+                    used = now.children_user + now.children_system - own.children_user - own.children_system
+                    rates[way].append(summary["photos_per_second"])
+                    costs[way].append((used + cpu_seconds(*roots) - before) / photos * 1000)
+                finally:
+                    if engine:
+                        engine.close()
+        for way in ways:
+            share = max(rates[way]) / max(rates["one process"])
+            print(f"{way:<12} {max(rates[way]):6.2f} photos/s at best of {ROUNDS} ({share:.0%} of one process), "
+                  f"{min(costs[way]):6.1f} ms of CPU a photo ({min(costs['one process']) / min(costs[way]):.0%}), "
+                  f"{min(costs[way]) - min(costs['one process']):+.1f} ms")
+
+
+def wire(photos: int = 120) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(Path(folder), photos)
+        (bench.folder / "counter.py").write_text(COUNTER)
+        size = sum(path.stat().st_size for path in bench.photos) / photos
+        for way, hidden in (("by path", ""), ("as bytes", str(bench.folder / "photos"))):
+            blind = {"BLIND": hidden} if hidden else {}
+            engine = bench.engine(way, 1, CORES, str(bench.folder / "counter.py"), **blind)
+            counted = bench.folder / "counted"
+            try:
+                bench.run(f"warm {way}", "--scheduler", engine.address)
+                before = sum(map(int, counted.read_text().split()))
+                bench.run(way, "--scheduler", engine.address)
+                bytes_ = (sum(map(int, counted.read_text().split())) - before) / photos
+                print(f"{way:<9} {bytes_ / 1000:8.1f} kB a photo of {size / 1000:.1f} kB, both ways through the "
+                      f"scheduler: {bytes_ / size:.2f} times its size")
+            finally:
+                engine.close()
+
+
+def memory() -> None:
+    """Photos are sent as bytes, and looked at faster than they are taken."""
+    peaks = {}
+    for photos in (60, 240):
+        with tempfile.TemporaryDirectory() as folder:
+            bench = Bench(Path(folder), photos)
+            engine = bench.engine("engine", 1, CORES, BLIND=str(bench.folder / "photos"))
+            ours = pipeline.load("opencv_zoo", bench.models, "cpu")
+            settings = partial(config.load, config.Embedding)
+            try:
+                with machines.Machines(engine.address, None, "opencv_zoo", settings, 60) as there, closing(
+                        there.outcomes(bench.queue.entries, ours, others=bench.queue.entries)) as arriving:
+                    watched = {"client": psutil.Process(), "scheduler": psutil.Process(engine.scheduler.pid)}
+                    peak = dict.fromkeys(watched, 0)
+                    for _ in arriving:
+                        time.sleep(0.15)
+                        for name, process in watched.items():
+                            peak[name] = max(peak[name], process.memory_info().rss)
+                peaks[photos] = peak
+            finally:
+                engine.close()
+    for name in peaks[60]:
+        print(f"{name:<10} {peaks[60][name] >> 20} MB at most with 60 photos, {peaks[240][name] >> 20} MB with 240")
+
+
+def kills(wanted: int = 30) -> None:
+    chance = random.Random(2)
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(Path(folder), 120)
+        bench.run("clean")
+        clean = (bench.folder / "clean/c.npz").read_bytes()
+        for what in ("worker", "scheduler", "client"):
+            engine, done, runs = bench.engine(what, 2, 1), 0, 0
+            began = time.monotonic()
+            while done < wanted:
+                out, runs = f"{what} {runs}", runs + 1
+                while not (bench.folder / out / "c.npz").exists():
+                    done += struck(bench, engine, out, what, chance, more=done < wanted)
+                same = (bench.folder / out / "c.npz").read_bytes() == clean
+                print(f"{what:<10} {done:3} kills, run {runs}: the cache is {'the same' if same else 'ANOTHER'} "
+                      f"({time.monotonic() - began:.0f} s)", flush=True)
+            engine.close()
+
+
+def struck(bench: Bench, engine: Engine, out: str, what: str, chance: random.Random, more: bool) -> int:
+    """One command, in which somebody is killed at random moments, workers again and again; how often."""
+    done, run = 0, bench.start(out, "--save-photos", "4", "--scheduler", engine.address)
+    before = bench.saved(out)
+    while more and run.poll() is None:
+        if bench.saved(out) <= before:      # nothing came out since the last kill
+            time.sleep(0.05)
+            continue
+        time.sleep(chance.uniform(0, 1.5))
+        before = bench.saved(out)
+        if run.poll() is not None:
+            break
+        if what == "worker":
+            if there := engine.at_work():
+                with suppress(psutil.Error):
+                    chance.choice(there).kill()
+                    done += 1
+            continue
+        (engine.scheduler if what == "scheduler" else run).send_signal(signal.SIGKILL)
+        done += 1
+        break
+    run.communicate()
+    if what == "scheduler" and done:
+        engine.close()
+        engine.processes.clear()
+        engine.start_scheduler()
+        for _ in range(2):
+            engine.worker()
+    return done
+
+
+if __name__ == "__main__":
+    verbs = {"throughput": throughput, "wire": wire, "memory": memory, "kills": kills}
+    if len(sys.argv) < 2 or sys.argv[1] not in verbs:
+        sys.exit(__doc__)
+    verbs[sys.argv[1]](*map(int, sys.argv[2:]))
