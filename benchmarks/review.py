@@ -209,6 +209,7 @@ def review(shown: Iterable[Case]) -> None:
                   + f"    99.5 % by {enough}")
             if order == "riskiest":
                 print("    pure    " + "  ".join(f"{line[0]}: {100 * line[2]:.1f}" for line in lines))
+                print("    recall  " + "  ".join(f"{line[0]}: {100 * line[3]:.1f}" for line in lines))
                 print("    expected " + "  ".join(f"{line[0]}: {100 * line[4]:.1f}" for line in lines))
 
 
