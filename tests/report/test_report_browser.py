@@ -119,6 +119,17 @@ def test_axe_finds_nothing_serious_in_any_view(browser: Any, pristine: Path, wid
     assert found == []
 
 
+def test_it_is_printed_dark_on_white_whatever_the_screen_is(browser: Any, pristine: Path) -> None:
+    page = browser.new_page(color_scheme="dark")
+    page.goto((pristine / "lib" / "index.html").as_uri())
+    ink = "[...getComputedStyle(document.body).color.matchAll(/[0-9]+/g)].map(Number)"
+    assert min(page.evaluate(ink)) > 150
+    page.emulate_media(media="print", color_scheme="dark")
+    assert max(page.evaluate(ink)) < 100
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    page.close()
+
+
 def test_the_pictures_are_there_without_javascript(browser: Any, pristine: Path) -> None:
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
