@@ -19,7 +19,7 @@ from ..common.errors import Failure
 from ..library.folder import FILE, Record
 
 REMEMBERED = ".outside.json"       # in the library: folder, and the faceset that it is of, "" for sidecars of anybody
-LISTED, SCRATCH, LOCK, SCHEMA = ".facesets.json", ".facesets.pending", ".facesets.lock", 1
+LISTED, SCRATCH, SCHEMA = ".facesets.json", ".facesets.pending", 1
 RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.I)        # Windows opens a device instead
 LONGEST = 120       # bytes of a folder's name
 
@@ -28,13 +28,12 @@ LONGEST = 120       # bytes of a folder's name
 def updating(folder: Path) -> Iterator[Path]:
     """An empty folder to write into; at the end its files take the places of those that we wrote before."""
     scratch = files.private_folder(folder) / SCRATCH
-    with files.only_one(folder / LOCK, "an export"):
-        files.remove(scratch)
-        try:
-            yield files.private_folder(scratch)
-            _take_over(folder, scratch)
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
+    files.remove(scratch)
+    try:
+        yield files.private_folder(scratch)
+        _take_over(folder, scratch)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _take_over(folder: Path, scratch: Path) -> None:
@@ -126,8 +125,7 @@ def _emptied(folder: Path) -> bool:
     if (folder / LISTED).exists() or (folder / SCRATCH).exists():
         with updating(folder):
             pass
-    for name in (LISTED, LOCK):
-        (folder / name).unlink(missing_ok=True)
+    (folder / LISTED).unlink(missing_ok=True)
     with suppress(OSError):
         folder.rmdir()
     return not folder.exists()

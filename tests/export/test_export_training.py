@@ -169,14 +169,6 @@ def test_killed_at_any_step_the_next_export_renews_the_folder_all_the_same(tmp_p
     assert kills > 8
 
 
-def test_two_exports_into_one_folder_do_not_mix(tmp_path) -> None:
-    with outside.updating(tmp_path) as scratch:
-        (scratch / "a.txt").write_text("first")
-        with pytest.raises(Paused, match="at work here"), outside.updating(tmp_path):
-            pass
-    assert (tmp_path / "a.txt").read_text() == "first"
-
-
 def test_what_is_missing_is_said(world, tmp_path) -> None:
     said = " ".join(made(world, tmp_path, "ai-toolkit"))
     assert "nobody looks left" in said and "no full body photo" in said
