@@ -31,7 +31,7 @@ import cluster as alone  # noqa: E402
 
 from facesets.cluster import linkage, machines, neighbours, tiles  # noqa: E402
 from facesets.cluster.known import match  # noqa: E402
-from facesets.engine import connect  # noqa: E402
+from facesets.common import connect  # noqa: E402
 
 DIMENSION = 512
 MERGES = 5      # rounds in which identities are measured against each other

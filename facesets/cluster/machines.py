@@ -18,9 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..common import terminal
+from ..common import connect, terminal
 from ..common.errors import Failure, Paused
-from ..engine import connect
 from . import neighbours, tiles
 from .known import NOBODY, Match, match
 from .tiles import PANEL, TILE

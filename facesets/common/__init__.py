@@ -1,1 +1,1 @@
-"""Words that every script needs: errors, files, paths, the terminal."""
+"""What every script needs: errors, files, paths, the terminal, and the way to an engine of many machines."""

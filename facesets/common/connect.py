@@ -8,8 +8,8 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..common import terminal
-from ..common.errors import Paused, SettingsError
+from . import terminal
+from .errors import Paused, SettingsError
 
 if TYPE_CHECKING:
     from distributed import Client

@@ -19,9 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..common import terminal
+from ..common import connect, terminal
 from ..common.errors import Paused, SettingsError
-from ..engine import connect
 from ..formats import boxes
 from ..formats.cache import FACE
 from ..formats.queue import Entry

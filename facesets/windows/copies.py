@@ -14,10 +14,10 @@ from ..common.errors import Failure, Paused, of_disk
 # The worker part: what embed_worker.py imports, and nothing else. These may import each other and the packages of
 # requirements-win.txt only; tests/windows/test_driver_worker_part.py imports them in an empty folder.
 WORKER_PART = ("embed_worker.py", "config.py", "requirements-win.txt", "requirements-cluster.txt",
-               "facesets/__init__.py", "facesets/common/__init__.py", "facesets/common/errors.py",
-               "facesets/common/files.py", "facesets/common/terminal.py", "facesets/formats/__init__.py",
-               "facesets/formats/boxes.py", "facesets/formats/cache.py", "facesets/formats/distances.py",
-               "facesets/formats/quality.py", "facesets/formats/queue.py", "facesets/engine/*.py",
+               "facesets/__init__.py", "facesets/common/__init__.py", "facesets/common/connect.py",
+               "facesets/common/errors.py", "facesets/common/files.py", "facesets/common/terminal.py",
+               "facesets/formats/__init__.py", "facesets/formats/boxes.py", "facesets/formats/cache.py",
+               "facesets/formats/distances.py", "facesets/formats/quality.py", "facesets/formats/queue.py",
                "facesets/embed/*.py")
 
 

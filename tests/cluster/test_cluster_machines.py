@@ -23,8 +23,8 @@ from facesets.cluster import neighbours
 from facesets.cluster.known import match
 from facesets.cluster.linkage import average_linkage
 from facesets.cluster.machines import Machines
+from facesets.common import connect
 from facesets.common.errors import Failure, Paused
-from facesets.engine import connect
 
 ROWS = faces(9000, 1500)        # three blocks, six tasks
 Start = Callable[..., subprocess.Popen[bytes]]
