@@ -8,12 +8,11 @@ DECISION    {"do": "not-this", "faceset": FOLDER, "face": FACE, "file": "0007.pn
             {"do": "drop", "faceset": FOLDER}
 FOLDER      "faceset_012", a canonical one      FACE    a face key of formats.cache, or its `short_key`
 
-The file comes from a browser, a mail or anywhere: nothing in it is believed before it was checked. What was applied
-before, or is so already, is passed over, so the same file twice changes nothing; what no longer fits the library stops
-it before anything changed.
+The file comes from a browser, a mail or anywhere: faces and facesets in it are looked up, and never become a path. What
+was applied before, or is so already, is passed over, so the same file twice changes nothing; what no longer fits the
+library stops it before anything changed.
 """
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +26,7 @@ from ..library.run import Run
 from . import consolidate, edit
 
 MADE_BY = "Save decisions in the report"
-FOLDER = re.compile(r"faceset_\d{3,9}")
-FACE = re.compile("[0-9a-f]{12}|" + FACE_KEY.pattern, re.ASCII)
-ORDER = ("name", "not-this", "merge", "drop")
+DOES = {"name": ("name",), "not-this": ("face",), "merge": ("into",), "drop": ()}      # what each says more, in order
 Decision = dict[str, str]
 
 
@@ -41,27 +38,7 @@ def read(path: Path) -> tuple[str, list[Decision]]:
 
 
 def _decision(item: dict[str, Any]) -> Decision:
-    found = {**files.texts(item, "do"), "faceset": _matching(FOLDER, item["faceset"])}
-    match found["do"]:
-        case "not-this":
-            found["face"] = _matching(FACE, item["face"])
-        case "name":
-            found |= files.texts(item, "name", *(["was"] if "was" in item else []))
-            clean = terminal.name(found["name"])
-            if not clean or clean != " ".join(found["name"].split()):
-                raise ValueError(f"{terminal.safe(found['name'], 40)!r} is no name: 1 to {terminal.LONGEST_NAME} "
-                                 "characters of one line")
-        case "merge":
-            found["into"] = _matching(FOLDER, item["into"])
-        case other if other not in ORDER:
-            raise ValueError(f"{other!r:.40} is nothing to do")
-    return found
-
-
-def _matching(pattern: re.Pattern[str], value: Any) -> str:
-    if not isinstance(value, str) or not pattern.fullmatch(value):
-        raise ValueError(f"{terminal.safe(value, 40)!r} is not of the form of {pattern.pattern:.24}")
-    return value
+    return files.texts(item, "do", "faceset", *DOES[item["do"]], *(["was"] if "was" in item else []))
 
 
 def carry_out(run: Run, decisions: list[Decision], options: Options) -> None:
@@ -71,7 +48,7 @@ def carry_out(run: Run, decisions: list[Decision], options: Options) -> None:
     """
     into = {item["faceset"]: item["into"] for item in decisions if item["do"] == "merge"}
     groups: dict[str, list[str]] = {}
-    for item in sorted(decisions, key=lambda item: ORDER.index(item["do"])):
+    for item in sorted(decisions, key=lambda item: list(DOES).index(item["do"])):
         if item["do"] == "drop" or not (entry := _entry(run, item["faceset"])):
             continue
         match item["do"]:
@@ -124,6 +101,6 @@ def _not_this(run: Run, folder: str, face: str, options: Options) -> None:
     key = next(filter(is_it, drafts.existing(run, folder)[1].keys), "")
     if not key and any(map(is_it, run.manifest.not_this.get(folder, ()))):
         return      # said before
-    if not key and "@" not in face:
+    if not key and not FACE_KEY.fullmatch(face):
         raise Failure(f"{folder} has no face {face}; make the report again, and decide there")
     edit.not_this(run, folder, [key or face], options)

@@ -93,7 +93,7 @@ def test_json_of_any_kind_is_an_error_in_words(name, tmp_path):
 @pytest.mark.parametrize("name, places", [
     ("plan", [("takes", 0), ("puts", None), ("puts", "b"), ("files", None)]),
     ("record", [("folder",), ("faces", 0, "file"), ("top", None), ("files", None)]),
-    ("manifest", [("facesets", 0, "folder")]), ("decisions", [("decisions", 0, "faceset"), ("decisions", 3, "into")])])
+    ("manifest", [("facesets", 0, "folder")])])
 def test_a_path_in_a_file_leads_nowhere_else(name, places, tmp_path):
     """What lies in a library that was copied from somebody must not move files of ours."""
     true = sound(name, tmp_path)
