@@ -3,9 +3,10 @@
 A block is some rows, of which a machine gets what its tasks need, once, and from whoever has it. So that they need not
 hold all, the blocks on the left are a strip, as many as fit; those on the right pass by. Tasks in flight are bounded by
 the cores there are. Links come back, of sets that were not known to be one, and are united here. A task that is lost
-with its machine is done again; a machine whose answer is none gets no more of them.
+with its machine is done again; a machine of another version, or whose answer is none, gets no more of them.
 """
 
+import hashlib
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -35,6 +36,9 @@ FACES = 1 << 14     # whose distances to all centroids are a task
 TRIES = 5           # of a task whose machines are lost or fail, before it is one that fails
 PATIENCE = 60.0     # seconds without any machine, a time in which one starts again
 
+# Of a worker: what every Python understands, since one that cannot read a task of ours says nothing at all.
+PROOF = f"__import__('{__package__}.linkage') and __import__({__name__!r}, fromlist=['version']).version()"
+
 Job = tuple[int, ...]       # numbers of the data that a task needs
 
 
@@ -59,6 +63,14 @@ def links(least: float, kind: str, left: Block, right: Block | None = None) -> n
     roots = forest.roots(first)
     new = roots != first
     return np.stack([sets[first[new]], sets[roots[new]]], axis=1)
+
+
+def version() -> str:
+    """SHA-256 of the modules of a task, whatever line ends the checkout has."""
+    digest = hashlib.sha256()
+    for name in ("dense", "known", "linkage", "machines", "neighbours", "tiles"):
+        digest.update(Path(__file__).with_name(f"{name}.py").read_bytes().replace(b"\r\n", b"\n"))
+    return digest.hexdigest()
 
 
 @contextmanager
@@ -90,6 +102,7 @@ class Machines:
         self.most_held = most_held      # bytes of blocks that a worker holds; None: its SHARE
         self.here = here
         self.refused: set[str] = set()
+        self.proofs: dict[str, Future] = {}     # of each process of a worker, that it runs what we run
         self.cores: dict[str, int] = {}
         self.asked, self.seen = 0.0, time.monotonic()
         client.amm.stop()       # it would take blocks away between two tasks that need them
@@ -156,8 +169,8 @@ class Machines:
 
         def again(job: Job, why: object) -> None:
             tries[job] += 1
-            if tries[job] == TRIES or "No module named" in str(why):    # a worker or the scheduler without our code
-                raise Failure(f"a task failed {tries[job]} times on the machines of {self.address}, at last with: "
+            if tries[job] == TRIES:
+                raise Failure(f"a task failed {TRIES} times on the machines of {self.address}, at last with: "
                               f"{terminal.safe(why, 200)}; mend that, see docs/cluster.md, then the same command again")
             for number in job:
                 sent.pop(number, None)      # it may be what was lost
@@ -185,7 +198,8 @@ class Machines:
                 elif future.status != "finished":
                     again(job, "a machine went away")
                 elif not right(job, answer):
-                    self._refuse(future)
+                    for address in self.client.who_has([future])[future.key]:
+                        self._refuse(address, "it gave an answer that is none")
                     again(job, "an answer that is none")
                 else:
                     uses.subtract(job)
@@ -197,7 +211,7 @@ class Machines:
     def _answers(self, done: "SimpleQueue[Future]") -> Iterator[tuple["Future", Any]]:
         """What has ended by now, or within a second; the answer means nothing unless the future is finished."""
         try:
-            batch = [done.get(timeout=1)]
+            batch = [done.get(timeout=1 if self.cores else 0.1)]
         except Empty:
             return
         while not done.empty():
@@ -206,19 +220,31 @@ class Machines:
         yield from ((future, answers[str(future.key)]) for future in batch)
 
     def _machines(self) -> dict[str, int]:
-        """Cores of each worker that is there and not refused, by address."""
+        """Cores of each worker that is there, proven and not refused, by address."""
         now = time.monotonic()
         if now - self.asked > 1 or not self.cores:
-            found = connect.workers(self.client, self.address).values()
-            self.cores = {about["address"]: about["nthreads"] for about in found
-                          if about["address"] not in self.refused}
+            found = connect.workers(self.client, self.address)
+            self.cores = {about["address"]: about["nthreads"] for process, about in found.items()
+                          if self._proven(process, about["address"])}
             self.asked = now
-        if self.cores:
+            starting = any(self.proofs[process].status == "pending" for process in found)
+        if self.cores or starting:
             self.seen = now
         elif now - self.seen > self.patience:
             raise Paused(f"no worker of {self.address} is left to work; start some, see docs/cluster.md, then run the "
                          "same command again")
         return self.cores
+
+    def _proven(self, process: str, address: str) -> bool:
+        if process not in self.proofs:
+            self.proofs[process] = self.client.submit(eval, PROOF, pure=False, workers=[address])
+        proof = self.proofs[process]
+        if address not in self.refused:
+            if proof.status == "error":
+                self._refuse(address, str(proof.exception()))
+            elif proof.status == "finished" and proof.result() != version():
+                self._refuse(address, "it runs another version of face-sets")
+        return proof.status == "finished" and address not in self.refused
 
     def _fitting(self, size: int) -> int:
         """How many blocks of so many bytes the least worker may hold of a strip."""
@@ -226,9 +252,8 @@ class Machines:
         held = self.most_held or min((limit for limit in limits if limit), default=1 << 32) // SHARE
         return max(2, held // size)
 
-    def _refuse(self, future: "Future") -> None:
-        for machine in set(self.client.who_has([future])[future.key]) - self.refused:
-            self.refused.add(machine)
-            self.cores.pop(machine, None)
-            self.say(f"{terminal.safe(machine)} gave an answer that is none, and gets no more work: is it of another "
-                     "version?")
+    def _refuse(self, address: str, why: str) -> None:
+        if address not in self.refused:
+            self.refused.add(address)
+            self.cores.pop(address, None)
+            self.say(f"{terminal.safe(address)} gets no work: {terminal.safe(why, 200)}")

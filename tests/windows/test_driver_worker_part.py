@@ -53,14 +53,14 @@ def test_the_part_runs_by_itself(checkout: Path, tmp_path: Path) -> None:
 
 def test_the_part_is_what_the_worker_imports_and_no_more(checkout: Path) -> None:
     part = {path for path in copies.worker_part(checkout) if path.suffix == ".py"}
-    reached, todo = set(), [Path("embed_worker.py")]
+    reached, todo = set(), [Path("embed_worker.py"), Path("facesets/cluster/linkage.py")]
     while todo:
         path = todo.pop()
         if path not in reached:
             reached.add(path)
             todo += imports(checkout, path)
     reached |= {Path("facesets/__init__.py"), *(Path(f"facesets/{room}/__init__.py")
-                                                for room in ("common", "formats", "embed"))}
+                                                for room in ("common", "formats", "embed", "cluster"))}
     assert reached <= part, f"not copied to Windows: {sorted(map(str, reached - part))}"
     assert part <= reached, f"copied, but never imported: {sorted(map(str, part - reached))}"
 
