@@ -130,7 +130,7 @@ class Clustering:
                                   most=1)
     clear_closer: float = setting(0.18, "share of known_distance by which the clearest face (see cluster/rules.py) "
                                         "must be nearer: one that is far is somebody else", most=1)
-    dim_farther: float = setting(0.09, "share of it by which the dimmest face may be farther and still be right",
+    dim_farther: float = setting(0.05, "share of it by which the dimmest face may be farther and still be right",
                                  most=1)
     linked_closer: float = setting(0.27, "share of it by which two of the clearest must be nearer to be linked, "
                                          "and one to be known: who has no faceset yet is not the next nearest", most=1)

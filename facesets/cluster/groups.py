@@ -27,7 +27,7 @@ def settle(pool: Pool, members: np.ndarray, rules: Rules) -> tuple[Group, list[F
     others = [Face(pool.keys[face], 0.0, "another face of the same photo is nearer") for face in members[~alone]]
     members = members[alone]
     distance = 1 - pool.rows[members] @ _middle(pool.rows[members], rules)      # (m,)
-    limit = rules.near(rules.clear(pool.clarity[members]))
+    limit = rules.near(rules.clear(pool.clarity[members])) * (1 + rules.alone_farther)
     near = distance <= limit
     others += [Face(pool.keys[face], rounded(far), f"more than {most:.2f} from the centroid")
                for face, far, most in zip(members[~near], distance[~near], limit[~near], strict=True)]

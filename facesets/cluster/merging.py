@@ -1,4 +1,4 @@
-"""From faces to identities: linkage that minds photos, then whole identities by their centroids, then leftovers.
+"""From faces to identities: linkage that minds photos, then whole identities by their centroids, twins, leftovers.
 
 Words: N faces; `clarity` (N,) and `clear` (N,) are those of `rules`. What each step is worth is measured by
 benchmarks/identities.py.
@@ -15,6 +15,7 @@ from .machines import Machines
 from .rules import Rules
 
 Find = Callable[..., Match]     # known.match, or the same on many machines
+ROUNDS = 10     # of sorting pairs by the direction in which they differ, which changes no more after a few
 
 
 def identities(rows: np.ndarray, photos: np.ndarray, clarity: np.ndarray, rules: Rules,
@@ -27,7 +28,8 @@ def identities(rows: np.ndarray, photos: np.ndarray, clarity: np.ndarray, rules:
         rows[founders], rules.cluster_distance, photos=moments[founders], penalty=rules.photo_penalty,
         strict=rules.strictness * clear[founders], machines=machines)
     find = machines.match if machines else match
-    return join(rows, moments, clear, merge(rows, moments, numbered(labels), rules, find), rules, find)
+    labels = part_twins(rows, photos, merge(rows, moments, numbered(labels), rules, find), rules)
+    return join(rows, moments, clear, labels, rules, find)
 
 
 def apart(rows: np.ndarray, photos: np.ndarray, rules: Rules) -> np.ndarray:
@@ -82,10 +84,43 @@ def _pairs(rows: list[np.ndarray], photos: list[np.ndarray], rules: Rules, find:
             strangers[two].append(one)
 
 
+def part_twins(rows: np.ndarray, photos: np.ndarray, labels: np.ndarray, rules: Rules) -> np.ndarray:
+    """Two people of each identity that shows two in photo after photo, always the same two."""
+    labels = labels.copy()
+    for members in members_of(labels):
+        other = _twin(rows[members], photos[members], rules)
+        if other.any():
+            labels[members[other]] = labels.max() + 1
+    return numbered(labels)
+
+
+def _twin(rows: np.ndarray, photos: np.ndarray, rules: Rules) -> np.ndarray:
+    """(m,) bool: faces of one identity that are a second person's; none where its pairs are mirrors and collages.
+
+    Siblings differ alike in every photo, while a face and its mirror image differ by chance: so of the pairs, sorted by
+    the direction in which they differ, two of one side are more alike than two of both, if they are two people.
+    """
+    order = np.argsort(photos, kind="stable")
+    ends = np.flatnonzero(np.diff(photos[order])) + 1
+    pairs = [faces for faces in np.split(order, ends) if len(faces) == 2]
+    if len(pairs) < rules.twin_photos:
+        return np.zeros(len(rows), bool)
+    left, right = rows[np.array(pairs)].transpose(1, 0, 2)      # (p, D) each
+    for _ in range(ROUNDS):
+        turned = ((left - right) @ (left - right).sum(axis=0) < 0)[:, None]
+        left, right = np.where(turned, right, left), np.where(turned, left, right)
+    others = ~np.eye(len(left), dtype=bool)
+    within = (left @ left.T + right @ right.T)[others].mean() / 2
+    if (left @ right.T)[others].mean() > rules.twin_likeness * within:
+        return np.zeros(len(rows), bool)
+    return np.asarray(rows @ unit_mean(right) > rows @ unit_mean(left))
+
+
 def join(rows: np.ndarray, photos: np.ndarray, clear: np.ndarray, labels: np.ndarray, rules: Rules,
          find: Find = match) -> np.ndarray:
     """Give each cluster of at most `join_faces` faces to the identity whose centroid is near, if one is.
 
+    Or not so near, if no other identity and no other leftover is.
     The centroid is that without it: three faces of a stranger pull that of six towards them. Not where the identity has
     a face of the same photo already: that is somebody else.
     """
@@ -100,7 +135,13 @@ def join(rows: np.ndarray, photos: np.ndarray, clear: np.ndarray, labels: np.nda
     renamed = np.arange(len(members))
     clearest = np.zeros(len(size))
     np.maximum.at(clearest, labels, clear)
-    sure = np.flatnonzero(found.certain(rules.near(clearest[small]), rules.known_margin))
+    limit = rules.joins(clearest[small], size[small], size[large][found.nearest])
+    certain = found.certain(limit, rules.known_margin)
+    for which in np.flatnonzero(~certain & found.certain(limit * (1 + rules.alone_farther), rules.alone_margin)):
+        alike = leftovers @ leftovers[which]
+        alike[which] = -1
+        certain[which] = alike.max() < 1 - found.distance[which]
+    sure = np.flatnonzero(certain)
     for which in sure[np.argsort(found.distance[sure], kind="stable")]:
         target, theirs = int(large[found.nearest[which]]), set(photos[members[small[which]]].tolist())
         if not theirs & taken[target]:

@@ -21,9 +21,15 @@ class Rules:
     cluster_distance: float = 0.55      # where average linkage stops
     known_margin: float = 0.05          # by which the next identity must be farther
     clear_closer: float = 0.18          # share by which the clearest face must be nearer
-    dim_farther: float = 0.09           # share by which the dimmest may be farther
+    dim_farther: float = 0.05           # share by which the dimmest may be farther
     linked_closer: float = 0.27         # share by which two of the clearest must be nearer to be linked, or one known
     merge_closer: float = 0.36          # share by which the centroids of two identities must be nearer to be one
+    several_closer: float = 0.24        # share by which two or three leftovers together must be nearer to join
+    few_closer: float = 0.4             # share by which they must be, to one face; to five, a sixth of it
+    alone_farther: float = 0.1          # share by which a face may be farther that nobody else is like
+    alone_margin: float = 0.25          # by which the next identity must be farther then
+    twin_photos: int = 3                # from so many photos of two of its faces on an identity may be two people
+    twin_likeness: float = 0.8          # and is, if they are less alike across than within by this share
     min_clarity: float = 0.6            # a dimmer face takes no part
     telling_clarity: float = 0.7        # a dimmer face makes no faceset large enough, and no dimmer one may be farther
     founding_clarity: float = 0.85      # a dimmer face founds no identity, it may join one
@@ -62,6 +68,12 @@ class Rules:
 
     def _within(self, clear: Any, closer: float) -> Any:
         return self.known_distance * (1 + self.dim_farther - (self.dim_farther + closer) * clear)
+
+    def joins(self, clear: np.ndarray, together: np.ndarray, size: np.ndarray) -> np.ndarray:
+        """(N,) cos-dist to the centroid of `size` faces within which so many leftovers, so clear, are that person's."""
+        near = self.near(clear)
+        near = np.where(together > 1, np.minimum(near, self.known_distance * (1 - self.several_closer)), near)
+        return np.asarray(near * (1 - self.few_closer / (size + 1)))
 
     @property
     def strictness(self) -> float:

@@ -151,6 +151,18 @@ def test_a_mirror_or_a_collage_does_not_split_a_person() -> None:
     assert [len(group.faces) for group in made.facesets] == [21]    # both images are hers
 
 
+def test_twins_in_photo_after_photo_are_two_people_and_a_face_beside_its_mirror_image_is_one() -> None:
+    rules = replace(RULES, linked_closer=0)
+    one, other = person(1, 12, 0.3), person(2, 12, 0.3)
+    twins = np.concatenate([one, likeness(0.68, one, other)])
+    mirrors = np.concatenate([one, unit(one + 0.5 * unit(person(3, 12, 9.0)))])
+    together = [*range(12), *range(12)]
+    apart = propose(cache_of(twins, photos=together), rules=rules).facesets
+    assert [len(group.faces) for group in propose(cache_of(twins), rules=rules).facesets] == [24]
+    assert [len({int(face.face.split("@")[0], 16) for face in group.faces}) for group in apart] == [12, 12]
+    assert len(propose(cache_of(mirrors, photos=together), rules=rules).facesets) == 1
+
+
 def test_a_far_face_is_right_if_dim_and_somebody_else_if_clear() -> None:
     one = person(1, 8, 0.3)
     rows = np.concatenate([one, likeness(0.53, one, person(2, 1))])
@@ -220,7 +232,7 @@ def test_gates_on_clusters_say_why_it_is_no_faceset() -> None:
     copies = propose(cache_of(np.repeat(person(1, 3), 4, axis=0)))
     assert not copies.facesets and "3 faces, 6 are needed" in copies.thin[0].reason
     assert len(copies.thin[0].faces) == 12      # which of them are shown, the export chooses
-    loose = propose(cache_of(person(1, 12, 0.8)), rules=replace(RULES, known_distance=0.1))
+    loose = propose(cache_of(person(1, 12, 0.8)), rules=replace(RULES, known_distance=0.1, alone_farther=0))
     assert not loose.facesets and not loose.thin and loose.leftover[0].reason == "more than 0.09 from the centroid"
 
 
@@ -350,8 +362,24 @@ def test_a_leftover_joins_whom_it_clearly_resembles_and_nobody_when_in_doubt() -
     assert in_the_picture[-1] == 2
 
 
+def test_a_leftover_joins_few_only_if_nearer_and_from_afar_only_if_like_nobody_else() -> None:
+    def joined(faces: int, cosine: float, *others: np.ndarray) -> bool:
+        one = person(1, faces, 0.3)
+        face = likeness(cosine, one, person(2, 1))
+        rows = np.concatenate([one, face, *others])
+        labels = np.concatenate([np.zeros(faces, np.int64), np.arange(1, 2 + len(others))])
+        return bool(join(rows, np.arange(len(rows)), np.full(len(rows), 1.0), labels, RULES)[faces] == 0)
+
+    near = 1 - RULES.near(1.0)
+    assert joined(40, near + 0.01) and joined(5, near + 0.01)           # nobody else: farther is right
+    assert not joined(5, near - 0.02) and joined(40, near - 0.02)       # five say less about who a person is
+    friend = likeness(near - 0.02, person(1, 40, 0.3), person(2, 1))    # of the same stranger
+    assert not joined(40, near - 0.02, unit(friend + 0.3 * unit(person(4, 1))))
+
+
 def test_a_cluster_near_somebody_known_is_no_second_faceset_of_that_person() -> None:
-    rows, rules = person(1, 30, 1.05), replace(RULES, clear_closer=0, linked_closer=0, merge_closer=0)
+    rows, rules = person(1, 30, 1.05), replace(RULES, clear_closer=0, linked_closer=0, merge_closer=0, several_closer=0,
+                                               few_closer=0, dim_farther=0.09)
     two = person(1, 2, 1.05, seed=2)
     few = as_known("faceset_001", two)
     near = int((1 - rows @ few.centroid <= rules.known_distance).sum())
