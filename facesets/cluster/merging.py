@@ -120,7 +120,7 @@ def join(rows: np.ndarray, photos: np.ndarray, clear: np.ndarray, labels: np.nda
          find: Find = match) -> np.ndarray:
     """Give each cluster of at most `join_faces` faces to the identity whose centroid is near, if one is.
 
-    Or not so near, if no other identity and no other leftover is.
+    Or not so near, if no other is by far.
     The centroid is that without it: three faces of a stranger pull that of six towards them. Not where the identity has
     a face of the same photo already: that is somebody else.
     """
@@ -136,12 +136,8 @@ def join(rows: np.ndarray, photos: np.ndarray, clear: np.ndarray, labels: np.nda
     clearest = np.zeros(len(size))
     np.maximum.at(clearest, labels, clear)
     limit = rules.joins(clearest[small], size[small], size[large][found.nearest])
-    certain = found.certain(limit, rules.known_margin)
-    for which in np.flatnonzero(~certain & found.certain(limit * (1 + rules.alone_farther), rules.alone_margin)):
-        alike = leftovers @ leftovers[which]
-        alike[which] = -1
-        certain[which] = alike.max() < 1 - found.distance[which]
-    sure = np.flatnonzero(certain)
+    far = limit * (1 + rules.alone_farther)
+    sure = np.flatnonzero(found.certain(limit, rules.known_margin) | found.certain(far, rules.alone_margin))
     for which in sure[np.argsort(found.distance[sure], kind="stable")]:
         target, theirs = int(large[found.nearest[which]]), set(photos[members[small[which]]].tolist())
         if not theirs & taken[target]:

@@ -25,8 +25,8 @@ class Rules:
     linked_closer: float = 0.27         # share by which two of the clearest must be nearer to be linked, or one known
     merge_closer: float = 0.36          # share by which the centroids of two identities must be nearer to be one
     several_closer: float = 0.24        # share by which two or three leftovers together must be nearer to join
-    few_closer: float = 0.4             # share by which they must be, to one face; to five, a sixth of it
-    alone_farther: float = 0.1          # share by which a face may be farther that nobody else is like
+    few_closer: float = 0.4             # share by which they must be to a single face; to five, a sixth of it
+    alone_farther: float = 0.1          # share by which a face may be farther that no other is near to
     alone_margin: float = 0.25          # by which the next identity must be farther then
     twin_photos: int = 3                # from so many photos of two of its faces on an identity may be two people
     twin_likeness: float = 0.8          # and is, if they are less alike across than within by this share

@@ -362,19 +362,20 @@ def test_a_leftover_joins_whom_it_clearly_resembles_and_nobody_when_in_doubt() -
     assert in_the_picture[-1] == 2
 
 
-def test_a_leftover_joins_few_only_if_nearer_and_from_afar_only_if_like_nobody_else() -> None:
-    def joined(faces: int, cosine: float, *others: np.ndarray) -> bool:
-        one = person(1, faces, 0.3)
-        face = likeness(cosine, one, person(2, 1))
-        rows = np.concatenate([one, face, *others])
-        labels = np.concatenate([np.zeros(faces, np.int64), np.arange(1, 2 + len(others))])
-        return bool(join(rows, np.arange(len(rows)), np.full(len(rows), 1.0), labels, RULES)[faces] == 0)
+def test_a_leftover_joins_few_only_if_nearer_and_from_afar_only_if_no_other_is_near() -> None:
+    face = unit(np.eye(D)[:1])
+    near = float(1 - RULES.near(1.0))
 
-    near = 1 - RULES.near(1.0)
-    assert joined(40, near + 0.01) and joined(5, near + 0.01)           # nobody else: farther is right
-    assert not joined(5, near - 0.02) and joined(40, near - 0.02)       # five say less about who a person is
-    friend = likeness(near - 0.02, person(1, 40, 0.3), person(2, 1))    # of the same stranger
-    assert not joined(40, near - 0.02, unit(friend + 0.3 * unit(person(4, 1))))
+    def joined(faces: int, cosine: float, other: float = 0) -> bool:
+        """Whether it joins so many copies at that cosine, where another identity lies at `other` of it."""
+        one, two = (unit(like * face + np.sqrt(1 - like ** 2) * np.eye(D)[axis])
+                    for axis, like in ((1, cosine), (2, other)))
+        rows = np.concatenate([np.repeat(one, faces, axis=0), np.repeat(two, 40, axis=0), face])
+        labels = np.repeat([0, 1, 2], (faces, 40, 1))
+        return bool(join(rows, np.arange(len(rows)), np.full(len(rows), 1.0), labels, RULES)[-1] == 0)
+
+    assert joined(40, near + 0.02, near - 0.1) and not joined(5, near + 0.02, near - 0.1)   # five say less of a person
+    assert joined(40, near - 0.02) and not joined(40, near - 0.02, near - 0.1) and not joined(40, near - 0.1)
 
 
 def test_a_cluster_near_somebody_known_is_no_second_faceset_of_that_person() -> None:
