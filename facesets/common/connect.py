@@ -3,7 +3,7 @@
 import logging
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,7 +45,8 @@ def connected(address: str, tls: Path | None, seconds: float = SECONDS) -> Itera
                                 f"{__version__}: install requirements-cluster.txt there")
         yield client
     finally:
-        client.close(timeout=5)
+        with suppress(TimeoutError, OSError):
+            client.close(timeout=5)
 
 
 def workers(client: "Client", address: str) -> dict[str, dict[str, Any]]:

@@ -11,7 +11,7 @@ import queue
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import ExitStack, closing, nullcontext
+from contextlib import ExitStack, closing, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -118,9 +118,10 @@ class Machines:
                  _mark: Mark = nullcontext, others: Sequence[Entry] = (),
                  find: OtherDirections | None = None) -> Generator[Outcome, None, None]:
         """As lanes.outcomes; `analyser` is ours, which the workers' must equal. Their threads are their own affair."""
-        self._ask = partial(self._client.submit, remote.prove, self._settings, self._model, _sample(),
+        sample = _sample()
+        self._ask = partial(self._client.submit, remote.prove, self._settings, self._model, sample,
                             others[::len(others) // 3 + 1], remote.version())
-        self._ours = analyser
+        self._ours, self._our_faces = analyser.model, remote.faces_of(decode.decode(sample), analyser)
         self._worked = time.monotonic()
         with closing(self._arriving(iter(entries), user, find)) as arriving:
             yield from lanes.trusted(arriving, others, analyser)
@@ -169,7 +170,7 @@ class Machines:
                     continue
             self._again.popleft()
             only = find.only(job.entry) if find else None
-            future = self._client.submit(remote.look, self._ours.model.sha256, job.entry, user, only, data,
+            future = self._client.submit(remote.look, self._ours.sha256, job.entry, user, only, data,
                                          self._photo_timeout, workers=[machine.address], pure=False)
             machine.hands[str(future.key)] = job
             self._expect(future, machine)
@@ -180,13 +181,11 @@ class Machines:
 
     def _answers(self, user: str) -> Iterator[Outcome]:
         """What came back meanwhile, judged."""
-        keys = []
-        try:
-            keys.append(self._done.get(timeout=0.2))
-            while True:
-                keys.append(self._done.get_nowait())
-        except queue.Empty:
-            pass
+        keys = set()
+        with suppress(queue.Empty):
+            keys.add(self._done.get(timeout=0.2))
+            while not self._done.empty():
+                keys.add(self._done.get())
         came = [(key, *self._futures.pop(key)) for key in keys if key in self._futures]
         for (key, _, machine), answer in zip(came, self._results([future for _, future, _ in came]), strict=True):
             job = machine.hands.pop(key, None)
@@ -198,7 +197,7 @@ class Machines:
                 self._refuse(machine, f"fails ({type(answer).__name__}: {terminal.safe(answer)})")
                 job.ended += 1
                 self._again.appendleft(job)
-            elif not _sound(answer, job.entry, self._ours.model.dimension):
+            elif not _sound(answer, job.entry, self._ours.dimension):
                 self._refuse(machine, "gives answers that are none")
                 self._again.appendleft(job)
             elif answer[0].suspect and machine.proof and machine.proof.sees and not job.as_bytes:
@@ -256,9 +255,9 @@ class Machines:
             why = f"fails ({type(proof).__name__}: {terminal.safe(proof)})"
         elif proof.version != remote.version():
             why = f"({terminal.safe(proof.host)}) has another version of face-sets; give it this one"
-        elif proof.models != (self._ours.model.detector_sha256, self._ours.model.sha256):
+        elif proof.models != (self._ours.detector_sha256, self._ours.sha256):
             why = f"({terminal.safe(proof.host)}) has other models under the name {self._model}"
-        elif (cosine := _parity(proof, *remote.faces_of(decode.decode(_sample()), self._ours))) < EQUAL:
+        elif (cosine := _parity(proof, *self._our_faces)) < EQUAL:
             why = (f"({terminal.safe(proof.host)}) gives other faces on {proof.provider}: cosine {cosine:.4f} to ours, "
                    f"{EQUAL} is needed; embed_worker.py --doctor there says more")
         else:

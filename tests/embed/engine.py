@@ -44,11 +44,10 @@ class Engine:
         self.scheduler = self.start_scheduler()
 
     def start_scheduler(self) -> subprocess.Popen:
-        """On any port; the second time on the same."""
         told = self.folder / "scheduler.json"
         told.unlink(missing_ok=True)
-        self.scheduler = self._start("scheduler", "--protocol", self.protocol, "--host", "127.0.0.1", "--port",
-                                     self.address.rpartition(":")[2] or "0", "--scheduler-file", str(told))
+        self.scheduler = self._start("scheduler", "--protocol", self.protocol, "--host", "127.0.0.1", "--port", "0",
+                                     "--scheduler-file", str(told))
 
         def listens() -> bool:
             assert self.scheduler.poll() is None, "the scheduler ended"

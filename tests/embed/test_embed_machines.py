@@ -5,6 +5,7 @@ import os
 import random
 import re
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -78,17 +79,14 @@ def engine(tmp_path, models_dir):
     engine.close()
 
 
-def test_the_cache_is_that_of_one_machine_by_path_and_as_bytes(library, engine):
-    """One worker sees the photos, the other is sent them."""
-    engine.worker(threads=2)
-    engine.worker(BLIND=str(library.folder / "photos"))
-    wait_until(lambda: len(engine.at_work()) == 2, "two workers start")
-    status, summary, said = finish(library.run("both", "--scheduler", engine.address))
-    assert status == 0, said
-    assert library.is_clean("both")
+def test_the_cache_is_that_of_one_machine_though_no_worker_sees_the_photos(library, engine):
+    engine.worker(threads=2, BLIND=str(library.folder / "photos"))
+    status, summary, said = finish(library.run("sent", "--scheduler", engine.address))
+    assert status == 0 and library.is_clean("sent"), said
+    assert "takes 2 at a time on cpu, sent to it" in said
     assert summary["provider"] == "cpu" and summary["turned"] > 2
     (machine,) = summary["machines"]
-    assert machine["photos"] >= 38 and machine["provider"] == "cpu" and f"{machine['photos']} photos" in said
+    assert machine["photos"] >= 38 and f"{machine['photos']} photos, " in said
 
 
 def test_workers_that_are_killed_cost_only_what_they_had_in_their_hands(library, engine):
@@ -107,14 +105,15 @@ def test_workers_that_are_killed_cost_only_what_they_had_in_their_hands(library,
     assert library.is_clean(out)
 
 
-def test_a_client_that_is_killed_goes_on_where_it_was(library, engine):
+def test_a_client_that_is_stopped_or_killed_goes_on_where_it_was(library, engine):
     engine.worker(threads=2)
-    for _ in range(KILLS):
+    for number in [signal.SIGINT] + [signal.SIGKILL] * KILLS:
         before = library.saved("client")
         run = library.run("client", "--scheduler", engine.address)
         wait_until(lambda before=before, run=run: run.poll() is not None or library.saved("client") > before, "a part")
-        run.kill()
-        run.communicate()
+        run.send_signal(number)
+        said = run.communicate()[1]
+        assert number == signal.SIGKILL or run.returncode == 0 or (run.returncode == 2 and "same command" in said), said
     status, summary, said = finish(library.run("client", "--scheduler", engine.address))
     assert status == 0 and summary["done_before"] >= SAVE, said
     assert library.is_clean("client")
@@ -177,7 +176,7 @@ if kind == "another version":
     for kind in BROKEN:
         engine.worker("--preload", str(tmp_path / "broken.py"), BROKEN=kind)
     said: list[str] = []
-    end = time.monotonic() + LIMIT / 3
+    end = time.monotonic() + LIMIT
 
     def entries():
         while not all(any(words in line for line in said) for words in BROKEN.values()):
