@@ -13,6 +13,7 @@ manifest.json
 NAME.txt    its first line is the name that a person gave; there is none as long as nobody gave one
 """
 
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -110,9 +111,11 @@ def read_record(path: Path) -> Record:
         for item in record.faces:
             files.texts(item, "face", "photo", "sha256", "taken_at", "isolation")
             item["turn"] = int(item.get("turn", 0))
-            int(item["rank"]), float(item["quality"]), float(item["distance"]), [float(side) for side in item["box"]]
-            float(item["light"][0]), float(item["light"][1]), bytes.fromhex(item.get("look", ""))
-            int(item.get("rules", 1))
+            int(item["rank"]), bytes.fromhex(item.get("look", "")), int(item.get("rules", 1))
+            bright, side = item["light"]
+            for number in (record.spread, item["quality"], item["distance"], *item["box"], bright, side):
+                if not math.isfinite(number):
+                    raise ValueError(f"{number} is no number")
         for item in record.left_out:
             files.texts(item, "face", "photo", "sha256", "reason")
         files.texts(value, "name", "proposed_name", "reason", "run", "created", "made_by")

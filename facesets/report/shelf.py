@@ -3,7 +3,6 @@
 Words: P facesets, n faces with a picture, D dimensions; `cos-dist` = 1 - cosine similarity.
 """
 
-import math
 import re
 from collections import Counter
 from dataclasses import dataclass, field
@@ -82,8 +81,7 @@ def _set(path: Path, line: Record) -> Set:
     record = folders.read_record(path / folders.MANIFEST)
     faces = [_face(item) for item in record.faces if (path / item["file"]).is_file()]
     return Set(line.folder, line.number, line.name, record.proposed_name, record.names, line.run,
-               _number(record.spread),
-               {int(year): int(count) for year, count in record.eras.items() if year.isdecimal()},
+               float(record.spread), {int(year): int(count) for year, count in record.eras.items() if year.isdecimal()},
                {user or OWN: count for user, count in record.users.items()}, faces,
                Counter(without_numbers(item["reason"]) for item in record.left_out),
                read_member(path / FACES, "centroid"), {face.file: record.files.get(face.file, "") for face in faces})
@@ -91,16 +89,8 @@ def _set(path: Path, line: Record) -> Set:
 
 def _face(item: dict[str, Any]) -> Face:
     year = item["taken_at"][:4]
-    return Face(item["file"], _number(item["quality"]), _number(item["distance"]),
+    return Face(item["file"], float(item["quality"]), float(item["distance"]),
                 int(year) if year.isdecimal() else 0, str(item["user"]) or OWN)
-
-
-def _number(value: Any) -> float:
-    """`value` as a number that a chart can place and JSON can hold."""
-    number = float(value)
-    if not math.isfinite(number):
-        raise ValueError(f"{number} is no number of a face or faceset")
-    return number
 
 
 def without_numbers(reason: str) -> str:
