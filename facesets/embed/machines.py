@@ -23,7 +23,7 @@ from ..common import connect, terminal
 from ..common.errors import Paused, SettingsError
 from ..formats import boxes
 from ..formats.cache import FACE
-from ..formats.queue import Entry
+from ..formats.queue import Entry, ImmichFace
 from . import decode, doctor, lanes, remote
 from .analyser import Analyser
 from .lanes import Mark, Outcome
@@ -120,7 +120,7 @@ class Machines:
         """As lanes.outcomes; `analyser` is ours, which the workers' must equal. Their threads are their own affair."""
         sample = _sample()
         self._ask = partial(self._client.submit, remote.prove, self._settings, self._model, sample,
-                            others[::len(others) // 3 + 1], remote.version())
+                            [_bare(entry) for entry in others[::len(others) // 3 + 1]], remote.version())
         self._ours, self._our_faces = analyser.model, remote.faces_of(decode.decode(sample), analyser)
         self._worked = time.monotonic()
         with closing(self._arriving(iter(entries), user, find)) as arriving:
@@ -170,7 +170,7 @@ class Machines:
                     continue
             self._again.popleft()
             only = find.only(job.entry) if find else None
-            future = self._client.submit(remote.look, self._ours.sha256, job.entry, user, only, data,
+            future = self._client.submit(remote.look, self._ours.sha256, _bare(job.entry), user, only, data,
                                          self._photo_timeout, workers=[machine.address], pure=False)
             machine.hands[str(future.key)] = job
             self._expect(future, machine)
@@ -286,6 +286,11 @@ class Machines:
         tally.photos += 1
         tally.seconds = time.monotonic() - tally.began
         tally.losses = max(tally.losses, losses)
+
+
+def _bare(entry: Entry) -> Entry:
+    """What a look needs of it; who somebody is stays here."""
+    return replace(entry, aliases=(), name="", faces=tuple(ImmichFace(face.box) for face in entry.faces))
 
 
 def _sample() -> bytes:
