@@ -233,6 +233,9 @@ def without(whole: Set) -> dict[str, Rules]:
             "no gate for dim ones": replace(all_of, min_clarity=0, founding_clarity=0),
             "very dim ones left out": replace(all_of, min_clarity=all_of.telling_clarity),
             "without joining": replace(all_of, known_margin=9.0),
+            "few joined as near as many": replace(all_of, few_closer=0),
+            "several joined as near as one": replace(all_of, several_closer=0),
+            "none joined from afar": replace(all_of, alone_farther=0),
             "without photo penalty": replace(all_of, photo_penalty=0),
             "without photo veto": replace(all_of, photo_veto=9.0),
             "a veto by one photo": replace(all_of, veto_photos=1),
@@ -240,7 +243,8 @@ def without(whole: Set) -> dict[str, Rules]:
 
 
 STEPS = {"mirrors are two people": ("apart", lambda rows, photos, rules: photos),
-         "without merging": ("merge", lambda rows, photos, labels, rules: labels)}
+         "twins are one person": ("part_twins", lambda rows, photos, labels, rules: labels),
+         "without merging": ("merge", lambda rows, photos, labels, *_: labels)}
 
 
 def ablation(listed: Sequence[tuple[str, Set]]) -> None:
@@ -280,7 +284,7 @@ def choose(keep: Path) -> None:
     print(f"half of the people choose known {found.known_distance}, cluster {found.cluster_distance}; config.py has "
           f"{fit.caches[0].model.known_distance}, {fit.caches[0].model.cluster_distance}")
     chosen_on = [rest, *(one(keep, f"{kind}-{seed}") for kind in generated.KINDS for seed in FIT)]
-    for share, values in (("clear_closer", (0.09, 0.18, 0.27)), ("dim_farther", (0, 0.09, 0.18)),
+    for share, values in (("clear_closer", (0.09, 0.18, 0.27)), ("dim_farther", (0, 0.05, 0.09)),
                           ("linked_closer", (0.18, 0.27, 0.36)), ("merge_closer", (0.27, 0.32, 0.36)),
                           ("min_clarity", (0.5, 0.6, 0.7)), ("telling_clarity", (0.65, 0.7, 0.75)),
                           ("founding_clarity", (0.75, 0.85, 0.95)),
