@@ -38,10 +38,10 @@ MERGES = 5      # rounds in which identities are measured against each other
 EMPTY = 500     # tasks of nothing, of which one costs the driver and the scheduler what any does
 Costs = dict[str, float]
 COSTS: Costs = {                # measured by the first part, in seconds and bytes; --faces prints them anew
-    "tile": 3.5,                # of a core, for a pair of blocks of 16,384 faces, int8
+    "tile": 0.8,                # of a core, for a pair of blocks of 16,384 faces, int8
     "task": 0.004,              # of the driver and the scheduler, for a task with its links
     "links": 20_000,            # bytes of an answer
-    "begin": 6e-6,              # of the driver's cores, a face: the pivots, the order
+    "begin": 7e-6,              # of the driver's cores, a face: the pivots, the order
     "bundle": 9e-5,             # of a core, a face: linkage of components
     "small": 2e-5,              # of the driver, a face: small components
     "in bundles": 0.6,          # of the faces, the part that goes to machines for its linkage
@@ -115,16 +115,16 @@ def measure(n: int, rows: np.ndarray) -> Costs:
             theirs, elapsed, cost, bytes_ = timed(
                 lambda: linkage.average_linkage(rows, threshold, machines=engine_), pids)
             equal = "labels equal" if np.array_equal(ours, theirs) else "LABELS DIFFER"
-            size = tiles.TILE * min(max(n // (machines.BLOCKS * tiles.TILE), 4), 16)
+            size = tiles.TILE * min(max(n // (machines.BLOCKS * tiles.TILE), 8), 32)
             count = (blocks := -(-n // size)) * (blocks + 1) // 2
             print(f"               {workers} worker{'s' * (workers > 1)} of {cores // workers}: {elapsed:.1f} s, "
                   f"{cost:.1f} s CPU, share {seconds / elapsed:.2f} (CPU {used / cost:.2f}), {count} tasks, "
                   f"{1000 * (cost - used) / count:.0f} ms CPU more a task, {bytes_ / 1e6:.0f} MB on the wire "
                   f"(the rows are {rows.nbytes / 1e6:.0f}), worker at most {peak(pids[1:]):.0f} MB "
                   f"(idle {before:.0f}), {equal}")
-            _, elapsed, _, _ = timed(lambda: np.array([found for _, found in engine_.each(
-                empty, [(0,)] * EMPTY, lambda _: np.zeros(4), lambda job, found: True)]), pids)
-            costs["task"] = elapsed / EMPTY
+            _, _, spent, _ = timed(lambda: np.array([found for _, found in engine_.each(
+                empty, [(0,)] * EMPTY, lambda _: np.zeros(4), lambda job, found: True)]), pids[:1])
+            costs["task"] = spent / EMPTY
     return costs
 
 
@@ -162,7 +162,7 @@ def costs_of_one(rows: np.ndarray) -> Costs:
 
 def simulated(n: int, count: int, cores: int, gigabit: float, memory: float, costs: Costs) -> dict[str, float]:
     """The pass of n faces on `count` machines, task by task, and the rest as sums; seconds of each part."""
-    size = tiles.TILE * min(max(n // (machines.BLOCKS * tiles.TILE), 4), 16)
+    size = tiles.TILE * min(max(n // (machines.BLOCKS * tiles.TILE), 8), 32)
     tile, bytes_ = costs["tile"] * (size / 16384) ** 2, size * (4 * DIMENSION + 8)
     blocks, strip = -(-n // size), max(2, int(memory / machines.SHARE / bytes_))
     second = bytes_ / (gigabit * 1.25e8)                    # of a link, for a block
@@ -192,16 +192,18 @@ def simulated(n: int, count: int, cores: int, gigabit: float, memory: float, cos
             held.pop(j) if j >= first + strip else None
     passed = max(max(machine) for machine in free)
     bundles = n * costs["bundle"] / (count * cores), n * costs["in bundles"] * 4 * DIMENSION / (gigabit * 1.25e8)
+    back = blocks * (blocks + 1) / 2 * costs["links"] * size / 16384
     distances = n * n * costs["people"] * (costs["leftovers"] + MERGES * costs["people"])
     return {"begin": n * costs["begin"] / cores, "pass": passed, "cores": blocks ** 2 / 2 * tile / (count * cores),
-            "driver": driver, "link": sent / (gigabit * 1.25e8), "bundles": max(bundles), "small": n * costs["small"],
-            "people": distances * costs["distance"] / (count * cores), "sent": sent}
+            "driver": driver, "link": max(sent, back) / (gigabit * 1.25e8), "bundles": max(bundles),
+            "small": n * costs["small"], "people": distances * costs["distance"] / (count * cores),
+            "moved": sent + back}
 
 
 def simulate(cores: int, gigabit: float, costs: Costs) -> None:
     print(f"\nOn paper: machines of {cores} cores and 16 GB, links of {gigabit:g} Gbit/s; seconds. Of the pass also\n"
           "what the cores alone would take, and what the driver and its link are busy for; the largest is its limit")
-    print("      faces machines  begin    pass (cores  driver  link) bundles  small people     sum  GB sent  limit")
+    print("      faces machines  begin    pass (cores  driver  link) bundles  small people     sum  GB moved  limit")
     for n in (1_000_000, 10_000_000):
         for count in (1, 4, 16, 64):
             took = simulated(n, count, cores, gigabit, 16e9, costs)
@@ -209,7 +211,7 @@ def simulate(cores: int, gigabit: float, costs: Costs) -> None:
             limit = max(("cores", "driver", "link"), key=took.__getitem__)
             print(f"{n:>11,} {count:>8} {took['begin']:6.0f} {took['pass']:7.0f} ({took['cores']:5.0f} "
                   f"{took['driver']:7.0f} {took['link']:5.0f}) {took['bundles']:7.0f} {took['small']:6.0f} "
-                  f"{took['people']:6.0f} {whole:7.0f} {took['sent'] / 1e9:8.1f}  {limit}")
+                  f"{took['people']:6.0f} {whole:7.0f} {took['moved'] / 1e9:9.1f}  {limit}")
 
 
 def photos(ms: float, overhead: float, bytes_: float, gigabit: float) -> None:

@@ -28,7 +28,7 @@ from .tiles import PANEL, TILE
 if TYPE_CHECKING:
     from distributed import Client, Future
 
-BLOCKS = 48         # blocks that the rows are cut into, if that gives 4 to 16 TILEs: tasks of .1 to 3 seconds a core
+BLOCKS = 48         # blocks that the rows are cut into, if that gives 8 to 32 TILEs: tasks of .2 to 4 seconds a core
 SHARE = 4           # one part in so many of a worker's memory holds blocks of the strip; a task needs three at work
 AHEAD = 2           # tasks a core, so that none waits for the next
 HERE = 10 ** 9      # distances to centroids that are measured here, some seconds' work
@@ -111,7 +111,7 @@ class Machines:
         """As `neighbours.components`: rows (n, d) float32, (n,) int64."""
         n, dimension = rows.shape
         forest, order = neighbours.begun(rows, least)
-        size = TILE * min(max(n // (BLOCKS * TILE), 4), 16)
+        size = TILE * min(max(n // (BLOCKS * TILE), 8), 32)
         blocks = range(-(-n // size))
         strip = self._fitting(size * (4 * dimension + 8))
         self.say(f"all pairs of {n:,} faces: {len(blocks) * (len(blocks) + 1) // 2:,} tasks for the workers of "
