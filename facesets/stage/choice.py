@@ -119,17 +119,43 @@ def _cache(choosing: Choosing, listed: Mapping[str, Asset]) -> tuple[cache.Cache
     whole = np.where(sizes > 0, sizes, frame[:, :2])
     meta = np.zeros(len(rows), cache.FACE)
     meta["photo"], meta["det_score"] = of_face[rows], 1
-    meta["box"] = corners / sides * np.tile(whole, 2)
+    fractions = corners / sides
+    meta["box"] = fractions * np.tile(whole, 2)
     meta["face_short"] = _shorter(meta["box"])
     meta["quality"] = np.clip(meta["face_short"] / quality.FULL_SIZE, 0, 1)
     embeddings = backup.embeddings if len(rows) == len(backup.embeddings) else backup.embeddings[rows]
     norms = np.sqrt(np.einsum("nd,nd->n", embeddings, embeddings))
     embeddings /= norms[:, None]
-    persons = [cache.Person(one, backup.people.get(one, "")) for one in
-               (backup.person[face] for face in backup.face[rows].tolist())]
-    return cache.Cache(
-        choosing.model, [cache.Photo("", asset.id, "faces", taken_at=asset.taken) for asset in assets], meta,
-        embeddings, norms, persons), _shorter(corners) < UNSURE
+    faces = cache.Cache(choosing.model, [cache.Photo("", asset.id, "faces", taken_at=asset.taken) for asset in assets],
+                        meta, embeddings, norms)
+    ids = [backup.person[face] for face in backup.face[rows].tolist()]
+    return replace(faces, persons=_persons(faces, fractions, ids, listed, backup.people)), _shorter(corners) < UNSURE
+
+
+def _persons(faces: cache.Cache, fractions: np.ndarray, ids: list[str], listed: Mapping[str, Asset],
+             names: Mapping[str, str]) -> list[cache.Person]:
+    """Whom Immich says that each face is: by the listing, which is newer than the backup; `ids` and `names` are what
+    the backup says of a face that is not listed, since it is elsewhere by now, or in an edited photo.
+
+    fractions: (N, 4) the boxes in fractions of the photos, as the listing has them.
+    """
+    now = dict(names)
+    for one, rows in _rows_of(faces).items():
+        shown = json.loads(listed[one].faces)
+        now.update((person, name) for *_, person, name in shown)
+        if shown:
+            same = boxes.overlap(np.array([face[:4] for face in shown], np.float32)[:, None], fractions[rows])
+            for row, best, overlap in zip(rows, same.argmax(axis=0).tolist(), same.max(axis=0).tolist(), strict=True):
+                ids[row] = shown[best][4] if overlap >= SAME else ids[row]
+    return [cache.Person(one, now.get(one, "")) for one in ids]
+
+
+def _rows_of(faces: cache.Cache) -> dict[str, list[int]]:
+    """Asset id -> rows of its faces."""
+    rows_of: dict[str, list[int]] = {}
+    for row, photo in enumerate(faces.faces["photo"].tolist()):
+        rows_of.setdefault(faces.photos[photo].sha256, []).append(row)
+    return rows_of
 
 
 def _shorter(box: np.ndarray) -> np.ndarray:
@@ -190,9 +216,7 @@ def in_turn(years: Sequence[str], again: Iterable[int]) -> list[int]:
 
 def _unsure(faces: cache.Cache, told: np.ndarray, listed: Mapping[str, Asset], least: float) -> set[str]:
     """Wanted photos with a face that is big enough, but of which the backup does not tell whose it is."""
-    rows_of: dict[str, list[int]] = {}
-    for row, photo in enumerate(faces.faces["photo"].tolist()):
-        rows_of.setdefault(faces.photos[photo].sha256, []).append(row)
+    rows_of = _rows_of(faces)
     return {asset.id for asset in listed.values() if asset.outcome == "wanted"
             and not _tells(asset, faces.faces["box"], rows_of.get(asset.id, []), told, least)}
 

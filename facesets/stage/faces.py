@@ -31,10 +31,16 @@ def from_stream(client: Client, state: State, version: tuple[int, int, int], lea
 
 
 def from_backup(state: State, backup: Backup, least: float) -> None:
-    """Judge every asset whose faces are not known yet, but in which Immich had looked for faces at the backup."""
+    """Judge every asset whose faces are not known yet, but in which Immich had looked for faces at the backup, and which
+    shows the same people now, by the names that they have now.
+    """
     for asset in state.walk("outcome = 'ask'"):
         found = backup.rows(asset.id)       # in the frame of the unedited photo
-        if found or asset.id in backup.searched:
+        now = json.loads((state.one("SELECT people FROM temp.peopled WHERE id = ?", asset.id) or ("{}",))[0])
+        for person in (face["person"] for face in found):
+            person["name"] = now.get(person["id"], "")
+        same = {face["person"]["id"] for face in found} - {""} == set(now)
+        if same and (found or asset.id in backup.searched):
             _settle(state, asset, *judge(found, (asset.width, asset.height), least))
 
 

@@ -32,8 +32,8 @@ class Kept:
     def __init__(self, state: State, rules: Rules) -> None:
         self.state, self.rules = state, rules
         with state.writing() as db:
-            for table in ("peopled", "refaced"):
-                db.execute(f"CREATE TEMP TABLE IF NOT EXISTS {table} (id TEXT PRIMARY KEY) WITHOUT ROWID")
+            for table, columns in (("peopled", "id TEXT PRIMARY KEY, people TEXT"), ("refaced", "id TEXT PRIMARY KEY")):
+                db.execute(f"CREATE TEMP TABLE IF NOT EXISTS {table} ({columns}) WITHOUT ROWID")
                 db.execute(f"DELETE FROM {table}")
 
     def keep(self, items: Iterable[Item]) -> None:
@@ -59,14 +59,15 @@ class Kept:
         return {one for one, in rows}
 
     def _rename(self, people: dict[str, dict[str, str]]) -> None:
-        """3.x: a search names the people of an asset, without boxes. One with any is `peopled`. Names given since are
-        taken over; an asset that shows others than before is `refaced`: its faces are asked for again.
+        """3.x: a search names the people of an asset, without boxes. One with any is `peopled`, by JSON {id: name}. Names
+        given since are taken over; an asset that shows others than before is `refaced`: its faces are asked for again.
         """
         chosen = ", ".join("?" * len(people))
         staged = self.state.all(        # of an edited picture the boxes are not kept
             f"SELECT id, faces FROM assets WHERE id IN ({chosen}) AND edited = '' AND sha256 != ''", *people)
         with self.state.writing() as db:
-            db.executemany("INSERT OR IGNORE INTO peopled VALUES (?)", ((one,) for one in people if people[one]))
+            db.executemany("INSERT OR REPLACE INTO peopled VALUES (?, ?)", (
+                (one, json.dumps(people[one])) for one in people if people[one]))
             for asset_id, text in staged:
                 faces, now = json.loads(text), people[asset_id]
                 if {face[4] for face in faces if face[4]} != set(now):

@@ -182,6 +182,62 @@ def whose_faces_are_known_to_immich(lab: Lab) -> None:
     lab.anna, lab.nobody = anna.id, nobody.id       # type: ignore[attr-defined]
 
 
+def tagged_since(lab: Lab) -> list[str]:
+    """Somebody tagged Eve since, in two photos in which Immich had found nobody, and in two in which only a small face."""
+    eve = lab.server.add_person(lab.user, "Eve")
+    since = [asset for asset in lab.server.library.assets.values() if asset.id not in lab.made.who]
+    for asset in since:
+        face = lab.server.face((2, 2, 97, 97), 100, 100)
+        face.person = eve
+        lab.server.library.add_face(asset, face)
+    return [asset.id for asset in since]
+
+
+def people_in_queue(lab: Lab) -> Counter[str]:
+    return Counter(face["person_name"] for entry in lab.entries() for face in entry["faces"])
+
+
+@pytest.mark.parametrize("server", [(2, 7, 2), (3, 1, 0)])
+def test_whoever_was_tagged_since_the_backup_is_fetched_and_stays_whatever_is_corrected(server, tmp_path):
+    with laboratory(tmp_path, server, library) as lab:
+        made = lab.made.save(tmp_path)
+        since = tagged_since(lab)
+        flags = ("--backup", made, "--pictures", "10")
+        run = lab.stage(*flags)
+        assert run.status == 0 and run.summary["staged_count"] == 22 + 4, run.err
+        assert people_in_queue(lab)["Eve"] == 4 == len(since)
+        dan = lab.server.add_person(lab.user, "Dan")
+        for one in since:
+            lab.server.library.assets[one].faces[-1].person = dan
+        run = lab.stage(*flags)
+        assert run.summary["staged_count"] == 22 + 4 and "no longer" not in run.err, run.err
+        assert people_in_queue(lab)["Dan"] == 4 and not people_in_queue(lab)["Eve"]
+
+
+@pytest.mark.parametrize("server", [(2, 7, 2), (3, 1, 0)])
+def test_what_immich_calls_somebody_now_wins_over_the_backup(server, tmp_path):
+    with laboratory(tmp_path, server, whose_faces_are_known_to_immich) as lab:
+        flags = ("--backup", lab.made.save(tmp_path), "--pictures", "10")
+        people = lab.server.library.people
+        lab.key = lab.server.add_key(lab.user)
+
+        def seen() -> tuple[list[str], Counter[str]]:
+            run = lab.stage(*flags)
+            shown = run.summary["who_is_there"]["people"]
+            assert all(bool(one["picture"]) == (one["immich"] in people) for one in shown)
+            return [one["name"] for one in shown], people_in_queue(lab)
+        people[lab.anna].name, people[lab.nobody].name = "Anna Schmidt", "Bob"
+        assert seen() == (["Anna Schmidt", "Bob"], {"Anna Schmidt": 10, "Bob": 9, "": 3})
+        people[lab.nobody].name = "Robert"
+        assert seen() == (["Anna Schmidt", "Robert"], {"Anna Schmidt": 10, "Robert": 9, "": 3})
+        eve = lab.server.add_person(lab.user, "Eve")        # Anna is merged into her, and Robert taken away
+        for asset in lab.server.library.assets.values():
+            for face in asset.faces:
+                face.person = eve if face.person and face.person.id == lab.anna else None
+        del people[lab.anna], people[lab.nobody]
+        assert seen() == (["Eve", ""], {"Eve": 10, "": 12})
+
+
 def report_of(lab: Lab) -> str:
     made = make.make(lab.root / "library", lab.root, 0.1)
     return made.path.read_text()
