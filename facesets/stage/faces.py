@@ -31,8 +31,8 @@ def from_stream(client: Client, state: State, version: tuple[int, int, int], lea
 
 
 def from_backup(state: State, backup: Backup, least: float) -> None:
-    """Judge every asset whose faces are not known yet, but in which Immich had looked for faces at the backup, and which
-    shows the same people now, by the names that they have now.
+    """Judge every asset whose faces are not known yet, but in which Immich had looked for faces at the backup, if it
+    shows the same people now; by the names that they have now.
     """
     for asset in state.walk("outcome = 'ask'"):
         found = backup.rows(asset.id)       # in the frame of the unedited photo

@@ -59,8 +59,9 @@ class Kept:
         return {one for one, in rows}
 
     def _rename(self, people: dict[str, dict[str, str]]) -> None:
-        """3.x: a search names the people of an asset, without boxes. One with any is `peopled`, by JSON {id: name}. Names
-        given since are taken over; an asset that shows others than before is `refaced`: its faces are asked for again.
+        """3.x: a search names the people of an asset, without boxes. One with any is `peopled`, JSON {id: name}.
+        Names given since are taken over; an asset that shows others than before is `refaced`: its faces are asked for
+        again.
         """
         chosen = ", ".join("?" * len(people))
         staged = self.state.all(        # of an edited picture the boxes are not kept

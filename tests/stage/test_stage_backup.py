@@ -183,7 +183,7 @@ def whose_faces_are_known_to_immich(lab: Lab) -> None:
 
 
 def tagged_since(lab: Lab) -> list[str]:
-    """Somebody tagged Eve since, in two photos in which Immich had found nobody, and in two in which only a small face."""
+    """Somebody tagged Eve since, in two photos where Immich had found nobody, and in two where only a small face."""
     eve = lab.server.add_person(lab.user, "Eve")
     since = [asset for asset in lab.server.library.assets.values() if asset.id not in lab.made.who]
     for asset in since:
