@@ -38,16 +38,16 @@ MERGES = 5      # rounds in which identities are measured against each other
 EMPTY = 500     # tasks of nothing, of which one costs the driver and the scheduler what any does
 Costs = dict[str, float]
 COSTS: Costs = {                # measured by the first part, in seconds and bytes; --faces prints them anew
-    "tile": 0.8,                # of a core, for a pair of blocks of 16,384 faces, int8
-    "task": 0.004,              # of the driver and the scheduler, for a task with its links
-    "links": 20_000,            # bytes of an answer
-    "begin": 7e-6,              # of the driver's cores, a face: the pivots, the order
-    "bundle": 9e-5,             # of a core, a face: linkage of components
-    "small": 2e-5,              # of the driver, a face: small components
-    "in bundles": 0.6,          # of the faces, the part that goes to machines for its linkage
+    "tile": 0.78,               # of a core, for a pair of blocks of 16,384 faces, int8
+    "task": 0.0041,             # of the driver and the scheduler, for a task with its links
+    "links": 395_000,           # bytes of an answer
+    "begin": 6.9e-6,            # of the driver's cores, a face: the pivots, the order
+    "bundle": 4.4e-5,           # of a core, a face: linkage of components
+    "small": 1.6e-5,            # of the driver, a face: small components
+    "in bundles": 0.51,         # of the faces, the part that goes to machines for its linkage
     "people": 0.027,            # identities, and
     "leftovers": 0.21,          # clusters of at most three, a face: each of these is measured against each of those
-    "distance": 1e-8,           # of a core, for one such distance
+    "distance": 1.2e-8,         # of a core, for one such distance
 }
 
 
@@ -243,7 +243,8 @@ def main() -> None:
         os.environ["IN_A_NETWORK_OF_ITS_OWN"] = "1"
         os.execvp(command[0], command)
     costs = dict(COSTS)
-    print(f"load {os.getloadavg()[0]:.1f}, {neighbours.cores()} cores")
+    if sizes:
+        print(f"load {os.getloadavg()[0]:.1f}, {neighbours.cores()} cores")
     with tempfile.TemporaryDirectory() as folder:
         for n in sizes:
             data = Path(folder) / f"{n}.npy"
