@@ -26,7 +26,7 @@ from facesets.cluster.machines import Machines, version
 from facesets.common import connect
 from facesets.common.errors import Failure, Paused
 
-ROWS = faces(9000, 1500)        # three blocks, six tasks
+ROWS = faces(9000, 1500)        # two blocks, three tasks
 Start = Callable[..., subprocess.Popen[bytes]]
 
 
@@ -93,7 +93,7 @@ def test_the_labels_are_those_of_one_machine(start: Start, workers: int) -> None
 
 
 def test_workers_that_hold_two_blocks_at_a_time_see_all_pairs(start: Start) -> None:
-    rows = faces(22_000, 4000, 32)      # six blocks
+    rows = faces(34_000, 6000, 32)      # five blocks
     with engine(start, 1, most_held=1) as machines:
         assert np.array_equal(machines.components(rows, 0.6), neighbours.components(rows, 0.6))
 
