@@ -106,7 +106,8 @@ def test_a_faceset_of_which_no_picture_can_be_made_anew_stays_and_is_not_tried_a
         return np.zeros((0, 4)), np.zeros(0), np.zeros((0, 5, 2))
 
     def again() -> swap.Run:
-        return swap.export(library, replace(proposal_of(faces), facesets=()), [faces], swap.Options(lambda: Looks((nobody,))))
+        return swap.export(library, replace(proposal_of(faces), facesets=()), [faces],
+                           swap.Options(lambda: Looks((nobody,))))
     before = {name: data for name, data in contents(library.root).items() if not name.endswith("manifest.json")}
     run = again()
     assert run.counts["without_pictures"] == 2 and asked and any("stays as it is" in note for note in run.notes)
