@@ -11,8 +11,9 @@ Run     export IMMICH_URL=https://photos.example.org
 
 With --backup, a backup of Immich's database (it makes one every night) tells who is on the photos before the first is
 fetched: a table says so, and of each person only the best --pictures are fetched; the rest is "not needed yet", and a
-later run with more --pictures fetches more. With --dry-run it stops at the table. `--backup server` takes the newest
-from the server, with the key of an administrator in IMMICH_ADMIN_API_KEY (or IMMICH_ADMIN_API_KEY_FILE).
+later run with more --pictures fetches more. With --dry-run it stops at the table, and what an earlier run chose and
+left stays. `--backup server` takes the newest from the server, with the key of an administrator in
+IMMICH_ADMIN_API_KEY (or IMMICH_ADMIN_API_KEY_FILE).
 
 The key may lie in a file of mode 0600 instead: IMMICH_API_KEY_FILE. For Immich 3.x a login (IMMICH_EMAIL and
 IMMICH_PASSWORD, or IMMICH_LOGIN_FILE of mode 0600 with these two lines) instead of a key gives all face boxes in one
@@ -47,10 +48,11 @@ from facesets.immich import backup, preflight
 from facesets.immich.breaker import Breaker
 from facesets.immich.client import Access, Client, Rejected, Transient
 from facesets.library.store import Library
-from facesets.stage import summary
-from facesets.stage.choice import ENOUGH, Choosing
+from facesets.stage import choice, summary
 from facesets.stage.run import Options, Stage
 from facesets.stage.state import State
+
+FEW = 20    # photos of each person; with 10 every tenth of the best 8 is missing (benchmarks/backup.py --real)
 
 
 @terminal.script
@@ -92,6 +94,10 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     config.add_flags(parser, config.Server, config.Staging)
     config.add_flags(parser, config.Windows, only=("windows_shares",))
     args = parser.parse_args(argv)
+    if args.backup is not None and not args.backup.strip():
+        parser.error("--backup is empty: name the backup's file, or `server`")
+    if args.pictures is not None and not args.backup:
+        parser.error("--pictures chooses by a backup, without which every photo is fetched; give --backup, too")
     return args
 
 
@@ -174,9 +180,18 @@ def stage_user(client: Client, key: bool, state: State, options: Options, args: 
                       "" if args.rebind else state.meta("owner"))
     client.breaker.probe = partial(probe, client, "/users/me")
     whole = again.replace(" --dry-run", "")
-    state.set_meta("again", whole if args.backup else "")       # without it the rest would be fetched, too
+    keeps = args.dry_run and summary.has_choice(written)
+    if not keeps and (args.backup or not args.dry_run):
+        former = state.meta("again")
+        state.set_meta("again", whole if args.backup else "")       # without it the rest would be fetched, too
+    left = choice.left(state) if keeps else []
     if args.backup:
-        options = replace(options, choosing=choosing(client, server.owner, args))
+        try:
+            options = replace(options, choosing=choosing(client, server.owner, args))
+        except Failure as error:
+            if not keeps and not isinstance(error, Paused):     # its name may be misspelt
+                state.set_meta("again", former)
+            raise
     stage = Stage(client, state, server, options)
     ended: BaseException | None = None
     before = state.run
@@ -192,9 +207,11 @@ def stage_user(client: Client, key: bool, state: State, options: Options, args: 
         summary.write_queue(state, options.queue, queue, options.photos, options.to_windows)
     if listed:
         values = figures(stage, client, state, time.monotonic() - started)
-        files.write_json(written, {
-            "schema": summaries.SCHEMA, **values, "complete": ended is None, "dry_run": options.list_only})
+        if not keeps:
+            files.write_json(written, {
+                "schema": summaries.SCHEMA, **values, "complete": ended is None, "dry_run": options.list_only})
         report(values, state, client.access.url, args)
+    choice.leave(state, left)
     if isinstance(ended, KeyboardInterrupt):
         raise Paused("stopped")
     if ended:
@@ -202,7 +219,7 @@ def stage_user(client: Client, key: bool, state: State, options: Options, args: 
     if stage.tally.gate and not stage.tally.gate.held:
         raise Paused("the server counts other photos than it lists, as named above, so some may be missing; let Immich "
                      "end its jobs (Administration, Jobs: above all Extract Metadata)")
-    if stage.tally.chosen:
+    if stage.tally.chosen and not keeps:
         terminal.say(f"to see who is there: {typed(['python', 'sort_faces.py', 'report'], args)}")
     then = ["bash", "finalize_immich.sh", args.user] if values["staged_count"] else \
         ["python", "sort_faces.py", "status"]
@@ -210,9 +227,14 @@ def stage_user(client: Client, key: bool, state: State, options: Options, args: 
     return OK
 
 
-def choosing(client: Client, owner: str, args: argparse.Namespace) -> Choosing:
+def choosing(client: Client, owner: str, args: argparse.Namespace) -> choice.Choosing:
     """What the backup says, and who is who in it: by the library too, if it was made with the backup's recogniser."""
     from facesets.cluster import identities, rules  # heavy, and few runs have a backup
+    settings, pictures = config.load(config.Clustering), config.load(config.Staging, args).pictures
+    if 0 < pictures < FEW:
+        lacking = "nobody new has enough for a faceset" if pictures < settings.min_faces else \
+            f"facesets go without some of their best faces, which they hardly do with {FEW}"
+        terminal.say(f"with --pictures {pictures} {lacking}; docs/backup.md has the figures")
     if args.backup == "server":
         key = config.api_key(config.load(config.Server, args), name="IMMICH_ADMIN_API_KEY")
         access = replace(client.access, header=("x-api-key", key))
@@ -227,14 +249,13 @@ def choosing(client: Client, owner: str, args: argparse.Namespace) -> Choosing:
     if theirs and theirs.get("sha256") != sha256:
         terminal.say(f"the backup's faces are of {read.recogniser}, the facesets of "
                      f"{terminal.safe(theirs.get('name'))}, so whom you have is not told: everybody is as if new")
-    settings, alike = config.load(config.Clustering), config.load(config.Exporting).duplicate_similarity
+    alike = config.load(config.Exporting).duplicate_similarity
 
     def group(faces: cache.Cache) -> proposal.Proposal:
         [faces] = identities.with_distances([faces])
         return identities.propose([faces], known, rules.Rules.of(settings, faces.model, alike), run="",
                                   made_by="immich_stage.py", created="")
-    return Choosing(read, model, group, {one.folder: one.name for one in known},
-                    config.load(config.Staging, args).pictures)
+    return choice.Choosing(read, model, group, {one.folder: one.name for one in known}, pictures)
 
 
 def typed(step: Sequence[str], args: argparse.Namespace) -> str:
@@ -271,7 +292,7 @@ def report(values: dict[str, Any], state: State, url: str, args: argparse.Namesp
                      f"stage {almost} more")
     counts = state.counts()
     if later := counts.get("later", 0):
-        enough = state.count(f"outcome = 'later' AND reason = '{ENOUGH}'")
+        enough = state.count(f"outcome = 'later' AND reason = '{choice.ENOUGH}'")
         more = f"more --pictures fetches up to {enough} of them, " if enough else ""
         terminal.say(f"not needed yet: {later}; {more}a run without --backup all")
     if left := counts.get("error", 0):

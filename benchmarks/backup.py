@@ -264,7 +264,7 @@ def chain(server: LabServer, key: str, root: Path, *flags: str) -> Way:
 
 
 def judged(way: Way) -> str:
-    """How right the facesets are, over the faces that a label names."""
+    """How right the facesets are, over the faces that a label names, and who has more than one."""
     truth = {files.sha256_of(path): labels for path, labels in photos()}
     place = {face.face: number for number, group in enumerate(way.proposed.facesets) for face in group.faces}
     names, found = [], []
@@ -275,12 +275,15 @@ def judged(way: Way) -> str:
         if len(labels) and share.max() >= 0.4:
             names.append(labels[int(share.argmax())]["identity"])
             found.append(place.get(key, -1 - row))
-    group, people = np.array(found), np.unique(names, return_inverse=True)[1]
+    group, (everybody, people) = np.array(found), np.unique(names, return_inverse=True)
     inside = group >= 0
     pure = [len(set(people[group == one])) == 1 for one in set(group[inside])]
+    parts = {str(name): sorted(np.unique(group[inside & (people == number)], return_counts=True)[1].tolist())[::-1]
+             for number, name in enumerate(everybody)}
+    split = [f"{name} ({' + '.join(map(str, sizes))})" for name, sizes in parts.items() if len(sizes) > 1]
     return (f"{len(pure)} facesets, {sum(pure) / max(len(pure), 1):.3f} of them pure, hold {inside.sum()} of "
             f"{len(group)} named faces: pairwise F {measures.pairwise(group[inside], people[inside]).f:.3f}, BCubed F "
-            f"{measures.bcubed(group[inside], people[inside]).f:.3f}")
+            f"{measures.bcubed(group[inside], people[inside]).f:.3f}; in more than one: {', '.join(split) or 'nobody'}")
 
 
 def kept(long: Way, short: Way, count: int) -> str:

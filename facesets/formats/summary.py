@@ -18,3 +18,9 @@ class Person:
     photos: int                 # all that show them
     immich: str = ""            # the id of Immich's person that most of the faces are
     picture: str = ""           # Immich's of that person: a JPEG in base64
+    seldom: bool = False        # too few good faces for a faceset
+    assets: tuple[str, ...] = ()    # ids, some of those that are fetched: by them one finds the faceset of somebody new
+
+    @property
+    def who(self) -> str:
+        return self.faceset or ("seldom" if self.seldom else "new")

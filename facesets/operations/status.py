@@ -55,7 +55,8 @@ def status(data_root: Path, library: Library) -> Status:
     found, made = Status(), runs.users(data_root)
     for user in made:
         if user.label != runs.OWN:
-            found.users.append(_user(user))
+            waiting = _try(lambda user=user: user.waiting(library).total(), 0, found.problems)
+            found.users.append(_user(user, waiting))
         found.problems += user.problems
     theirs = {runs.cache_of(data_root, user.label) for user in found.users}
     for path in sorted({*(data_root / "cache").glob("*.npz")} - theirs):
@@ -84,11 +85,11 @@ def _proposed(users: list[runs.User], library: Library) -> str:
     return f"python sort_faces.py extend    # {waiting:,} faces of people who have a faceset" if waiting else ""
 
 
-def _user(read: runs.User) -> User:
-    """The stages of one user, and the command that goes on with them."""
+def _user(read: runs.User, waiting: int) -> User:
+    """The stages of one user, and the command that goes on with them; `waiting`: photos not fetched of people there."""
     user, queue, made = User(read.label), read.queue, read.proposed
     listed, embedded, clustered = (read.stage(name) for name in ("stage", "embed", "cluster"))
-    later = _later(listed) if listed else ""
+    later = _later(listed, waiting) if listed else ""
     if listed:
         user.stage = Stage(False, listed.at, f"{listed.total:,} assets listed{later}",
                            listed.left + listed.count(runs.STAGE["error"][0]), listed.reasons)
@@ -115,10 +116,10 @@ def _user(read: runs.User) -> User:
     return user
 
 
-def _later(listed: runs.Stage) -> str:
-    """What a backup spared so far, and whom it knows there."""
-    photos, faces = listed.count(LATER), sum(listed.waiting.values())
-    known = f" with {faces:,} faces of people you have: more --pictures fetches them" if faces else ""
+def _later(listed: runs.Stage, waiting: int) -> str:
+    """What a backup spared so far, and how much of it shows people who have a faceset."""
+    photos = listed.count(LATER)
+    known = f" ({waiting:,} of people you have; to fetch them: {listed.more})" if waiting and listed.more else ""
     return f", {photos:,} {LATER}{known}" if photos else ""
 
 

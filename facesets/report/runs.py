@@ -9,6 +9,7 @@ Read from the files that the stages leave, never from what a run said while it r
 """
 
 import os
+import re
 import sqlite3
 import time
 from collections import Counter
@@ -22,6 +23,7 @@ from ..common.errors import Failure
 from ..formats import cache, proposal, summary
 from ..formats import queue as queues
 from ..formats.summary import Person
+from ..library.store import Library
 
 # Of the outcomes of an asset: how the report calls it, and the CSS class of its share.
 STAGE = {
@@ -62,10 +64,9 @@ class Stage:
     people: list[Person] = field(default_factory=list)      # who was there by a backup
 
     @property
-    def waiting(self) -> dict[str, int]:
-        """Faceset -> faces of that person in photos that are not needed yet."""
-        return {one.faceset: one.photos - one.fetched for one in self.people
-                if one.faceset and one.photos > one.fetched}
+    def more(self) -> str:
+        """The command that fetches all photos of everybody whom the backup knows."""
+        return re.sub(r" --pictures[ =]\S+", "", self.again) + " --pictures 0" if self.again else ""
 
     @property
     def adds_up(self) -> bool:
@@ -97,6 +98,24 @@ class User:
     proposed: proposal.Proposal | None = None
     photos: list[Outcome] = field(default_factory=list)
     unfolded: bool = False      # a worker is at work, or was stopped: parts lie beside the cache
+
+    def waiting(self, library: Library) -> Counter[str]:
+        """Faceset -> photos of that person that a backup says are not needed yet. Somebody who was new to the backup is
+        the faceset that holds most of the photos.
+        """
+        people = [one for stage in self.stages for one in stage.people if one.photos > one.fetched]
+        sets = library.canonical() if people else []
+        sha256 = {one: entry.sha256 for entry in (self.queue.entries if self.queue else ())
+                  for one in (entry.asset_id, *(alias.asset_id for alias in entry.aliases))}
+        held = {one.folder: {key.partition("@")[0] for key in one.face_keys} for one in sets}
+        found = Counter[str]()
+        for one in people:
+            photos = [sha256[asset] for asset in one.assets if asset in sha256]
+            votes = Counter({folder: sum(photo in theirs for photo in photos) for folder, theirs in held.items()})
+            (best, most), (_, second) = [*votes.most_common(2), ("", 0), ("", 0)][:2]
+            if one.faceset in held or most > max(second, len(photos) / 2):
+                found[one.faceset if one.faceset in held else best] += one.photos - one.fetched
+        return found
 
     def stage(self, name: str) -> Stage | None:
         return next((stage for stage in self.stages if stage.name == name), None)

@@ -25,6 +25,7 @@ UNSURE = 45         # pixels in the preview; of 60, 45, 34, 24 the embedding has
                     # original's (benchmarks/backup.py --small): it may find somebody, hardly tells that it is nobody
 SAME = 0.5          # overlap (IoU) from which a face of the listing is one of the backup
 ONE_MOMENT = 0.95   # cosine from which two photos show one
+WITNESSES = 20      # photos of each person that summary.json names
 
 ENOUGH = "better photos of everybody in it are fetched"
 NOBODY = "nobody in it is seen again"
@@ -47,21 +48,24 @@ class Chosen:
 
     faces: int
     known: int                  # of people that we have
-    people: tuple[Person, ...]  # those we have first, most faces first
+    people: tuple[Person, ...]  # those we have first, then those seen often enough, most faces first
     photos: int                 # to be fetched
     bytes: int
-    of: int                     # photos that would be fetched without a backup
+    here: int                   # photos, already
+    of: int                     # photos that would be here without a backup
 
     def lines(self) -> list[str]:
-        have = sum(bool(person.faceset) for person in self.people)
-        new = len(self.people) - have
-        share = f"{100 * self.known / max(self.faces, 1):.0f} % of {have} people you have, "
-        rows = [f"  {person.faceset or 'new':<12} {person.faces:>6,} faces  {'-'.join(person.years):<9}  "
+        have, seldom = sum(bool(person.faceset) for person in self.people), sum(one.seldom for one in self.people)
+        known = f"{100 * self.known / self.faces:.0f} % of {have} people you have" if have else "nobody known yet"
+        new = f"{len(self.people) - have - seldom:,} people you do not have yet" + (
+            f" and {seldom:,} seen too seldom for a faceset" if seldom else "")
+        rows = [f"  {person.who:<12} {person.faces:>6,} faces  {'-'.join(person.years):<9}  "
                 f"{person.fetched:>5,} of {person.photos:>5,} photos  {person.name}" for person in self.people[:SHOWN]]
         more = [f"  and {len(self.people) - SHOWN:,} more, all of them in summary.json"] if self.people[SHOWN:] else []
         size = f"{self.bytes / 1e9:.1f} GB" if self.bytes >= 1e8 else f"{self.bytes / 1e6:.1f} MB"
-        return [f"{self.faces:,} faces: {share}{new:,} people you do not have yet, {self.photos:,} photos are worth "
-                f"fetching ({size}) of {self.of:,}", *rows, *more]
+        worth = f"{self.here:,} of {self.of:,} photos are here, {self.photos:,} more are worth fetching ({size})" \
+            if self.here else f"{self.photos:,} photos are worth fetching ({size}) of {self.of:,}"
+        return [f"{self.faces:,} faces: {known}, {new}, {worth}", *rows, *more]
 
     def as_json(self) -> dict[str, object]:
         return {"sentence": self.lines()[0], "people": [asdict(person) for person in self.people]}
@@ -91,16 +95,28 @@ def choose(state: State, choosing: Choosing, least: float) -> Chosen:
     later = [asset for asset in wanted.values()
              if asset.id not in fetched and not (asset.content and asset.checksum in equal)]
     theirs = {photo for photos in each for photo in photos}
-    with state.writing() as db:
-        db.executemany("UPDATE assets SET outcome = 'later', reason = ? WHERE id = ?", (
-            (ENOUGH if asset.id in theirs else NOBODY, asset.id) for asset in later))
+    leave(state, ((ENOUGH if asset.id in theirs else NOBODY, asset.id) for asset in later))
     left = {asset.id for asset in later}
-    people = tuple(replace(person, fetched=len(set(photos) - left)) for person, photos in found)
+    taken = [[photo for photo in photos if photo not in left] for _, photos in found]
+    people = tuple(replace(person, fetched=len(photos), assets=tuple(photos[:WITNESSES]))
+                   for (person, _), photos in zip(found, taken, strict=True))
     chosen = Chosen(len(keys), sum(person.faces for person in people if person.faceset), people, len(fetched),
-                    sum(wanted[one].size for one in fetched), len(wanted))
+                    sum(wanted[one].size for one in fetched), len(listed) - len(wanted), len(listed))
     for line in chosen.lines():
         terminal.say(terminal.safe(line))
     return chosen
+
+
+def leave(state: State, assets: Iterable[tuple[str, str]]) -> None:
+    """Leave assets, each (reason, id), for later."""
+    with state.writing() as db:
+        db.executemany("UPDATE assets SET outcome = 'later', reason = ? WHERE id = ? AND outcome IN ('wanted', 'ask')",
+                       assets)
+
+
+def left(state: State) -> list[tuple[str, str]]:
+    """What the last run left."""
+    return state.all("SELECT reason, id FROM assets WHERE run = ? AND outcome = 'later'", state.run)
 
 
 def _cache(choosing: Choosing, listed: Mapping[str, Asset]) -> tuple[cache.Cache, np.ndarray]:
@@ -179,13 +195,13 @@ def _of_immich(made: Proposal, faces: cache.Cache, worth: Mapping[str, float]) -
 
 def _people(made: Proposal, choosing: Choosing, faces: cache.Cache,
             worth: Mapping[str, float]) -> list[tuple[Person, list[str]]]:
-    """Everybody who is worth fetching, those we have first, each with their photos, the best first."""
+    """Everybody who is worth fetching, in the order of `Chosen`, each with their photos, the best first."""
     row = {key: number for number, key in enumerate(cache.face_keys(faces))}
     people = []
-    groups = [(folder, choosing.names.get(folder, ""), known) for folder, known in made.extend.items()
+    groups = [(folder, choosing.names.get(folder, ""), known, False) for folder, known in made.extend.items()
               if not folder.startswith("_")]
-    groups += [("", group.proposed_name, group.faces) for group in (*made.facesets, *made.thin)]
-    for folder, name, members in sorted(groups, key=lambda group: (not group[0], -len(group[2]))):
+    groups += [("", group.proposed_name, group.faces, bool(group.reason)) for group in (*made.facesets, *made.thin)]
+    for folder, name, members, seldom in sorted(groups, key=lambda group: (not group[0], group[3], -len(group[2]))):
         rows = [row[key] for key in sorted((face.face for face in members), key=lambda key: -worth[key])]
         photos = [faces.photos[photo] for photo in faces.faces["photo"][rows]]
         order = in_turn([photo.taken_at[:4] for photo in photos],
@@ -194,7 +210,7 @@ def _people(made: Proposal, choosing: Choosing, faces: cache.Cache,
         years = sorted({photo.taken_at[:4] for photo in photos})
         ids = Counter(faces.persons[at].id for at in rows if faces.persons[at].id)
         people.append((Person(folder, name, len(rows), tuple(sorted({years[0], years[-1]})), 0, len(best),
-                              *(one for one, _ in ids.most_common(1))), best))
+                              "".join(one for one, _ in ids.most_common(1)), seldom=seldom), best))
     return people
 
 

@@ -24,6 +24,15 @@ def last_time(path: Path, faces_by: str) -> str:
     return f", {seconds:,.0f} s with the listing last time" + (f" by {way}" if way != faces_by else "")
 
 
+def has_choice(path: Path) -> bool:
+    """Whether the last run that is summed up fetched photos, and chose them by a backup."""
+    try:
+        last = files.read_json(path)
+        return bool(last.get("who_is_there")) and not last["dry_run"]
+    except (Failure, LookupError, TypeError, AttributeError):
+        return False
+
+
 def is_long(state: State) -> bool:
     """Would writing the queue take longer than somebody who pressed Ctrl-C waits?"""
     return bool(state.all("SELECT COUNT(*) FROM photos")[0][0] > LONG)

@@ -34,7 +34,7 @@ from facesets.immich import backup, preflight
 from facesets.immich.breaker import Breaker
 from facesets.immich.client import Access, Client
 from facesets.library import store
-from facesets.library.folder import NAME, Record, write_name
+from facesets.library.folder import MANIFEST, NAME, Record, write_name, write_record
 from facesets.library.store import Manifest, write_manifest
 from facesets.operations import status
 from facesets.report import make, runs
@@ -103,7 +103,7 @@ def test_the_best_of_who_recurs_and_what_cannot_be_judged_is_fetched(version, se
         made = lab.made.save(tmp_path, version=version)
         run = lab.stage("--backup", made, "--pictures", "10")
         assert run.status == 0, run.err
-        assert "faces: 0 % of 0 people you have, 2 people you do not have yet, 22 photos are worth" in run.err, run.err
+        assert "faces: nobody known yet, 2 people you do not have yet, 22 photos are worth" in run.err, run.err
         assert lab.made.staged() == {"Ann": 10, "Bob": 9, "unjudged": 3}
         assert (run.summary["staged_count"], run.summary["not_needed_yet"]) == (22, 20)
         assert [one["faces"] for one in run.summary["who_is_there"]["people"]] == [24, 9]
@@ -127,6 +127,7 @@ def test_a_later_run_with_more_pictures_fetches_the_rest_and_one_without_a_backu
         assert lab.made.staged() == {"Ann": 20, "Bob": 9, "unjudged": 3} and lab.asked()["original"] == 10
         assert first < {entry["asset_id"] for entry in lab.entries()}
         check_sums(more.summary)
+        assert "22 of 42 photos are here, 10 more are worth fetching (" in more.err, more.err
         most = lab.stage("--backup", made, "--pictures", "0")
         assert most.summary["not_needed_yet"] == 6 and "not needed yet: 6; a run without --backup all" in most.err
         last = lab.stage()
@@ -329,30 +330,111 @@ def test_pictures_are_asked_for_no_longer_than_patience_lasts_and_of_those_alone
 
 def test_known_faces_of_photos_that_were_not_fetched_are_counted_by_status_and_extend(tmp_path):
     with laboratory(tmp_path, fill=library) as lab:
-        sha256 = packs.recogniser_sha256("buffalo_l")
-        rows = np.stack([vector for asset, vector in zip(lab.made.who, lab.made.vectors.values(), strict=False)
-                         if lab.made.who[asset] == "Ann"]).astype(np.float32)
-        middle = cache.unit_mean(rows / np.linalg.norm(rows, axis=1, keepdims=True))
-        model = cache.Model("buffalo_l", sha256, "", backup.D, 0.45, 0.55)
-        shelf, photo = tmp_path / "library", cache.Photo("/p/1.jpg", "cd" * 32, "faces")
-        lab.extra["FACESETS_LIBRARY"] = str(shelf)
-        faces = cache.Cache(model, [photo], np.zeros(1, cache.FACE), middle[None], np.ones(1, np.float32))
-        (shelf / "faceset_001").mkdir(parents=True)
-        write_faces(shelf / "faceset_001" / FACES, Contents(faces, np.ones(1, np.int32), middle))
-        write_manifest(shelf / "manifest.json", Manifest(2, asdict(model), [Record("faceset_001", 1, "Ann")]))
+        shelf = tmp_path / "library"
+        shelve(lab, shelf)
+        (lab.root / "cache" / "immich_peter.npz").rename(tmp_path / "cache.npz")       # all that it has is on the shelf
         assert lab.stage("--backup", lab.made.save(tmp_path), "--pictures", "10").status == 0
         said = status.text(status.status(lab.root, store.Library(shelf)))
-        assert any("22 photos of 46 assets, 20 not needed yet with 14 faces of people you have: more --pictures "
-                   "fetches them" in line for line in said), said
-        cache.write(lab.root / "cache" / "immich_peter.npz", faces)
-        environment = {**os.environ, **lab.environment()}
-        done = subprocess.run([sys.executable, "sort_faces.py", "extend", "--dry-run"], cwd=CHECKOUT, env=environment,
-                              capture_output=True, text=True, timeout=LIMIT)
-        assert done.returncode == 0 and ("14 more known faces are in photos not fetched yet; immich_stage.py with more "
-                                         "--pictures fetches them: faceset_001 14" in done.stderr), done.stderr
+        assert any("22 photos of 46 assets, 20 not needed yet (14 of people you have; to fetch them: python "
+                   "immich_stage.py --user peter --json --backup" in line and "backup.sql --pictures 0)" in line
+                   for line in said), said
+        (tmp_path / "cache.npz").rename(lab.root / "cache" / "immich_peter.npz")
+        said = sort_faces(lab, "extend", "--dry-run")
+        assert "known people that are not fetched yet: faceset_001 14; to fetch them: python immich_stage.py" in said
         assert lab.stage("--backup", lab.made.save(tmp_path), "--pictures", "0").status == 0
         said = status.text(status.status(lab.root, store.Library(shelf)))
         assert not any("people you have" in line for line in said), said
+
+
+def shelve(lab: Lab, shelf: Path, who: str = "") -> cache.Cache:
+    """faceset_001 of the staged photos of `who`, as an export leaves it; "": of another photo, with Ann's embedding."""
+    rows = np.stack([vector for asset, vector in zip(lab.made.who, lab.made.vectors.values(), strict=False)
+                     if lab.made.who[asset] == (who or "Ann")]).astype(np.float32)
+    middle = cache.unit_mean(rows / np.linalg.norm(rows, axis=1, keepdims=True))
+    model = cache.Model("buffalo_l", packs.recogniser_sha256("buffalo_l"), "", backup.D, 0.45, 0.55)
+    shas = ["cd" * 32] if not who else [
+        entry["sha256"] for entry in lab.entries() if lab.made.who[entry["asset_id"]] == who]
+    meta = np.zeros(len(shas), cache.FACE)
+    meta["photo"] = np.arange(len(shas))
+    faces = cache.Cache(model, [cache.Photo(f"/p/{sha256}.jpg", sha256, "faces") for sha256 in shas], meta,
+                        np.tile(middle, (len(shas), 1)), np.ones(len(shas), np.float32))
+    lab.extra["FACESETS_LIBRARY"] = str(shelf)
+    (shelf / "faceset_001").mkdir(parents=True)
+    write_faces(shelf / "faceset_001" / FACES, Contents(faces, np.ones(len(shas), np.int32), middle))
+    write_manifest(shelf / "manifest.json", Manifest(2, asdict(model), [Record("faceset_001", 1, "Ann")]))
+    write_record(shelf / "faceset_001" / MANIFEST, Record("faceset_001", 1, "Ann"))
+    cache.write(lab.root / "cache" / "immich_peter.npz", faces)
+    return faces
+
+
+def sort_faces(lab: Lab, *words: str) -> str:
+    done = subprocess.run([sys.executable, "sort_faces.py", *words], cwd=CHECKOUT, capture_output=True, text=True,
+                          env={**os.environ, **lab.environment()}, timeout=LIMIT)
+    assert done.returncode == 0, done.stderr
+    return done.stdout + done.stderr
+
+
+def test_somebody_who_was_new_to_the_backup_is_known_by_her_photos_once_there_is_a_faceset(tmp_path):
+    with laboratory(tmp_path, fill=library) as lab:
+        assert lab.stage("--backup", lab.made.save(tmp_path), "--pictures", "10").status == 0
+        assert "20 not needed yet," not in sort_faces(lab, "status")
+        shelve(lab, tmp_path / "library", "Ann")
+        assert "20 not needed yet (14 of people you have; to fetch them: python" in sort_faces(lab, "status")
+        said = sort_faces(lab, "extend", "--dry-run")
+        assert "not fetched yet: faceset_001 14; to fetch them: python immich_stage.py --user peter" in said, said
+        sort_faces(lab, "drop", "faceset_001")
+        assert "not fetched yet" not in sort_faces(lab, "extend", "--dry-run")
+        assert "of people you have" not in sort_faces(lab, "status")
+
+
+@pytest.mark.parametrize("flags", [(), ("--backup",)], ids=["without", "with"])
+def test_a_dry_run_leaves_what_the_run_before_it_chose(flags, tmp_path):
+    with laboratory(tmp_path, fill=library) as lab:
+        made = lab.made.save(tmp_path)
+        assert lab.stage("--backup", made, "--pictures", "10").status == 0
+        before = [(lab.user_dir / "summary.json").read_bytes(), status.text(
+            status.status(lab.root, store.Library(tmp_path / "library")), now=0)]
+        dry = lab.stage("--dry-run", *([*flags, made, "--pictures", "20"] if flags else []))
+        assert dry.status == 0 and dry.summary["pending"] == (10 if flags else 20), dry.err
+        assert before == [(lab.user_dir / "summary.json").read_bytes(), status.text(
+            status.status(lab.root, store.Library(tmp_path / "library")), now=0)]
+        again = lab.stage("--backup", made, "--pictures", "10")
+        assert again.summary["staged_count"] == 22
+
+
+def test_a_backup_that_cannot_be_read_is_not_what_status_goes_on_with(tmp_path):
+    with laboratory(tmp_path, fill=library) as lab:
+        made = lab.made.save(tmp_path)
+        lab.server.faults.add("status", "*/original", status=503)
+        assert lab.stage("--backup", made, "--pictures", "10").status == 2
+        assert lab.stage("--backup", f"{made}x", "--pictures", "10").status == 1
+        assert status.status(lab.root, store.Library(lab.root / "none")).next.endswith(f"--backup {made} --pictures 10")
+
+
+@pytest.mark.parametrize("flags", [("--pictures", "12"), ("--backup", ""), ("--backup", " ", "--pictures", "9")])
+def test_a_choice_without_a_backup_is_refused_and_not_taken_for_all(flags, tmp_path):
+    with laboratory(tmp_path) as lab:
+        run = lab.stage(*flags)
+        assert run.status == 64 and "--backup" in run.err and len(run.err.splitlines()) == 1
+        assert not list(lab.server.log)
+
+
+@pytest.mark.parametrize(("pictures", "said"), [("5", "nobody new has enough for a faceset"), ("20", ""), ("0", ""), (
+    "19", "facesets go without some of their best faces, which they hardly do with 20")])
+def test_so_few_pictures_that_good_ones_are_missing_are_said_first(pictures, said, tmp_path):
+    with laboratory(tmp_path, fill=library) as lab:
+        run = lab.stage("--backup", lab.made.save(tmp_path), "--pictures", pictures, "--dry-run")
+        assert run.status == 0
+        assert [said in line for line in run.err.splitlines() if "docs/backup.md" in line] == ([True] if said else [])
+
+
+def test_who_is_seen_too_seldom_for_a_faceset_is_no_new_person(tmp_path):
+    with laboratory(tmp_path, fill=library) as lab:
+        lab.extra["FACESETS_MIN_FACES"] = "12"
+        run = lab.stage("--backup", lab.made.save(tmp_path), "--dry-run")
+        assert "nobody known yet, 1 people you do not have yet and 1 seen too seldom for a faceset, " in run.err
+        assert [one["seldom"] for one in run.summary["who_is_there"]["people"]] == [False, True]
+        assert "<small>seldom</small>" in report_of(lab)
 
 
 def test_a_dry_run_answers_and_fetches_nothing(tmp_path):
@@ -431,7 +513,7 @@ def test_a_backup_without_embeddings_tells_of_nobody_so_all_is_fetched(tmp_path)
     with laboratory(tmp_path, fill=library) as lab:
         lab.made.vectors.clear()
         run = lab.stage("--backup", lab.made.save(tmp_path), "--library", str(tmp_path / "elsewhere"))
-        assert run.status == 0 and "0 faces: 0 % of 0 people you have, 0 people" in run.err, run.err
+        assert run.status == 0 and "0 faces: nobody known yet, 0 people" in run.err, run.err
         assert (run.summary["staged_count"], run.summary["not_needed_yet"]) == (42, 0)
         assert run.err.splitlines()[-1].endswith(f"--library {tmp_path / 'elsewhere'}")
 

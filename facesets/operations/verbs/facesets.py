@@ -1,6 +1,5 @@
 """Verbs that make facesets, let them grow and look after them, and that write files for other programs."""
 
-from collections import Counter
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -37,20 +36,19 @@ def export_swap(job: Job) -> int:
 def extend(job: Job) -> int:
     """Append faces that are known by now to their facesets; numbers and names stay.
 
-    Known faces that only a backup of Immich's database tells of are counted: their photos are to be fetched first."""
+    Their photos that only a backup of Immich's database tells of are counted: they are to be fetched first."""
     from ...export import swap
     from ...report import runs
     caches = clustered(job)
     known = replace(proposed(job, caches), facesets=(), thin=())
-    stages = [stage for user in runs.users(job.paths.data_root) if (stage := user.stage("stage"))]
-    waiting = sum((Counter(stage.waiting) for stage in stages), Counter[str]())
+    users = [(user, stage.more) for user in runs.users(job.paths.data_root) if (stage := user.stage("stage"))]
 
     def act(run: Run) -> None:
         swap.carry_out(run, known, caches, job.options(caches[0].model), extend=True)
-        if waiting:
-            each = ", ".join(f"{folder} {count:,}" for folder, count in sorted(waiting.items()))
-            run.notes.append(f"{waiting.total():,} more known faces are in photos not fetched yet; immich_stage.py "
-                             f"with more --pictures fetches them: {each}")
+        for user, more in users:
+            if more and (waiting := user.waiting(job.library)):
+                each = ", ".join(f"{folder} {count:,}" for folder, count in sorted(waiting.items()))
+                run.notes.append(f"photos of known people that are not fetched yet: {each}; to fetch them: {more}")
     return job.change(act)
 
 
