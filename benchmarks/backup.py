@@ -255,7 +255,8 @@ def chain(server: LabServer, key: str, root: Path, *flags: str) -> Way:
         seconds.append(time.monotonic() - began)
     staged, embedded, end = seconds
     way = Way(proposal.read(user / "refine.json"), cache.read(made))
-    print(f"{' '.join(flags[2:]) or 'without'}: {len(way.faces.photos)} photos, "
+    print(f"{' '.join(flags[2:]) or 'without'}: {len(way.faces.photos)} photos, median norm "
+          f"{np.median(way.faces.norms):.2f}, "
           f"{summary['bytes_downloaded'] / 1e6:.1f} MB; who is there is known after "
           f"{answered if flags else end:.0f} s, staged after {staged:.0f} s, embedded after {embedded:.0f} s, in "
           f"facesets after {end:.0f} s (load {os.getloadavg()[0]:.1f})")
@@ -297,8 +298,7 @@ def kept(long: Way, short: Way, count: int) -> str:
         best, there = best + own[0], there + own[1]
         shares.append(own[1] / own[0])
     return (f"{there / best:.1%} by quality; {sum(share >= 0.98 for share in shares)} of {len(shares)} people have "
-            f"98 % or more, the least {min(shares):.1%}")
-
+            f"98 % or more, {shares.count(0)} nothing, the least {min(shares):.1%}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

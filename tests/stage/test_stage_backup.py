@@ -260,6 +260,7 @@ def test_the_report_shows_who_is_there_with_immichs_pictures_where_the_key_may(m
         assert "2 people you do not have yet, 22 photos are worth fetching" in page
         row = re.search(r"&lt;Anna&gt;\s*<small>new</small></th><td>24</td>\s*<td>2010–2015</td>\s*<td>10 of 24", page)
         assert row and "<Anna>" not in page and "Somebody" in page
+        assert ("no permission <code>person.read" in page) is not may
         assert [picture.shape for picture in pictures_in(page)] == ([(96, 96, 3)] * 2 if may else [])
         kept = lab.user_dir / "summary.json"
         assert kept.stat().st_mode & 0o777 == 0o600
