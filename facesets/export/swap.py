@@ -81,7 +81,7 @@ def finish(run: Run, made: Sequence[Draft], options: Options, min_faces: int = 1
     if run.dry_run:
         for draft in made:
             assert draft.selection
-            run.facesets.append(draft.record.folder)
+            run.touch(draft.record.folder)
             run.count("pictures", sum(draft.keys[row] not in draft.have for row in draft.selection.order))
             _count_anew(run, len(draft.anew))
         return

@@ -200,9 +200,12 @@ class Library:
             journal.acknowledge(self.root)
 
     def would_undo(self) -> dict[str, list[str]]:
-        """What `undo` would do, see `journal.would_undo`."""
+        """What `undo` would do, see `journal.would_undo`; `unsaid`: of what a run that changed no file had spoken."""
         with self.locked("sort_faces.py undo --dry-run"):
-            return journal.would_undo(self.root)
+            found = journal.would_undo(self.root)
+            spoke = found["would_take_back"] and not (found["as_before"] or found["comes_back"] or found["goes"])
+            runs = self.manifest().runs
+            return {**found, "unsaid": list(runs[-1]["facesets"]) if spoke and runs else []}
 
     def heard(self, verb: str, command: str) -> None:
         """Close what was done before; AlreadyDone if it is what `command` asks for."""

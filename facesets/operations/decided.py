@@ -25,15 +25,15 @@ from ..library.folder import Record
 from ..library.run import Run
 from . import consolidate, edit
 
-MADE_BY = "Save decisions in the report"
+INSTEAD = "`sort_faces.py review` asks anew"
 DOES = {"name": ("name",), "not-this": ("face",), "merge": ("into",), "drop": ()}      # what each says more, in order
 Decision = dict[str, str]
 
 
 def read(path: Path) -> tuple[str, list[Decision]]:
     """`Library.id` and the decisions in `path`. Raises Failure, in words, for anything that is none."""
-    value = files.read_json(path, 1, MADE_BY)
-    with files.understood(path, "a file of decisions", f"; {MADE_BY} again"):
+    value = files.read_json(path, 1)
+    with files.understood(path, "a file of decisions"):
         return value["library"], [_decision(item) for item in value["decisions"]]
 
 
@@ -81,7 +81,7 @@ def _entry(run: Run, folder: str) -> Record | None:
         if Path(aside.folder).name == folder:
             run.notes.append(f"{folder} is {aside.reason or 'set aside'} already: passed over")
             return None
-    raise Failure(f"there is no {folder} in {run.library.root}; make the report again, and decide there")
+    raise Failure(f"there is no {folder} in {run.library.root}; {INSTEAD}")
 
 
 def _end(folder: str, into: dict[str, str]) -> str:
@@ -90,7 +90,7 @@ def _end(folder: str, into: dict[str, str]) -> str:
     while end in left:
         end = left.pop(end)
     if end == folder:
-        raise Failure(f"{folder} would be merged into itself; decide again")
+        raise Failure(f"{folder} would be merged into itself; {INSTEAD}")
     return end
 
 
@@ -102,5 +102,5 @@ def _not_this(run: Run, folder: str, face: str, options: Options) -> None:
     if not key and any(map(is_it, run.manifest.not_this.get(folder, ()))):
         return      # said before
     if not key and not FACE_KEY.fullmatch(face):
-        raise Failure(f"{folder} has no face {face}; make the report again, and decide there")
+        raise Failure(f"{folder} has no face {face}; {INSTEAD}")
     edit.not_this(run, folder, [key or face], options)

@@ -25,6 +25,10 @@ def two_people(run: Run, one: str, other: str) -> None:
     pair = sorted(edit.find(run.manifest, text).folder for text in (one, other))
     if pair[0] == pair[1]:
         raise UsageError(f"{pair[0]} is one faceset; name two")
+    _apart(run, pair)
+
+
+def _apart(run: Run, pair: list[str]) -> None:
     if pair not in run.manifest.two_people:
         run.manifest.two_people = sorted([*run.manifest.two_people, pair])
         run.count("two_people")
@@ -89,7 +93,7 @@ def split(run: Run, faceset: str, photos: Sequence[str], options: Options) -> No
     edit.not_this(run, entry.folder, sorted(chosen), options)
     if not run.manifest.entry(entry.folder):
         raise UsageError(f"no picture of {entry.folder} would be left; give it another name instead")
-    two_people(run, entry.folder, made.folder)
+    _apart(run, sorted((entry.folder, made.folder)))
 
 
 def promote_thin(run: Run, thin: str, proposals: Iterable[Proposal], index: Index, options: Options) -> None:

@@ -140,6 +140,15 @@ def test_decisions_of_another_library_are_refused(library: Path, capsys: pytest.
     assert "another library" in capsys.readouterr().err
 
 
+def test_a_file_that_is_not_there_or_damaged_is_not_asked_for_from_a_page_that_saves_none(
+        library: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (library / "damaged.json").write_text("[")
+    for name, words in (("none.json", "does not exist"), ("damaged.json", "is not valid JSON")):
+        assert apply(library, library / name) == 1
+        said = capsys.readouterr().err
+        assert words in said and "again" not in said
+
+
 KEYS = ["do", "faceset", "name", "into", "face", "file", "schema", "library", "decisions", "x"]
 JSON = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=30),
                     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(KEYS), inner),

@@ -665,10 +665,14 @@ def test_undo_says_before_what_would_come_back(shelf, capsys) -> None:
     assert command(library, "undo", "--dry-run", "--json") == 0
     assert json.loads(capsys.readouterr().out) == {
         "would_take_back": ["consolidate"], "as_before": ["faceset_001", "visomaster_embeddings.json"],
-        "comes_back": ["faceset_003"], "goes": [], "runs_before_it": ["not-this", "export-swap"]}
+        "comes_back": ["faceset_003"], "goes": [], "runs_before_it": ["not-this", "export-swap"],
+        "unsaid": []}
     assert command(library, "undo") == 0 and command(library, "undo") == 0
     assert command(library, "undo", "--dry-run") == 0
     assert "goes: faceset_001, faceset_002, faceset_003" in capsys.readouterr().err
+    for words in (("two-people", "1", "2"), ("reviewed", "1", "2")):
+        assert command(library, *words) == 0 and command(library, "undo", "--dry-run") == 0
+        assert "unsaid: faceset_001, faceset_002" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("words, meant", [(("stauts",), "status"), (("name", "adda", "X"), "Ada"),

@@ -137,6 +137,20 @@ def test_a_split_makes_a_faceset_of_its_own_without_new_pictures_and_is_taken_ba
     assert command(library, "split", "2", "0001.png") == 0 and library.canonical()[-1].number == 5
 
 
+def test_a_split_and_a_promotion_are_tried_without_a_change(shelf_of, capsys) -> None:
+    library, faces = shelf_of
+    before = contents(library.root)
+    assert command(library, "split", "2", "0001.png", "0004.png", "--dry-run", "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["facesets"] == ["faceset_004", "faceset_002"] and told["counts"]["two_people"] == 1
+    group = proposal.Group(tuple(map(proposal.Face, cache.face_keys(faces)[24::3])))
+    proposal.write(library.root.parent / "work" / "refine.json",
+                   proposal.Proposal("r2", "test", "2099-01-01T00:00:00Z", {}, (), thin=(group,)))
+    assert command(library, "promote", group.faces[0].face, "--dry-run", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["facesets"] == ["faceset_004"]
+    assert contents(library.root) == before
+
+
 def test_a_split_that_leaves_nothing_changes_nothing(shelf_of) -> None:
     library, _ = shelf_of
     before = contents(library.root)
