@@ -180,19 +180,18 @@ def stage_user(client: Client, key: bool, state: State, options: Options, args: 
                       "" if args.rebind else state.meta("owner"))
     client.breaker.probe = partial(probe, client, "/users/me")
     whole = again.replace(" --dry-run", "")
-    keeps = args.dry_run and summary.has_choice(written)
-    if not keeps and (args.backup or not args.dry_run):
-        former = state.meta("again")
-        state.set_meta("again", whole if args.backup else "")       # without it the rest would be fetched, too
+    keeps = args.dry_run and summary.has_choice(written)        # what an earlier run chose by a backup
     left = choice.left(state) if keeps else []
-    if args.backup:
-        try:
-            options = replace(options, choosing=choosing(client, server.owner, args))
-        except Failure as error:
-            if not keeps and not isinstance(error, Paused):     # its name may be misspelt
-                state.set_meta("again", former)
-            raise
-    stage = Stage(client, state, server, options)
+    former = state.meta("again")
+    if not keeps and (args.backup or not args.dry_run):
+        state.set_meta("again", whole if args.backup else "")       # without it the rest would be fetched, too
+    try:
+        chosen = choosing(client, server.owner, args) if args.backup else None
+    except Failure as error:
+        if not isinstance(error, Paused):       # its name may be misspelt
+            state.set_meta("again", former)
+        raise
+    stage = Stage(client, state, server, replace(options, choosing=chosen))
     ended: BaseException | None = None
     before = state.run
     try:

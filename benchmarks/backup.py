@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,8 @@ from immich_lab import backups  # noqa: E402
 from immich_lab.library_bulk import fill  # noqa: E402
 from immich_lab.server import LabServer  # noqa: E402
 
-from facesets.cluster import measures  # noqa: E402
+import config  # noqa: E402
+from facesets.cluster import identities, measures, rules  # noqa: E402
 from facesets.common import files  # noqa: E402
 from facesets.embed import decode, packs  # noqa: E402
 from facesets.embed.analyser import Analyser  # noqa: E402
@@ -232,6 +233,7 @@ def real(pictures: Sequence[int], folder: Path) -> None:
             short = chain(server, key, folder / f"short {number}", "--backup", str(REAL), "--pictures", str(number))
             for count in (8, 60):
                 print(f"    of the best {count} of everybody: {kept(long, short, count)}", flush=True)
+            print(f"    {by_chance(long, len(short.faces.photos))}", flush=True)
 
 
 @dataclass(frozen=True)
@@ -260,12 +262,27 @@ def chain(server: LabServer, key: str, root: Path, *flags: str) -> Way:
           f"{summary['bytes_downloaded'] / 1e6:.1f} MB; who is there is known after "
           f"{answered if flags else end:.0f} s, staged after {staged:.0f} s, embedded after {embedded:.0f} s, in "
           f"facesets after {end:.0f} s (load {os.getloadavg()[0]:.1f})")
-    print(f"    {judged(way)}", flush=True)
+    print(f"    {judged(way)[1]}", flush=True)
     return way
 
 
-def judged(way: Way) -> str:
-    """How right the facesets are, over the faces that a label names, and who has more than one."""
+def by_chance(long: Way, count: int, times: int = 8) -> str:
+    """How right the facesets of so many photos are that nobody chose."""
+    rng, found = np.random.default_rng(0), []
+    [whole] = identities.with_distances([long.faces])
+    limits = rules.Rules.of(config.load(config.Clustering), whole.model,
+                            config.load(config.Exporting).duplicate_similarity)
+    for _ in range(times):
+        rows = np.flatnonzero(np.isin(whole.faces["photo"], rng.choice(len(whole.photos), count, replace=False)))
+        some = replace(whole, faces=whole.faces[rows], embeddings=whole.embeddings[rows], norms=whole.norms[rows],
+                       persons=[whole.persons[row] for row in rows])
+        made = identities.propose([some], [], limits, run="", made_by="", created="")
+        found.append(judged(Way(made, some))[0])
+    return f"of as many photos taken by chance, {times} times: pairwise F {min(found):.3f} to {max(found):.3f}"
+
+
+def judged(way: Way) -> tuple[float, str]:
+    """How right the facesets are, over the faces that a label names: pairwise F, and all in words."""
     truth = {files.sha256_of(path): labels for path, labels in photos()}
     place = {face.face: number for number, group in enumerate(way.proposed.facesets) for face in group.faces}
     names, found = [], []
@@ -282,9 +299,11 @@ def judged(way: Way) -> str:
     parts = {str(name): sorted(np.unique(group[inside & (people == number)], return_counts=True)[1].tolist())[::-1]
              for number, name in enumerate(everybody)}
     split = [f"{name} ({' + '.join(map(str, sizes))})" for name, sizes in parts.items() if len(sizes) > 1]
-    return (f"{len(pure)} facesets, {sum(pure) / max(len(pure), 1):.3f} of them pure, hold {inside.sum()} of "
-            f"{len(group)} named faces: pairwise F {measures.pairwise(group[inside], people[inside]).f:.3f}, BCubed F "
-            f"{measures.bcubed(group[inside], people[inside]).f:.3f}; in more than one: {', '.join(split) or 'nobody'}")
+    pairwise = measures.pairwise(group[inside], people[inside]).f
+    return pairwise, (
+        f"{len(pure)} facesets, {sum(pure) / max(len(pure), 1):.3f} of them pure, hold {inside.sum()} of "
+        f"{len(group)} named faces: pairwise F {pairwise:.3f}, BCubed F "
+        f"{measures.bcubed(group[inside], people[inside]).f:.3f}; in more than one: {', '.join(split) or 'nobody'}")
 
 
 def kept(long: Way, short: Way, count: int) -> str:
