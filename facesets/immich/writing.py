@@ -1,7 +1,7 @@
 """What is written to Immich, by a key of its own: the names of people, and albums; `allowed` lets no other write pass.
 
 Every request here can be repeated: a name is set, photos that an album has are passed over, an album whose making was
-not answered is found by its description, and one that went is not asked to go again.
+not answered is found by the sign in its description, and one that went is not asked to go again.
 """
 
 import threading
@@ -68,14 +68,14 @@ class Writer:
     def rename(self, person: str, name: str) -> None:
         self._json("PUT", f"/people/{person}", {"name": name})
 
-    def albums(self) -> set[str]:
-        """The ids of the user's albums."""
+    def albums(self) -> dict[str, str]:
+        """The descriptions of the user's albums, by their ids."""
         reply = self._json("GET", "/albums")
         with understanding("/albums"):
-            return {str(item["id"]) for item in reply}
+            return {str(item["id"]): str(item["description"]) for item in reply}
 
     def make_album(self, name: str, about: str) -> str:
-        """The id of a new empty album, or of the one with this description that is there."""
+        """The id of a new empty album, or of the one with this description, which is no other's, that is there."""
         def attempt() -> str:
             with understanding("/albums"):
                 there = [str(item["id"]) for item in self.client.json_once("GET", "/albums")

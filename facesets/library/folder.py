@@ -104,10 +104,10 @@ def read_record(path: Path) -> Record:
         value.setdefault("in_immich", {})       # in none of earlier versions
         record = Record(**{name: value[name] for name in OWN})
         for mine in record.in_immich.values():
-            files.texts({"album": "", **mine}, "album")
+            files.texts({"album": "", "sign": "", **mine}, "album", "sign")
             if not all(isinstance(name, str) for old, new in mine.get("people", {}).values() for name in (old, new)):
                 raise TypeError("in_immich holds more than text")
-            mine["assets"] = [str(one) for one in mine.get("assets", ())]
+            mine |= {name: [str(one) for one in mine.get(name, ())] for name in ("assets", "out")}
         for item in record.faces:
             files.texts(item, "face", "photo", "sha256", "taken_at", "isolation")
             item["turn"] = int(item.get("turn", 0))

@@ -57,7 +57,7 @@ def begin(root: Path, folder: Path, plan: Plan) -> None:
         raise PermissionError(errno.EACCES, "may not be written", str(root / UNDO))
     if hasattr(os, "sync") and set(plan.puts) != {MANIFEST}:
         os.sync()       # one flush for all that was built, not one fsync a picture
-    files.write_json(folder / PLAN, {"schema": SCHEMA, **asdict(plan)})
+    _write_plan(folder, plan)
     _set_phase(folder, "doing")
     _forward(root, folder, plan)
 
@@ -131,6 +131,16 @@ def acknowledge(root: Path) -> set[str]:
         _discard(folder)
     clear_if_empty(root / PENDING, root / UNDO)
     return commands - {""}
+
+
+def wrote(root: Path, path: str) -> None:
+    """We wrote a file anew that a change had made: for its undo it is still the one of that change."""
+    for folder in (*_folders(root / PENDING)[::-1], *history(root)[::-1]):
+        plan = _plan(folder)
+        if path in plan.files:
+            plan.files[path] = files.sha256_of(root / path)
+            _write_plan(folder, plan)
+            return
 
 
 def unfinished(root: Path) -> bool:
@@ -266,6 +276,10 @@ def _plan(folder: Path) -> Plan:
         if not all(unit and unit == unit_of(unit) for unit in (*plan.takes, *plan.puts)):
             raise ValueError("more or less than a unit is swapped")
         return plan
+
+
+def _write_plan(folder: Path, plan: Plan) -> None:
+    files.write_json(folder / PLAN, {"schema": SCHEMA, **asdict(plan)})
 
 
 def _folders(place: Path) -> list[Path]:

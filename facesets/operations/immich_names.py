@@ -6,9 +6,13 @@ the faceset that its embedding is near to.
 
 What is written there stands in the faceset's manifest before it is sent, by the user's label, so that the same command
 goes on after a kill, and `undo` knows all that may have been done:
-    in_immich   {user: {"people": {person id: [name before, name given]}, "album": id, "assets": [ids in it, by us]}}
+    in_immich   {user: {"people": {person id: [name before, name given]}, "album": id, "" until Immich has told it,
+                        "sign": what tells it meanwhile, in its description, "assets": [ids in it, by us],
+                        "out": [ids that leave it, until they have]}}
+An album that no such note tells of is somebody else's: another library's, or that of one which is lost.
 """
 
+import secrets
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -25,6 +29,7 @@ from ..formats import cache
 from ..formats.queue import Queue
 from ..immich.writing import Writer
 from ..library import folder as folders
+from ..library import journal
 from ..library.folder import Record
 from ..library.run import Run, changing
 from ..library.store import CANONICAL, Library, Manifest
@@ -59,13 +64,19 @@ class Album:
 
     folder: str
     name: str
-    id: str             # "" for none
+    id: str             # "" for none, or one whose making was not answered
+    sign: str
     wanted: list[str]
     have: list[str]
 
+    @property
+    def out(self) -> list[str]:
+        return sorted({*self.have} - {*self.wanted})
+
     def line(self) -> str:
-        more, less = len({*self.wanted} - {*self.have}), len({*self.have} - {*self.wanted})
-        return f"{self.folder}  {self.name}  {'album' if self.id else 'new album'}: {more} photos in, {less} out"
+        more = len({*self.wanted} - {*self.have})
+        return (f"{self.folder}  {self.name}  {'album' if self.id else 'new album'}: {more} photos in, "
+                f"{len(self.out)} out")
 
 
 @dataclass
@@ -148,15 +159,15 @@ def albums(library: Library, user: str, queue: Queue) -> list[Album]:
         mine = faceset.in_immich.get(user, {})
         wanted = {assets[item["sha256"]] for item in (*faceset.faces, *faceset.left_out)
                   if item["sha256"] in assets and entry.folder in named}
-        if wanted or mine.get("assets"):
-            made.append(Album(entry.folder, entry.name, mine.get("album", ""), sorted(wanted), mine.get("assets", [])))
+        if wanted or mine.get("assets") or mine.get("out"):
+            made.append(Album(entry.folder, entry.name, mine.get("album", ""), mine.get("sign", ""), sorted(wanted),
+                              [*mine.get("assets", []), *mine.get("out", [])]))
     return made
 
 
 def apply(library: Library, user: str, make: Callable[[], Plan], writer: Writer, tell: Callable[[Plan], int]) -> int:
-    """Carry out what `make` plans, as one run of the library that `undo` takes back.
-
-    Written down first: a name that is sent. Done first: albums that are made, still empty, and photos that leave one.
+    """Carry out what `make` plans, as one run of the library that `undo` takes back: all of it is noted before
+    anything is sent.
     """
     def finish(run: Run) -> None:
         plan.noted = bool(run.facesets)
@@ -168,10 +179,8 @@ def apply(library: Library, user: str, make: Callable[[], Plan], writer: Writer,
                 row.verdict = "got the name"
                 plan.given += 1
         for album in plan.albums:
-            refused = writer.add(album.id, album.wanted)
-            plan.refused += refused
-            if album.wanted and refused == len(album.wanted):       # nothing of the last stage is there any more
-                writer.delete_if_empty(album.id)
+            plan.refused += _fill(writer, album, user)
+            _settle(library, album.folder, user, album.id)
         status.append(tell(plan))
     status: list[int] = []
     with changing(library, "immich-names", tell=finish) as run:
@@ -179,30 +188,65 @@ def apply(library: Library, user: str, make: Callable[[], Plan], writer: Writer,
         for row in plan.rows:
             if row.verdict == GIVES:
                 _note(run, row.folder, user, people={row.person: ["", row.name]})
-        there = writer.albums() if plan.albums else set()
+        there = writer.albums() if plan.albums else {}
         for album in plan.albums:
-            if album.id not in there:       # or somebody deleted it there
-                about = f"{album.folder} of {user}, face-sets library {library.id}"
-                album.id, album.have = writer.make_album(album.name, about) if album.wanted else "", []
-            writer.remove(album.id, sorted({*album.have} - {*album.wanted}))
-            _note(run, album.folder, user, album=album.id, assets=album.wanted)
+            noted, album.id = album.id, _ours(there, album.id, album.sign)
+            if noted != album.id if noted else not album.sign:      # somebody deleted it there, or none yet
+                noted, album.have, album.sign = "", [], secrets.token_hex(8) if album.wanted else ""
+            _note(run, album.folder, user, album=noted, sign=album.sign, assets=album.wanted, out=album.out)
     return status[0]
 
 
-def take_back(root: Path, journal: Path, opened: Callable[[str], Writer]) -> list[str]:
-    """Take back in Immich what the run in `journal` wrote there; what stays, in words. It can be repeated."""
+def _fill(writer: Writer, album: Album, user: str) -> int:
+    """Let an album hold what it should, and give it its id; how many photos Immich refused."""
+    if not album.id and not album.wanted:
+        return 0
+    about = f"{album.folder} of {user}, by face-sets, {album.sign}"
+    album.id = album.id or writer.make_album(album.name, about)
+    writer.remove(album.id, album.out)
+    refused = writer.add(album.id, album.wanted)
+    if album.wanted and refused == len(album.wanted):       # nothing of the last stage is there any more
+        writer.delete_if_empty(album.id)
+    return refused
+
+
+def _settle(library: Library, folder: str, user: str, album: str) -> None:
+    """What was noted of an album is done: keep its id, which holds whatever becomes of its description."""
+    record = library.record(folder)
+    mine = record.in_immich.get(user, {})
+    if mine.get("album") != album or mine.get("out"):
+        record.in_immich[user] = {**mine, "album": album, "out": []}
+        folders.write_record(library.root / folder / folders.MANIFEST, record)
+        journal.wrote(library.root, f"{folder}/{folders.MANIFEST}")
+
+
+def _ours(there: dict[str, str], album: str, sign: str) -> str:
+    """The id of an album of ours that is there: as it was noted or, where its making was not answered, by its sign."""
+    if album:
+        return album if album in there else ""
+    return next((one for one, about in there.items() if sign and sign in about), "")
+
+
+def take_back(root: Path, last: Path, opened: Callable[[str, bool], Writer]) -> list[str]:
+    """Take back in Immich what the run in `last` wrote there; what stays, in words. It can be repeated.
+
+    `opened` gives a user's writer, or refuses, before anything is written: one that may change albums, if need be.
+    """
     said: list[str] = []
-    writers: dict[str, Writer] = {}
-    for path in sorted((journal / "old").rglob(f"*faceset_*/{folders.MANIFEST}")):
-        unit = path.parent.relative_to(journal / "old").as_posix()
+    changed: list[tuple[str, str, dict[str, Any], dict[str, Any]]] = []     # folder, user, before and now
+    for path in sorted((last / "old").rglob(f"*faceset_*/{folders.MANIFEST}")):
+        unit = path.parent.relative_to(last / "old").as_posix()
         if not (root / unit / folders.MANIFEST).exists():
             said.append(f"{unit} was removed by hand; what it gave to Immich stays there")
             continue
         before = folders.read_record(path).in_immich
-        for user, now in folders.read_record(root / unit / folders.MANIFEST).in_immich.items():
-            if now != (was := before.get(user, {})):
-                writer = writers[user] = writers.get(user) or opened(user)
-                said += [f"{unit}: {line}" for line in (*_names_back(writer, was, now), *_album_back(writer, was, now))]
+        now = folders.read_record(root / unit / folders.MANIFEST).in_immich
+        changed += [(unit, user, before.get(user, {}), now[user]) for user in now if now[user] != before.get(user, {})]
+    with_albums = {user for _, user, was, now in changed if _album_changed(was, now)}
+    writers = {user: opened(user, user in with_albums) for user in sorted({user for _, user, _, _ in changed})}
+    for unit, user, was, now in changed:
+        back = (*_names_back(writers[user], was, now), *_album_back(writers[user], was, now))
+        said += [f"{unit}: {line}" for line in back]
     return said
 
 
@@ -210,22 +254,37 @@ def _names_back(writer: Writer, was: dict[str, Any], now: dict[str, Any]) -> lis
     """A name that somebody changed since stays."""
     said = []
     for person, (old, given) in now.get("people", {}).items():
-        there = None if was.get("people", {}).get(person) == [old, given] else writer.name_of(person)
+        if was.get("people", {}).get(person) == [old, given]:
+            continue
+        there = writer.name_of(person)
         if there == given:
             writer.rename(person, old)
+        elif there is None:
+            said.append(f"that person is not in Immich any more, so {terminal.name(given)} is not taken back there")
         elif there:
             said.append(f"Immich calls that person {terminal.name(there)} by now, and that stays")
     return said
 
 
+def _album_changed(was: dict[str, Any], now: dict[str, Any]) -> bool:
+    ids, earlier = set(now.get("assets", ())), set(was.get("assets", ()))
+    return _made(now) != "" and (_made(was) != _made(now) or ids != earlier)
+
+
+def _made(note: dict[str, Any]) -> str:
+    """What tells an album that was made from one that was made in its place."""
+    return str(note.get("sign") or note.get("album", ""))
+
+
 def _album_back(writer: Writer, was: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """An album that the run made goes, unless it holds more than we put there."""
-    album, same = now.get("album", ""), now.get("album") == was.get("album")
-    ids, earlier = set(now.get("assets", ())), set(was.get("assets", ()) if same else ())
-    if not album or (ids == earlier and same):
+    if not _album_changed(was, now):
         return []
-    if album not in writer.albums():
-        return ["its album in Immich is gone"]
+    album = _ours(writer.albums(), now.get("album", ""), now.get("sign", ""))
+    if not album:
+        return ["its album in Immich is gone"] if now.get("album") else []
+    same = _made(was) == _made(now)
+    ids, earlier = set(now["assets"]), set(was["assets"] if same else ())
     writer.remove(album, sorted(ids - earlier))
     writer.add(album, sorted(earlier - ids))
     left = 0 if same else writer.delete_if_empty(album)

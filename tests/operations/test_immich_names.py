@@ -219,6 +219,8 @@ def test_a_kill_between_any_request_and_its_answer_loses_nothing(small: World, f
         small.lab.server.faults.clear()
         committed = [folder.name for folder in (small.library.root / journal.PENDING).glob("*/phase")
                      if folder.read_text() == "done"]
+        if not committed:
+            assert small.writes() == [], "noted before it is sent"
         if not committed or place % 2:
             small.names("--apply", "--albums")
             assert small.called == [ANNA, EMOJI, ""] and contents(small.library.root).keys() == done.keys()
@@ -227,6 +229,62 @@ def test_a_kill_between_any_request_and_its_answer_loses_nothing(small: World, f
         status, told, err = small.run("undo")
         assert status == 0 and told["undone"] == "immich-names", err
         assert small.called == ["", "", ""] and small.albums() == {} and contents(small.library.root) == before
+
+
+@pytest.mark.parametrize("place", range(2))
+def test_an_undo_after_a_kill_while_albums_are_made_takes_them_back(small: World, place: int) -> None:
+    """And not the run before."""
+    small.key, before = small.lab.server.add_key(small.lab.user, (*NAMES, *ALBUMS)), contents(small.library.root)
+    hold(small, "/api/albums", "POST", "--albums", skip=place)
+    small.lab.server.faults.clear()
+    assert len(small.albums()) == place + 1
+    status, told, err = small.run("undo")
+    assert status == 0 and told == {"undone": "immich-names", "kept": [], "in_immich": []}, err
+    assert small.albums() == {} and small.called == ["", "", ""] and contents(small.library.root) == before
+
+
+def test_photos_that_a_kill_kept_from_leaving_an_album_leave_it_later_and_undo_puts_them_back(small: World) -> None:
+    small.key = small.lab.server.add_key(small.lab.user, (*NAMES, *ALBUMS))
+    small.names("--apply", "--albums")
+    assert small.run("not-this", "1", "0001.png")[0] == 0
+    small.lab.server.faults.add("status", "/api/albums/*/assets", method="DELETE", status=503)
+    assert small.run("immich-names", "--user", "peter", "--apply", "--albums")[0] == 2
+    small.lab.server.faults.clear()
+    assert small.albums()[ANNA] == small.ids("p001")
+    small.names("--apply", "--albums")
+    assert len(small.albums()[ANNA]) == EACH - 1
+    assert small.run("undo")[1] == {"undone": "immich-names", "kept": [], "in_immich": []}
+    assert small.albums()[ANNA] == small.ids("p001") and small.run("undo")[1]["undone"] == "not-this"
+
+
+def test_a_library_made_anew_at_the_same_place_leaves_the_albums_of_the_old_one_alone(small: World) -> None:
+    """Or one on another machine."""
+    small.key = small.lab.server.add_key(small.lab.user, (*NAMES, *ALBUMS))
+    small.names("--apply", "--albums")
+    old = {album.id: set(album.assets) for album in small.lab.server.library.albums.values()}
+    os.rename(small.library.root, small.library.root.with_name("old"))
+    swap.export(small.library, proposal_of(small.faces), [small.faces], OPTIONS)
+    assert small.run("name", "1", EMOJI)[0] == small.run("name", "2", ANNA)[0] == 0
+    small.names("--apply", "--albums")
+    made = small.lab.server.library.albums
+    assert len(made) == 4 and {number: set(made[number].assets) for number in old} == old
+    assert small.run("undo")[0] == 0 and {album.id: set(album.assets) for album in made.values()} == old
+
+
+def test_an_undo_with_a_key_that_may_not_change_albums_changes_nothing(small: World) -> None:
+    small.key, poor = small.lab.server.add_key(small.lab.user, (*NAMES, *ALBUMS)), small.key
+    small.names("--apply", "--albums")
+    after, small.key = contents(small.library.root), poor
+    small.lab.server.log.clear()
+    status, _, err = small.run("undo")
+    assert status == 77 and "album.delete" in err and small.writes() == [] and contents(small.library.root) == after
+
+
+def test_an_undo_says_of_whom_nobody_is_left_there(small: World) -> None:
+    small.names("--apply")
+    small.lab.server.delete_person(small.people[0])
+    assert small.run("undo")[1]["in_immich"] == [
+        f"faceset_001: that person is not in Immich any more, so {ANNA} is not taken back there"]
 
 
 def test_an_undo_that_is_killed_goes_on(small: World) -> None:
@@ -289,7 +347,7 @@ def test_an_album_says_whose_it_is(small: World) -> None:
     small.key = small.lab.server.add_key(small.lab.user, (*NAMES, *ALBUMS))
     small.names("--apply", "--albums")
     said = [album.description for album in small.lab.server.library.albums.values()]
-    assert [text.partition(", face-sets library ")[0] for text in said] == [
+    assert [text.partition(", by face-sets, ")[0] for text in said] == [
         "faceset_001 of peter", "faceset_002 of peter"]
 
 
@@ -558,7 +616,7 @@ def test_what_is_merged_or_loses_its_name_leaves_its_album(small: World) -> None
 def test_what_was_written_is_in_the_manifest_and_goes_with_the_person(small: World) -> None:
     small.names("--apply")
     record = folders.read_record(small.library.root / "faceset_001" / "manifest.json")
-    assert record.in_immich == {"peter": {"people": {small.people[0].id: ["", ANNA]}, "assets": []}}
+    assert record.in_immich == {"peter": {"people": {small.people[0].id: ["", ANNA]}, "assets": [], "out": []}}
     assert small.run("refine")[0] == 0 and small.run("not-this", "1", "0001.png")[0] == 0
     assert folders.read_record(small.library.root / "faceset_001" / "manifest.json").in_immich == record.in_immich
     assert small.run("forget", ANNA, "--yes")[0] == 0

@@ -49,8 +49,8 @@ def taken_back(job: Job, journal: Path) -> list[str]:
     from .. import immich_names as names
     terminal.say("the last run wrote to Immich, and is taken back there first; where that server or account is gone "
                  "for good: undo --without-immich")
-    return names.take_back(job.paths.library, journal, lambda user: _writer(
-        job, read_queue(job.paths.queue(user)), False))
+    return names.take_back(job.paths.library, journal, lambda user, albums: _writer(
+        job, read_queue(job.paths.queue(user)), albums))
 
 
 def _writer(job: Job, queue: Queue, with_albums: bool) -> Any:
