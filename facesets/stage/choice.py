@@ -208,9 +208,10 @@ def _people(made: Proposal, choosing: Choosing, faces: cache.Cache,
                         set(moments.again(faces.embeddings[rows], ONE_MOMENT)))
         best = list(dict.fromkeys(photos[place].sha256 for place in order))
         years = sorted({photo.taken_at[:4] for photo in photos})
-        ids = Counter(faces.persons[at].id for at in rows if faces.persons[at].id)
-        people.append((Person(folder, name, len(rows), tuple(sorted({years[0], years[-1]})), 0, len(best),
-                              "".join(one for one, _ in ids.most_common(1)), seldom=seldom), best))
+        [(immich, _)] = Counter(faces.persons[at] for at in rows if faces.persons[at].id).most_common(1) or [
+            (cache.Person(), 0)]
+        people.append((Person(folder, name or (immich.name if folder else ""), len(rows),
+                              tuple(sorted({years[0], years[-1]})), 0, len(best), immich.id, seldom=seldom), best))
     return people
 
 

@@ -388,6 +388,15 @@ def test_somebody_who_was_new_to_the_backup_is_known_by_her_photos_once_there_is
         assert "of people you have" not in sort_faces(lab, "status")
 
 
+def test_a_faceset_that_nobody_named_is_told_by_immichs_name(tmp_path):
+    with laboratory(tmp_path, fill=whose_faces_are_known_to_immich) as lab:
+        flags = ("--backup", lab.made.save(tmp_path), "--pictures", "10")
+        assert lab.stage(*flags).status == 0
+        shelve(lab, tmp_path / "library", "Ann")
+        people = lab.stage(*flags).summary["who_is_there"]["people"]
+        assert [(one["faceset"], one["name"]) for one in people] == [("faceset_001", "<Anna>"), ("", "")]
+
+
 @pytest.mark.parametrize("flags", [(), ("--backup",)], ids=["without", "with"])
 def test_a_dry_run_leaves_what_the_run_before_it_chose(flags, tmp_path):
     with laboratory(tmp_path, fill=library) as lab:
