@@ -103,8 +103,7 @@ MEANINGS = {
 
 def in_words(summary: dict[str, Any]) -> Iterator[str]:
     yield f"{summary['faces']} faces"
-    for count, meaning in MEANINGS.items():
-        yield f"  {summary[count]:7} {meaning}"
+    yield from (f"  {summary[count]:7} {meaning}" for count, meaning in MEANINGS.items() if summary[count])
     for reason, faces in sorted(summary["rejected_for"].items()):
         yield f"          {faces} {reason}"
     for conflict in summary["name_conflicts"]:

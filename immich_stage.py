@@ -281,9 +281,8 @@ def figures(stage: Stage, client: Client, state: State, elapsed: float) -> dict[
 
 
 def report(values: dict[str, Any], state: State, url: str, args: argparse.Namespace) -> None:
-    terminal.say(summary.text(values))
-    for line in summary.differences(values, url):
-        terminal.say(f"  {terminal.safe(line)}")
+    for line in (*summary.lines(values), *(f"  {terminal.safe(line)}" for line in summary.differences(values, url))):
+        terminal.say(line)
     for name, outcome, reason in summary.errors(state):
         terminal.say(f"  {outcome}: {terminal.safe(name, 80)}: {terminal.safe(reason, 200)}")
     if almost := values[f"big_enough_at_{summary.SMALLER}_px"]:

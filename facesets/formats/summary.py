@@ -1,6 +1,8 @@
 """summary.json: the figures of the last stage run of a user, and under `who_is_there` the people of its backup."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 SCHEMA = 1
 SHOWN = 40          # people whom a backup knows, on the screen and in the report; summary.json has all
@@ -24,3 +26,12 @@ class Person:
     @property
     def who(self) -> str:
         return self.faceset or ("seldom" if self.seldom else "new")
+
+
+def took(values: Mapping[str, Any]) -> list[str]:
+    """What a stage run asked for and received, and whether its list is whole, a sentence each."""
+    return [f"{values['requests']:,} requests, {values['requests_before_downloads']:,} of them before the first download; "
+            f"{values['bytes_downloaded'] / 1e6:,.1f} MB received, {values['bytes_saved'] / 1e6:,.1f} MB of equal files "
+            "not",
+            "the server counts what it listed" if values["gate_held"] is True else
+            "what the server counts is not what it listed: stage.log names the difference"]

@@ -193,21 +193,15 @@ def staged(path: Path) -> Stage:
 def last_run(path: Path) -> tuple[list[str], list[Person]]:
     """What the last stage run took, in two lines, and who was there by its backup, if it had one."""
     value: dict[str, Any] = files.read_json(path, summary.SCHEMA, "immich_stage.py")
-    names = ("requests", "requests_before_downloads", "bytes_downloaded", "bytes_saved")
-    asked, before, received, saved = figures = [value.get(name, "") for name in names]
-    if not all(isinstance(figure, int) for figure in figures):
-        raise Failure(f"{path} is no summary of a stage run; run immich_stage.py again")
-    gate = "the server counts what it listed" if value.get("gate_held") is True else \
-        "what the server counts is not what it listed: stage.log names the difference"
     almost = value.get("big_enough_at_60_px") or 0
     smaller = [f"--min-face-px 60 would stage {almost:,} more"] if almost else []
-    with files.understood(path, "the summary of a stage run"):
+    with files.understood(path, "the summary of a stage run", "; run immich_stage.py again"):
+        asked, gate = summary.took(value)
         there = value.get("who_is_there") or {"people": []}
         people = [Person(**{**one, **{name: int(one[name]) for name in ("faces", "fetched", "photos")}})
                   for one in there["people"]]
         sentence = [str(there["sentence"])] if people else []
-    return [*sentence, f"last run: {asked:,} requests, {before:,} of them before the first download; "
-            f"{received / 1e6:,.1f} MB received, {saved / 1e6:,.1f} MB of equal files not", gate, *smaller], people
+    return [*sentence, f"last run: {asked}", gate, *smaller], people
 
 
 def embedded(queue: queues.Queue | None, photos: Sequence[Outcome], at: float) -> Stage:

@@ -8,9 +8,16 @@ from typing import Any
 from ..common import files, terminal
 from ..common.errors import Failure
 from ..formats import queue as queues
+from ..formats.summary import took
 from .state import Asset, State
 
 LONG = 10_000       # photos; written in about a second
+WORDS = {
+    "staged_count": "staged", "deduped_against_staged": "the same bytes as a staged one",
+    "deduped_against_existing": "known from elsewhere", "skipped_no_big_face": "no face big enough",
+    "skipped_no_faces": "no face", "not_needed_yet": "not needed yet", "skipped_excluded": "excluded path",
+    "skipped_foreign_owner": "somebody else's", "skipped_download_error": "could not be read",
+    "pending": "not asked for yet"}
 SMALLER = 60        # pixels; what --min-face-px is most worth a try with: such faces are still told apart
 
 
@@ -106,8 +113,7 @@ def differences(values: dict[str, Any], url: str, most: int = 20) -> list[str]:
             *(f"found, but not in the timeline: {url}/photos/{one}" for one in values["gate_extra"][:most])]
 
 
-def text(values: dict[str, Any]) -> str:
-    """The summary as a person reads it: one line a figure."""
-    shown = {name: f"{value:.1f}" if isinstance(value, float) else value for name, value in values.items()
-             if not isinstance(value, list | dict)}
-    return "\n".join(f"  {name:<26} {value}" for name, value in shown.items())
+def lines(values: dict[str, Any]) -> list[str]:
+    """The summary as a person reads it: what became of every asset, and what that took."""
+    ended = [f"  {values[name]:>9,} {words}" for name, words in WORDS.items() if values[name]]
+    return [f"{values['total_assets_seen']:,} assets, after {values['elapsed']:,.1f} s", *ended, *took(values)]

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 
 import pytest
 from hypothesis import assume, given
@@ -123,6 +124,10 @@ def test_every_kind_of_asset_ends_in_one_place_on_every_version(version, login, 
         assert run.status == 0, run.err
         summary = run.summary
         check_sums(summary)
+        assert f"{summary['total_assets_seen']} assets, after" in run.err, run.err
+        assert sum(map(int, re.findall(r"^ +(\d+) [a-z]", run.err, re.M))) == summary["total_assets_seen"], run.err
+        assert not re.search(r"^ +0 |_count|gate_", run.err, re.M) and "next: bash finalize_immich.sh peter" in run.err
+        assert "the server counts what it listed\n" in run.err and "pruned" not in run.err
         assert summary["gate_held"], run.err
         assert {"staged": summary["staged_count"], "small": summary["skipped_no_big_face"],
                 "none": summary["skipped_no_faces"], "excluded": summary["skipped_excluded"],
@@ -312,7 +317,7 @@ def test_what_a_run_took_is_kept_for_the_report_and_what_it_left_is_said_last(tm
         assert user.stages[0].notes[1] == "the server counts what it listed"
         kept.write_text('{"schema": 1, "requests": "many"}')
         user, = runs.users(lab.root)
-        assert "is no summary of a stage run" in user.problems[0] and user.stages[0].notes == []
+        assert "is not the summary of a stage run" in user.problems[0] and user.stages[0].notes == []
 
 
 @pytest.mark.parametrize(("glob", "path", "matches"), [
