@@ -1,8 +1,8 @@
 """cluster_immich.py as the operator runs it."""
 
 import json
-import re
 import os
+import re
 import shutil
 import signal
 import subprocess
