@@ -30,8 +30,9 @@ class Person:
 
 def took(values: Mapping[str, Any]) -> list[str]:
     """What a stage run asked for and received, and whether its list is whole, a sentence each."""
-    return [f"{values['requests']:,} requests, {values['requests_before_downloads']:,} of them before the first download; "
-            f"{values['bytes_downloaded'] / 1e6:,.1f} MB received, {values['bytes_saved'] / 1e6:,.1f} MB of equal files "
-            "not",
+    asked, before = values["requests"], values["requests_before_downloads"]
+    received, saved = (values[name] / 1e6 for name in ("bytes_downloaded", "bytes_saved"))
+    return [f"{asked:,} requests, {before:,} of them before the first download; {received:,.1f} MB received, "
+            f"{saved:,.1f} MB of equal files not",
             "the server counts what it listed" if values["gate_held"] is True else
             "what the server counts is not what it listed: stage.log names the difference"]
