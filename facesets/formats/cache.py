@@ -139,6 +139,16 @@ def unit_mean(rows: np.ndarray) -> np.ndarray:
     return (mean / length if length > 1e-9 else rows[0]).astype(np.float32)
 
 
+def nearer(rows: np.ndarray, these: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """(n,) bool: which rows (n, D) are nearer to the centroid of `these` than to that of `others`; none without both.
+
+    All unit.
+    """
+    if not (len(rows) and len(these) and len(others)):
+        return np.zeros(len(rows), bool)
+    return np.asarray(rows @ unit_mean(these) > rows @ unit_mean(others))
+
+
 def lock_of(path: Path) -> Path:
     """What whoever writes the cache `path` holds, from reading it on."""
     return path.with_name(path.name + ".lock")

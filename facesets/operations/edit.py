@@ -3,12 +3,15 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from ..common import files, terminal
 from ..common.errors import UsageError
 from ..export import draft as drafts
 from ..export import swap
 from ..export.draft import Options
 from ..formats import cache
+from ..formats.cache import nearer
 from ..formats.faceset import FACES, Contents
 from ..library import folder as folders
 from ..library.folder import Record
@@ -115,7 +118,11 @@ def not_this(run: Run, faceset: str, photos: Sequence[str], options: Options) ->
     in no faceset yet, because it is as near to somebody else, is remembered.
     """
     entry = find(run.manifest, faceset)
-    wrong = chosen(*drafts.existing(run, entry.folder), photos)
+    take_out(run, entry, chosen(*drafts.existing(run, entry.folder), photos), options)
+
+
+def take_out(run: Run, entry: Record, wrong: set[str], options: Options) -> None:
+    """Say that faces, by their keys, are not the person of a faceset."""
     run.manifest.not_this[entry.folder] = sorted(wrong | set(run.manifest.not_this.get(entry.folder, ())))
     run.touch(entry.folder)
     run.count("faces_removed", len(wrong))
@@ -124,7 +131,10 @@ def not_this(run: Run, faceset: str, photos: Sequence[str], options: Options) ->
 
 
 def chosen(record: Record, contents: Contents, photos: Sequence[str]) -> set[str]:
-    """Keys of the faces of a faceset that a person means; the key of a face that is not in it stands for itself."""
+    """Keys of the faces of a faceset that a person means; the key of a face that is not in it stands for itself.
+
+    Faces without a picture, which nobody is shown, go along where they are nearer to those than to the ones that stay.
+    """
     pictures = {item["file"]: item["face"] for item in record.faces}
     keys: set[str] = set()
     for photo in photos:
@@ -135,7 +145,11 @@ def chosen(record: Record, contents: Contents, photos: Sequence[str]) -> set[str
         if not found:
             raise UsageError(f"{record.folder} has no face of {terminal.safe(photo)}")
         keys |= found
-    return keys
+    shown, rows = set(pictures.values()), contents.faces.embeddings
+    meant = np.array([key in keys for key in contents.keys], bool)
+    stay = np.array([key in shown and key not in keys for key in contents.keys], bool)
+    along = nearer(rows, rows[meant], rows[stay]) & ~(meant | stay)
+    return keys | {contents.keys[row] for row in np.flatnonzero(along)}
 
 
 def _without(run: Run, entry: Record, wrong: set[str], options: Options) -> None:

@@ -90,7 +90,7 @@ def split(run: Run, faceset: str, photos: Sequence[str], options: Options) -> No
     rows = [row for row, key in enumerate(contents.keys) if key in chosen]
     made = _found(run, Record("", created=record.created), pick(contents.faces, rows),
                   {key: picture for key, picture in have.items() if key in chosen}, options)
-    edit.not_this(run, entry.folder, sorted(chosen), options)
+    edit.take_out(run, entry, chosen, options)
     if not run.manifest.entry(entry.folder):
         raise UsageError(f"no picture of {entry.folder} would be left; give it another name instead")
     _apart(run, sorted((entry.folder, made.folder)))

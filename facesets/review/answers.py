@@ -80,7 +80,7 @@ def carry(books: Books, answer: Answer) -> Books:
             people[of] = replace(person, seen=person.seen | set(person.faces))
         case "merge":
             gone, into = people.pop(of), people[answer["into"]]
-            grown = into.having(gone.faces, gone.rows)
+            grown = into.having(gone.faces, gone.rows, gone.behind)
             people[answer["into"]] = replace(grown, seen=grown.seen | gone.seen, name=into.name or gone.name,
                                              proposed=into.proposed or gone.proposed)
             two = _renamed(two, of, answer["into"])

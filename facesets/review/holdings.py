@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..common import terminal
 from ..common.errors import Failure
 from ..export.draft import Options
@@ -125,9 +127,9 @@ class Holdings:
                 item["face"], item["photo"], (x1, y1, x2, y2), item["turn"], f"{entry.folder}/{item['file']}",
                 item["taken_at"], item["user"], item["asset_id"],
                 f"{item['distance']:.2f} from the middle of {entry.folder}, into which it came with {entry.run}")
-        return Person(entry.folder, tuple(short_key(item["face"]) for item in shown),
-                      rows[[by_rank[item["rank"]] for item in shown]], entry.name, entry.proposed_name,
-                      frozenset(seen), self.photos)
+        here = [by_rank[item["rank"]] for item in shown]
+        return Person(entry.folder, tuple(short_key(item["face"]) for item in shown), rows[here], entry.name,
+                      entry.proposed_name, frozenset(seen), self.photos, np.delete(rows, here, axis=0))
 
     def _loose(self, seen: set[str]) -> dict[str, Loose]:
         """Faces between two people, and groups too thin for a faceset, of the last proposals."""

@@ -9,7 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
-from ..formats.cache import unit_mean
+from ..formats.cache import nearer, unit_mean
 
 FEWEST_HALF = 3         # faces; fewer do not speak for a second person
 ROUNDS = 8              # of 2-means; it settles in three or four
@@ -58,6 +58,7 @@ class Person:
     """One faceset. `faces` are short keys, best first, `rows` (n, D) unit; `seen`: faces that somebody looked at.
 
     photos: which photo shows a face, of all that the library knows
+    behind: (k, D) of its faces without a picture, which are not shown and go with those that they are nearer to
     """
 
     folder: str
@@ -67,6 +68,7 @@ class Person:
     proposed: str = ""
     seen: frozenset[str] = frozenset()
     photos: Mapping[str, str] = field(default_factory=dict)
+    behind: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.float32))
 
     @property
     def title(self) -> str:
@@ -113,12 +115,16 @@ class Person:
     def without(self, faces: Iterable[str]) -> "Person":
         gone = set(faces)
         stay = [at for at, face in enumerate(self.faces) if face not in gone]
-        return replace(self, faces=tuple(self.faces[at] for at in stay), rows=self.rows[stay])
+        go = [at for at, face in enumerate(self.faces) if face in gone]
+        along = nearer(self.behind, self.rows[go], self.rows[stay])
+        return replace(self, faces=tuple(self.faces[at] for at in stay), rows=self.rows[stay],
+                       behind=self.behind[~along])
 
-    def having(self, faces: tuple[str, ...], rows: np.ndarray) -> "Person":
+    def having(self, faces: tuple[str, ...], rows: np.ndarray, behind: np.ndarray | None = None) -> "Person":
         new = [at for at, face in enumerate(faces) if face not in self.faces]
+        grown = [some for some in (self.behind, behind) if some is not None and len(some)]
         return replace(self, faces=(*self.faces, *(faces[at] for at in new)), rows=np.concatenate(
-            [self.rows, rows[new]]))
+            [self.rows, rows[new]]), behind=np.concatenate(grown) if grown else self.behind)
 
 
 @dataclass(frozen=True, eq=False)

@@ -96,13 +96,21 @@ def ask(books: Books) -> list[Question]:
 def outlook(books: Books, questions: Iterable[Question]) -> Outlook:
     faces = sum(len(person.faces) for person in books.people.values())
     faces += sum(len(loose.faces) for loose in books.loose.values())
+    faces += sum(len(person.behind) for person in books.people.values())
     worths = [question.worth for question in questions]
-    wrong, left = sum(worths), 0
+    behind = sum(_behind(person, books.known) for person in books.people.values())
+    wrong, left = sum(worths) + behind, 0
     for worth in worths:
         if wrong <= (1 - PURE) * faces:
             break
         wrong, left = wrong - worth, left + 1
-    return Outlook(max(0.0, 1 - sum(worths) / faces) if faces else 1.0, left, len(worths))
+    return Outlook(max(0.0, 1 - (sum(worths) + behind) / faces) if faces else 1.0, left, len(worths))
+
+
+@lru_cache(maxsize=1 << 14)
+def _behind(person: Person, known: float) -> float:
+    """How many of the faces that are not shown are expected to be somebody else."""
+    return float(probability(WRONG, (1 - person.behind @ person.centroid) / known).sum()) if len(person.behind) else 0.0
 
 
 @lru_cache(maxsize=1 << 14)

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 from drawn import OPTIONS, contents, face_of, library_photos, person, proposal_of
@@ -149,6 +150,30 @@ def test_a_split_and_a_promotion_are_tried_without_a_change(shelf_of, capsys) ->
     assert command(library, "promote", group.faces[0].face, "--dry-run", "--json") == 0
     assert json.loads(capsys.readouterr().out)["facesets"] == ["faceset_004"]
     assert contents(library.root) == before
+
+
+@pytest.mark.parametrize("verb", ["split", "not-this"])
+def test_the_faces_without_a_picture_go_with_those_that_they_are_nearer_to(template, tmp_path, verb: str) -> None:
+    """Of both people in the faceset, two faces are hidden, since they show what another face shows."""
+    place, like = template
+    shutil.copytree(place, tmp_path, dirs_exist_ok=True)
+    shutil.rmtree(tmp_path / "library")
+    faces = replace(like, embeddings=like.embeddings.copy())
+    for first in (8, 16):
+        for row in range(first + 6, first + 8):
+            faces.embeddings[row] = face_of(faces.embeddings[first], 4000 + row, 0.1)
+    library, keys = Library(tmp_path / "library"), cache.face_keys(faces)
+    swap.export(library, proposal_of(faces), [faces], OPTIONS)
+    assert command(library, "consolidate", "2", "3") == 0
+    hers, stranger = set(keys[8:16]), set(keys[16:24])
+    assert keys_in(library, "faceset_002") == hers | stranger
+    shown = [item["file"] for item in library.record("faceset_002").faces if item["face"] in stranger]
+    assert len(shown) < 8 and len(library.record("faceset_002").left_out) >= 4
+    assert command(library, verb, "2", *shown) == 0
+    assert keys_in(library, "faceset_002") == hers
+    assert set(library.manifest().not_this["faceset_002"]) == stranger
+    if verb == "split":
+        assert keys_in(library, "faceset_004") == stranger
 
 
 def test_a_split_that_leaves_nothing_changes_nothing(shelf_of) -> None:

@@ -112,6 +112,22 @@ def test_two_people_in_one_are_asked_about_as_such() -> None:
     assert after.two == {("faceset_001", "new 1")} and len(after.people["new 1"].faces) == 4
 
 
+def test_faces_without_a_picture_count_and_go_where_they_are_nearer() -> None:
+    hers, strangers = around(centre(1), 3, 0.15, RNG), around(centre(2), 4, 0.15, RNG)
+    glued = someone("faceset_001", centre(1), 12, behind=np.concatenate([hers, strangers]))
+    glued.rows[8:] = around(centre(2), 4, 0.15, RNG)
+    before = books(replace(glued, seen=frozenset(glued.faces)))
+    assert not ask(before) and outlook(before, []).right < 0.96
+    for answer in ({"do": "split", "of": "faceset_001", "faces": list(glued.faces[8:]), "new": "new 1"},
+                   {"do": "right", "of": "faceset_001", "out": list(glued.faces[8:])}):
+        after = answers.carry(before, answer)
+        assert np.array_equal(after.people["faceset_001"].behind, hers) and outlook(after, []).right > 0.99
+        if "new" in answer:
+            assert np.array_equal(after.people["new 1"].behind, strangers)
+            again = answers.carry(after, {"do": "merge", "of": "new 1", "into": "faceset_001"})
+            assert len(again.people["faceset_001"].behind) == 7
+
+
 def test_it_ends_when_everything_is_seen_and_says_how_right_it_is() -> None:
     whole = books(someone("faceset_001", centre(1)), someone("faceset_002", centre(2), spread=0.35))
     first = outlook(whole, ask(whole))
