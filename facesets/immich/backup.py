@@ -177,7 +177,7 @@ def _lines(file: IO[bytes], bar: terminal.Bar) -> Iterator[bytes]:
             size &= (1 << 20) - 1
         if len(line) == LONGEST_LINE:
             raise _Damaged(f"has a line without end; {WANTED}")
-        yield line
+        yield line[:-2] + b"\n" if line.endswith(b"\r\n") else line      # from a terminal; COPY writes \r as letters
 
 
 def _blocks(lines: Iterator[bytes]) -> Iterator[tuple[str, Columns, Iterator[list[bytes]]]]:
@@ -187,7 +187,7 @@ def _blocks(lines: Iterator[bytes]) -> Iterator[tuple[str, Columns, Iterator[lis
         if line.startswith(b"COPY ") and (found := COPY.fullmatch(line)):
             names = [name.strip().strip('"') for name in found[2].decode().split(",")]
             table, rows = found[1].decode(), _rows(lines)
-            known = True
+            known, complete = True, False       # of several databases each has a last line
             yield table, {name: place for place, name in enumerate(names)}, _cells(rows, table, len(names))
             for _ in rows:
                 pass

@@ -590,6 +590,8 @@ def test_an_immich_that_gives_no_backup_is_said(tmp_path):
 DAMAGE = {      # what is done to the SQL of a good dump -> what is said
     "cut in a row": (lambda sql: sql[:sql.index("COPY public.face_search") + 900], "breaks off"),
     "cut behind a table": (lambda sql: sql[:sql.index("COPY public.person")], "breaks off"),
+    "cut in the second database": (lambda sql: backups.HEAD + backups.TAIL + sql[:sql.index("COPY public.person")],
+                                   "breaks off"),
     "not the end": (lambda sql: sql.replace(backups.TAIL, ""), "breaks off"),
     "empty": (lambda sql: "", "holds no tables of Immich; wanted is a backup as Immich makes it"),
     "another program's": (lambda sql: backups.HEAD + backups.table("orders", ("id",), [(1,)]) + backups.TAIL,
@@ -664,6 +666,19 @@ def test_a_dump_cut_anywhere_breaks_off_whether_it_is_packed_or_not(tmp_path):
             path.write_bytes(data[:end])
             with pytest.raises(Failure, match="breaks off; take another backup"):
                 backup.of_file(path, lab.user.id)
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzip"])
+def test_a_dump_that_came_through_a_terminal_with_its_line_ends_is_read_as_any_other(packed, tmp_path):
+    lab = Lab(tmp_path)
+    whose_faces_are_known_to_immich(lab)
+    path, read = tmp_path / "backup", []
+    for line_end in ("\n", "\r\n"):
+        data = lab.made.sql(config='{"a": "b"}').replace("\n", line_end).encode()
+        path.write_bytes(gzip.compress(data) if packed else data)
+        read.append(vars(backup.of_file(path, lab.user.id)))
+    np.testing.assert_equal(*read)
+    assert len(read[0]["embeddings"]) > 30 and "<Anna>" in read[0]["people"].values()
 
 
 def test_a_line_without_end_is_refused_before_it_fills_the_memory(tmp_path):
