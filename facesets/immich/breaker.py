@@ -15,7 +15,7 @@ IN_A_ROW = 12       # failures; fewer would trip over a handful of damaged files
 PROBES = 3          # of a server that seems away; a proxy that reloads is back within them
 FRESH = 5.0         # seconds that the answer to a probe holds
 RECOVER = 20        # successes in a row that earn one more request at once
-TOLD = 5.0          # seconds; a longer wait that the server asks for is told
+TOLD = 5.0          # seconds; a longer wait is told
 
 
 class Breaker:
@@ -38,6 +38,8 @@ class Breaker:
         self._probing = False
         self._seen = float("-inf")      # time.monotonic() of the last probe that was answered
         self._not_before = 0.0          # time.monotonic() that Retry-After asked for
+        self._asked = ""                # by whom, in words
+        self._told = 0.0                # time.monotonic() until which it is told that we wait
         self._away: Paused | None = None
 
     def enter(self) -> None:
@@ -47,11 +49,15 @@ class Breaker:
                 if self._away:
                     raise self._away
                 wait = self._not_before - time.monotonic()
+                if news := wait > TOLD and self._not_before - self._told > TOLD:
+                    self._told = self._not_before
                 if wait <= 0:
                     if not self._probing and self._active < self.limit:
                         self._active += 1
                         return
                     self._changed.wait(0.5)
+            if news:
+                self._tell(self._asked)
             self.pause(max(0.0, min(wait, 1.0)))
 
     def leave(self) -> None:
@@ -74,14 +80,22 @@ class Breaker:
         with self._changed:
             self._good = 0
             self._row += 1
-            until = time.monotonic() + retry_after if retry_after else 0.0
-            longer, self._not_before = until - self._not_before, max(self._not_before, until)
+            if retry_after and (until := time.monotonic() + retry_after) > self._not_before:
+                self._not_before = until
+                self._asked = (f"the server asks for a pause ({reason}): waiting {retry_after:.0f} s, until "
+                               f"{_clock(retry_after)}")
             tripped = self._row >= IN_A_ROW
-        if retry_after > TOLD and longer > TOLD:
-            at = time.strftime("%H:%M:%S", time.localtime(time.time() + retry_after))
-            self._tell(f"the server asks for a pause ({reason}): waiting {retry_after:.0f} s, until {at}")
         if tripped:
             self._open(reason)
+
+    def repeats(self, reason: str, most: float) -> None:
+        """Tell of a request that is asked again for up to `most` seconds; until then of no other."""
+        with self._changed:
+            if news := time.monotonic() > self._told:
+                self._told = time.monotonic() + most
+        if news:
+            self._tell(f"the server does not do what it is asked ({reason}): asking again, if need be until "
+                       f"{_clock(most)}")
 
     def suspect(self, successes: int) -> bool:
         """A request failed for the last time: was it the server? Not if any ended well since there were `successes`,
@@ -142,3 +156,8 @@ class Breaker:
                 self._tell(f"the server is away ({why}); waiting up to {left / 60:.0f} min for it")
             step = min(self._step * 2 ** tries, 30.0)
             self.pause(step if tries < PROBES else min(step, left))
+
+
+def _clock(seconds: float) -> str:
+    """What the clock shows when they have passed."""
+    return time.strftime("%H:%M:%S", time.localtime(time.time() + seconds))

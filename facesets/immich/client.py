@@ -28,7 +28,7 @@ import urllib3
 from ..common import terminal
 from ..common.errors import Failure, NotAllowed, Paused, SettingsError
 from . import allowed
-from .breaker import Breaker
+from .breaker import TOLD, Breaker
 from .words import is_page, no_url, not_json, words
 
 CHUNK = 64 << 10        # bytes per read of a body
@@ -131,7 +131,7 @@ class Client:
     def retrying(self, call: Callable[[], T], attempts: int | None = None) -> T:
         """Run `call` until it ends well, its attempts are spent, or the breaker opens: the only retry there is."""
         attempts = attempts or self.access.attempts
-        attempt, absences = 0, self.breaker.absences
+        attempt, absences, began = 0, self.breaker.absences, time.monotonic()
         while True:
             attempt += 1
             self.breaker.enter()
@@ -150,8 +150,10 @@ class Client:
                 attempt, absences = 0, self.breaker.absences
             elif attempt >= attempts:
                 raise failure
-            longest = min(LONGEST_PAUSE, self.access.retry_pause * 2 ** attempt / 2)
-            self.pause(max(failure.retry_after, random.uniform(longest / 2, longest)))
+            pauses = [min(LONGEST_PAUSE, self.access.retry_pause * 2 ** one / 2) for one in range(attempt, attempts)]
+            if not failure.retry_after and time.monotonic() - began + pauses[0] > TOLD:
+                self.breaker.repeats(str(failure), sum(pauses))
+            self.pause(random.uniform(pauses[0] / 2, pauses[0]))
 
     def pause(self, seconds: float) -> None:
         if self.stop.wait(seconds):

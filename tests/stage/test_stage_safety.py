@@ -17,6 +17,7 @@ from stage_lab import CHECKOUT, NEEDED, Lab, laboratory
 from facesets.common import files
 from facesets.fake_immich.protocol import Reply
 from facesets.immich.breaker import Breaker
+from facesets.immich.client import Stopped
 
 
 def test_missing_permissions_are_listed_by_name(tmp_path):
@@ -246,13 +247,45 @@ def test_the_server_is_left_alone_as_long_as_it_asks(tmp_path):
         assert next_one.began - refused.began >= 0.7
 
 
-def test_a_long_wait_that_the_server_asks_for_is_told_once_with_its_end():
-    told = []
+def test_a_long_wait_that_the_server_asks_for_is_told_once_with_its_end_by_those_who_wait():
+    told, waited = [], []
     breaker = Breaker(8, tell=told.append)
+
+    def pause(seconds):
+        waited.append(seconds)
+        if len(waited) == 16:
+            raise Stopped
+    breaker.pause = pause
     for _ in range(8):
         breaker.failed("429 Too Many Requests", 300)
+    assert told == [], "nobody waits: it was the last attempt"
+    with pytest.raises(Stopped):
+        breaker.enter()
     assert len(told) == 1
     assert re.search(r"a pause \(429 Too Many Requests\): waiting 300 s, until \d\d:\d\d:\d\d", told[0])
+
+
+def test_who_waits_for_a_server_that_says_nothing_of_a_pause_reads_it_before_the_end(tmp_path):
+    with laboratory(tmp_path) as lab:
+        lab.extra["FACESETS_RETRY_PAUSE"] = "8"
+        lab.server.faults.add("status", "*/search/metadata", status=503)
+        process, began = lab.start(), time.time()
+        line = next(line for line in process.stderr if "asking again" in line)
+        assert "(503 Service Unavailable): asking again, if need be until " in line
+        assert len(lab.server.log.find("*/search/metadata")) < 3
+        until = line.split()[-1]
+        ends = {time.strftime("%H:%M:%S", time.localtime(second))
+                for second in range(int(began) + 264, int(time.time()) + 265)}
+        assert until in ends        # 8 + 16 seconds, and 8 times 30
+        process.send_signal(signal.SIGINT)
+        assert lab.finish(process).status == 2
+
+
+def test_a_server_that_is_given_up_is_not_asked_more_slowly(tmp_path):
+    with laboratory(tmp_path) as lab:
+        lab.server.faults.add("status", "*/search/metadata", status=503)
+        run = lab.stage()
+        assert run.status == 2 and "503" in run.err and "more slowly" not in run.err
 
 
 def test_who_waits_at_the_terminal_reads_how_long_and_until_when(tmp_path):
