@@ -8,14 +8,14 @@ command finishes, though by then part of what she was known by is gone. The libr
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from ..cluster import seen
-from ..common import files
+from ..common import files, terminal
 from ..common.errors import Failure, UsageError, of_disk
 from ..export import outside
 from ..export.run import changing
@@ -60,6 +60,7 @@ class Forgotten:
     proposals: dict[str, int] = field(default_factory=dict)     # refine.json, clustered.json -> faces removed from it
     runs: int = 0                                               # that could have been taken back
     outside: list[str] = field(default_factory=list)            # what other programs were given, a line a folder
+    in_immich: list[str] = field(default_factory=list)          # what `immich-names` wrote there, which stays
     report: bool = False
     dry_run: bool = False
     in_doubt: bool = False      # nobody can tell whether all of her faces were found
@@ -108,6 +109,7 @@ def _forget(library: Library, manifest: Manifest, person: str, places: Places, r
     keys |= _near(library, gone, places.parts, centroids) - others
     keys |= _called(places.parts, keys) - others
     done.folders = sorted(gone | _like(library, manifest, keys))
+    done.in_immich = sorted({line for folder in done.folders for line in _in_immich(library, folder)})
     if run:
         files.write_json(library.root / BEGUN, {"folders": [entry.folder for entry in hers], "keys": sorted(keys)})
     done.outside = outside.forget(library.root, {Path(folder).name for folder in done.folders}, run is None)
@@ -123,6 +125,15 @@ def _forget(library: Library, manifest: Manifest, person: str, places: Places, r
     if run:
         _from_library(run, done.folders, keys)
     return done
+
+
+def _in_immich(library: Library, folder: str) -> Iterator[str]:
+    with suppress(Failure):     # whose manifest cannot be read is forgotten all the same
+        for user, mine in library.record(folder).in_immich.items():
+            yield from (f"the name {terminal.name(given)} that a person of {user} got" for _, given in
+                        mine.get("people", {}).values())
+            if mine.get("album") or mine.get("sign"):
+                yield f"the album of {user} for {folder}"
 
 
 def _count(into: dict[str, int], path: Path, faces: int) -> None:
@@ -308,7 +319,10 @@ def text(done: Forgotten) -> list[str]:
     head = "this would go for good; do it with --yes:" if done.dry_run else "gone for good:"
     doubt = ["her folder was removed by hand, so nobody can tell which other faces in the caches are hers; to be sure, "
              "remove the caches and embed again"] if done.in_doubt else []
-    return [head, *(f"  {line}" for line in lines), *doubt,
+    undo = ("before this, sort_faces.py undo takes back the runs of immich-names, the last run first" if done.dry_run
+            else "take them away there")
+    there = [f"not touched in Immich: {', '.join(done.in_immich)}; {undo}"] if done.in_immich else []
+    return [head, *(f"  {line}" for line in lines), *doubt, *there,
             "not touched: the photos themselves, in the staging folder and on the server, and what Immich says of them "
             "(queue.json); the logs beside it, which may name her; what you copied elsewhere; what a run that was "
             "stopped left with Windows, until the next finalize_immich.sh"]

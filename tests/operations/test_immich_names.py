@@ -613,6 +613,17 @@ def test_what_is_merged_or_loses_its_name_leaves_its_album(small: World) -> None
     assert small.run("undo")[0] == 0 and small.albums() == {ANNA: small.ids("p001"), EMOJI: small.ids("p002")}
 
 
+def test_forget_says_what_of_a_person_stays_in_immich(small: World) -> None:
+    small.key = small.lab.server.add_key(small.lab.user, (*NAMES, *ALBUMS))
+    assert "not touched in Immich" not in small.run("forget", ANNA)[2]
+    small.names("--apply", "--albums")
+    stays = f"not touched in Immich: the album of peter for faceset_001, the name {ANNA} that a person of peter got; "
+    assert f"{stays}before this, sort_faces.py undo takes back" in small.run("forget", ANNA)[2]
+    status, told, err = small.run("forget", ANNA, "--yes")
+    assert status == 0 and f"{stays}take them away there" in err and len(told["in_immich"]) == 2
+    assert EMOJI not in err
+
+
 def test_what_was_written_is_in_the_manifest_and_goes_with_the_person(small: World) -> None:
     small.names("--apply")
     record = folders.read_record(small.library.root / "faceset_001" / "manifest.json")
