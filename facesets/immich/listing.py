@@ -23,7 +23,7 @@ VISIBILITIES = ("timeline", "archive")      # hidden: parts of live photos; lock
 FILL = 0.7                      # of a page, that a slice is meant to have: one that overflows costs three requests
 ODDS = 10                       # assets of a sample for each slice; with fewer their sizes are guesswork
 TURNS = 12                      # page sizes in which equal dates are shuffled
-TRIES = 11                      # of a page, without which nothing can be done: two minutes; no more than open the breaker
+TRIES = 11                      # of a page, without which nothing can be done: two minutes; fewer than open the breaker
 ID = re.compile(r"[0-9A-Za-z-]{1,64}")
 EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 MILLISECOND = datetime.timedelta(milliseconds=1)
