@@ -29,6 +29,7 @@ Curve = tuple[float, float, float]  # probability = 1 / (1 + exp(-(a + b * dista
 WRONG: Curve = (-18.4, 14.8, 0.0)   # that a face is somebody else, by its distance to the centroid of the others
 SAME: Curve = (18.0, -20.7, -5.5)   # that two facesets are one person, by the distance of their centroids
 TWO: Curve = (-14.2, 16.8, 2.6)     # that a faceset is two people, by the distance of its halves
+THEIRS: Curve = (-3.0, 20.0, 0.0)   # that a face is the other of two people, by how much nearer it is; not fitted
 
 
 def probability(curve: Curve, distance: np.ndarray | float, photos: int = 0) -> np.ndarray:
@@ -87,7 +88,13 @@ def pair(one: str, other: str) -> tuple[str, str]:
 
 def ask(books: Books) -> list[Question]:
     """All questions, the one whose answer puts most faces right first."""
-    asked = [*(_of_person(person, books.known) for person in books.people.values()), *_pairs(books),
+    rivals: dict[str, list[Person]] = {}
+    for one, other in sorted(books.two):
+        if one in books.people and other in books.people:
+            rivals.setdefault(one, []).append(books.people[other])
+            rivals.setdefault(other, []).append(books.people[one])
+    asked = [*(_of_person(person, books.known, tuple(rivals.get(folder, ())))
+               for folder, person in books.people.items()), *_pairs(books),
              *(_of_loose(books, loose) for loose in books.loose.values())]
     found = [question for question in asked if question]
     return sorted(found, key=lambda question: (-question.worth, question.id))
@@ -114,13 +121,19 @@ def _behind(person: Person, known: float) -> float:
 
 
 @lru_cache(maxsize=1 << 14)
-def _of_person(person: Person, known: float) -> Question | None:
-    """Whether all of a faceset is one person: the smaller half, or the faces least like the others."""
+def _of_person(person: Person, known: float, rivals: tuple[Person, ...] = ()) -> Question | None:
+    """Whether all of a faceset is one person: the smaller half, or the faces least like the others.
+
+    rivals: people of whom a person said that they are somebody else; what is nearer to them is theirs
+    """
     fresh = person.fresh
     if not fresh.any():
         return None
-    wrong = probability(WRONG, person.apart / known) * fresh        # (n,)
-    order = sorted(np.flatnonzero(fresh).tolist(), key=lambda at: -person.apart[at])
+    wrong = probability(WRONG, person.apart / known)                # (n,)
+    for rival in rivals:
+        wrong = np.maximum(wrong, probability(THEIRS, (person.apart - (1 - person.rows @ rival.centroid)) / known))
+    wrong = wrong * fresh
+    order = sorted(np.flatnonzero(fresh).tolist(), key=lambda at: (-wrong[at], -person.apart[at]))
     odd = tuple(person.faces[at] for at in order)
     cut = person.halves
     smaller = [at for at in cut.smaller if fresh[at]]
