@@ -11,13 +11,13 @@ hands out five kinds of replies, and a framework with a loop of its own would be
 import hmac
 import json
 import logging
+import os
 import secrets
 import shutil
 import subprocess
 import sys
 import threading
 import time
-import webbrowser
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -81,12 +81,16 @@ class Server:
             self.desk.end()
 
     def show(self) -> None:
-        """Open the link in the browser that there is; in WSL in that of Windows."""
-        for program in ("wslview", "explorer.exe"):
+        """Open the link in a window: in WSL in the browser of Windows, else where there is a screen. Waits for nothing.
+
+        A browser in the terminal is none: it knows no script, and nothing would be served while it runs.
+        """
+        screen = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+        for program in ("wslview", "explorer.exe", *(["xdg-open"] if screen else [])):
             if shutil.which(program):
-                subprocess.run([program, self.link], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+                subprocess.Popen([program, self.link], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                 stderr=subprocess.DEVNULL, start_new_session=True)
                 return
-        webbrowser.open(self.link)
 
     def _app(self) -> bottle.Bottle:
         app = bottle.Bottle()
