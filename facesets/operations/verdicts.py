@@ -36,11 +36,17 @@ def _apart(run: Run, pair: list[str]) -> None:
             run.touch(folder)
 
 
-def reviewed(run: Run, faceset: str) -> None:
-    """Say that the pictures of a faceset are one person; only what comes to it later is asked again."""
+def reviewed(run: Run, faceset: str, shown: Iterable[str] | None = None) -> None:
+    """Say that the pictures of a faceset are one person; only what comes to it later is asked again.
+
+    shown: keys of the faces that were looked at, where these are not all by now
+    """
     entry = edit.find(run.manifest, faceset)
     record = run.record(entry.folder)
-    run.manifest.reviewed[entry.folder] = sorted(short_key(item["face"]) for item in record.faces)
+    pictured = {item["face"] for item in record.faces}
+    seen = pictured if shown is None else pictured.intersection(shown)
+    before = run.manifest.reviewed.get(entry.folder, ()) if shown is not None else ()
+    run.manifest.reviewed[entry.folder] = sorted({*before, *map(short_key, seen)})
     run.touch(entry.folder)
     run.count("reviewed")
 

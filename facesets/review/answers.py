@@ -1,10 +1,12 @@
 """What an answer does to the books: the same as its verb does to the library, at once and in memory. Pure.
 
-ANSWER  {"do": "right", "of", "out": [faces that are somebody else]}    {"do": "merge", "of", "into"}
-        {"do": "two-people", "of", "other"}     {"do": "split", "of", "faces", "new": the name of the new one till then}
-        {"do": "name", "of", "name"}            {"do": "drop", "of"}
+ANSWER  {"do": "right", "of", "out", "seen"}    {"do": "merge", "of", "into", "out", "from"}
+        {"do": "two-people", "of", "other", "out"}      {"do": "name", "of", "name", "out"}
+        {"do": "drop", "of", "out"}
+        {"do": "split", "of", "faces", "new": the name of the new one till then}
         {"do": "this-is", "of": loose, "into"}  {"do": "leave", "of": loose}    {"do": "promote", "of": loose, "new"}
 A faceset is named by its folder, a face by its short key. A name comes with "was", the one that it takes the place of.
+"out" are faces that are somebody else, of the faceset "from" or, without that, "of"; "seen" those that were shown.
 """
 
 from dataclasses import replace
@@ -12,14 +14,14 @@ from typing import Any
 
 from ..common import terminal
 from ..common.errors import UsageError
-from .people import Loose, Person
+from .people import NEW, Loose, Person
 from .questions import Books, pair
 
 Answer = dict[str, Any]
-FIELDS = {"right": ("of", "out"), "merge": ("of", "into"), "two-people": ("of", "other"), "split": ("of", "faces"),
-          "name": ("of", "name"), "drop": ("of",), "this-is": ("of", "into"), "leave": ("of",), "promote": ("of",)}
+FIELDS = {"right": ("of", "out"), "merge": ("of", "into", "out"), "two-people": ("of", "other", "out"),
+          "split": ("of", "faces"), "name": ("of", "name", "out"), "drop": ("of", "out"), "this-is": ("of", "into"),
+          "leave": ("of",), "promote": ("of",)}
 OF_LOOSE = ("this-is", "leave", "promote")
-NEW = "new "        # how a faceset without a folder begins
 
 
 def read(books: Books, value: Any) -> Answer:
@@ -28,15 +30,19 @@ def read(books: Books, value: Any) -> Answer:
         raise UsageError("that is no answer")
     answer: Answer = {"do": value["do"]}
     for name in FIELDS[value["do"]]:
-        answer[name] = given = value.get(name)
+        answer[name] = given = value.get(name, [] if name == "out" else None)
         if name in ("out", "faces"):
             if not isinstance(given, list) or not all(isinstance(face, str) for face in given):
                 raise UsageError(f"{name} is no list of faces")
         elif not isinstance(given, str):
             raise UsageError(f"{name} is no text")
     _check(books, answer)
-    if answer["do"] == "merge" and _keeps(books.people[answer["of"]], books.people[answer["into"]]):
-        answer["of"], answer["into"] = answer["into"], answer["of"]
+    if answer["do"] == "right":
+        answer["seen"] = [face for face in books.people[answer["of"]].faces if face not in answer["out"]]
+    if answer["do"] == "merge":
+        answer["from"] = answer["of"]
+        if _keeps(books.people[answer["of"]], books.people[answer["into"]]):
+            answer["of"], answer["into"] = answer["into"], answer["of"]
     if answer["do"] in OF_LOOSE:
         answer["group"] = list(books.loose[answer["of"]].faces)
     if answer["do"] in ("split", "promote"):
@@ -74,10 +80,12 @@ def carry(books: Books, answer: Answer) -> Books:
     """The books after an answer."""
     people, loose, of = dict(books.people), dict(books.loose), answer["of"]
     two, added = books.two, books.added
+    if out := answer.get("out"):
+        wrong = str(answer.get("from", of))
+        people[wrong] = people[wrong].without(out)
     match answer["do"]:
         case "right":
-            person = people[of].without(answer["out"])
-            people[of] = replace(person, seen=person.seen | set(person.faces))
+            people[of] = replace(people[of], seen=people[of].seen | set(people[of].faces))
         case "merge":
             gone, into = people.pop(of), people[answer["into"]]
             grown = into.having(gone.faces, gone.rows, gone.behind)
@@ -128,16 +136,17 @@ def words(books: Books, answer: Answer) -> str:
                 "leave": f"{what}: left out", "promote": f"{what}: a faceset of their own"}[answer["do"]]
     person = books.people[answer["of"]]
     title, out = person.title, len(answer.get("out", ()))
+    also = f"; {out} out" if out else ""
     match answer["do"]:
         case "right":
             return f"{title}: {out} out, the rest is right" if out else f"{title} is right ({len(person.faces)})"
         case "merge":
-            return f"{title} is {books.people[answer['into']].title}"
+            return f"{title} is {books.people[answer['into']].title}{also}"
         case "two-people":
-            return f"{title} and {books.people[answer['other']].title} are two people"
+            return f"{title} and {books.people[answer['other']].title} are two people{also}"
         case "split":
             return f"{len(answer['faces'])} faces of {title} are somebody else"
         case "name":
-            return f"{title} is called {answer['name']}"
+            return f"{title} is called {answer['name']}{also}"
         case _:
-            return f"dropped {title} ({len(person.faces)})"
+            return f"dropped {title} ({len(person.faces) - out}){also}"

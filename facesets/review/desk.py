@@ -14,7 +14,7 @@ import json
 import os
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -57,6 +57,9 @@ class Holder(Protocol):
 
     def read(self) -> Books: ...
 
+    def changed(self) -> bool:
+        """Whether somebody else changed it since it was read."""
+
     def whole(self, answer: Answer) -> Answer:
         """The answer with all that is needed to carry it out another day."""
 
@@ -75,7 +78,7 @@ class Desk:
         self.past: list[Said] = []
         self.later: list[str] = []
         self.first = self.problem = ""
-        self.version = 0
+        self.version, self.books = 0, Books({})
         self._did: dict[int, Did] = {}
         self._made: dict[str, str] = {}     # name of a new faceset till then -> its folder
         self._ended = self._reread = False
@@ -92,6 +95,8 @@ class Desk:
 
     def current(self) -> tuple[list[Question], Outlook]:
         """The questions, the one to ask now first, and how far it is."""
+        self._heed()
+
         def place(question: Question) -> tuple[bool, int]:
             put_off = question.id in self.later
             return question.id != self.first, self.later.index(question.id) + 1 if put_off else 0
@@ -151,8 +156,22 @@ class Desk:
         return self._made.get(name, name)
 
     def _must_be(self, version: object) -> None:
+        self._heed()
         if version != self.version:
             raise Stale
+
+    def _heed(self) -> None:
+        """What another command did to the library since it was read is what is so now, and what it takes back."""
+        if not self._waiting and self.library.changed():
+            try:
+                self._anew()
+            except (Failure, OSError):      # it is still at it; the next look finds what it made
+                pass
+
+    def _anew(self) -> None:
+        books = replace(self.library.read(), added=self.books.added)
+        self.past.clear()
+        self._show(books)
 
     def _show(self, books: Books) -> None:
         self.books, self.questions, self.first = books, ask(books), ""
@@ -217,8 +236,7 @@ class Desk:
         self.path.unlink(missing_ok=True)
         if self._reread:
             self._reread = False
-            self.past.clear()
-            self._show(self.library.read())
+            self._anew()
 
     def _carry_out(self, line: dict[str, Any]) -> bool:
         """False where somebody else is at work in the library until the review ends: the next one does it."""
@@ -256,7 +274,7 @@ class Desk:
     def _act(self, line: dict[str, Any], tell: Callable[[Did], object]) -> None:
         try:
             if "say" in line:
-                say = {name: self.folder(value) if name in ("of", "into", "other") else value
+                say = {name: self.folder(value) if name in ("of", "into", "other", "from") else value
                        for name, value in line["say"].items()}
                 self.library.carry(line["n"], say, tell)
             elif run := self._did.get(line["undo"], Did()).run:

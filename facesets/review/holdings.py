@@ -1,6 +1,7 @@
 """The library as the review reads it, and what carries its answers out: each a run that `undo` takes back."""
 
 import hashlib
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from ..formats.proposal import Proposal
 from ..formats.queue import Queue
 from ..library import folder as folders
 from ..library.folder import Record
+from ..library.journal import MANIFEST
 from ..library.members import Index
 from ..library.run import Run
 from ..library.store import NOBODY, Library
@@ -28,6 +30,7 @@ from .desk import Did
 from .people import Loose, Person
 from .questions import Books
 
+KEYS = ("out", "seen", "faces", "group")        # lists of faces in an answer
 VERBS = {"right": "reviewed", "leave": "reviewed", "merge": "consolidate"}      # of an answer, where they differ
 
 @dataclass(frozen=True)
@@ -52,21 +55,37 @@ class Holdings:
         self.index, self.proposals = Index(caches), list(proposals)
         self.faces: dict[str, Face] = {}
         self.photos: dict[str, str] = {}            # face -> SHA-256
+        self._known: tuple[int, ...] = ()
         entries = [(queue.server, entry) for queue in queues for entry in queue.entries]
         self.names = {entry.sha256: entry.name for _, entry in entries}
         self.servers = {entry.asset_id: server for server, entry in entries if entry.asset_id}
 
+    def changed(self) -> bool:
+        """Whether somebody else changed the library since it was read."""
+        return self._lies() != self._known
+
+    def _lies(self) -> tuple[int, ...]:
+        """What tells the library as it lies from another state of it."""
+        try:
+            found = os.stat(self.library.root / MANIFEST)
+        except FileNotFoundError:
+            return ()
+        return found.st_ino, found.st_mtime_ns, found.st_size
+
     def read(self) -> Books:
+        lies = self._lies()
         manifest = self.library.manifest()
         people = {entry.folder: self._person(entry, manifest.reviewed.get(entry.folder, ()))
                   for entry in manifest.facesets if (self.library.root / entry.folder / FACES).exists()}
         two = frozenset((one, other) for one, other in manifest.two_people)
-        return Books({folder: person for folder, person in people.items() if person.faces},
-                     self._loose(set(manifest.reviewed.get(NOBODY, ()))), two, manifest.known_distance)
+        books = Books({folder: person for folder, person in people.items() if person.faces},
+                      self._loose(set(manifest.reviewed.get(NOBODY, ()))), two, manifest.known_distance)
+        self._known = lies
+        return books
 
     def whole(self, answer: Answer) -> Answer:
         """With face keys instead of their short ones, which nobody could turn back later."""
-        return {name: [self.faces[face].key for face in value] if name in ("out", "faces", "group") else value
+        return {name: [self.faces[face].key for face in value] if name in KEYS else value
                 for name, value in answer.items()}
 
     def carry(self, n: int, answer: Answer, tell: Callable[[Did], object]) -> None:
@@ -75,12 +94,19 @@ class Holdings:
 
         def done(run: Run) -> None:
             made = f"faceset_{run.manifest.next_number - 1:03d}" if "new" in answer else ""
+            self._known = self._lies() if ours else self._known
             tell(Did(run.id if run.facesets else "", made))
         with changing(self.library, verb, command=command, tell=done) as run:
+            ours = not self.changed()
             self._act(run, answer)
 
     def undo(self, run: str, tell: Callable[[Did], object]) -> None:
-        self.library.undo(lambda verb, kept: tell(Did()), run)
+        ours = not self.changed()
+
+        def done(verb: str, kept: list[str]) -> None:
+            self._known = self._lies() if ours else self._known
+            tell(Did())
+        self.library.undo(done, run)
 
     def last(self) -> Did:
         manifest = self.library.manifest()
@@ -88,11 +114,11 @@ class Holdings:
 
     def _act(self, run: Run, answer: dict[str, Any]) -> None:
         of, how = answer["of"], self.options
+        if answer.get("out"):
+            edit.not_this(run, answer.get("from", of), answer["out"], how)
         match answer["do"]:
             case "right":
-                if answer["out"]:
-                    edit.not_this(run, of, answer["out"], how)
-                verdicts.reviewed(run, of)
+                verdicts.reviewed(run, of, answer.get("seen"))
             case "merge":
                 consolidate.merge(run, answer["into"], [of], how)
             case "two-people":

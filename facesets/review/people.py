@@ -13,6 +13,7 @@ from ..formats.cache import nearer, unit_mean
 
 FEWEST_HALF = 3         # faces; fewer do not speak for a second person
 ROUNDS = 8              # of 2-means; it settles in three or four
+NEW = "new "            # how the name of a faceset without a folder begins
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ class Person:
 
     @property
     def title(self) -> str:
-        return self.name or self.proposed or self.folder
+        return self.name or self.proposed or ("a new faceset" if self.folder.startswith(NEW) else self.folder)
 
     @cached_property
     def centroid(self) -> np.ndarray:

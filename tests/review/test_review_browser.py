@@ -17,6 +17,8 @@ from busy import LIMIT
 from drawn import contents
 from test_review_server import CHECKOUT, start
 
+from facesets.formats.cache import short_key
+
 MOST = 60       # keys and questions until everything must be answered
 
 
@@ -232,6 +234,38 @@ def test_by_mouse_a_face_goes_out_and_the_rest_is_right(lab: Any, tab: Tab) -> N
     tab.page.wait_for_selector(f'body:not([data-version="{before}"])')
     lab.close()
     assert lab.who()["faceset_001"] == ["Ada"]
+
+
+def test_after_a_mark_by_mouse_space_answers(lab: Any, tab: Tab) -> None:
+    while tab.now()["question"]["kind"] not in ("faces", "name"):
+        tab.say("b")
+    face = tab.now()["question"]["faces"][2]["id"]
+    tab.page.click(".tile:nth-child(3) .pick")
+    tab.keys("1", "1")
+    tab.say(" ")
+    lab.close()
+    assert [short_key(key) for keys in lab.library.manifest().not_this.values() for key in keys] == [face]
+
+
+def test_what_is_marked_where_two_may_be_one_goes_out_with_the_answer(lab: Any, tab: Tab) -> None:
+    while tab.now()["question"]["kind"] != "same":
+        tab.say("b")
+    face = tab.now()["question"]["faces"][0]["id"]
+    tab.say("1", "m", "1")
+    lab.close()
+    manifest = lab.library.manifest()
+    assert manifest.merged and [short_key(key) for keys in manifest.not_this.values() for key in keys] == [face]
+
+
+def test_a_key_that_is_held_down_answers_once(lab: Any, tab: Tab) -> None:
+    before = tab.version
+    tab.page.keyboard.down("d")
+    tab.page.wait_for_selector(f'body:not([data-version="{before}"])')
+    tab.page.keyboard.down("d")
+    tab.page.keyboard.up("d")
+    tab.say("b")
+    lab.close()
+    assert len(lab.library.canonical()) == 6
 
 
 def test_by_touch_a_face_is_marked_its_photo_opened_and_the_question_answered(browser: Any, lab: Any) -> None:

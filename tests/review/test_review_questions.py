@@ -169,6 +169,31 @@ def test_a_face_of_nobody_is_asked_for_with_its_candidates() -> None:
     assert "loose x" not in [question.id for question in ask(far)]
 
 
+def test_after_two_people_what_is_nearer_to_the_other_is_asked_about_next() -> None:
+    like = unit_mean(np.array([0.7 * centre(1) + 0.7 * centre(2)]))
+    one, other = someone("faceset_001", centre(1), 20), someone("faceset_002", like, 20)
+    one.rows[:2] = around(like, 2, 0.15, RNG)
+    before = books(one, other)
+    after = answers.carry(before, {"do": "two-people", "of": "faceset_001", "other": "faceset_002"})
+    first = ask(after)[0]
+    assert (first.about, set(first.suspects[:2])) == ("faceset_001", set(one.faces[:2]))
+    worth = {question.about: question.worth for question in ask(before) if question.kind != "same"}
+    assert worth["faceset_001"] < 0.5 and first.worth > 1.5 and ask(after)[1].worth < 0.5
+
+
+@pytest.mark.parametrize(("of", "into"), [("faceset_001", "faceset_002"), ("faceset_002", "faceset_001")])
+def test_faces_that_were_marked_go_out_with_whatever_is_said_of_their_faceset(of: str, into: str) -> None:
+    whole = books(someone("faceset_001", centre(1)), someone("faceset_002", centre(1)))
+    wrong = f"{of} 3"
+    for more in ({"do": "merge", "into": into}, {"do": "two-people", "other": into}, {"do": "name", "name": "Ada"},
+                 {"do": "drop"}, {"do": "right"}):
+        answer = answers.read(whole, {**more, "of": of, "out": [wrong]})
+        assert "1 out" in answers.words(whole, answer)
+        after = answers.carry(whole, answer)
+        assert not any(wrong in person.faces for person in after.people.values())
+        assert sum(len(person.faces) for person in after.people.values()) == (12 if more["do"] == "drop" else 23)
+
+
 @pytest.mark.parametrize("value", [
     None, [], {}, {"do": "explode", "of": "faceset_001"}, {"do": "drop"}, {"do": "drop", "of": "faceset_009"},
     {"do": "drop", "of": "../../etc"}, {"do": "merge", "of": "faceset_001", "into": "faceset_001"},

@@ -14,10 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from busy import LIMIT
+from busy import LIMIT, wait_until
 from drawn import OPTIONS
 from killing import killed
 
+from facesets.export.run import changing
+from facesets.library.store import Library
+from facesets.operations import consolidate, edit
+from facesets.review import answers
 from facesets.review.answers import Answer
 from facesets.review.desk import NAME, Desk, Did
 from facesets.review.holdings import Holdings
@@ -190,11 +194,12 @@ def test_it_ends_when_nobody_asks_and_carries_out_what_was_said(lab: Any) -> Non
     assert not thread.is_alive() and len(lab.library.canonical()) == 6
 
 
-def start(lab: Any) -> tuple[subprocess.Popen[str], str]:
+def start(lab: Any, env: dict[str, str] | None = None) -> tuple[subprocess.Popen[str], str]:
+    """A review as the command; with `env`, in which it finds its browser, it opens one."""
     place = lab.library.root.parent
-    run = subprocess.Popen([sys.executable, CHECKOUT / "sort_faces.py", "review", "--no-open", "--json", "--data-root",
-                            place / "work", "--library", lab.library.root], stdout=subprocess.PIPE,
-                           stderr=subprocess.PIPE, text=True)
+    run = subprocess.Popen([sys.executable, CHECKOUT / "sort_faces.py", "review", *([] if env else ["--no-open"]),
+                            "--json", "--data-root", place / "work", "--library", lab.library.root],
+                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
     assert run.stdout
     line = run.stdout.readline()
     return run, json.loads(line)["review"] if line else ""
@@ -315,3 +320,59 @@ def test_a_name_that_was_typed_by_hand_since_the_page_was_made_stays_and_is_show
     assert desk.settle(LIMIT)
     desk.end()
     assert lab.library.manifest().entry("faceset_002").name == "Beatrix"
+
+
+def test_marked_faces_go_out_of_the_library_and_what_came_since_is_not_seen(lab: Any) -> None:
+    held = lab.holdings()
+    books = held.read()
+    wrong, *rest = books.people["faceset_005"].faces
+    said = {name: held.whole(answers.read(books, {"of": "faceset_005", "out": [wrong], **answer})) for name, answer in {
+        "merge": {"do": "merge", "into": "faceset_002"}, "right": {"do": "right"}}.items()}
+    told: list[Did] = []
+    held.carry(1, said["merge"], told.append)
+    assert len(held.read().people["faceset_002"].faces) == 15
+    assert lab.library.manifest().not_this == {"faceset_002": [said["merge"]["out"][0]]}
+    held.undo(told[0].run, told.append)
+    with changing(lab.library, "consolidate") as run:
+        consolidate.merge(run, "faceset_005", ["faceset_006"], OPTIONS)
+    held.carry(2, said["right"], told.append)
+    person = held.read().people["faceset_005"]
+    assert len(person.faces) == 15 and person.seen == frozenset(rest)
+
+
+def test_what_another_command_did_meanwhile_is_what_the_page_shows(lab: Any, client: Client) -> None:
+    client.enter()
+    assert client.answer({"do": "drop", "of": "faceset_007"}) == 200
+    wait_until(lambda: not client.now()["waiting"], "the answer is carried out")
+    before = client.now()
+    assert (before["version"], before["back"]) == (1, 1)        # our own runs are no news
+    Library(lab.library.root).undo()
+    shown = client.now()
+    assert (shown["version"], shown["back"]) == (2, 0)
+    assert client.answer({"do": "name", "of": "faceset_007", "name": "Jo"}) == 200
+    wait_until(lambda: not client.now()["waiting"], "the answer is carried out")
+    with changing(lab.library, "name") as run:
+        edit.name(run, "faceset_001", "Ada")
+    sent = json.dumps({"version": 3, "question": "", "answer": {"do": "drop", "of": "faceset_001"}}).encode()
+    assert client.ask("POST", "/answer", sent)[0] == 409
+    assert client.now()["names"] == {"Ada": "faceset_001", "Jo": "faceset_007"}
+
+
+def test_a_browser_in_the_terminal_is_not_opened_and_a_window_that_stays_open_keeps_nobody_waiting(
+        lab: Any, tmp_path: Path) -> None:
+    opened = tmp_path / "opened"
+    for program in ("www-browser", "lynx", "w3m", "xdg-open"):
+        script = tmp_path / "bin" / program
+        script.parent.mkdir(exist_ok=True)
+        script.write_text(f'#!/bin/sh\necho "$1" > {opened}.{program}\nexec sleep 600\n')
+        script.chmod(0o755)
+    plain = {name: value for name, value in os.environ.items() if "DISPLAY" not in name}
+    path = f"{tmp_path / 'bin'}:{os.environ['PATH']}"
+    for screen, found in (({}, []), ({"DISPLAY": ":0"}, ["opened.xdg-open"])):
+        run, link = start(lab, env={**plain, "PATH": path, **screen})
+        assert Client(link).enter().now()["question"]
+        if found:
+            wait_until((tmp_path / found[0]).exists, "the window is opened")
+        assert sorted(file.name for file in tmp_path.glob("opened.*")) == found
+        run.send_signal(signal.SIGINT)
+        run.communicate(timeout=LIMIT)

@@ -22,7 +22,7 @@ async function ask(path, body) {
     const reply = await fetch(path, {method: "POST", headers, body: JSON.stringify(body)});
     const told = await read(reply);
     busy = false;       // before it is drawn: who sees it may answer it
-    if (reply.status === 409) { draw(told); toast("That changed in another tab meanwhile; look again.", false); }
+    if (reply.status === 409) { draw(told); toast("That changed elsewhere meanwhile; look again.", false); }
     else if (told.problem !== undefined && told.version === undefined) problem(told.problem);
     else { draw(told); if (told.said) toast(path === "undo" ? `Taken back: ${told.said}` : told.said,
         path !== "undo"); }
@@ -31,7 +31,8 @@ async function ask(path, body) {
   } finally { busy = false; }
 }
 const post = (path, more = {}) => ask(path, {version: now.version, question: now.question && now.question.id, ...more});
-const answer = value => post("answer", {answer: value});
+/* With an answer about a faceset go the faces that were marked as somebody else */
+const answer = value => post("answer", {answer: {out: [...out], ...value}});
 function problem(text) { $("#problem").textContent = text; $("#problem").hidden = !text; }
 function toast(text, undo) {
   $("#toast").replaceChildren(make("span", text), ...(undo ? [button("Undo", () => act.undo())] : []));
@@ -42,7 +43,6 @@ function toast(text, undo) {
 /* What is shown */
 const percent = share => (100 * Math.floor(share * 1000) / 1000).toFixed(1) + " %";
 const counted = (count, word) => `${count.toLocaleString("en")} ${word}${count === 1 ? "" : "s"}`;
-const title = item => item.title.startsWith("new ") ? "a new faceset" : item.title;
 function draw(told) {
   const same = now && told.question && now.question && now.question.id === told.question.id
       && now.question.count === told.question.count;
@@ -72,12 +72,12 @@ function drawEnd() {
   $("#faces").replaceChildren(); $("#alike").replaceChildren();
 }
 const WORDS = {
-  same: q => [`${title(q)} and ${title(q.alike[0])}: one person?`, "Same if they are one; else: Two people."],
-  two: q => [`Is ${title(q)} two people?`, `Split if the ${counted(q.suspects.length, "face")} with a border `
+  same: q => [`${q.title} and ${q.alike[0].title}: one person?`, "Same if they are one; else: Two people."],
+  two: q => [`Is ${q.title} two people?`, `Split if the ${counted(q.suspects.length, "face")} with a border `
       + (q.suspects.length === 1 ? "is" : "are") + " somebody else; One person if all are the same."],
-  faces: q => [`Is all of this ${title(q)}?`,
+  faces: q => [`Is all of this ${q.title}?`,
       "Those least like the others come first. Mark who is somebody else, then Right."],
-  name: q => [`Who is this: ${title(q)}?`, "Nothing looks wrong here. Give a name, or say that it is right."],
+  name: q => [`Who is this: ${q.title}?`, "Nothing looks wrong here. Give a name, or say that it is right."],
   loose: q => [q.count === 1 ? "Whose face is this?" : `Whose are these ${q.count} faces?`,
       `In no faceset: ${q.reason}. Same puts ${q.count === 1 ? "it" : "them"} there; or leave ${
         q.count === 1 ? "it" : "them"} out.`],
@@ -127,9 +127,9 @@ function alike(q, other, index) {
   const asked = q.kind === "same" && index === 0;
   return make("div", "", {class: asked ? "other asked-about" : "other"},
     make("div", "", {class: "small"}, ...other.faces.map(face => picture(face, ""))),
-    make("p", "", {}, make("span", `${title(other)} `, {},
+    make("p", "", {}, make("span", `${other.title} `, {},
         make("small", `${counted(other.count, "face")}, ${other.distance.toFixed(2)} apart`)),
-      button("", () => merge(index), {"aria-label": `The same person as ${title(other)}`}, "Same ",
+      button("", () => merge(index), {"aria-label": `The same person as ${other.title}`}, "Same ",
           make("kbd", `m ${index + 1}`))));
 }
 function toggle(index) {
@@ -156,7 +156,7 @@ const act = {
     const q = now.question;
     if (q.kind === "loose") answer({do: "leave", of: q.about});
     else if (q.kind === "same") answer({do: "two-people", of: q.about, other: q.alike[0].folder});
-    else answer({do: "right", of: q.about, out: [...out]});
+    else answer({do: "right", of: q.about});
   },
   split() {
     const q = now.question, faces = out.size ? [...out] : q.kind === "two" ? q.suspects : [];
@@ -164,7 +164,7 @@ const act = {
     else problem("Mark the faces that are somebody else, then split.");
   },
   name() { naming.open(); },
-  drop() { answer({do: "drop", of: now.question.about}); },
+  drop() { answer({do: "drop", of: now.question.about, ...(out.size === now.question.count && {out: []})}); },
   promote() { answer({do: "promote", of: now.question.about}); },
   later() { post("later"); },
   undo() { post("undo"); },
@@ -209,7 +209,10 @@ const photo = {
   },
 };
 
-/* Keys, mouse, touch */
+/* Keys, mouse, touch. A button that was clicked keeps no focus: the next Space answers */
+addEventListener("click", event => {
+  if (event.detail && !document.querySelector("dialog[open]")) $("#asked").focus({preventScroll: true});
+}, true);
 for (const node of document.querySelectorAll("[data-do]")) node.addEventListener("click",
     () => { if (!busy && allowed(node.dataset.do)) act[node.dataset.do](); });
 for (const node of document.querySelectorAll("[data-close]")) node.addEventListener("click",
@@ -233,6 +236,7 @@ const KEYS = {" ": "right", s: "split", n: "name", d: "drop", f: "promote", b: "
 addEventListener("keydown", event => {
   if (event.ctrlKey || event.metaKey || event.altKey || busy || !now || document.querySelector("dialog[open]")) return;
   const key = event.key, merging = document.body.classList.contains("merging");
+  if (event.repeat && (KEYS[key] || /^[0-9m]$/.test(key))) return event.preventDefault();     // nobody saw what came up
   if (key === " " && event.target.closest && event.target.closest("button:focus-visible, a:focus-visible")) return;
   if (key === "Escape") $("#asked").focus({preventScroll: true});       // off a face, which Space would mark
   if (merging && /^[1-3]$/.test(key)) merge(Number(key) - 1);
