@@ -17,29 +17,40 @@ from ..immich.preflight import Server
 PERMISSION = "person.read"
 SIDE, QUALITY = 96, 80      # pixels and of 100, of what is kept; Immich's have 250
 MOST_BYTES, MOST_PIXELS = 1 << 20, 1 << 20
-PATIENCE = 20.0             # seconds for all of them
+PATIENCE = 20.0             # seconds for all of them: the downloads wait
+SILENCE = 5.0               # seconds that one may keep us waiting for its next byte
+FAILURES = 3                # in a row; after them no more are asked for
 
 
 def given(client: Client, server: Server, people: Sequence[Person],
           clock: Callable[[], float] = time.monotonic) -> tuple[Person, ...]:
     """The people, those who are shown with a picture."""
-    end, shown = clock() + PATIENCE, list(people)
+    end, failures, shown = clock() + PATIENCE, 0, list(people)
+    brief = Client(replace(client.access, connect_timeout=SILENCE, read_timeout=SILENCE), client.breaker, client.stop)
     for place, person in enumerate(shown[:SHOWN] if server.may(PERMISSION) else ()):
-        if clock() > end:
+        if failures == FAILURES or clock() > end:
             break
         if allowed.ID.fullmatch(f"/{person.immich}"):
             try:
-                shown[place] = replace(person, picture=_small(_thumbnail(client, person.immich)))
+                shown[place] = replace(person, picture=_small(_thumbnail(brief, person.immich, lambda: clock() > end)))
+                failures = 0
             except NotAllowed:
                 break
-            except (Transient, Rejected):       # one who has no picture is a 404
+            except Rejected:
                 pass
+            except Transient as error:      # one who has no picture is a 404
+                failures = FAILURES if error.retry_after else failures + 1
     return tuple(shown)
 
 
-def _thumbnail(client: Client, person: str) -> bytes:
+def _thumbnail(client: Client, person: str, late: Callable[[], bool]) -> bytes:
+    data = b""
     with client.open("GET", f"/people/{person}/thumbnail") as answer:
-        return b"".join(client.chunks(answer, MOST_BYTES))
+        for piece in client.chunks(answer, MOST_BYTES):
+            data += piece
+            if late():
+                raise Transient("it comes too slowly")
+    return data
 
 
 def _small(data: bytes) -> str:

@@ -13,6 +13,7 @@ import sys
 import threading
 import tracemalloc
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -312,21 +313,34 @@ def test_a_summary_of_another_form_is_a_problem_that_is_told_and_not_the_end(tmp
             assert "Staged" in report_of(lab)
 
 
+def pictures_of(lab: Lab, people: list[str], clock: Callable[[], float] = lambda: 0.0) -> list[bool]:
+    """Which of these people of Immich come with a picture?"""
+    client = Client(Access(lab.server.url, ("x-api-key", lab.server.add_key(lab.user))),
+                    Breaker(1, 0, 0.01, print), threading.Event())
+    server = preflight.greet(client, key=True)
+    lab.server.log.clear()
+    seen = portraits.given(client, server, [Person("", "", 9, ("2020",), 1, 2, one) for one in people], clock)
+    return [bool(one.picture) for one in seen]
+
+
 def test_pictures_are_asked_for_no_longer_than_patience_lasts_and_of_those_alone_who_are_shown(tmp_path):
     with laboratory(tmp_path, fill=whose_faces_are_known_to_immich) as lab:
-        client = Client(Access(lab.server.url, ("x-api-key", lab.server.add_key(lab.user))),
-                        Breaker(1, 0, 0.01, print), threading.Event())
-        server = preflight.greet(client, key=True)
-        lab.server.log.clear()
-        people = [Person("", "", 9, ("2020",), 1, 2, lab.anna)] * (SHOWN + 5)
-        seen = portraits.given(client, server, people)
-        assert [bool(one.picture) for one in seen] == [True] * SHOWN + [False] * 5
-        hours = iter(range(0, 99, 9))       # each answer takes nine seconds
-        seen = portraits.given(client, server, people, clock=lambda: float(next(hours)))
-        assert sum(bool(one.picture) for one in seen) == 2
-        lab.server.log.clear()
-        portraits.given(client, server, [Person("", "", 9, (), 1, 2, odd) for odd in ("", "../users/me", "a?b", "x\n")])
-        assert not list(lab.server.log)
+        assert pictures_of(lab, [lab.anna] * (SHOWN + 5)) == [True] * SHOWN + [False] * 5
+        # each answer takes nine seconds, so the third comes too late
+        came = pictures_of(lab, [lab.anna] * 5, lambda: 9.0 * len(lab.server.log.find("*/thumbnail")))
+        assert came == [True, True, False, False, False] and len(lab.server.log) == 3
+        assert not any(pictures_of(lab, ["", "../users/me", "a?b", "x\n"])) and not list(lab.server.log)
+
+
+@pytest.mark.parametrize(("fault", "people", "asked", "came"), [
+    ({"kind": "stall", "at": 10, "seconds": 40, "times": 1}, 2, 2, 1), ({"kind": "status", "status": 503}, 5, 3, 0),
+    ({"kind": "status", "status": 429, "retry_after": 60, "skip": 1}, 5, 2, 1)], ids=["stalls", "fails", "says later"])
+def test_a_server_that_is_slow_to_give_pictures_or_would_rather_not_is_not_asked_on(
+        fault, people, asked, came, tmp_path):
+    with laboratory(tmp_path, fill=whose_faces_are_known_to_immich) as lab:
+        lab.server.faults.add(fault.pop("kind"), "*/thumbnail", **fault)
+        assert sum(pictures_of(lab, [lab.anna] * people)) == came
+        assert len(lab.server.log) == asked
 
 
 def test_known_faces_of_photos_that_were_not_fetched_are_counted_by_status_and_extend(tmp_path):
