@@ -222,7 +222,8 @@ def stage_user(client: Client, key: bool, state: State, options: Options, args: 
         terminal.say(f"to see who is there: {typed(['python', 'sort_faces.py', 'report'], args)}")
     then = ["bash", "finalize_immich.sh", args.user] if values["staged_count"] else \
         ["python", "sort_faces.py", "status"]
-    terminal.say(f"next: {whole if args.dry_run else typed(then, args)}")
+    nothing_yet = not values["staged_count"] and state.counts().get("error", 0)
+    terminal.say(f"next: {whole if args.dry_run or nothing_yet else typed(then, args)}")
     return OK
 
 

@@ -128,7 +128,9 @@ def _structured(call: Call, fields: Fields) -> Reply:
         wanted[name] = test.get("eq")
     has_people = wanted.pop("hasPeople", None)
     cursor, size = fields.get("cursor") or "page 1", fields.integer("size", 250, LARGEST_PAGE)
-    page = int(cursor.removeprefix("page "))
+    if not (told := re.fullmatch(r"page ([1-9]\d{0,8})", str(cursor), re.ASCII)):
+        raise ApiError(400, "Invalid cursor")
+    page = int(told[1])
     scope, window, keep = _asked(call, Fields({**wanted, "withExif": fields.boolean("withExif")}, call.version), page,
                                  size)
 

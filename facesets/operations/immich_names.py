@@ -53,7 +53,7 @@ class Row:
     verdict: str = "nobody there has its faces"
 
     def line(self, url: str) -> str:
-        more = f", the rest {self.people - 1} others" if self.people > 1 else ""
+        more = f", the rest of {self.people - 1} more" if self.people > 1 else ""
         there = f"; {self.faces} of {self.of} faces{more}: {url}/people/{self.person}" if self.person else ""
         return f"{self.folder}  {self.name}  {self.verdict}{there}"
 

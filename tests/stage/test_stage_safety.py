@@ -81,6 +81,11 @@ def test_the_last_line_says_what_to_run_next(tmp_path):
     with laboratory(tmp_path, fill=lambda lab: None) as lab:
         assert lab.stage().err.splitlines()[-1] == "next: python sort_faces.py status"
         lab.add(1)
+        lab.server.faults.add("status", "*/original", status=503)
+        left = lab.stage()
+        assert left.summary["skipped_download_error"] == 1, left.err
+        assert left.err.splitlines()[-1] == "next: python immich_stage.py --user peter --json"
+        lab.server.faults.clear()
         dry = lab.stage("--dry-run", "--workers", "2").err.splitlines()[-1]
         assert dry == "next: python immich_stage.py --user peter --json --workers 2"
         assert lab.stage().err.splitlines()[-1] == "next: bash finalize_immich.sh peter"
@@ -288,9 +293,10 @@ def test_a_server_that_is_given_up_is_not_asked_more_slowly(tmp_path):
         assert run.status == 2 and "503" in run.err and "more slowly" not in run.err
 
 
-def test_who_waits_at_the_terminal_reads_how_long_and_until_when(tmp_path):
+@pytest.mark.parametrize("asked", [300, 1e9], ids=["as asked", "never longer"])
+def test_who_waits_at_the_terminal_reads_how_long_and_until_when(asked, tmp_path):
     with laboratory(tmp_path) as lab:
-        lab.server.faults.add("status", "*/search/metadata", status=429, retry_after=300)
+        lab.server.faults.add("status", "*/search/metadata", status=429, retry_after=asked)
         process, began = lab.start(), time.time()
         line = next(line for line in process.stderr if "asks for a pause" in line)
         told = re.search(r"waiting (\d+) s, until (\d\d:\d\d:\d\d)$", line.rstrip())

@@ -26,6 +26,9 @@ def immich_names(job: Job) -> int:
     from .. import immich_names as names
     user, rules = job.args.user, job.settings(CLUSTERING)
     queue = read_queue(job.paths.queue(user))
+    if not queue.owner:
+        terminal.say(f"the queue of {user} is of an earlier version, which told fewer faces: first python "
+                     f"immich_stage.py --user {user}")
     distance = rules.known_distance or job.library.manifest().known_distance
     caches, writer = job.caches(), _writer(job, queue, job.args.albums)
 
