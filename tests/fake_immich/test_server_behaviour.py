@@ -117,7 +117,8 @@ def test_3_2_asks_for_people_and_does_not_mix_the_old_fields() -> None:
         server.add_asset(user, jpeg((1, 2, 3)))
         peopled = {"hasPeople": {"eq": True}}
         assert [item["id"] for item in search(server, key, filter=peopled)["items"]] == [shown.id]
-        for wrong in ({"filter": peopled, "type": "IMAGE"}, {"filter": {"hasPeople": True}}, {"filter": peopled, "cursor": "x"}):
+        for wrong in ({"filter": peopled, "type": "IMAGE"}, {"filter": {"hasPeople": True}},
+                      {"filter": peopled, "cursor": "x"}):
             refused = requests.post(f"{server.url}/api/search/metadata", headers={"x-api-key": key}, timeout=LIMIT,
                                     json=wrong)
             assert refused.status_code == 400
