@@ -186,7 +186,7 @@ class Client:
                 scheme, origin = _origin(target)
             except ValueError:
                 raise Transient("it redirects to nowhere") from None
-            if origin != self._origin[1] or (self._origin[0] == "https" and scheme != "https"):
+            if origin != self._origin[1] or scheme not in (self._origin[0], "https"):
                 host = terminal.safe(urllib.parse.urlsplit(target).netloc, 80)
                 raise Transient(f"it redirects to {host or 'nowhere'}, where the key is not sent")
             url = target

@@ -192,6 +192,13 @@ def test_the_key_goes_to_no_other_host_even_if_a_redirect_asks_for_it(tmp_path):
         assert len(thief.server.log) == 0
 
 
+def test_a_redirect_to_what_is_not_http_is_not_followed_and_no_fault_of_the_settings(tmp_path):
+    with laboratory(tmp_path) as lab:
+        lab.server.faults.add("redirect", "*/original", location=f"{lab.server.url.replace('http', 'gopher')}/x")
+        run = lab.stage()
+        assert run.status == 2 and "it redirects to" in run.err and "IMMICH_URL" not in run.err, run.err
+
+
 def test_a_redirect_on_the_same_host_is_followed(tmp_path):
     with laboratory(tmp_path, fill=lambda lab: lab.add(2)) as lab:
         lab.server.faults.add("redirect", "/api/users/me", times=1, location="/api/users/me?again")
