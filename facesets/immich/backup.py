@@ -103,22 +103,34 @@ def of_server(client: Client, owner: str) -> Backup:
                           "and name it: --backup FILE")
         preflight.require(client, server, PERMISSIONS, "IMMICH_ADMIN_API_KEY")
         with understanding("/admin/database-backups"):
-            names = [str(item["filename"]) for item in client.get("/admin/database-backups")["backups"]]
-        dated = [(found[1], name) for name in names if (found := NAME.fullmatch(name))]
+            sizes = {str(item["filename"]): int(item["filesize"])
+                     for item in client.get("/admin/database-backups")["backups"]}
+        dated = [(found[1], name) for name in sizes if (found := NAME.fullmatch(name))]
         if not dated:
             raise Failure(f"{url} has no backup yet; in Immich: Administration, Job Queues, Create job, Create "
                           "database dump")
-        return client.retrying(lambda: _receive(client, max(dated)[1], owner))
+        newest = max(dated)[1]
+        return client.retrying(lambda: _receive(client, newest, sizes[newest], owner))
     except NotAllowed as error:
         raise NotAllowed(f"{error}; IMMICH_ADMIN_API_KEY must be the key of an administrator") from None
     except (Transient, Rejected) as error:
         raise Paused(f"{url} does not give its backup: {error}") from None
 
 
-def _receive(client: Client, name: str, owner: str) -> Backup:
+def _receive(client: Client, name: str, size: int, owner: str) -> Backup:
     headers = {"Accept-Encoding": "identity"}
     with client.open("GET", f"/admin/database-backups/{name}", headers=headers) as answer:
-        return read(io.BufferedReader(_Body(client.chunks(answer)), 1 << 20), name, owner)
+        return read(io.BufferedReader(_Body(_whole(client.chunks(answer, size), size)), 1 << 20), name, owner)
+
+
+def _whole(pieces: Iterator[bytes], size: int) -> Iterator[bytes]:
+    """The pieces; Transient where they end before `size` bytes, which not every answer says of itself."""
+    arrived = 0
+    for piece in pieces:
+        arrived += len(piece)
+        yield piece
+    if arrived < size:
+        raise Transient(f"the answer ends after {arrived:,} of {size:,} bytes")
 
 
 class _Body(io.RawIOBase):

@@ -74,7 +74,8 @@ def offer(library: Library, sql: str, name: str = NAME) -> bytes:
 
 def _listing(call: Call) -> Reply:
     _admin(call)
-    return json_reply({"backups": [{"filename": name, "filesize": len(data), "timezone": "UTC"}
+    return json_reply({"backups": [{"filename": name, "timezone": "UTC",
+                                    "filesize": getattr(call.library, "backup_size", len(data))}
                                    for name, data in getattr(call.library, "backups", {}).items()]})
 
 

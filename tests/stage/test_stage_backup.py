@@ -561,13 +561,15 @@ def test_a_kill_at_any_time_changes_nothing(tmp_path):
         assert lab.stage(*flags).status == 0 and lab.queue() == wanted
 
 
-def test_the_newest_backup_of_the_server_is_read_by_an_administrators_key_and_nothing_of_it_is_kept(tmp_path):
+@pytest.mark.parametrize("fault", [{"kind": "stop", "at": 0.5}, {"kind": "short", "piece": 3000}],
+                         ids=["cut off", "ends too early"])
+def test_the_newest_backup_of_the_server_is_read_by_an_administrators_key_and_nothing_of_it_is_kept(fault, tmp_path):
     with laboratory(tmp_path, (3, 1, 0), library) as lab:
         admin = administrator(lab)
         key = lab.server.add_key(admin, backup.PERMISSIONS)
         lab.extra["IMMICH_ADMIN_API_KEY"] = key
         backups.offer(lab.server.library, lab.made.sql(version=(3, 1)))
-        lab.server.faults.add("stop", f"*/{backups.NAME}", at=0.5, times=1)
+        lab.server.faults.add(fault.pop("kind"), f"*/{backups.NAME}", **fault, times=1)
         run = lab.finish(lab.start("--backup", "server", "--pictures", "10"))
         assert run.status == 0, run.err
         assert lab.made.staged() == {"Ann": 10, "Bob": 9, "unjudged": 3}
@@ -577,6 +579,15 @@ def test_the_newest_backup_of_the_server_is_read_by_an_administrators_key_and_no
         for secret in (key, backups.TOKEN, backups.PASSWORD):
             assert secret.encode() not in left and secret not in run.out + run.err
         assert not list(lab.root.rglob("*.sql*"))
+
+
+def test_a_backup_that_never_ends_is_read_no_further_than_the_server_says_that_it_goes(tmp_path):
+    with laboratory(tmp_path, (3, 1, 0), library) as lab:
+        lab.extra["IMMICH_ADMIN_API_KEY"] = lab.server.add_key(administrator(lab), backup.PERMISSIONS)
+        sent = backups.offer(lab.server.library, lab.made.sql(version=(3, 1)))
+        lab.server.library.backup_size = len(sent) - 100        # type: ignore[attr-defined]
+        run = lab.stage("--backup", "server")
+        assert run.status == 2 and "does not give its backup: the answer is larger than" in run.err, run.err
 
 
 @pytest.mark.parametrize(("key", "status", "said"), [
