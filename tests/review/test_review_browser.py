@@ -200,6 +200,13 @@ def test_the_photo_says_when_who_and_why_and_marks_the_face(lab: Any, tab: Tab) 
     assert width == 640
     tab.keys("ArrowRight", "Escape")
     assert not tab.page.is_visible("#photo")
+    while tab.now()["question"]["kind"] not in ("faces", "name"):
+        tab.say("b")
+    faces = [face["id"] for face in tab.now()["question"]["faces"]]
+    for keys, face in (("3",), 2), (("Tab", "Tab", "Tab"), 1):      # the one marked last, the one that has the focus
+        tab.keys(*keys, "p")
+        assert str(tab.page.get_attribute("#whole", "src")).endswith(faces[face])
+        tab.keys("Escape")
 
 
 def test_a_face_between_two_is_asked_with_their_names_and_without_the_years_of_somebody_else(

@@ -37,14 +37,20 @@ def this_is(job: Job) -> int:
 
 @verb("Corrections", FACESET, PICTURES, settings=KEEPING, example="7 0003.png 0011.png")
 def not_this(job: Job) -> int:
-    """Say that faces are not the person of a faceset; no later run puts them back."""
+    """Say that faces are not the person of a faceset; no later run puts them back.
+
+    Its faces without a picture go along where they are nearer to these than to the ones that stay.
+    """
     from .. import edit
     return job.change(lambda run: edit.not_this(run, job.args.faceset, job.args.photos, job.options()))
 
 
 @verb("Corrections", FACESET, PICTURES, settings=KEEPING, example="7 0003.png 0011.png")
 def split(job: Job) -> int:
-    """Make a faceset of its own of some faces of a faceset: they are somebody else, and always the same one."""
+    """Make a faceset of its own of some faces of a faceset: they are somebody else, and always the same one.
+
+    Its faces without a picture go along where they are nearer to these than to the ones that stay.
+    """
     from .. import verdicts
     return job.change(lambda run: verdicts.split(run, job.args.faceset, job.args.photos, job.options()))
 

@@ -115,7 +115,7 @@ function drawYears(years) {
 const numberOf = index => index < 10 ? String((index + 1) % 10) : "";
 function tile(q, face, index, odd) {
   const words = [`Face ${index + 1}`, face.taken, face.user].filter(Boolean).join(", ");
-  const pick = button("", () => { at = index; toggle(index); }, {class: "pick", title: face.why},
+  const pick = button("", () => toggle(index), {class: "pick", title: face.why},
       picture(face.id, words));
   if (q.kind !== "loose") pick.setAttribute("aria-pressed", String(out.has(face.id)));
   return make("div", "", {class: odd ? "tile odd" : "tile"}, pick,
@@ -134,7 +134,9 @@ function alike(q, other, index) {
 }
 function toggle(index) {
   const q = now.question, face = q && q.faces[index];
-  if (!face || q.kind === "loose") return;
+  if (!face) return;
+  at = index;
+  if (q.kind === "loose") return;
   if (!out.delete(face.id)) out.add(face.id);
   const node = $("#faces").children[index];
   if (node) node.querySelector(".pick").setAttribute("aria-pressed", String(out.has(face.id)));
@@ -168,7 +170,11 @@ const act = {
   promote() { answer({do: "promote", of: now.question.about}); },
   later() { post("later"); },
   undo() { post("undo"); },
-  photo() { photo.open(); },
+  photo() {
+    const tile = document.activeElement.closest(".tile");
+    if (tile) at = [...$("#faces").children].indexOf(tile);
+    photo.open();
+  },
   keys() { $("#keys").showModal(); },
 };
 const naming = {
