@@ -74,7 +74,8 @@ def undo(root: Path) -> tuple[str, list[str]]:
 
 def would_undo(root: Path) -> dict[str, list[str]]:
     """What `undo` would do: the run, the folders that change, by what they do, and the runs before it, newest first."""
-    folders = history(root)[::-1]
+    unheard = [folder for folder in _folders(root / PENDING) if _phase(folder) == "done" and not _plan(folder).final]
+    folders = [*history(root), *unheard][::-1]
     plan = _plan(folders[0]) if folders else Plan("")
     verbs = [folder.name.partition("-")[2] for folder in folders]
     found: dict[str, list[str]] = {"would_take_back": verbs[:1], "as_before": [], "comes_back": [], "goes": [],
