@@ -14,9 +14,9 @@ manifest.json at the top
 ENTRY  {"folder", "number", "name", "proposed_name", "faces" (members), "pictures", "spread", "years" [first, last] or
         [], "users" {label: faces}, "run", "reason", "into" (of a merged one: the faceset that holds its faces now)}
 
-A number is never given twice: `.highest` remembers the highest even when a run is taken back. What a person does by
-hand in the file manager holds: NAME.txt is the name ("name" says what it was when the manifest was written), a folder
-that is gone is no faceset any more.
+A number is never given twice: `.highest` remembers the highest even when a run is taken back, and `.taken_back` which
+runs those were, one a line. What a person does by hand in the file manager holds: NAME.txt is the name ("name" says
+what it was when the manifest was written), a folder that is gone is no faceset any more.
 """
 
 import hashlib
@@ -166,6 +166,18 @@ class Library:
                    for found in map(NUMBERED.match, os.listdir(place)) if found]
         return max([remembered, manifest.next_number - 1, *on_disk])
 
+    def taken_back(self) -> list[str]:
+        """The runs that an undo took back, or began to."""
+        try:
+            return (self.root / ".taken_back").read_text(encoding="utf-8").splitlines()
+        except FileNotFoundError:
+            return []
+
+    def within_reach(self) -> None:
+        """Raises Paused where a library that was there is not: a disk that is not mounted, a share that is gone."""
+        if not any(os.path.lexists(self.root / name) for name in (journal.MANIFEST, journal.PENDING, journal.UNDO)):
+            raise Paused(f"{self.root} is out of reach, as on a disk that is not mounted; mend that, then it goes on")
+
     @contextmanager
     def locked(self, what: str) -> Iterator[None]:
         """Be the only one that changes the library, after ending what a kill may have left half done."""
@@ -183,17 +195,25 @@ class Library:
              outside: Callable[[Path], object] = lambda journal: None) -> None:
         """Take back the last run; `tell` takes its verb, and where files of a person's own were kept.
 
-        Raises Failure where the last run is not `only`, if that is given. `outside` takes back first what the run did
-        elsewhere than in the library.
+        If `only` is given, nothing is done where that run is not in the library, and Failure raised where it is not the
+        last. `outside` takes back first what the run did elsewhere than in the library.
         """
         with self.locked("sort_faces.py undo"):
-            self.heard("undo", "undo")
+            if only:
+                journal.acknowledge(self.root)      # whether it is taken back is seen from the runs
+            else:
+                self.heard("undo", "undo")
             manifest = self.manifest()
-            if only and [run["run"] for run in manifest.runs[-1:]] != [only]:
+            runs = [str(run["run"]) for run in manifest.runs]
+            if only and only not in runs:
+                return
+            if only and only != runs[-1]:
                 raise Failure("something else changed the library since; sort_faces.py undo takes back what was done "
                               "last")
-            highest = self.highest(manifest)
-            files.write_bytes(self.root / ".highest", b"%d\n" % highest)    # the older manifest will not know
+            highest = self.highest(manifest)        # the older manifest will know neither of the two
+            files.write_bytes(self.root / ".highest", b"%d\n" % highest)
+            taken = dict.fromkeys([*self.taken_back(), *runs[-1:]])
+            files.write_bytes(self.root / ".taken_back", "".join(f"{run}\n" for run in taken).encode())
             for last in journal.history(self.root)[-1:]:
                 outside(last)
             tell(*journal.undo(self.root))

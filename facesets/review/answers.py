@@ -21,6 +21,7 @@ Answer = dict[str, Any]
 FIELDS = {"right": ("of", "out"), "merge": ("of", "into", "out"), "two-people": ("of", "other", "out"),
           "split": ("of", "faces"), "name": ("of", "name", "out"), "drop": ("of", "out"), "this-is": ("of", "into"),
           "leave": ("of",), "promote": ("of",)}
+FACESETS = ("of", "into", "other", "from")      # where a faceset is named
 OF_LOOSE = ("this-is", "leave", "promote")
 
 

@@ -1,29 +1,32 @@
 """One review: an answer counts at once, lies in a file before the page hears of it, and is carried out behind.
 
     <library>/.review.jsonl     one line each, only as long as something of it is still to be done
-        {"n", "say": ANSWER with whole face keys}       {"n", "undo": the n of an answer}
-        {"n", "did": run id or "", "made": folder of a new faceset or ""}       {"n", "failed": why}
+        {"n", "run": what its run will be called, "say": ANSWER with whole face keys, "new RUN" for what RUN will make}
+        {"n", "undo": the run of an answer}     {"n", "ended": true, or why it could not be carried out}
 
 Everything is carried out in the order in which it was said, by one thread, each as one run of the library. A kill loses
-nothing: at the next start what has no outcome is carried out first; a run that was committed but not noted is known to
-the library, which says so instead of doing it twice.
+nothing: at the next start what has not ended is carried out first. Whether it was, and was not noted, is asked of the
+library, which knows its runs by their names, those that were taken back included.
 """
 
+import contextlib
 import errno
 import json
 import os
+import secrets
 import threading
-from collections.abc import Callable
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from ..common import files, terminal
-from ..common.errors import AlreadyDone, Failure, Paused, UsageError, of_disk
+from ..common.errors import Failure, Paused, UsageError, of_disk
 from ..library import journal
 from ..operations.forget import REVIEW
 from . import answers
-from .answers import Answer
+from .answers import FACESETS, Answer
+from .people import NEW
 from .questions import Books, Outlook, Question, ask, outlook
 
 NAME = REVIEW
@@ -37,23 +40,18 @@ class Stale(Exception):
 
 @dataclass
 class Said:
-    n: int
+    run: str
     answer: Answer
     words: str
     question: str       # id of what it answered
     before: Books
 
 
-@dataclass(frozen=True)
-class Did:
-    """What came of an answer: the run that it was, "" where it changed nothing; if it made a faceset, its folder."""
-
-    run: str = ""
-    made: str = ""
-
-
 class Holder(Protocol):
-    """What a desk needs of the library. `tell` is called when a thing is done, before the library forgets it."""
+    """What a desk needs of the library."""
+
+    def within_reach(self) -> None:
+        """Raises Paused where it is not there for now."""
 
     def read(self) -> Books: ...
 
@@ -63,12 +61,11 @@ class Holder(Protocol):
     def whole(self, answer: Answer) -> Answer:
         """The answer with all that is needed to carry it out another day."""
 
-    def carry(self, n: int, answer: Answer, tell: Callable[[Did], object]) -> None: ...
+    def carry(self, name: str, answer: Answer) -> str:
+        """Carry it out, once, as the run of this name; the folder of the faceset that it made, or ""."""
 
-    def undo(self, run: str, tell: Callable[[Did], object]) -> None: ...
-
-    def last(self) -> Did:
-        """The last run, and the newest faceset, as if that run had made it."""
+    def undo(self, name: str) -> None:
+        """Take the run of this name back, if it is there."""
 
 
 class Desk:
@@ -79,16 +76,16 @@ class Desk:
         self.later: list[str] = []
         self.first = self.problem = ""
         self.version, self.books = 0, Books({})
-        self._did: dict[int, Did] = {}
-        self._made: dict[str, str] = {}     # name of a new faceset till then -> its folder
-        self._ended = self._reread = False
-        self._waiting = self._left_over()
-        self._n = max((line["n"] for line in self._waiting), default=0)
-        for line in self._waiting:
+        self._made: dict[str, str] = {}     # what the page calls a new faceset -> "new RUN"
+        self._folders: dict[str, str] = {}  # "new RUN" -> the folder that it made
+        self._ended = False
+        self._waiting: list[dict[str, Any]] = []
+        self._n = 0
+        for line in self._left_over():
+            self._n = line["n"]
             self._carry_out(line)
-        self._waiting.clear()
-        self._settled()
-        self.books = library.read()
+        self.path.unlink(missing_ok=True)
+        self.books, self._reread = library.read(), False
         self.questions = ask(self.books)
         self._thread = threading.Thread(target=self._work, name="review", daemon=True)
         self._thread.start()
@@ -108,9 +105,13 @@ class Desk:
             self._must_be(version)
             answer = answers.read(self.books, value)
             before, said = self.books, answers.words(self.books, answer)
-            self._n += 1
-            self._line({"n": self._n, "say": self.library.whole(answer)})
-            self.past = [*self.past, Said(self._n, answer, said, question, before)][-journal.KEEP:]
+            run = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{answer['do']}-{secrets.token_hex(3)}"
+            whole = {name: self._made.get(value, value) if name in FACESETS else value
+                     for name, value in self.library.whole(answer).items()}
+            self._line({"run": run, "say": whole})
+            if "new" in answer:
+                self._made[answer["new"]] = NEW + run
+            self.past = [*self.past, Said(run, answer, said, question, before)][-journal.KEEP:]
             self._show(answers.carry(before, answer))
             return said
 
@@ -127,8 +128,7 @@ class Desk:
             if not self.past:
                 raise UsageError("there is nothing of this review to take back; sort_faces.py undo goes further back")
             last = self.past[-1]
-            self._n += 1
-            self._line({"n": self._n, "undo": last.n})
+            self._line({"undo": last.run})
             self.past.pop()
             self._show(last.before)
             self.first = last.question
@@ -153,7 +153,7 @@ class Desk:
 
     def folder(self, name: str) -> str:
         """The folder of a faceset that an answer made, by what it was called till then."""
-        return self._made.get(name, name)
+        return self._folders.get(self._made.get(name, ""), name)
 
     def _must_be(self, version: object) -> None:
         self._heed()
@@ -162,27 +162,26 @@ class Desk:
 
     def _heed(self) -> None:
         """What another command did to the library since it was read is what is so now, and what it takes back."""
-        if not self._waiting and self.library.changed():
-            try:
-                self._anew()
-            except (Failure, OSError):      # it is still at it; the next look finds what it made
-                pass
-
-    def _anew(self) -> None:
-        books = replace(self.library.read(), added=self.books.added)
-        self.past.clear()
-        self._show(books)
+        with contextlib.suppress(Failure, OSError):     # it is still at it; the next look finds what it made
+            if not self._waiting and (self._reread or self.library.changed()):
+                books = replace(self.library.read(), added=self.books.added)
+                self._reread = False
+                self.past.clear()
+                self._show(books)
 
     def _show(self, books: Books) -> None:
         self.books, self.questions, self.first = books, ask(books), ""
         self.version += 1
 
     def _line(self, line: dict[str, Any]) -> None:
+        line = {"n": self._n + 1, **line}
         self._write(line)
+        self._n += 1
         self._waiting.append(line)
         self.changed.notify_all()
 
     def _write(self, line: dict[str, Any]) -> None:
+        self.library.within_reach()     # else it would lie where the disk is mounted, and below it when it comes back
         data = (json.dumps(line, ensure_ascii=True) + "\n").encode()
         with open(os.open(self.path, os.O_CREAT | os.O_APPEND | os.O_WRONLY, files.FILE_MODE), "ab", 0) as file:
             if (written := file.write(data)) < len(data):       # the half would spoil the line that comes after it
@@ -200,20 +199,15 @@ class Desk:
         for number, line in enumerate(whole.splitlines()):
             try:
                 value = json.loads(line)
-                if "say" in value or "undo" in value:
-                    lines[int(value["n"])] = value
-                else:
-                    self._note(lines.pop(int(value["n"])), value)
+                n = int(value["n"])
+                if "ended" in value:
+                    lines.pop(n, None)      # noted a second time where the disk refused the first one too late
+                elif isinstance(value["run"] if "say" in value else value["undo"], str):
+                    lines[n] = value
             except (ValueError, KeyError, TypeError, AttributeError) as error:
                 raise Failure(f"{self.path}, line {number + 1}, is not of a review ({type(error).__name__}); look at "
                               "it and remove the file, then start the review again") from None
         return list(lines.values())
-
-    def _note(self, line: dict[str, Any], outcome: dict[str, Any]) -> None:
-        did = Did(str(outcome.get("did", "")), str(outcome.get("made", "")))
-        self._did[line["n"]] = did
-        if new := line.get("say", {}).get("new"):
-            self._made[new] = did.made or new
 
     def _work(self) -> None:
         while True:
@@ -233,53 +227,46 @@ class Desk:
 
     def _settled(self) -> None:
         """All is carried out: the file has served, and after a failure the library says what is so."""
-        self.path.unlink(missing_ok=True)
-        if self._reread:
-            self._reread = False
-            self._anew()
+        with contextlib.suppress(OSError):      # the next start finds nothing in it that has not ended
+            self.path.unlink(missing_ok=True)
+        self._heed()
 
     def _carry_out(self, line: dict[str, Any]) -> bool:
-        """False where somebody else is at work in the library until the review ends: the next one does it."""
-        outcome: dict[str, Any] = {"n": line["n"]}
+        """False where it waits for the disk, or for somebody else at work, until the review ends: the next one does it.
 
-        def tell(did: Did) -> None:
-            outcome.update(did=did.run, made=did.made)
-            self._write(outcome)
+        It is repeated until its end is noted; what the library did already it does not do twice.
+        """
         while True:
             try:
-                if "did" in outcome:        # done, and only the note of it was refused
-                    self._write(outcome)
-                else:
-                    self._act(line, tell)
+                why = self._act(line)
+                self._write({"n": line["n"], "ended": why or True})
                 break
-            except Exception as error:      # whatever it is, the answers behind this one are not to be lost with it
+            except (OSError, Paused) as error:
                 failure = of_disk(error, self.path) if isinstance(error, OSError) else error
-                if isinstance(failure, Paused):
-                    if self.problem != (problem := f"waits: {failure}"):
-                        self.problem = problem
-                        terminal.say(f"the review {terminal.safe(problem)}")
-                    with self.changed:
-                        if self.changed.wait_for(lambda: self._ended, AGAIN):
-                            return False
-                    continue
-                self.problem = f"could not be carried out: {terminal.safe(failure)}"
-                self._reread = True
-                self._write({**outcome, "failed": str(failure)})
-                break
-        if self.problem.startswith("waits"):
+            if self.problem != (problem := f"waits: {failure}"):
+                self.problem = problem
+                terminal.say(f"the review {terminal.safe(problem)}")
+            with self.changed:
+                if self.changed.wait_for(lambda: self._ended, AGAIN):
+                    return False
+        if why:
+            self.problem, self._reread = f"could not be carried out: {terminal.safe(why)}", True
+        elif self.problem.startswith("waits"):
             self.problem = ""
-        self._note(line, outcome)
         return True
 
-    def _act(self, line: dict[str, Any], tell: Callable[[Did], object]) -> None:
+    def _act(self, line: dict[str, Any]) -> str:
+        """Why it could not be carried out, or "". Raises Paused where it is worth waiting."""
         try:
-            if "say" in line:
-                say = {name: self.folder(value) if name in ("of", "into", "other", "from") else value
-                       for name, value in line["say"].items()}
-                self.library.carry(line["n"], say, tell)
-            elif run := self._did.get(line["undo"], Did()).run:
-                self.library.undo(run, tell)
-            else:
-                tell(Did())
-        except AlreadyDone:
-            tell(self.library.last())
+            self.library.within_reach()
+            if "undo" in line:
+                self.library.undo(line["undo"])
+            elif made := self.library.carry(line["run"], line["say"]):
+                self._folders[NEW + line["run"]] = made
+            return ""
+        except Exception as error:      # whatever it is, the answers behind this one are not to be lost with it
+            self.library.within_reach()
+            failure = of_disk(error, self.path) if isinstance(error, OSError) else error
+            if isinstance(failure, Paused):
+                raise failure from None
+            return str(failure) or type(failure).__name__

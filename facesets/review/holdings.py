@@ -1,8 +1,7 @@
 """The library as the review reads it, and what carries its answers out: each a run that `undo` takes back."""
 
-import hashlib
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,11 +22,10 @@ from ..library.folder import Record
 from ..library.journal import MANIFEST
 from ..library.members import Index
 from ..library.run import Run
-from ..library.store import NOBODY, Library
+from ..library.store import CANONICAL, NOBODY, Library
 from ..operations import consolidate, edit, verdicts
-from .answers import Answer
-from .desk import Did
-from .people import Loose, Person
+from .answers import FACESETS, Answer
+from .people import NEW, Loose, Person
 from .questions import Books
 
 KEYS = ("out", "seen", "faces", "group")        # lists of faces in an answer
@@ -72,7 +70,11 @@ class Holdings:
             return ()
         return found.st_ino, found.st_mtime_ns, found.st_size
 
+    def within_reach(self) -> None:
+        self.library.within_reach()
+
     def read(self) -> Books:
+        self.within_reach()
         lies = self._lies()
         manifest = self.library.manifest()
         people = {entry.folder: self._person(entry, manifest.reviewed.get(entry.folder, ()))
@@ -88,29 +90,28 @@ class Holdings:
         return {name: [self.faces[face].key for face in value] if name in KEYS else value
                 for name, value in answer.items()}
 
-    def carry(self, n: int, answer: Answer, tell: Callable[[Did], object]) -> None:
-        command = hashlib.sha256(f"review {n} {sorted(answer.items())}".encode("utf-8", "surrogatepass")).hexdigest()
-        verb = VERBS.get(answer["do"], str(answer["do"]))
-
-        def done(run: Run) -> None:
-            made = f"faceset_{run.manifest.next_number - 1:03d}" if "new" in answer else ""
+    def carry(self, name: str, answer: Answer) -> str:
+        """Carry an answer out, once, as the run `name`; the folder of the faceset that it made, or ""."""
+        def done(_: Run) -> None:
             self._known = self._lies() if ours else self._known
-            tell(Did(run.id if run.facesets else "", made))
-        with changing(self.library, verb, command=command, tell=done) as run:
+        with changing(self.library, VERBS.get(answer["do"], str(answer["do"])), name, tell=done) as run:
             ours = not self.changed()
-            self._act(run, answer)
+            runs = {str(item["run"]): item["facesets"] for item in run.manifest.runs}
+            if name in self.library.taken_back() and name not in runs:
+                return ""
+            if name not in runs:
+                self._act(run, {what: _made(runs.get(value.removeprefix(NEW), ()))
+                                if what in FACESETS and value.startswith(NEW) else value
+                                for what, value in answer.items()})
+        return _made(runs.get(name, run.facesets)) if "new" in answer else ""
 
-    def undo(self, run: str, tell: Callable[[Did], object]) -> None:
+    def undo(self, name: str) -> None:
+        """Take the run `name` back, where it is in the library."""
         ours = not self.changed()
 
         def done(verb: str, kept: list[str]) -> None:
             self._known = self._lies() if ours else self._known
-            tell(Did())
-        self.library.undo(done, run)
-
-    def last(self) -> Did:
-        manifest = self.library.manifest()
-        return Did(str(manifest.runs[-1]["run"]) if manifest.runs else "", f"faceset_{manifest.next_number - 1:03d}")
+        self.library.undo(done, name)
 
     def _act(self, run: Run, answer: dict[str, Any]) -> None:
         of, how = answer["of"], self.options
@@ -181,3 +182,11 @@ class Holdings:
         among = tuple(folder for folder in reason.split(" or ") if Path(folder).name.startswith("faceset_"))
         return Loose(short[0], short, members.embeddings, among if len(among) == 2 else (), reason,
                      self.photos)
+
+
+def _made(folders: Iterable[str]) -> str:
+    """The new one of those that a run made or changed: it has the highest number."""
+    numbers = [int(found[1]) for found in map(CANONICAL.fullmatch, folders) if found]
+    if not numbers:
+        raise Failure("the faceset that this is about is not there: what made it failed, or was taken back")
+    return f"faceset_{max(numbers):03d}"

@@ -6,8 +6,10 @@ import json
 import os
 import resource
 import signal
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +25,7 @@ from facesets.library.store import Library
 from facesets.operations import consolidate, edit
 from facesets.review import answers
 from facesets.review.answers import Answer
-from facesets.review.desk import NAME, Desk, Did
+from facesets.review.desk import NAME, Desk
 from facesets.review.holdings import Holdings
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -232,62 +234,96 @@ def test_a_kill_loses_nothing_that_was_said(lab: Any) -> None:
 
 
 class Dying(Holdings):
-    """Killed after what it carried out was committed, before the desk could note it."""
+    """Killed when the `at`-th of what was said is carried out: before anything is done of it, or once it is committed.
 
-    def carry(self, n: int, answer: Answer, tell: Callable[[Did], object]) -> None:
-        super().carry(n, answer, die if n == self.last_n else tell)
+    Committed, and not noted.
+    """
 
-    def undo(self, run: str, tell: Callable[[Did], object]) -> None:
-        super().undo(run, die)
+    at, before, count = 0, False, 0
+    ready: threading.Event      # all is said
+
+    def carry(self, name: str, answer: Answer) -> str:
+        return self._struck(lambda: super(Dying, self).carry(name, answer))
+
+    def undo(self, name: str) -> None:
+        self._struck(lambda: super(Dying, self).undo(name))
+
+    def _struck(self, act: Callable[[], Any]) -> Any:
+        self.count += 1
+        if self.count == self.at:
+            assert self.ready.wait(LIMIT)
+            if self.before:
+                die()
+        found = act()
+        if self.count == self.at:
+            die()
+        return found
 
 
-def die(_: Did) -> None:
+def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-@pytest.mark.parametrize("last_n", [1, 2, 3, 0])
-def test_what_a_kill_kept_from_being_noted_is_done_once_and_the_review_starts_again(lab: Any, last_n: int) -> None:
+def dying(lab: Any, at: int = 1, before: bool = False) -> tuple[Desk, threading.Event]:
+    held = Dying(lab.library, [lab.faces], [lab.made], [], OPTIONS)
+    held.at, held.before, held.ready = at, before, threading.Event()
+    return Desk(lab.library.root / NAME, held), held.ready
+
+
+@pytest.mark.parametrize("settled", [False, True])
+@pytest.mark.parametrize("before", [False, True])
+@pytest.mark.parametrize("at", [1, 2, 3, 4])
+def test_whatever_a_kill_kept_from_being_noted_is_done_once_and_the_review_starts_again(
+        lab: Any, at: int, before: bool, settled: bool) -> None:
     """Killed in the name, in the split, in the name of what it made, and in the undo of that."""
     faces = [face for face, who in lab.truth.items() if who == "Dora"][:2]
 
     def review() -> None:
-        held = Dying(lab.library, [lab.faces], [lab.made], [], OPTIONS)
-        held.last_n = last_n
-        desk = Desk(lab.library.root / NAME, held)
-        desk.say({"do": "name", "of": "faceset_004", "name": "Cleo"}, "", desk.version)
-        desk.say({"do": "split", "of": "faceset_004", "faces": faces}, "", desk.version)
-        desk.say({"do": "name", "of": "new 1", "name": "Dora"}, "", desk.version)
-        if not last_n:
-            desk.undo(desk.version)
+        desk, ready = dying(lab, at, before)
+        for number, answer in enumerate(({"do": "name", "of": "faceset_004", "name": "Cleo"},
+                                         {"do": "split", "of": "faceset_004", "faces": faces},
+                                         {"do": "name", "of": "new 1", "name": "Dora"}, {}), 1):
+            if answer:
+                desk.say(answer, "", desk.version)
+            elif at == number:
+                desk.undo(desk.version)
+            if settled and number < at:
+                assert desk.settle(LIMIT)
+        ready.set()
         desk.settle(LIMIT)
     assert killed(review, 0)
     desk = lab.desk()
     assert not desk.problem and not (lab.library.root / NAME).exists()
-    assert [run["verb"] for run in lab.library.manifest().runs][1:] == ["name", "split", *["name"] * bool(last_n)]
+    assert [run["verb"] for run in lab.library.manifest().runs][1:] == ["name", "split", *["name"] * (at < 4)]
     assert lab.library.manifest().entry("faceset_004").name == "Cleo"
-    assert lab.library.manifest().entry("faceset_008").name == ("Dora" if last_n else "")
+    assert lab.library.manifest().entry("faceset_008").name == ("Dora" if at < 4 else "")
     desk.end()
 
 
 def test_what_fails_keeps_no_answer_behind_it_from_being_carried_out(lab: Any) -> None:
-    """A disk that is full when the outcome is noted, then an answer that fails in a way that nobody foresaw."""
-    struck = []
-
+    """A disk that is full when an end is noted, also that of an answer that fails in a way that nobody foresaw."""
     class Struck(Holdings):
-        def carry(self, n: int, answer: Answer, tell: Callable[[Did], object]) -> None:
-            def full(did: Did) -> None:
-                if not struck:
-                    struck.append(n)
-                    raise OSError(errno.ENOSPC, "No space left on device")
-                tell(did)
-            if n == 2:
+        def carry(self, name: str, answer: Answer) -> str:
+            if answer["of"] == "faceset_003":
                 raise ZeroDivisionError("nobody foresaw it")
-            super().carry(n, answer, full)
-    desk = Desk(lab.library.root / NAME, Struck(lab.library, [lab.faces], [lab.made], [], OPTIONS))
-    for number in (2, 3, 4):
-        desk.say({"do": "name", "of": f"faceset_{number:03d}", "name": f"name {number}"}, "", desk.version)
-    assert desk.settle(LIMIT) and "nobody foresaw it" in desk.problem
-    desk.end()
+            return super().carry(name, answer)
+    noted = []
+
+    def full(event: str, given: tuple[Any, ...]) -> None:
+        if event == "open" and str(given[0]).endswith(NAME) and threading.current_thread().name == "review":
+            noted.append(event)
+            if len(noted) in (1, 3):
+                raise OSError(errno.ENOSPC, "No space left on device")
+
+    def review() -> None:
+        desk = Desk(lab.library.root / NAME, Struck(lab.library, [lab.faces], [lab.made], [], OPTIONS))
+        sys.addaudithook(full)
+        for number in (2, 3, 4):
+            desk.say({"do": "name", "of": f"faceset_{number:03d}", "name": f"name {number}"}, "", desk.version)
+        assert desk.settle(LIMIT) and "nobody foresaw it" in desk.problem
+        desk.end()
+        assert len(noted) == 5
+    assert not killed(review, 0)
     assert [entry.name for entry in lab.library.manifest().facesets[1:4]] == ["name 2", "", "name 4"]
     assert [run["verb"] for run in lab.library.manifest().runs][1:] == ["name", "name"]
 
@@ -303,10 +339,93 @@ def test_an_answer_that_the_disk_took_half_of_spoils_no_other(lab: Any) -> None:
             desk.say({"do": "name", "of": "faceset_003", "name": "Bob"}, "", desk.version)
         resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         desk.say({"do": "name", "of": "faceset_004", "name": "Cleo"}, "", desk.version)
-        die(Did())
+        die()
     assert killed(review, 0)
     lab.desk().end()
     assert [entry.name for entry in lab.library.manifest().facesets[1:4]] == ["Bea", "", "Cleo"]
+
+
+@pytest.mark.parametrize("back", [False, True])
+def test_what_was_done_and_not_noted_is_not_done_again_whatever_came_between(lab: Any, back: bool) -> None:
+    def review() -> None:
+        desk, ready = dying(lab)
+        desk.say({"do": "drop", "of": "faceset_005"}, "", desk.version)
+        ready.set()
+        desk.settle(LIMIT)
+    assert killed(review, 0)
+    assert not lab.library.manifest().entry("faceset_005")
+    if back:
+        Library(lab.library.root).undo()
+    for name in ("Finn", "Fin"):
+        with changing(lab.library, "name") as run:
+            edit.name(run, "faceset_006", name)
+    desk = lab.desk()
+    desk.end()
+    assert not desk.problem and bool(lab.library.manifest().entry("faceset_005")) == back
+    assert [run["verb"] for run in lab.library.manifest().runs][1:] == ["drop"] * (not back) + ["name", "name"]
+
+
+def test_an_undo_that_another_command_was_asked_for_is_not_taken_for_the_one_of_the_page(lab: Any) -> None:
+    """`sort_faces.py undo` was killed when it had taken its run back: the page takes back its own all the same."""
+    desk = lab.desk()
+    for number, name in ((5, "Emil"), (6, "Finn")):
+        desk.say({"do": "name", "of": f"faceset_{number:03d}", "name": name}, "", desk.version)
+    assert desk.settle(LIMIT)
+    with changing(lab.library, "drop") as run:
+        edit.drop(run, "faceset_007", "")
+    assert killed(lambda: Library(lab.library.root).undo(lambda verb, kept: die()), 0)
+    desk.library.undo(desk.past[-1].run)
+    desk.end()
+    assert [entry.name for entry in lab.library.manifest().facesets[4:]] == ["Emil", "", ""]
+
+
+def test_an_end_that_is_noted_twice_and_ctrl_c_while_another_command_is_at_work_lose_nothing(lab: Any) -> None:
+    run, link = start(lab)
+    client = Client(link).enter()
+    assert client.answer({"do": "drop", "of": "faceset_004"}) == 200
+    wait_until(lambda: not client.now()["waiting"], "the answer is carried out")
+    with Library(lab.library.root).locked("sort_faces.py extend"):
+        assert client.ask("POST", "/undo", json.dumps({"version": client.now()["version"]}).encode())[0] == 200
+        run.send_signal(signal.SIGINT)
+        assert "the next review does that first" in run.communicate(timeout=LIMIT)[1]
+    with open(lab.library.root / NAME, "a") as said:
+        said.write('{"n": 1, "ended": true}\n{"n": 1, "ended": true}\n')
+    lab.desk().end()
+    assert lab.library.manifest().entry("faceset_004")
+
+
+def test_a_library_that_is_out_of_reach_for_a_moment_is_waited_for_and_nothing_is_made_in_its_place(lab: Any) -> None:
+    root, aside = lab.library.root, lab.library.root.with_name("aside")
+    server = lab.serve()
+    client = Client(server.link).enter()
+    with Library(root).locked("sort_faces.py extend"):
+        assert client.answer({"do": "name", "of": "faceset_002", "name": "Bea"}) == 200
+        wait_until(lambda: "at work" in client.now()["problem"], "the answer waits")
+        with server.desk.changed:       # it goes on waiting until the library is away
+            os.rename(root, aside)
+            root.mkdir()
+    wait_until(lambda: "out of reach" in client.now()["problem"], "the page says so")
+    assert client.answer({"do": "name", "of": "faceset_003", "name": "Bob"}) == 400
+    assert client.now()["waiting"] == 1 and client.now()["question"] and not list(root.iterdir())
+    root.rmdir()
+    os.rename(aside, root)
+    wait_until(lambda: not client.now()["waiting"], "it is carried out")
+    assert not client.now()["problem"]
+    os.rename(root, aside)
+    assert client.now()["question"] and client.now()["open"]
+    os.rename(aside, root)
+    assert client.answer({"do": "name", "of": "faceset_003", "name": "Bob"}) == 200
+    lab.close()
+    assert [entry.name for entry in lab.library.manifest().facesets[1:3]] == ["Bea", "Bob"]
+
+
+def test_a_hundred_connections_that_say_nothing_keep_nobody_out(client: Client) -> None:
+    client.enter()
+    host, port = client.host.split(":")
+    held = [socket.create_connection((host, int(port))) for _ in range(110)]
+    assert client.now()["question"]
+    for connection in held:
+        connection.close()
 
 
 def test_a_name_that_was_typed_by_hand_since_the_page_was_made_stays_and_is_shown(lab: Any) -> None:
@@ -328,14 +447,13 @@ def test_marked_faces_go_out_of_the_library_and_what_came_since_is_not_seen(lab:
     wrong, *rest = books.people["faceset_005"].faces
     said = {name: held.whole(answers.read(books, {"of": "faceset_005", "out": [wrong], **answer})) for name, answer in {
         "merge": {"do": "merge", "into": "faceset_002"}, "right": {"do": "right"}}.items()}
-    told: list[Did] = []
-    held.carry(1, said["merge"], told.append)
+    held.carry("run 1", said["merge"])
     assert len(held.read().people["faceset_002"].faces) == 15
     assert lab.library.manifest().not_this == {"faceset_002": [said["merge"]["out"][0]]}
-    held.undo(told[0].run, told.append)
+    held.undo("run 1")
     with changing(lab.library, "consolidate") as run:
         consolidate.merge(run, "faceset_005", ["faceset_006"], OPTIONS)
-    held.carry(2, said["right"], told.append)
+    held.carry("run 2", said["right"])
     person = held.read().people["faceset_005"]
     assert len(person.faces) == 15 and person.seen == frozenset(rest)
 
