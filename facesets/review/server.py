@@ -26,7 +26,7 @@ import bottle
 from waitress import wasyncore
 from waitress.server import create_server
 
-from ..common.errors import UsageError
+from ..common.errors import Failure, UsageError
 from ..report import make
 from . import pictures
 from .desk import Desk, Stale
@@ -46,6 +46,8 @@ BODY = 1 << 16      # bytes of an answer; the longest has 12 digits for each fac
 THREADS = 16        # a browser asks for six pictures at once, and an answer must not wait behind those of two tabs
 AT_WORK = 2         # of them that cut pictures out, so that answers have a processor
 TURN = 0.0005       # seconds that what goes on behind may hold the interpreter while an answer waits for it
+CONNECTIONS = 500   # at once: a browser opens six for each tab, and select takes 1024
+HANGS = 30          # seconds until a connection that says nothing is closed
 IDLE = 1800.0       # seconds without a request after which the server ends
 AHEAD = 10          # pictures of the next question that the page fetches before it is asked
 
@@ -59,6 +61,7 @@ class Server:
         self._cutting = threading.BoundedSemaphore(AT_WORK)
         logging.getLogger("waitress").setLevel(logging.ERROR)       # it would say how many pictures are asked for
         self._server = create_server(self._app(), map=self._map, host="127.0.0.1", port=0, threads=THREADS, ident=None,
+                                     connection_limit=CONNECTIONS, channel_timeout=HANGS,
                                      max_request_body_size=BODY, max_request_header_size=1 << 14,
                                      clear_untrusted_proxy_headers=True)
         self.port = int(self._server.effective_port)
@@ -156,7 +159,7 @@ class Server:
         except Stale:
             bottle.response.status = 409
             return self._now()
-        except (ValueError, RecursionError, UsageError, OSError) as error:     # a disk that is full
+        except (ValueError, RecursionError, Failure, OSError) as error:    # a disk that is full, or away
             bottle.response.status = 400
             return {"problem": str(error)[:300]}
 
