@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from distributed import Client
 
 SECONDS = 30.0      # that a scheduler may take to answer
+NAMES = ("cert.pem", "key.pem")
 LARGE = "1 GB"      # of a task, from which Dask warns; a photo goes as bytes where a worker does not see it
 
 
@@ -24,16 +25,21 @@ def connected(address: str, tls: Path | None, seconds: float = SECONDS) -> Itera
 
     Raises SettingsError for an address that is none or not safe, Paused where nobody answers.
     """
-    security = _security(address, tls)
+    check(address, tls)
     try:
         import dask
-        from distributed import Client, __version__
+        from distributed import Client, Security, __version__
     except ModuleNotFoundError as error:
         raise SettingsError(f"--scheduler needs {error.name}; in this environment: python -m pip install --no-deps -r "
                             "requirements-cluster.txt") from None
     for logger in ("distributed", "distributed.client", "tornado", "asyncio"):
         logging.getLogger(logger).setLevel(logging.CRITICAL)        # what matters becomes one line of ours
     dask.config.set({"distributed.admin.large-graph-warning-threshold": LARGE})
+    security = None
+    if tls and address.startswith("tls:"):
+        certificate, key = (str(tls / name) for name in NAMES)
+        security = Security(tls_ca_file=certificate, tls_client_cert=certificate, tls_client_key=key,
+                            require_encryption=True)
     try:
         client = Client(address, security=security, timeout=seconds, set_as_default=False)
     except (OSError, ValueError, RuntimeError) as error:
@@ -75,8 +81,10 @@ def on_this_machine(address: str) -> bool:
         return False
 
 
-def _security(address: str, tls: Path | None) -> Any:
-    if not re.fullmatch(r"(tcp|tls)://\S+:\d+", address):
+def check(address: str, tls: Path | None) -> None:
+    """Raise SettingsError for an address that is none or not safe."""
+    found = re.fullmatch(r"(?:tcp|tls)://(?:\[[0-9a-fA-F:.%\w]+\]|[^\s:/@\[\]]+):([0-9]{1,5})", address)
+    if not found or not 0 < int(found[1]) < 1 << 16:
         raise SettingsError(f"--scheduler {terminal.safe(address)}: an address is tls://host:8786, or on this machine "
                             "tcp://127.0.0.1:8786")
     if address.startswith("tcp:"):
@@ -84,11 +92,6 @@ def _security(address: str, tls: Path | None) -> Any:
             raise SettingsError(f"--scheduler {terminal.safe(address)}: without TLS only 127.0.0.1 is used, since "
                                 "photos and faces would travel in the clear; docs/cluster.md makes certificates in "
                                 "one command")
-        return None
-    names = ("cert.pem", "key.pem")
-    if tls is None or not all((tls / name).is_file() for name in names):
+    elif tls is None or not all((tls / name).is_file() for name in NAMES):
         raise SettingsError(f"--scheduler {terminal.safe(address)}: --scheduler-tls names the folder of cert.pem and "
                             "key.pem; docs/cluster.md makes them in one command")
-    from distributed import Security
-    certificate, key = (str(tls / name) for name in names)
-    return Security(tls_ca_file=certificate, tls_client_cert=certificate, tls_client_key=key, require_encryption=True)

@@ -21,6 +21,7 @@ from itertools import islice
 import cv2
 import numpy as np
 
+from ..common import terminal
 from ..common.errors import Paused
 from ..formats import quality
 from ..formats.cache import FACE, Cache, Model, Photo
@@ -193,8 +194,7 @@ def look(entry: Entry, analyser: Analyser, user: str = "", find: Find | None = N
     except decode.Unreadable as error:
         return unreadable(photo, error)
     except Exception as error:      # OpenCV or onnxruntime on a picture nobody thought of: no reason to end the run
-        reason = f"cannot be analysed ({type(error).__name__}: {error})"[:300]
-        return Outcome(replace(photo, status="error", reason=reason), suspect=True)
+        return failed(photo, f"cannot be analysed ({type(error).__name__}: {error})", suspect=True)
 
 
 def first_look(entry: Entry, photo: Photo, bgr: np.ndarray, analyser: Analyser) -> Outcome:
@@ -210,7 +210,11 @@ def first_look(entry: Entry, photo: Photo, bgr: np.ndarray, analyser: Analyser) 
 
 
 def unreadable(photo: Photo, error: decode.Unreadable) -> Outcome:
-    return Outcome(replace(photo, status="error", reason=str(error)), suspect=isinstance(error, decode.Vanished))
+    return failed(photo, str(error), isinstance(error, decode.Vanished))
+
+
+def failed(photo: Photo, reason: str, suspect: bool) -> Outcome:
+    return Outcome(replace(photo, status="error", reason=terminal.safe(reason)), suspect=suspect)
 
 
 def unread(entry: Entry, user: str = "") -> Photo:

@@ -21,8 +21,7 @@ import numpy as np
 
 from ..common import connect, terminal
 from ..common.errors import Paused, SettingsError
-from ..formats import boxes
-from ..formats.cache import FACE
+from ..formats import boxes, cache
 from ..formats.queue import Entry, ImmichFace
 from . import decode, doctor, lanes, remote
 from .analyser import Analyser
@@ -41,12 +40,15 @@ MAX_BYTES = 512 << 20   # of photos that are sent and not answered yet
 LOOK_AROUND = 1.0       # seconds between two questions who is there
 ARRIVAL = 30.0          # seconds that a result which is ready may take to come
 PATIENCE = 300.0        # seconds without a worker to give a photo to; one that starts fetches and loads its models
+JOINING = 10.0          # the same where all that are there are refused
 
 
 @dataclass(eq=False)
 class Job:
     entry: Entry
     ended: int = 0              # processes that had it and ended
+    failed: "set[Machine]" = field(default_factory=set)     # those that cannot analyse it
+    why: str = REASON
     as_bytes: bool = False      # a worker that sees the others did not see this one
 
 
@@ -58,11 +60,14 @@ class Machine:
     threads: int
     proof: remote.Proof | None = None       # none before it is ready
     refused: bool = False
+    failures: int = 0                       # photos in a row that it could not analyse
+    heard: float = 0.0                      # when it last answered, or was given a photo into empty hands
     hands: dict[str, Job] = field(default_factory=dict)     # what it was given, by key
 
     def room(self, job: Job) -> int:
         """How many more photos it takes. A suspect is alone with a process."""
-        if not self.proof or self.refused or any(other.ended for other in self.hands.values()):
+        if (not self.proof or self.refused or self in job.failed
+                or any(other.ended for other in self.hands.values())):
             return 0
         return (0 if self.hands else 1) if job.ended else AHEAD * self.threads - len(self.hands)
 
@@ -85,6 +90,7 @@ class Machines:
 
     def __init__(self, address: str, tls: Path | None, model: str, settings: Callable[[], Any], photo_timeout: float,
                  say: Callable[[str], None] = terminal.say, patience: float = PATIENCE) -> None:
+        connect.check(address, tls)
         self.address, self._tls, self._model, self._settings = address, tls, model, settings
         self._photo_timeout, self._say, self._patience = photo_timeout, say, patience
         self._stack = ExitStack()
@@ -108,7 +114,7 @@ class Machines:
     def tell(self, summary: Summary) -> None:
         """Who did what, into the summary of a run."""
         for (host, provider), tally in sorted(self._tallies.items()):
-            summary.machines.append({"host": terminal.safe(host), "provider": terminal.safe(provider),
+            summary.machines.append({"host": host, "provider": terminal.safe(provider),
                                      "photos": tally.photos,
                                      "photos_per_second": round(tally.photos / max(tally.seconds, 1e-9), 2)})
             summary.device_losses += tally.losses
@@ -150,9 +156,10 @@ class Machines:
             if not self._again:
                 return
             job = self._again[0]
-            if job.ended >= TRIES:
+            ready = {machine for machine in self._machines.values() if machine.proof and not machine.refused}
+            if job.ended >= TRIES or len(job.failed) >= TRIES or (ready and ready <= job.failed):
                 self._again.popleft()
-                yield Outcome(replace(lanes.unread(job.entry, user), status="error", reason=REASON))
+                yield lanes.failed(lanes.unread(job.entry, user), job.why, suspect=bool(job.failed))
                 continue
             machine = max(self._machines.values(), key=lambda it: it.room(job) / it.threads, default=None)
             if not machine or not machine.room(job) or not machine.proof:
@@ -172,6 +179,7 @@ class Machines:
             only = find.only(job.entry) if find else None
             future = self._client.submit(remote.look, self._ours.sha256, _bare(job.entry), user, only, data,
                                          self._photo_timeout, workers=[machine.address], pure=False)
+            machine.heard = machine.heard if machine.hands else time.monotonic()
             machine.hands[str(future.key)] = job
             self._expect(future, machine)
 
@@ -194,18 +202,22 @@ class Machines:
             elif isinstance(answer, asyncio.CancelledError | remote.NotProven):
                 self._again.appendleft(job)     # its process went, as will be seen; it had done this one, or not begun
             elif isinstance(answer, BaseException):
-                self._refuse(machine, f"fails ({type(answer).__name__}: {terminal.safe(answer)})")
-                job.ended += 1
-                self._again.appendleft(job)
-            elif not _sound(answer, job.entry, self._ours.dimension):
+                self._failed(machine, job, f"cannot be analysed ({type(answer).__name__}: {answer})")
+            elif not sound(answer, lanes.unread(job.entry, user), self._ours):
                 self._refuse(machine, "gives answers that are none")
                 self._again.appendleft(job)
             elif answer[0].suspect and machine.proof and machine.proof.sees and not job.as_bytes:
                 job.as_bytes = True
                 self._again.appendleft(job)
+            elif answer[0].suspect:
+                self._failed(machine, job, answer[0].photo.reason)
             else:
                 self._count(machine, answer[1], answer[2])
                 yield answer[0]
+        silent = time.monotonic() - AHEAD * self._photo_timeout
+        for machine in self._machines.values() if self._done.empty() else ():
+            if machine.hands and machine.heard < silent:
+                self._refuse(machine, "is silent for longer than --photo-timeout allows", ended=True)
 
     def _results(self, futures: "list[Future]") -> list[Any]:
         """What each gives, or the exception; also where the process that has it ends meanwhile."""
@@ -243,46 +255,61 @@ class Machines:
         if any(machine.proof and not machine.refused for machine in self._machines.values()):
             self._worked = self._looked
         refused = [machine.refused for machine in self._machines.values()]
-        if self._looked - self._worked > self._patience or (refused and all(refused) and not self._tallies):
+        patience = min(self._patience, JOINING) if refused and all(refused) else self._patience
+        if self._looked - self._worked > patience:
             raise Paused(f"no worker of {self.address} is ready ({len(refused)} there, {sum(refused)} of them refused, "
                          "see above); everything is saved; start one, see docs/cluster.md, then run the same command "
                          "again")
 
     def _judge_proof(self, machine: Machine, proof: Any) -> None:
-        if machine not in self._machines.values():
+        if machine.refused or machine not in self._machines.values():
             return      # it went meanwhile
         if isinstance(proof, BaseException):
             why = f"fails ({type(proof).__name__}: {terminal.safe(proof)})"
+        elif not isinstance(proof, remote.Proof):
+            why = "gives answers that are none"
         elif proof.version != remote.version():
             why = f"({terminal.safe(proof.host)}) has another version of face-sets; give it this one"
         elif proof.models != (self._ours.detector_sha256, self._ours.sha256):
             why = f"({terminal.safe(proof.host)}) has other models under the name {self._model}"
         elif (cosine := _parity(proof, *self._our_faces)) < EQUAL:
-            why = (f"({terminal.safe(proof.host)}) gives other faces on {proof.provider}: cosine {cosine:.4f} to ours, "
-                   f"{EQUAL} is needed; embed_worker.py --doctor there says more")
+            why = (f"({terminal.safe(proof.host)}) gives other faces on {terminal.safe(proof.provider)}: cosine "
+                   f"{cosine:.4f} to ours, {EQUAL} is needed; embed_worker.py --doctor there says more")
         else:
             machine.proof = proof
+            sent = "" if proof.sees else ", sent to it: it does not see the photos"
             self._say(f"{terminal.safe(proof.host)} ({machine.address}) takes {machine.threads} at a time on "
-                      f"{proof.provider}{'' if proof.sees else ', sent to it: it does not see the photos'}")
+                      f"{terminal.safe(proof.provider)}{sent}")
             return
         self._refuse(machine, why)
 
-    def _refuse(self, machine: Machine, why: str) -> None:
+    def _failed(self, machine: Machine, job: Job, why: str) -> None:
+        """It goes elsewhere; a machine where photo after photo fails is to blame itself."""
+        machine.failures += 1
+        job.failed.add(machine)
+        job.why = why
+        self._again.appendleft(job)
+        if machine.failures >= TRIES:
+            self._refuse(machine, f"fails at {TRIES} photos in a row, the last {terminal.safe(why)}")
+
+    def _refuse(self, machine: Machine, why: str, ended: bool = False) -> None:
         machine.refused = True
         self._say(f"the worker {machine.address} {why}: refused")
-        self._lost(machine, ended=False)
+        self._lost(machine, ended)
 
     def _lost(self, machine: Machine, ended: bool) -> None:
         """What a machine had in its hands goes elsewhere."""
         for key, job in machine.hands.items():
             self._futures.pop(key, None)
             job.ended += ended
+            job.why = REASON if ended else job.why
         self._again = deque(sorted([*machine.hands.values(), *self._again], key=lambda job: -job.ended))
         machine.hands.clear()
 
     def _count(self, machine: Machine, provider: str, losses: int) -> None:
-        host = machine.proof.host if machine.proof else machine.address
-        tally = self._tallies.setdefault((host, provider), Tally(time.monotonic()))
+        host = terminal.safe(machine.proof.host if machine.proof else machine.address)
+        tally = self._tallies.setdefault((host, provider), Tally(machine.heard))
+        machine.heard, machine.failures = time.monotonic(), 0
         tally.photos += 1
         tally.seconds = time.monotonic() - tally.began
         tally.losses = max(tally.losses, losses)
@@ -304,21 +331,32 @@ def _sample() -> bytes:
 
 def _parity(proof: remote.Proof, our_boxes: np.ndarray, our_raw: np.ndarray) -> float:
     """The lowest cosine of an embedding to ours of the same face; 0 where the faces are others."""
-    assert proof.boxes is not None and proof.raw is not None
+    if proof.boxes is None or proof.raw is None or not all(
+            isinstance(its, np.ndarray) and its.dtype.kind == "f" and its.shape == mine.shape
+            and np.isfinite(its).all() for its, mine in ((proof.boxes, our_boxes), (proof.raw, our_raw))):
+        return 0.0
     matched = boxes.pairs(our_boxes, proof.boxes, 0.5)
-    if not len(matched) == len(our_boxes) == len(proof.boxes) or our_raw.shape != proof.raw.shape:
+    if len(matched) != len(our_boxes):
         return 0.0
     ours, theirs = doctor.unit(our_raw), doctor.unit(proof.raw)
     return min((float(ours[mine] @ theirs[its]) for mine, its in matched), default=0.0)
 
 
-def _sound(answer: Any, entry: Entry, dimension: int) -> bool:
-    """Whether this is what `remote.look` gives for that photo."""
+def sound(answer: Any, unread: cache.Photo, model: cache.Model) -> bool:
+    """Whether this is what `remote.look` gives for that photo, in every field that goes into a cache or a summary."""
     try:
         outcome, provider, losses = answer
-        return (isinstance(outcome, Outcome) and isinstance(provider, str) and isinstance(losses, int)
-                and (outcome.photo.sha256, outcome.photo.path) == (entry.sha256, entry.path)
-                and outcome.faces.dtype == FACE and len(outcome.faces) == len(outcome.raw)
-                and (not len(outcome.raw) or outcome.raw.shape[1:] == (dimension,)))
-    except (TypeError, ValueError, AttributeError):
+        photo, faces, raw = outcome.photo, outcome.faces, outcome.raw
+        cache.check(lanes.as_cache([outcome], model))
+        return (all(type(value) is kind for value, kind in (
+                    (outcome, Outcome), (photo, cache.Photo), (photo.status, str), (photo.reason, str),
+                    (photo.width, int), (photo.height, int), (photo.turn, int), (outcome.second_look, bool),
+                    (outcome.suspect, bool), (provider, str), (losses, int)))
+                and photo == replace(unread, status=photo.status, reason=photo.reason, width=photo.width,
+                                     height=photo.height, turn=photo.turn)
+                and photo.reason == terminal.safe(photo.reason) and min(photo.width, photo.height, losses) >= 0
+                and len(faces) == len(raw) and (not len(raw) or raw.dtype == np.float32)
+                and (photo.status == "faces") == bool(len(faces))
+                and all(np.isfinite(faces[name]).all() for name in cache.FACE.names or ()))
+    except (TypeError, ValueError, AttributeError, IndexError):
         return False

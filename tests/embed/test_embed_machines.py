@@ -9,17 +9,20 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import cv2
+import numpy as np
 import people
 import pytest
 from busy import LIMIT, slowness, wait_until
 from engine import Engine
 
 import config
-from facesets.common.errors import Paused
+from facesets.common import connect
+from facesets.common.errors import Paused, SettingsError
 from facesets.embed import lanes, machines, pipeline
 from facesets.formats import cache
 from facesets.formats import queue as queues
@@ -190,6 +193,102 @@ if kind == "another version":
     assert all(outcome.photo.status == clean[outcome.photo.sha256] for outcome in found)
 
 
+MODEL = cache.Model("opencv_zoo", "a" * 64, "b" * 64, 128, 0.6, 0.7)
+
+
+def an_answer(photo: cache.Photo) -> tuple[lanes.Outcome, str, int]:
+    faces = np.zeros(1, cache.FACE)
+    faces["box"] = 1, 2, 3, 4
+    outcome = lanes.Outcome(replace(photo, status="faces", width=9, height=8), faces, raw=np.ones((1, 128), "f4"))
+    return outcome, "cpu", 0
+
+
+def changed(answer, **photo):
+    answer[0].photo = replace(answer[0].photo, **photo)
+
+
+WRONG = {
+    "a status that is none": lambda it: changed(it, status="bogus"),
+    "faces in a photo without": lambda it: changed(it, status="noface"),
+    "a width that is no number": lambda it: changed(it, width="wide"),
+    "a negative height": lambda it: changed(it, height=-1),
+    "a turn that is none": lambda it: changed(it, turn=4),
+    "another user's": lambda it: changed(it, user="mallory"),
+    "another asset": lambda it: changed(it, asset_id="other"),
+    "another source": lambda it: changed(it, source="sneaky"),
+    "a reason that steers the terminal": lambda it: changed(it, reason="x\x1b[31m"),
+    "a reason without end": lambda it: changed(it, reason="x" * 1000),
+    "embeddings in words": lambda it: setattr(it[0], "raw", it[0].raw.astype("U20")),
+    "embeddings of another width": lambda it: setattr(it[0], "raw", it[0].raw[:, :9]),
+    "more embeddings than faces": lambda it: setattr(it[0], "raw", np.ones((2, 128), "f4")),
+    "faces that are no array": lambda it: setattr(it[0], "faces", [1]),
+    "faces of another layout": lambda it: setattr(it[0], "faces", np.zeros(1, "i4")),
+    "a box that is no number": lambda it: it[0].faces["box"].fill(np.nan),
+    "a yaw without end": lambda it: it[0].faces["yaw"].fill(np.inf),
+    "a look that is no number": lambda it: setattr(it[0], "second_look", "yes"),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_an_answer_is_taken_only_if_every_field_of_it_may_go_into_a_cache(wrong):
+    photo = cache.Photo("/photos/a.jpg", "c" * 64, user="peter")
+    answer = an_answer(photo)
+    assert machines.sound(answer, photo, MODEL)
+    WRONG[wrong](answer)
+    assert not machines.sound(answer, photo, MODEL)
+    assert not machines.sound((*an_answer(photo)[:2], "no losses"), photo, MODEL)
+
+
+@pytest.mark.parametrize("fails", ["one", "all"])
+def test_a_photo_that_a_worker_cannot_analyse_is_an_error_and_a_worker_that_can_analyse_none_is_refused(
+        library, engine, tmp_path, fails):
+    (tmp_path / "fails.py").write_text("""
+import os
+from facesets.embed import lanes
+if lanes.recognised.__name__ == "recognised":
+    recognised = lanes.recognised
+    def failing(outcomes, analyser):
+        for outcome in outcomes:
+            if os.environ["FAILS"] in (outcome.photo.path, "all"):
+                raise RuntimeError("gave up")
+            yield from recognised([outcome], analyser)
+    lanes.recognised = failing
+""")
+    bad = str(library.paths[30]) if fails == "one" else fails
+    engine.worker("--preload", str(tmp_path / "fails.py"), FAILS=bad)
+    said: list[str] = []
+    with machines.Machines(engine.address, None, "opencv_zoo", SETTINGS, 60, said.append, LIMIT) as there:
+        arriving = there.outcomes(library.queue.entries[25:35], ours(library), others=library.queue.entries)
+        if fails == "all":
+            with pytest.raises(Paused, match="1 there, 1 of them refused"):
+                list(arriving)
+            assert "fails at 3 photos in a row, the last cannot be analysed (RuntimeError: gave up)" in said[-1]
+        else:
+            errors = {outcome.photo.path: outcome.photo.reason for outcome in arriving
+                      if outcome.photo.status == "error"}
+            assert errors == {bad: "cannot be analysed (RuntimeError: gave up)"}
+
+
+def test_the_photos_of_a_worker_that_stands_still_go_to_the_others(library, engine):
+    for _ in range(2):
+        engine.worker()
+    said: list[str] = []
+    end = time.monotonic() + LIMIT
+
+    def entries():
+        while sum(" takes " in line for line in said) < 2:
+            assert time.monotonic() < end, said
+            yield from library.queue.entries[:4]
+        engine.at_work()[0].send_signal(signal.SIGSTOP)
+        yield from library.queue.entries[:18]
+
+    with machines.Machines(engine.address, None, "opencv_zoo", SETTINGS, 4 * slowness(), said.append) as there:
+        found = [outcome.photo.sha256 for outcome in
+                 there.outcomes(entries(), ours(library), others=library.queue.entries)]
+    assert {entry.sha256 for entry in library.queue.entries[:18]} == set(found)
+    assert sum("is silent" in line for line in said) == 1, said
+
+
 def test_without_a_worker_the_run_pauses(library, engine):
     with machines.Machines(engine.address, None, "opencv_zoo", SETTINGS, 60, patience=2) as there, \
             pytest.raises(Paused, match=r"no worker of tcp://.* is ready \(0 there"):
@@ -205,6 +304,8 @@ def test_a_slow_consumer_holds_the_workers_back(library, engine):
     with machines.Machines(engine.address, None, "opencv_zoo", SETTINGS, 60) as there:
         arriving = there.outcomes(library.queue.entries[:20], ours(library), others=library.queue.entries)
         first = next(arriving)
+        there.tell(summary := pipeline.Summary())
+        assert summary.machines[0]["photos_per_second"] < 100       # of one photo, too
         given = sum(len(machine.hands) for machine in there._machines.values())
         assert given <= 2 * machines.AHEAD and isinstance(first, lanes.Outcome)
         assert len(list(arriving)) == 19
@@ -241,11 +342,29 @@ def test_over_tls_only_who_holds_the_key_is_let_in(library, certificates, tmp_pa
     (["--scheduler", "10.0.0.7:8786"], "an address is tls://host:8786"),
     (["--scheduler", "tcp://10.0.0.7:8786"], "without TLS only 127.0.0.1"),
     (["--scheduler", "tls://10.0.0.7:8786"], "--scheduler-tls names the folder"),
+    (["--scheduler", "tcp://127.0.0.1:99999"], "an address is tls://host:8786"),
 ])
 def test_an_address_that_is_none_or_not_safe_is_refused_in_one_line(library, flags, words):
     status, _, said = finish(library.run("address", *flags))
     assert status == 78 and words in said.splitlines()[-1]
     assert len([line for line in said.splitlines() if "embed_worker" in line]) == 1
+    assert "on cpu" not in said         # at once
+
+
+@pytest.mark.parametrize("rest", ["127.0.0.1:0", "127.0.0.1:65536", "127.0.0.1:\u0661\u0662", "127.0.0.1:1:8786",
+                                  "[::1:8786", "me@127.0.0.1:8786", ":8786", "127.0.0.1"])
+def test_an_address_nobody_can_have_is_none(rest):
+    connect.check("tcp://127.0.0.1:8786", None)
+    connect.check("tcp://[::1]:8786", None)
+    with pytest.raises(SettingsError, match="an address is tls://host:8786"):
+        connect.check(f"tcp://{rest}", None)
+
+
+def test_without_the_engine_s_packages_it_is_said_which_are_needed(certificates, monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(SettingsError, match=r"requirements-cluster\.txt"), \
+            connect.connected("tls://127.0.0.1:8786", certificates):
+        pass
 
 
 def test_nothing_of_dask_is_imported_unless_an_engine_is_named(library, checkout):
