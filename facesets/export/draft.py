@@ -26,7 +26,7 @@ from . import embeddings, fsz, outside
 from .crop import NEVER, RULES
 from .handwork import CHANGED, TOP, Pictures, as_it_lies, own_files
 from .looks import Looks
-from .render import Made, Wish, render
+from .render import OTHER, Made, Wish, changed, header, is_other, render
 from .select import ONE_MOMENT, Selection, best_first, in_order, one_moment, select, varied
 
 CLEANED = ("cleaned", "masked")     # pictures in which something was painted; "masked" ones are of an earlier version
@@ -67,7 +67,7 @@ class Draft:
             return {"isolation": found.isolation, "light": list(found.light), "look": found.look, "rules": RULES}
         entry = self.have[self.keys[row]][1]
         return {"isolation": entry["isolation"], "light": entry["light"], "look": entry.get("look", ""),
-                "rules": entry.get("rules", 1)}
+                "rules": RULES if self.keys[row] in self.anew else entry.get("rules", 1)}     # or every run would try
 
 
 def existing(run: Run, folder: str) -> tuple[Record, Contents]:
@@ -86,7 +86,9 @@ def plan(run: Run, record: Record, members: cache.Cache, options: Options,
     keys = cache.face_keys(members)
     draft = Draft(record, members, keys)
     draft.have, gone, draft.notes = as_it_lies(run, record)
-    draft.anew = {key for key, (_, entry) in draft.have.items() if renew and is_old(entry) and _is_there(entry)}
+    sizes = {photo.sha256: (photo.width, photo.height) for photo in members.photos}
+    draft.anew = {key for key, (_, entry) in draft.have.items()
+                  if renew and is_old(entry) and _is_there(entry, sizes.get(entry["sha256"], ()))}
     never = [item for item in record.left_out if item["reason"] in NEVER and not draft.anew]
     refused = {**refused, **gone, **{item["face"]: item["reason"] for item in never}}
     refused |= {key: "not this person" for key in run.manifest.not_this.get(record.folder, ())}
@@ -112,12 +114,17 @@ def is_old(entry: Mapping[str, Any]) -> bool:
             and os.access(entry["photo"], os.R_OK))
 
 
-def _is_there(entry: Mapping[str, Any]) -> bool:
-    """Whether the photo of a picture is still the one that it was made of, not another one in its place."""
+def _is_there(entry: Mapping[str, Any], size: Sequence[int]) -> bool:
+    """Whether the photo of a picture seems to be the one that it was made of, though a date or a title in it changed;
+    that the face is the same is measured when it is cut out."""
     try:
-        return files.sha256_of(entry["photo"]) == entry["sha256"]
-    except OSError:
+        return _same_bytes(entry) or (len(size) == 2 and not is_other(header(entry["photo"])[1], size))
+    except Exception:       # Pillow's plug-ins raise whatever they like
         return False
+
+
+def _same_bytes(entry: Mapping[str, Any]) -> bool:
+    return os.access(entry["photo"], os.R_OK) and files.sha256_of(entry["photo"]) == entry["sha256"]
 
 
 def wishes(drafts: Iterable[Draft], index: Index | None = None) -> dict[str, list[Wish]]:
@@ -132,7 +139,8 @@ def wishes(drafts: Iterable[Draft], index: Index | None = None) -> dict[str, lis
                 x1, y1, x2, y2 = (float(side) for side in face["box"])
                 others = index.boxes(photo.sha256) if index else ()
                 wanted.setdefault(photo.path, []).append(Wish(draft.keys[row], (x1, y1, x2, y2), others,
-                                                               draft.members.embeddings[row], photo.turn))
+                                                               draft.members.embeddings[row], photo.turn,
+                                                               (photo.width, photo.height)))
     return wanted
 
 
@@ -141,6 +149,7 @@ def picture(run: Run, drafts: Sequence[Draft], options: Options, index: Index | 
     wanted = wishes(drafts, index)
     made = render(wanted, run.scratch / "pictures", options.open_looks(), options.image_size, options.padding,
                   options.export_workers) if wanted else {}
+    run.notes += changed([path for path, faces in wanted.items() if any(made[wish.key] == OTHER for wish in faces)])
     for draft in drafts:
         choose(draft, made, options)
     return made
@@ -151,7 +160,8 @@ def choose(draft: Draft, made: Mapping[str, Made | str], options: Options) -> No
     assert draft.selection
     selected, members = draft.selection.order, draft.members
     failed = {row: reason for row in selected if isinstance(reason := made.get(draft.keys[row]), str)
-              and (reason in NEVER or draft.keys[row] not in draft.have)}
+              and (draft.keys[row] not in draft.have
+                   or (reason in NEVER and _same_bytes(draft.have[draft.keys[row]][1])))}
     draft.selection.reasons.update(failed)
     rows = np.array([row for row in selected if row not in failed], np.int64)
     meta, norms = members.faces[rows], members.norms[rows]

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from ..common import terminal
+from ..formats import cache
 from ..library.folder import Record
 from . import crop, outside, render
 from .select import varied
@@ -15,16 +16,17 @@ FRIGATE, ENOUGH = 30, 20    # crops of one person; Frigate's docs advise 20 to 3
 BEST = 20               # pictures of one person as they are
 
 
-def tight(record: Record, folder: Path) -> list[str]:
+def tight(record: Record, members: cache.Cache, folder: Path) -> list[str]:
     """For Frigate: 20 to 30 tight crops at their own resolution, whatever is best and varied."""
+    photos, sizes = render.Photos(), {photo.sha256: (photo.width, photo.height) for photo in members.photos}
     with outside.updating(folder) as scratch:
         faces = [record.faces[place] for place in _chosen(record, FRIGATE)]
         for face in faces:
-            if (photo := render.read_or_say(face["photo"])) is not None:
+            if (photo := photos.read(face["photo"], sizes.get(face["sha256"], ()))) is not None:
                 photo, (box,) = render.turned_right(photo, [face["box"]], face["turn"])
                 x1, y1, x2, y2 = crop.around(box, photo.shape[1::-1], TIGHT)
                 render.write_png(scratch / f"{face['sha256'][:12]}.png", photo[y1:y2, x1:x2])
-        return _said(folder, len(list(scratch.iterdir())), ENOUGH)
+        return _said(folder, len(list(scratch.iterdir())), ENOUGH) + photos.said()
 
 
 def best(record: Record, place: Path, folder: Path) -> list[str]:

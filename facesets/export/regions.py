@@ -16,12 +16,12 @@ from xml.sax.saxutils import quoteattr
 from ..common import files, terminal
 from ..embed import decode
 from ..formats import cache
+from ..formats.faceset import FACES, read_faces
 from ..library.folder import MANIFEST, read_record
 from ..library.store import Library
 from . import crop, outside, render
 from .select import DUPLICATE, ONE_MOMENT
 
-ORIENTATION = 0x0112        # EXIF tag
 LONGEST = 240               # bytes of a photo's name, which take an ending or part of the SHA-256 more
 NO_DOUBT = (*crop.NEVER, ONE_MOMENT, DUPLICATE.partition("{")[0])     # reasons that say nothing about who it is
 Area = tuple[float, float, float, float]        # middle across and down, width, height; in parts of the picture
@@ -51,6 +51,7 @@ REGION = """    <rdf:li><rdf:Description mwg-rs:Name={name} mwg-rs:Type="Face">
 class Photo:
     path: str
     user: str
+    size: tuple[int, int] = (0, 0)      # upright, when its faces were found; 0 for unknown
     faces: list[tuple[str, list[float]]] = field(default_factory=list)      # name, box of the upright photo
 
 
@@ -60,8 +61,11 @@ def export(library: Library, target: Path, names: dict[str, str]) -> list[str]:
     for line in library.manifest().facesets:
         if line.name:
             record = read_record(library.root / line.folder / MANIFEST)
+            sizes = {photo.sha256: (photo.width, photo.height)
+                     for photo in read_faces(library.root / line.folder / FACES).faces.photos}
             for item in (*record.faces, *filter(_hers, record.left_out)):
-                photo = photos.setdefault(item["sha256"], Photo(item["photo"], item.get("user", "")))
+                photo = photos.setdefault(item["sha256"], Photo(item["photo"], item.get("user", ""),
+                                                                sizes.get(item["sha256"], (0, 0))))
                 photo.faces.append((line.name, list(map(float, item.get("box") or item["face"][65:].split(",")))))
     render.pause_where_away([photo.path for photo in photos.values() if not os.access(photo.path, os.R_OK)],
                             [photo.path for photo in photos.values()])
@@ -70,14 +74,15 @@ def export(library: Library, target: Path, names: dict[str, str]) -> list[str]:
         if (target / (outside.clean(user) or "own") / outside.LISTED).exists()}     # sidecars that nobody is in by now
     for sha256, photo in sorted(photos.items()):
         by_user.setdefault(photo.user or "own", {})[sha256] = photo
+    seen = render.Photos()
     said = [] if photos else ["no faceset has a name yet; sort_faces.py name FACESET NAME"]
     for user, some in by_user.items():
         folder = target / (outside.clean(user) or "own")
         outside.remember(library.root, folder, "")
         with outside.updating(folder) as scratch:
-            written = sum(_sidecar(scratch, sha256, photo, names) for sha256, photo in some.items())
+            written = sum(_sidecar(scratch, sha256, photo, names, seen) for sha256, photo in some.items())
             said.append(f"{terminal.safe(folder)}: {written} sidecars")
-    return said
+    return said + seen.said()
 
 
 def _hers(item: dict[str, Any]) -> bool:
@@ -85,14 +90,15 @@ def _hers(item: dict[str, Any]) -> bool:
     return cache.FACE_KEY.fullmatch(item["face"]) is not None and item["reason"].startswith(NO_DOUBT)
 
 
-def _sidecar(folder: Path, sha256: str, photo: Photo, names: dict[str, str]) -> bool:
+def _sidecar(folder: Path, sha256: str, photo: Photo, names: dict[str, str], seen: render.Photos) -> bool:
     try:
-        with decode.header(Path(photo.path)) as picture:
-            size, turn = picture.size, int(picture.getexif().get(ORIENTATION, 1))
-            if picture.format == "TIFF" and turn >= 5:      # of these alone Pillow says the upright size
-                size = size[::-1]
+        size, upright, turn = render.header(photo.path)
+        if render.is_other(upright, photo.size):        # or our decoder does not turn it as Pillow would
+            upright = decode.read_upright(photo.path).shape[1::-1]
     except Exception as error:      # Pillow's plug-ins raise whatever they like
         terminal.say(f"{terminal.safe(photo.path)} cannot be read ({type(error).__name__}); it gets no sidecar")
+        return False
+    if seen.is_changed(photo.path, upright, photo.size):
         return False
     called = outside.clean(Path(names.get(sha256, "") or photo.path).name, LONGEST) or sha256
     if (folder / f"{called}.xmp").exists():         # two photos of one name

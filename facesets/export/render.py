@@ -22,6 +22,8 @@ from .looks import Looks
 
 GONE = 0.25         # share of the photos that may be missing because somebody deleted them; of more, the share is away
 MISSING = "the photo is not there"
+OTHER = "the photo has changed since it was embedded"
+ORIENTATION = 0x0112        # EXIF tag
 PNG_LEVEL = 3       # zlib: level 9 takes eight times as long for 2 % fewer bytes
 
 
@@ -34,6 +36,7 @@ class Wish:
     others: tuple[tuple[float, ...], ...] = ()      # boxes of all faces that are known in the photo
     embedding: np.ndarray | None = None             # (D,) unit, which the picture's face must have
     turn: int = 0                                   # quarter turns clockwise that make the photo upright
+    photo: tuple[int, int] = (0, 0)                 # sides of the photo in which it was found; 0 for unknown
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,9 @@ def _photo(path: str, faces: Sequence[Wish], folder: Path, looks: Looks, size: i
         return {wish.key: f"the photo {reason}" for wish in faces}
     made: dict[str, Made | str] = {}
     for wish in faces:
+        if is_other(photo.shape[1::-1], wish.photo):
+            made[wish.key] = OTHER
+            continue
         upright, (box, *others) = turned_right(photo, [wish.box, *wish.others], wish.turn)
         try:
             picture = crop.cut_out(upright, box, looks, size, padding, others, wish.embedding)
@@ -117,13 +123,52 @@ def _photo(path: str, faces: Sequence[Wish], folder: Path, looks: Looks, size: i
     return made
 
 
-def read_or_say(path: str) -> np.ndarray | None:
-    """A photo as `decode.read_upright` gives it, None where it cannot be read, and then that is said."""
-    try:
-        return decode.read_upright(path)
-    except decode.Unreadable as reason:
-        terminal.say(f"{terminal.safe(path)}: the photo {reason}")
-        return None
+def is_other(size: Sequence[int], known: Sequence[int]) -> bool:
+    """Whether a photo of the sides `size` is not the one that had `known`, in which boxes would lie elsewhere. The
+    SHA-256 would say so of a photo, too, into which somebody wrote a date or a title."""
+    return all(known) and tuple(size) != tuple(known)
+
+
+def header(path: str) -> tuple[tuple[int, int], tuple[int, int], int]:
+    """Sides of a picture as it is stored and as EXIF turns it, and EXIF's orientation 1..8; no pixel is decoded.
+
+    Raises whatever Pillow and its plug-ins do.
+    """
+    with decode.header(Path(path)) as picture:
+        size, turn = picture.size, int(picture.getexif().get(ORIENTATION, 1))
+        if picture.format == "TIFF" and turn >= 5:      # of these alone Pillow says the upright size
+            size = size[::-1]
+    return size, size if turn < 5 else size[::-1], turn
+
+
+class Photos:
+    """The photos of faces, as long as they are the ones in which the faces were found; it counts the others."""
+
+    def __init__(self) -> None:
+        self.changed: list[str] = []
+
+    def read(self, path: str, known: Sequence[int]) -> np.ndarray | None:
+        """A photo as `decode.read_upright` gives it; None where it cannot be read, which is said, or is_other."""
+        try:
+            photo = decode.read_upright(path)
+        except decode.Unreadable as reason:
+            terminal.say(f"{terminal.safe(path)}: the photo {reason}")
+            return None
+        return None if self.is_changed(path, photo.shape[1::-1], known) else photo
+
+    def is_changed(self, path: str, size: Sequence[int], known: Sequence[int]) -> bool:
+        if changed := is_other(size, known):
+            self.changed.append(path)
+        return changed
+
+    def said(self) -> list[str]:
+        return changed(self.changed)
+
+
+def changed(paths: Sequence[str]) -> list[str]:
+    """A line of the photos that are left out for it; none for none."""
+    many = "1 photo has" if len(paths) == 1 else f"{len(paths)} photos have"
+    return [f"{many} changed since, e.g. {terminal.safe(paths[0])}: stage and embed again"] if paths else []
 
 
 def turned_right(photo: np.ndarray, boxes: Sequence[Sequence[float]], turn: int) -> tuple[np.ndarray, np.ndarray]:

@@ -64,6 +64,7 @@ class Shot:
     box: np.ndarray                 # (4,)
     others: tuple[np.ndarray, ...]
     turn: int                       # quarter turns clockwise that make the photo upright
+    size: tuple[int, int]           # of the photo before that
 
     @property
     def name(self) -> str:
@@ -78,16 +79,16 @@ def write(record: Record, members: cache.Cache, folder: Path, boxes: Boxes, trai
     boxes               all faces that are known in a photo, by its SHA-256
     """
     shots = choose(record, members, boxes)
-    trigger = _trigger(record)
+    trigger, photos = _trigger(record), render.Photos()
     with outside.updating(folder) as scratch:
-        made = [shot for shot in shots if _picture(shot, scratch, trainer)]
+        made = [shot for shot in shots if _picture(shot, photos, scratch, trainer)]
         for shot in made:
             text = describe(caption, trigger, kind, shot)
             files.write_bytes(scratch / "images" / f"{shot.name}.txt", f"{text}\n".encode())
         if made:
             name, content = CONFIGURATIONS[trainer](folder.absolute(), trigger, kind)
             files.write_bytes(scratch / name, content.encode())
-    return report(record, folder, made)
+    return report(record, folder, made) + photos.said()
 
 
 def choose(record: Record, members: cache.Cache, boxes: Boxes) -> list[Shot]:
@@ -129,7 +130,7 @@ def _possible(face: Mapping[str, Any], yaw: float, photo: cache.Photo,
         window = (int(x1), int(y1), int(x2), int(y2))
         if ((x2 - x1) * (y2 - y1) >= INSIDE * wide * high and min(x2 - x1, y2 - y1) >= LEAST
                 and 1 - _mask(window, others, box).mean() <= MASKED):
-            yield Shot(face, yaw, name, window, box, others, photo.turn)
+            yield Shot(face, yaw, name, window, box, others, photo.turn, (photo.width, photo.height))
 
 
 def _mask(window: tuple[int, int, int, int], others: Sequence[np.ndarray], box: np.ndarray,
@@ -161,9 +162,9 @@ def _body(size: tuple[int, int], box: np.ndarray, aside: float) -> tuple[slice, 
     return slice(top, bottom), slice(left, right)
 
 
-def _picture(shot: Shot, scratch: Path, trainer: str) -> bool:
-    """Write a picture and its mask; False where the photo cannot be read."""
-    if (photo := render.read_or_say(shot.face["photo"])) is None:
+def _picture(shot: Shot, photos: render.Photos, scratch: Path, trainer: str) -> bool:
+    """Write a picture and its mask; False where the photo cannot be read or is another one by now."""
+    if (photo := photos.read(shot.face["photo"], shot.size)) is None:
         return False
     photo = np.rot90(photo, -shot.turn)
     x1, y1, x2, y2 = shot.window

@@ -26,11 +26,12 @@ def export(library: Library, facesets: Sequence[str], target: Path, purpose: str
     for name, record in records.items():
         place, folder = library.root / name, target / called[name]
         outside.remember(library.root, folder, name)
-        if purpose == "frigate":
-            said += people.tight(record, folder)
-        elif purpose == "folders":
+        if purpose == "folders":
             said += people.best(record, place, folder)
+            continue
+        members = read_faces(place / FACES).faces
+        if purpose == "frigate":
+            said += people.tight(record, members, folder)
         else:
-            members = read_faces(place / FACES).faces
             said += training.write(record, members, folder, boxes, purpose, caption, kind)
     return said or ["there is no faceset yet"]

@@ -12,7 +12,7 @@ from killing import killed, steps
 
 from facesets.common import files
 from facesets.common.errors import Failure
-from facesets.export import crop, swap
+from facesets.export import crop, render, swap
 from facesets.export.looks import Looks
 from facesets.library.folder import Record, read_record
 from facesets.library.run import changing
@@ -95,6 +95,30 @@ def test_a_picture_whose_photo_is_another_one_by_now_stays_and_keeps_no_run_busy
     now = {face["face"]: face["file"] for face in record_of(library, "faceset_001").faces}
     assert len(now) == 7 and all(is_slab(library.root / "faceset_001" / now[face["face"]]) for face in faces[:2])
     assert export(world).facesets == []
+
+
+def test_a_photo_with_another_date_in_it_is_still_there_and_another_photo_of_its_size_takes_no_picture_away(
+        world) -> None:
+    library, _ = world
+    faces = record_of(library, "faceset_001").faces
+    for face in faces:
+        with open(face["photo"], "ab") as file:
+            file.write(b"as of exiftool")
+    cv2.imwrite(faces[0]["photo"], np.zeros((480, 640, 3), np.uint8))
+    assert export(world).counts["pictures_made_anew"] == 13
+    now = {face["face"]: face["file"] for face in record_of(library, "faceset_001").faces}
+    assert len(now) == 7 and is_slab(library.root / "faceset_001" / now[faces[0]["face"]])
+    assert export(world).facesets == []
+
+
+def test_a_photo_that_was_turned_since_is_called_so_and_no_fault_of_the_face(tmp_path) -> None:
+    faces, library = library_photos(tmp_path / "photos", [1], 20), Library(tmp_path / "library")
+    for item in faces.photos[3:6]:
+        cv2.imwrite(item.path, np.rot90(cv2.imread(item.path)))
+    run = swap.export(library, proposal_of(faces), [faces], OPTIONS)
+    assert run.counts["pictures"] == 17 and any("3 photos have changed since" in note for note in run.notes)
+    left = {item["reason"] for item in record_of(library, "faceset_001").left_out}
+    assert left == {render.OTHER} and not left & set(crop.NEVER)
 
 
 def test_a_faceset_of_which_no_picture_can_be_made_anew_stays_and_is_not_tried_again(world) -> None:

@@ -11,7 +11,7 @@ from drawn import OPTIONS, library_photos, proposal_of
 from PIL import Image, ImageOps
 
 from facesets.common.errors import Paused
-from facesets.export import regions, swap
+from facesets.export import regions, render, swap
 from facesets.library.run import changing
 from facesets.library.store import Library
 from facesets.operations import edit
@@ -33,7 +33,7 @@ def test_the_area_is_where_the_face_is_in_the_stored_picture(turn, tmp_path) -> 
     pixels = np.zeros((300, 400, 3), np.uint8)
     pixels[40:100, 250:330] = 255                               # a mark in the picture as it is stored
     exif = Image.Exif()
-    exif[regions.ORIENTATION] = turn
+    exif[render.ORIENTATION] = turn
     Image.fromarray(pixels).save(tmp_path / "a.png", exif=exif)
     with Image.open(tmp_path / "a.png") as picture:
         upright = np.array(ImageOps.exif_transpose(picture))
@@ -116,6 +116,25 @@ def test_a_name_that_was_taken_back_is_in_no_sidecar_and_a_persons_own_stay(tmp_
     assert [path.read_text() for path in (tmp_path / "out").rglob("*.xmp")] == ["of digiKam"]
 
 
+def test_a_photo_that_was_turned_cropped_or_shrunk_since_gets_no_sidecar_and_one_that_only_got_a_date_does(
+        tmp_path) -> None:
+    faces = library_photos(tmp_path / "photos", [1], 7)
+    library = Library(tmp_path / "library")
+    swap.export(library, proposal_of(faces), [faces], OPTIONS)
+    with changing(library, "name") as run:
+        edit.name(run, "1", "Anna")
+    pixels = cv2.imread(faces.photos[0].path)
+    for item, other in zip(faces.photos, (np.rot90(pixels), pixels[:300, :300], cv2.resize(pixels, (320, 240))),
+                           strict=False):
+        cv2.imwrite(item.path, other)
+    with open(faces.photos[3].path, "ab") as file:
+        file.write(b"as of exiftool")
+    said = regions.export(library, tmp_path / "out", {})
+    assert "4 sidecars" in said[0] and said[1].startswith("3 photos have changed since, e.g. ")
+    assert sorted(path.name for path in (tmp_path / "out" / "anna").glob("*.xmp")) == [
+        f"{number:03d}.png.xmp" for number in range(3, 7)]
+
+
 def test_a_share_that_is_away_takes_no_sidecar_away(tmp_path) -> None:
     faces = library_photos(tmp_path / "photos", [1], 7)
     library = Library(tmp_path / "library")
@@ -131,10 +150,10 @@ def test_a_share_that_is_away_takes_no_sidecar_away(tmp_path) -> None:
 
 def test_a_tiff_that_exif_turns_has_its_sides_as_they_are_stored(tmp_path) -> None:
     exif = Image.Exif()
-    exif[regions.ORIENTATION] = 6
+    exif[render.ORIENTATION] = 6
     Image.fromarray(np.zeros((300, 400, 3), np.uint8)).save(tmp_path / "a.tiff", exif=exif)
-    photo = regions.Photo(str(tmp_path / "a.tiff"), "", [("Anna", [10.0, 20.0, 40.0, 60.0])])     # of 300 x 400
-    assert regions._sidecar(tmp_path, "0" * 64, photo, {})
+    photo = regions.Photo(str(tmp_path / "a.tiff"), "", (300, 400), [("Anna", [10.0, 20.0, 40.0, 60.0])])
+    assert regions._sidecar(tmp_path, "0" * 64, photo, {}, render.Photos())
     text = (tmp_path / "a.tiff.xmp").read_text()
     (_, (x, y, width, height)), = read(text)
     assert 'stDim:w="400" stDim:h="300"' in text

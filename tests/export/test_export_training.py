@@ -209,6 +209,29 @@ def test_a_share_that_is_away_empties_no_folder_that_was_made_before(world, tmp_
         assert before == {path: path.read_bytes() for path in (tmp_path / purpose).rglob("*") if path.is_file()}
 
 
+@pytest.mark.parametrize("purpose", ["kohya", "onetrainer", "frigate"])
+def test_a_photo_that_was_turned_cropped_or_shrunk_since_is_left_out_and_that_is_said(world, tmp_path, purpose) -> None:
+    library, index = world
+    outward.export(library, ["1"], tmp_path / "before", purpose, index.boxes)
+    photos = [item for item in index.caches[0].photos if "p001" in item.path][:4]
+    kept = [Path(item.path).read_bytes() for item in photos]
+    pixels = cv2.imread(photos[0].path)
+    try:
+        for item, other in zip(photos, (np.rot90(pixels), pixels[:500, :500], cv2.resize(pixels, (160, 120))),
+                               strict=False):
+            cv2.imwrite(item.path, other)
+        with open(photos[3].path, "ab") as file:
+            file.write(b"as of exiftool")
+        said = outward.export(library, ["1"], tmp_path / "after", purpose, index.boxes)
+    finally:
+        for item, data in zip(photos, kept, strict=True):
+            Path(item.path).write_bytes(data)
+    assert said[-1].startswith("3 photos have changed since, e.g. ") and said[-1].endswith("stage and embed again")
+    pictures = [{path.name for path in (tmp_path / when).rglob("*.png")} for when in ("before", "after")]
+    changed = {item.sha256[:12] for item in photos[:3]}
+    assert pictures[1] == {name for name in pictures[0] if name[:12] not in changed} < pictures[0]
+
+
 def test_two_people_of_one_name_never_share_a_folder_however_they_are_exported(world, tmp_path) -> None:
     library, index = world
     with changing(library, "name") as run:
