@@ -2,6 +2,9 @@
 
 import numpy as np
 
+BLOCK = 256     # faces compared at once with all before them: of 20,000 that is 20 MB
+NONE = -2.0     # likeness to a face that shows no moment of its own, below any cosine
+
 
 def again(rows: np.ndarray, similarity: float) -> dict[int, tuple[int, float]]:
     """Those of faces, best first, that nearly equal an earlier one: index -> index of the one most like it, cosine.
@@ -9,13 +12,11 @@ def again(rows: np.ndarray, similarity: float) -> dict[int, tuple[int, float]]:
     rows (n, D) unit; an earlier one is one that shows a moment of its own. Empty input gives nothing.
     """
     found: dict[int, tuple[int, float]] = {}
-    first = np.empty_like(rows)     # (m,) of them are of faces with a moment of their own
-    own: list[int] = []             # (m,) their indices
-    for index, row in enumerate(rows):
-        likeness = first[:len(own)] @ row       # (m,)
-        if len(own) and likeness.max() >= similarity:
-            found[index] = own[int(likeness.argmax())], float(likeness.max())
-        else:
-            first[len(own)] = row
-            own.append(index)
+    for start in range(0, len(rows), BLOCK):
+        likeness = rows[start:start + BLOCK] @ rows[:start + BLOCK].T       # (b, start + b)
+        likeness[:, list(found)] = NONE
+        for index, row in enumerate(likeness, start):
+            if index and (best := row[:index].max()) >= similarity:
+                found[index] = int(row[:index].argmax()), float(best)
+                likeness[:, index] = NONE
     return found

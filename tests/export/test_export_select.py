@@ -3,11 +3,13 @@
 import time
 
 import numpy as np
+import pytest
 from drawn import face_of, person
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from facesets.export.select import in_order, one_moment, select, varied
+from facesets.formats import moments
 from facesets.formats import quality as qualities
 
 OUTLIER, DUPLICATE = 0.45, 0.95
@@ -113,3 +115,18 @@ def test_moments_of_thousands_of_faces_are_told_apart_in_seconds() -> None:
     before = time.process_time()
     assert one_moment(rows, looks) == {3999: 1}
     assert time.process_time() - before < 60       # a list of pairs took minutes
+
+
+def test_of_many_faces_each_is_held_against_all_before_it_that_show_a_moment_of_their_own() -> None:
+    rng = np.random.default_rng(5)
+    rows = rng.normal(size=(900, 8)).astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    own, expected = [], {}
+    for index, likeness in enumerate(rows @ rows.T):
+        if own and likeness[own].max() >= 0.9:
+            expected[index] = own[likeness[own].argmax()]
+        else:
+            own.append(index)
+    found = moments.again(rows, 0.9)
+    assert {index: better for index, (better, _) in found.items()} == expected and len(found) > 100
+    assert all(likeness == pytest.approx(rows[index] @ rows[better]) for index, (better, likeness) in found.items())
