@@ -221,6 +221,16 @@ def load(section: type[Section], args: argparse.Namespace | None = None,
     return section(**values)
 
 
+def elsewhere(args: argparse.Namespace, *more: str) -> str:
+    """What a command needs to find the folders of this one, typed in a shell of its own: " --library DIR"; also `more`.
+
+    "" where they are those that it finds by itself."""
+    here, there = load(Paths, args), load(Paths, environment={})
+    found = {item: getattr(here, item.name) for item in fields(Paths) if item.name in ("data_root", "library", *more)}
+    return "".join(f" {flag(item)} {shlex.quote(str(folder))}" for item, folder in found.items()
+                   if folder != getattr(there, item.name))
+
+
 KEYS = {    # variable -> what the key must be
     "IMMICH_API_KEY": "",
     "IMMICH_WRITE_API_KEY": ", a key of its own with person.read and person.update,",

@@ -259,10 +259,8 @@ def choosing(client: Client, owner: str, args: argparse.Namespace) -> choice.Cho
 
 
 def typed(step: Sequence[str], args: argparse.Namespace) -> str:
-    """A command to type after this one, with the folders that were given here."""
-    given = {"--data-root": args.data_root, "--library": args.library,
-             "--stage-dir": args.stage_dir if step[0] == "bash" else None}
-    return shlex.join([*step, *(word for flag, folder in given.items() if folder for word in (flag, folder))])
+    """A command to type after this one, with the folders of this one."""
+    return shlex.join(step) + config.elsewhere(args, *(["stage_dir"] if step[0] == "bash" else []))
 
 
 def figures(stage: Stage, client: Client, state: State, elapsed: float) -> dict[str, Any]:

@@ -79,7 +79,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(sys.argv[1:] if argv is None else argv)
     terminal.stop_on_terminate()
     job = Job(args, lambda section: config.load(getattr(config, section), args),
-              lambda: config.api_key(config.load(config.Server, args), name="IMMICH_WRITE_API_KEY"))
+              lambda: config.api_key(config.load(config.Server, args), name="IMMICH_WRITE_API_KEY"),
+              config.elsewhere(args))
     verb = VERBS[args.verb]
     try:
         with job.alone() if verb.alone else contextlib.nullcontext():

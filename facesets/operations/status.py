@@ -5,6 +5,7 @@ What the stages leave is read by facesets.report.runs, as the report does; here 
 
 import time
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from ..common.errors import Failure
 from ..formats import cache
 from ..formats.faceset import FACES
+from ..library import folder as folders
 from ..library import journal
 from ..library.store import CANONICAL, Library
 from ..report import runs
@@ -48,11 +50,12 @@ class Status:
     library: dict[str, Any] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     next: str = ""          # the one command to run now
+    flags: str = ""         # the folders that it needs, and every other command
 
 
-def status(data_root: Path, library: Library) -> Status:
+def status(data_root: Path, library: Library, flags: str = "") -> Status:
     """Everything that `sort_faces.py status` shows. A file that cannot be read is a problem, not an end."""
-    found, made = Status(), runs.users(data_root)
+    found, made = Status(flags=flags), runs.users(data_root)
     for user in made:
         if user.label != runs.OWN:
             waiting = _try(lambda user=user: user.waiting(library).total(), 0, found.problems)
@@ -65,7 +68,17 @@ def status(data_root: Path, library: Library) -> Status:
     found.next = (next((one.next for one in found.users if one.next), "")
                   or _try(lambda: _proposed(made, library), "", found.problems) or _afterwards(found)
                   or _once_more(found))
+    found.next = _with(found.next, flags)
+    for user in found.users:
+        user.next = _with(user.next, flags)
     return found
+
+
+def _with(command: str, flags: str) -> str:
+    """A command with the folders that it does not name yet, before what is said of it."""
+    words, gap, told = command.partition("    #")
+    named = not words or "--data-root" in words or "--library" in words
+    return command if named else f"{words}{flags}{gap}{told}"
 
 
 def _proposed(users: list[runs.User], library: Library) -> str:
@@ -159,12 +172,24 @@ def _library(library: Library, problems: list[str]) -> dict[str, Any]:
                         f"removed: sort_faces.py drop {gone[0]}")
     return {"root": str(library.root), "facesets": len(sets),
             "named": sum(bool(entry.name) for entry in sets),
-            "unseen": sum(len(manifest.reviewed.get(entry.folder, ())) < entry.pictures for entry in sets),
+            "unseen": sum(_unseen(library.root / entry.folder, manifest.reviewed.get(entry.folder, ()), entry.pictures)
+                          for entry in sets),
             "faces": sum(entry.members for entry in sets), "pictures": sum(entry.pictures for entry in sets),
             "eras": len(manifest.eras),
             "aside": {name: len(getattr(manifest, name)) for name in ("thin_eras", "masked", "merged", "dropped")},
             "model": (manifest.model or {}).get("name", ""), "last_run": manifest.runs[-1] if manifest.runs else None,
             "undoable": journal.is_ours(library.root), "report": _report(library.root)}
+
+
+def _unseen(folder: Path, seen: Collection[str], pictures: int) -> bool:
+    """Whether a faceset has a picture that nobody has looked at. Most were seen whole, or not at all: that is quick."""
+    if len(seen) < pictures:
+        return True
+    try:
+        faces = folders.read_record(folder / folders.MANIFEST).faces
+    except Failure:     # not there, or damaged, so that nobody can look
+        return False
+    return not {cache.short_key(item["face"]) for item in faces} <= set(seen)
 
 
 def _report(root: Path) -> str:
@@ -207,9 +232,10 @@ def text(found: Status, now: float | None = None) -> list[str]:
     if shelf.get("last_run"):
         run = shelf["last_run"]
         lines.append(f"last run: {run.get('verb')} at {run.get('at')}"
-                     + ("; `sort_faces.py undo` takes it back" if shelf["undoable"] else ""))
-        lines.append("report: " + {"there": f"{shelf['root']}/index.html", "": "none yet: python sort_faces.py report",
-                                   "old": "older than the library: python sort_faces.py report"}[shelf["report"]])
+                     + (f"; `sort_faces.py undo{found.flags}` takes it back" if shelf["undoable"] else ""))
+        again = f"python sort_faces.py report{found.flags}"
+        lines.append("report: " + {"there": f"{shelf['root']}/index.html", "": f"none yet: {again}",
+                                   "old": f"older than the library: {again}"}[shelf["report"]])
     return [*(lines or ["nothing here yet"]), *(f"problem: {problem}" for problem in found.problems),
             f"next: {found.next}" if found.next else "nothing left to do"]
 

@@ -53,8 +53,9 @@ def render(context: dict[str, object]) -> str:
         **context, css=Markup(css), js=Markup(script), policy=policy([script], [css]))
 
 
-def make(root: Path, data_root: Path, alike: float) -> Made:
+def make(root: Path, data_root: Path, alike: float, folders: str = "") -> Made:
     """Write the report of the library at `root`. `alike`: cos-dist beyond known_distance that is worth a look.
+    `folders`: the flags that the commands in it need.
 
     The library is held meanwhile, so that nobody who is forgotten comes back in the page. Raises Paused where somebody
     else is at work on it.
@@ -66,7 +67,7 @@ def make(root: Path, data_root: Path, alike: float) -> Made:
         with library.locked("sort_faces.py report"):
             gathered = sections.gather(library, data_root, alike)
             sheets.make(root, gathered.all_sheets())
-            files.write_bytes(root / PAGE, render(sections.context(gathered)).encode("utf-8", "replace"))
+            files.write_bytes(root / PAGE, render(sections.context(gathered, folders)).encode("utf-8", "replace"))
             sheets.clear(root, {sheet.file for _, sheet in gathered.all_sheets()})
     except OSError as error:
         raise Paused(f"{error.filename or root}: {error.strerror or error}; mend that, then run the same command again"

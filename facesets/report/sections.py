@@ -55,7 +55,7 @@ def gather(library: Library, data_root: Path, alike: float) -> Gathered:
                     list(map(sheets.plan, sets)))
 
 
-def context(gathered: Gathered) -> dict[str, Any]:
+def context(gathered: Gathered, folders: str) -> dict[str, Any]:
     """Everything the template asks for."""
     manifest, sets, touched = gathered.manifest, gathered.sets, gathered.touched
     latest = {user.proposed.run for user in gathered.users if user.proposed} or {
@@ -66,20 +66,22 @@ def context(gathered: Gathered) -> dict[str, Any]:
     users = sorted({user for item in sets for user in item.users})
     shown = [{"one": cards[pair.one], "other": cards[pair.other], "distance": pair.distance, "near": pair.near,
               "same_name": pair.same_name} for pair in gathered.pairs[:MOST]]
+    work, drawn, left_out = list(map(_user, gathered.users)), charts.all_of(sets), _left_out(sets, gathered.users)
+    views = [("facesets", "Facesets", len(cards), True), ("check", "To check", len(shown), bool(cards)),
+             ("charts", "Charts", 0, bool(drawn)),
+             ("runs", "Runs", 0, bool(work or manifest.runs or gathered.unreadable)),
+             ("left-out", "Left out", sum(group["count"] for group in left_out), bool(left_out))]
     return {
-        "cards": cards, "tile": sheets.TILE, "users": users, "known": manifest.known_distance,
+        "folders": folders, "cards": cards, "tile": sheets.TILE, "users": users, "known": manifest.known_distance,
         "counted": counted, "pictures": sum(len(item.faces) for item in sets),
         "subtitle": " · ".join(filter(None, [
             _span(years), ", ".join(users), f"made {time.strftime('%d %B %Y, %H:%M').lstrip('0')}"])),
         "made": time.strftime("%Y-%m-%d %H:%M"),
-        "views": [{"id": "facesets", "title": "Facesets", "count": len(cards)},
-                  {"id": "check", "title": "To check", "count": len(shown)},
-                  {"id": "charts", "title": "Charts", "count": 0},
-                  {"id": "runs", "title": "Runs", "count": 0}, {"id": "left-out", "title": "Left out", "count": 0}],
+        "views": [{"id": name, "title": title, "count": count} for name, title, count, holds in views if holds],
         "pairs": shown, "more_pairs": len(gathered.pairs) - len(shown),
-        "charts": charts.all_of(sets), "problems": gathered.unreadable, "work": list(map(_user, gathered.users)),
+        "charts": drawn, "problems": gathered.unreadable, "work": work, "left_out": left_out,
         "library_runs": [_run(run) for run in reversed(manifest.runs[-LAST_RUNS:])],
-        "left_out": _left_out(sets, gathered.users), "data": data(gathered, users, latest)}
+        "data": data(gathered, users, latest)}
 
 
 def _card(item: shelf.Set, best: Sheet, odd: Sheet | None, new: bool, check: bool) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from .runs import OWN
 
 NUMBER = re.compile(r"\d+(?:[.,]\d+)*(?:\.png)?")
 PLAIN = {"from the centroid": "too far from the middle of the faceset",
-         "near-duplicate": "nearly the same as a better one",
+         "near-duplicate": "nearly the same as a better one", "same moment": "of the same moment as a better one",
          "same photo": "another face of the same photo is nearer to the middle", "faces, ": "too few faces",
          "photos, ": "from too few photos"}
 

@@ -54,8 +54,9 @@ AHEAD = 10          # pictures of the next question that the page fetches before
 
 class Server:
     def __init__(self, desk: Desk, holdings: Holdings, idle: float = IDLE,
-                 clock: Callable[[], float] = time.monotonic) -> None:
-        self.desk, self.holdings, self.idle, self.clock = desk, holdings, idle, clock
+                 clock: Callable[[], float] = time.monotonic, folders: str = "") -> None:
+        """`folders`: the flags that the next command needs, to find the same ones."""
+        self.desk, self.holdings, self.idle, self.clock, self.folders = desk, holdings, idle, clock, folders
         self.ended, self._token, self._cookie = False, secrets.token_urlsafe(32), secrets.token_urlsafe(32)
         self._map: dict[int, Any] = {}
         self._cutting = threading.BoundedSemaphore(AT_WORK)
@@ -173,6 +174,7 @@ class Server:
             books = self.desk.books
             return {"version": self.desk.version, "right": outlook.right, "left": outlook.left, "open": outlook.open,
                     "back": len(self.desk.past), "waiting": self.desk.waiting(), "problem": self.desk.problem,
+                    "folders": self.folders,
                     "question": self._shown(questions[0]) if questions else None,
                     "next": self._faces(questions[1])[:AHEAD] if len(questions) > 1 else [],
                     "names": {person.name or person.proposed: folder for folder, person in books.people.items()

@@ -22,7 +22,7 @@ def review(job: Job) -> int:
     with files.only_one(job.paths.library / gone.REVIEW_LOCK, "sort_faces.py review"):
         held = holdings.Holdings(job.library, [cache.read(path) for path in job.cache_paths()],
                                  [proposal.read(path) for path in job.proposals()], job.queues(), job.options())
-        served = server.Server(desk.Desk(job.paths.library / desk.NAME, held), held)
+        served = server.Server(desk.Desk(job.paths.library / desk.NAME, held), held, folders=job.folders)
         job.tell({"review": served.link}, [f"open {served.link}", "the link works once; Ctrl-C ends"])
         if not job.args.no_open:
             served.show()

@@ -8,13 +8,14 @@ import pytest
 from drawn import OPTIONS, contents, face_of, library_photos, person, proposal_of
 
 import sort_faces
+from facesets.export import draft as drafts
 from facesets.export import swap
 from facesets.export.run import changing
 from facesets.formats import cache, proposal
 from facesets.formats.cache import short_key
 from facesets.formats.faceset import read_faces
 from facesets.library import store
-from facesets.library.members import Index
+from facesets.library.members import Index, without_twins
 from facesets.library.store import Library
 from facesets.operations import consolidate, edit, verdicts
 from facesets.report import alike, shelf
@@ -102,6 +103,21 @@ def test_what_is_reviewed_is_what_the_faceset_held_then(shelf_of) -> None:
     new = cache.face_keys(faces)[25]
     assert command(library, "this-is", "1", new) == 0       # of another faceset: nothing changes in this one
     assert set(library.manifest().reviewed["faceset_002"]) == seen
+
+
+def test_status_counts_a_picture_that_nobody_saw_though_as_many_were_seen_before(shelf_of, capsys) -> None:
+    library, faces = shelf_of
+    assert command(library, "reviewed", "1", "2", "3") == 0
+    assert command(library, "not-this", "1", "0001.png", "0002.png") == 0
+    assert command(library, "status") == 0 and "(0 that nobody has looked at" in capsys.readouterr().out
+    keys = [key for key in cache.face_keys(faces)[24:33:3] if key not in library.settled()]
+    index = Index([faces])
+
+    def grow(run) -> None:      # as extend does, which asks nobody
+        record, held = drafts.existing(run, "faceset_001")
+        swap.finish(run, [drafts.plan(run, record, without_twins(held.faces, index.pick(keys[:2])), OPTIONS)], OPTIONS)
+    change(library, grow)
+    assert command(library, "status") == 0 and "(1 that nobody has looked at" in capsys.readouterr().out
 
 
 def test_a_face_of_nobody_becomes_a_persons_and_leaves_another(shelf_of) -> None:

@@ -72,6 +72,28 @@ def test_search_sort_and_filter_show_what_was_asked_for(page: Any) -> None:
     assert sizes == sorted(sizes, reverse=True)
 
 
+def test_where_no_faceset_is_like_that_the_page_says_so_and_shows_all_again(page: Any) -> None:
+    assert not page.locator("#none").is_visible()
+    page.fill("#q", "nobody like that")
+    page.select_option("#show", "named")
+    assert page.locator("#none").inner_text().startswith("No faceset is like that.") and visible(page) == []
+    page.click("#clear")
+    assert len(visible(page)) == 14 and not page.locator("#none").is_visible() and not page.input_value("#q")
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_every_filter_says_what_it_is_and_cards_side_by_side_are_as_tall(page: Any, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 900})
+    labels = page.locator(".bar label > span")
+    assert labels.all_inner_texts() == ["Search", "Show", "From", "Sort by"]
+    for box, below in zip(labels.all(), page.locator(".bar :is(input, select)").all(), strict=True):
+        place, control = box.bounding_box(), below.bounding_box()
+        assert place["height"] > 10 and place["width"] > 20 and place["y"] + place["height"] <= control["y"] + 1
+    rows = page.evaluate("""Object.values(Object.groupBy(cards.map(card => card.getBoundingClientRect()),
+        box => Math.round(box.top))).map(boxes => boxes.map(box => Math.round(box.height)))""")
+    assert max(map(len, rows)) == (2 if width > 1000 else 1) and all(len(set(row)) == 1 for row in rows), rows
+
+
 def test_a_face_is_looked_at_in_large_and_the_keys_walk(page: Any) -> None:
     page.keyboard.press("j")
     page.keyboard.press("j")

@@ -52,6 +52,8 @@ def test_a_pair_is_listed_once_nearest_first_but_for_two_people() -> None:
 @pytest.mark.parametrize(("reason", "words"), [
     ("0.52 from the centroid, more than 0.45", "too far from the middle of the faceset"),
     ("near-duplicate of 0001.png (similarity 0.97)", "nearly the same as a better one"),
+    ("the same moment as the better f7ea033b16e9629021fbe22c20c039cd74ea99763a93c44a97fd2a2ed2d8a1b2.jpg",
+     "of the same moment as a better one"),
     ("5 faces, 6 are needed", "too few faces"),
     ("seen 12 times in 0007.png", "seen … times in …")])
 def test_reasons_that_differ_in_numbers_are_one(reason: str, words: str) -> None:

@@ -2,9 +2,11 @@
 
 import base64
 import hashlib
+import html
 import json
 import os
 import re
+import shlex
 import shutil
 import stat
 import subprocess
@@ -242,6 +244,32 @@ def test_folders_of_ones_own_are_shown_beside_the_users(library: Path) -> None:
     assert [(user.label, [stage.name for stage in user.stages]) for user in found] == [
         ("peter", ["stage", "embed", "cluster"]), (runs.OWN, ["embed", "cluster"])]
     assert "1 is cut short" in report(library).text
+
+
+def test_what_the_report_and_status_say_to_type_finds_the_same_library(library: Path, tmp_path: Path,
+                                                                       capsys: pytest.CaptureFixture[str]) -> None:
+    odd, work = tmp_path / "a b's", library.parent / "work"
+    library.rename(odd)
+    flags = ["--library", str(odd), "--data-root", str(work)]
+    assert sort_faces.main(["report", *flags]) == 0
+    page = (odd / "index.html").read_text(encoding="utf-8")
+    typed = [html.unescape(command) for command in re.findall("<code>(python .*?)</code>", page)]
+    assert {command.split()[2] for command in typed} == {"review", "undo"}
+    capsys.readouterr()
+    assert sort_faces.main(["status", *flags]) == 0
+    said = capsys.readouterr().out
+    typed += re.findall("(?:python|bash) [a-z_]+[.].*?(?=    #|$)", said, re.M)
+    assert len(typed) > 2, said
+    for command in typed:
+        assert shlex.split(command)[-4:] == ["--data-root", str(work), "--library", str(odd)], command
+
+
+def test_a_tab_that_would_hold_nothing_is_not_there(tmp_path: Path) -> None:
+    made_up.make_library(tmp_path / "lib", 2)
+    for path in (tmp_path / "lib").glob("faceset_*/manifest.json"):
+        path.write_text(json.dumps({**json.loads(path.read_bytes()), "left_out": []}))
+    page = report(tmp_path / "lib")
+    assert page.attributes("data-view") == ["facesets", "check", "charts", "runs"]
 
 
 def test_a_library_that_is_at_work_has_its_report_later(library: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,7 @@
 """`sort_faces.py status`: what is done, what is left, what failed and why, and what to run next."""
 
 import json
+import shlex
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +28,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def status(place: Path, capsys: pytest.CaptureFixture[str], *flags: str) -> str:
     assert sort_faces.main(["status", "--library", str(place / "lib"), "--data-root", str(place / "work"), *flags]) == 0
-    return capsys.readouterr().out
+    folders = shlex.join(["--data-root", str(place / "work"), "--library", str(place / "lib")])
+    return capsys.readouterr().out.replace(f" {folders}", "")
 
 
 def all_embedded(place: Path) -> None:

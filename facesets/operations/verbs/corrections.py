@@ -98,7 +98,8 @@ def apply(job: Job) -> int:
     if library != job.library.id:
         raise Failure(f"{job.args.file} was made for another library than {job.paths.library}; give its --library")
     status = job.change(lambda run: decided.carry_out(run, found, job.options()))
-    terminal.say("reports save no decisions any more: python sort_faces.py review carries each out at once")
+    terminal.say("reports save no decisions any more; each is carried out at once by: "
+                 f"python sort_faces.py review{job.folders}")
     return status
 
 

@@ -80,7 +80,8 @@ def cluster(job: Job) -> int:
     if not job.dry_run:
         proposal.write(out, made)
     text = ", ".join(f"{count:,} {what.replace('_', ' ')}" for what, count in made.counts.items())
-    return job.tell({"proposal": str(out), **made.counts}, [text, f"{out} says who; next: sort_faces.py export-swap"])
+    return job.tell({"proposal": str(out), **made.counts}, [text, f"{out} says who; next: sort_faces.py export-swap"
+                                                                + job.folders])
 
 
 @verb("Faces", argument("folder", type=Path, metavar="LABELLED_DIR"), settings=[EMBEDDING], looks=True,

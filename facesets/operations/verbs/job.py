@@ -22,10 +22,12 @@ Act = Callable[[Run], None]
 
 class Job:
     """`settings` gives a section of them by its name, when a verb asks for it, and `write_key` the key that may write
-    to Immich; so a verb reads only its own.
+    to Immich; so a verb reads only its own. `folders`: the flags that the next command needs, to find the same ones.
     """
 
-    def __init__(self, args: argparse.Namespace, settings: Callable[[str], Any], write_key: Callable[[], str]) -> None:
+    def __init__(self, args: argparse.Namespace, settings: Callable[[str], Any], write_key: Callable[[], str],
+                 folders: str = "") -> None:
+        self.folders = folders
         self.args, self.settings, self.write_key = args, settings, write_key
         self.paths = settings("Paths")
         self.library = Library(self.paths.library)

@@ -10,7 +10,7 @@ from .table import CACHE, argument, verb
 def status(job: Job) -> int:
     """One screen: every user, every stage, what is left, what to run next."""
     from .. import status as screen
-    found = screen.status(job.paths.data_root, job.library)
+    found = screen.status(job.paths.data_root, job.library, job.folders)
     return job.answer(asdict(found), screen.text(found))
 
 
@@ -26,5 +26,6 @@ def why(job: Job) -> int:
 def report(job: Job) -> int:
     """Write index.html into the library: who is there, what to check, what the runs did; opens without a network."""
     from ...report import make
-    made = make.make(job.paths.library, job.paths.data_root, job.settings("Reporting").report_alike)
+    made = make.make(job.paths.library, job.paths.data_root, job.settings("Reporting").report_alike,
+                     job.folders)
     return job.tell(made.as_json(), made.lines())

@@ -28,7 +28,7 @@ function show() {
     else link.removeAttribute("aria-current");
   }
   if (inside && inside.classList.contains("card")) {
-    if (inside.hidden) { $("#q").value = ""; $("#show").value = ""; if ($("#user")) $("#user").value = ""; filter(); }
+    if (inside.hidden) clear();
     goTo(inside);
   } else if (inside) scrollTo(0, 0);
 }
@@ -53,12 +53,18 @@ function filter() {
   let count = 0;
   for (const card of cards) {
     const set = setOf(card), text = hay[card.dataset.i];
-    const fits = kind(set) && words.every(word => text.includes(word)) && (!user || usersOf(set).includes(user));
+    const fits = Boolean(kind(set)) && words.every(word => text.includes(word))
+      && (!user || usersOf(set).includes(user));
     card.hidden = !fits;
     count += fits;
   }
   const shown = count.toLocaleString("en"), all = cards.length.toLocaleString("en");
   $("#shown").textContent = count === cards.length ? `${shown} facesets` : `${shown} of ${all}`;
+  $("#none").hidden = count || !cards.length;
+}
+function clear() {
+  for (const id of ["q", "show", "user"]) if ($("#" + id)) $("#" + id).value = "";
+  filter();
 }
 function sort() {
   const order = orders[$("#sort").value];

@@ -4,6 +4,7 @@ for (const id of ["q", "show", "user"]) if ($("#" + id)) $("#" + id).addEventLis
 $("#sort").addEventListener("input", sort);
 $(".bar").addEventListener("submit", event => event.preventDefault());
 $("#keys").addEventListener("click", () => help.show());
+$("#clear").addEventListener("click", () => { clear(); $("#q").focus(); });
 holder.addEventListener("focusin", event => {
   const card = event.target.closest(".card");
   if (card && card !== here) mark(card);

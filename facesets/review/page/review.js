@@ -4,7 +4,8 @@ const picture = (face, alt) => make("img", "", {src: "face/" + face, width: 160,
 const FIRST = 40, FEW = 6;      // faces that are shown at once; beside a look-alike that has to fit on a phone, too
 let now = null, out = new Set(), all = false, busy = false, at = 0;
 
-const ENDED = "The review has ended. What you said is kept. Start it again: python sort_faces.py review";
+const ended = () => "The review has ended. What you said is kept. Start it again: python sort_faces.py review"
+  + (now ? now.folders : "");
 const read = reply => reply.json().catch(() => ({problem: "The review refused this. Open the link that it printed."}));
 /* What is so now; a reply that an answer has overtaken tells nothing */
 async function look() {
@@ -12,7 +13,7 @@ async function look() {
     const told = await read(await fetch("now"));
     if (told.version === undefined) problem(told.problem);
     else if (!busy && !(now && told.version < now.version)) draw(told);
-  } catch { problem(ENDED); }
+  } catch { problem(ended()); }
 }
 async function ask(path, body) {
   if (busy) return;
@@ -27,7 +28,7 @@ async function ask(path, body) {
     else { draw(told); if (told.said) toast(path === "undo" ? `Taken back: ${told.said}` : told.said,
         path !== "undo"); }
   } catch {
-    problem(ENDED);
+    problem(ended());
   } finally { busy = false; }
 }
 const post = (path, more = {}) => ask(path, {version: now.version, question: now.question && now.question.id, ...more});
@@ -60,14 +61,14 @@ function draw(told) {
   $("#doing").hidden = !told.question && !told.back;
   for (const node of document.querySelectorAll("[data-do]")) node.hidden = !allowed(node.dataset.do);
   $("#names").replaceChildren(...Object.keys(told.names).sort().map(value => make("option", "", {value})));
-  if (told.question) drawQuestion(told.question); else drawEnd();
+  if (told.question) drawQuestion(told.question); else drawEnd(told);
   for (const face of told.next) new Image().src = "face/" + face;
   document.body.dataset.version = told.version;
 }
-function drawEnd() {
+function drawEnd(told) {
   $("#asked").textContent = "Nothing is left to ask";
   $("#hint").textContent = "You may close this page. Everything you said is in the library; "
-      + "sort_faces.py report shows it.";
+      + `sort_faces.py report${told.folders} shows it.`;
   $("#years").hidden = true; $("#more").hidden = true;
   $("#faces").replaceChildren(); $("#alike").replaceChildren();
 }
