@@ -69,8 +69,8 @@ def status(data_root: Path, library: Library, flags: str = "") -> Status:
                   or _try(lambda: _proposed(made, library), "", found.problems) or _afterwards(found)
                   or _once_more(found))
     found.next = _with(found.next, flags)
-    for user in found.users:
-        user.next = _with(user.next, flags)
+    for one in found.users:
+        one.next = _with(one.next, flags)
     return found
 
 
