@@ -48,6 +48,10 @@ def opened(access: Access, queue: Queue, permissions: Sequence[str]) -> "Writer"
     return writer
 
 
+class Refused(Failure):
+    """This one is not done; others may be."""
+
+
 class Writer:
     def __init__(self, client: Client) -> None:
         self.client, self.url = client, client.access.url
@@ -117,4 +121,4 @@ class Writer:
             raise Paused(f"{self.url} does not take it: {error}; what was done is written down, the same command goes "
                          "on") from None
         except Rejected as error:
-            raise Failure(f"{self.url} refuses it: {error}") from None
+            raise Refused(f"{self.url} refuses it: {error}") from None

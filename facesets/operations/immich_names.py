@@ -16,7 +16,7 @@ import secrets
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from ..common import terminal
 from ..embed.parts import name_persons
 from ..formats import cache
 from ..formats.queue import Queue
-from ..immich.writing import Writer
+from ..immich.writing import Refused, Writer
 from ..library import folder as folders
 from ..library import journal
 from ..library.folder import Record
@@ -86,6 +86,7 @@ class Plan:
     given: int = 0
     noted: bool = False     # as a run of the library
     refused: int = 0    # photos that Immich did not take into an album
+    failed: list[str] = field(default_factory=list)     # what Immich refused as a whole, in words
 
     def summary(self, user: str, applied: bool) -> str:
         if not applied:
@@ -171,17 +172,25 @@ def apply(library: Library, user: str, make: Callable[[], Plan], writer: Writer,
     """
     def finish(run: Run) -> None:
         plan.noted = bool(run.facesets)
-        for row in plan.rows:
-            if row.verdict == GIVES:        # somebody may have named the person meanwhile
-                row.verdict = _verdict(writer.name_of(row.person), row.name)
-            if row.verdict == GIVES:
-                writer.rename(row.person, row.name)
-                row.verdict = "got the name"
-                plan.given += 1
-        for album in plan.albums:
-            plan.refused += _fill(writer, album, user)
-            _settle(library, album.folder, user, album.id)
+        items: list[Row | Album] = [*plan.rows, *plan.albums]
+        for item in items:
+            try:
+                carry_out(item)
+            except Refused as error:    # somebody deleted it there a moment ago
+                plan.failed.append(f"{item.folder}  {item.name}: {error}; the same command tries again")
         status.append(tell(plan))
+
+    def carry_out(item: Row | Album) -> None:
+        if isinstance(item, Album):
+            plan.refused += _fill(writer, item, user)
+            _settle(library, item.folder, user, item.id)
+            return
+        if item.verdict == GIVES:       # somebody may have named the person meanwhile
+            item.verdict = _verdict(writer.name_of(item.person), item.name)
+        if item.verdict == GIVES:
+            writer.rename(item.person, item.name)
+            item.verdict = "got the name"
+            plan.given += 1
     status: list[int] = []
     with changing(library, "immich-names", tell=finish) as run:
         plan = make()

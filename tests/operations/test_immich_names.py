@@ -177,6 +177,26 @@ def test_a_name_that_was_given_anew_is_taken_back_by_the_undo_of_that_run(small:
     assert small.run("undo")[1]["undone"] == "immich-names" and small.called == ["", EMOJI, ""]
 
 
+def test_who_is_deleted_there_meanwhile_is_named_and_the_others_go_on(small: World) -> None:
+    small.key = small.lab.server.add_key(small.lab.user, (*NAMES, *ALBUMS))
+    server, answer = small.lab.server, small.lab.server.route
+
+    def route(call: Call) -> Reply:
+        if call.method == "PUT" and call.path == f"/api/people/{small.people[0].id}":
+            server.delete_person(small.people[0])
+        if call.method == "PUT" and call.path.startswith("/api/albums") and len(server.library.albums) == 2:
+            del server.library.albums[call.path.split("/")[3]]
+        return answer(call)
+    server.route = route
+    status, plan, err = small.run("immich-names", "--user", "peter", "--apply", "--albums")
+    assert status == 1 and plan["given"] == 1 and small.people[1].name == EMOJI, err
+    assert [line.partition(":")[0] for line in plan["failed"]] == [f"faceset_001  {ANNA}", f"faceset_002  {EMOJI}"]
+    assert small.albums() == {ANNA: small.ids("p001")}
+    server.route = answer
+    small.names("--apply", "--albums")
+    assert small.albums() == {ANNA: small.ids("p001"), EMOJI: small.ids("p002")}
+
+
 def test_a_name_that_is_there_stays(small: World) -> None:
     small.people[0].name, small.people[1].name = "Anna there", EMOJI
     assert small.names("--apply") == {"faceset_001": "is called Anna there there, and stays so",

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ...common import terminal
+from ...common.errors import FAILED
 from ...formats.queue import Queue
 from ...formats.queue import read as read_queue
 from .job import Job
@@ -39,7 +40,8 @@ def immich_names(job: Job) -> int:
 
     def tell(made: names.Plan) -> int:
         lines = [*(row.line(writer.url) for row in made.rows), *(album.line() for album in made.albums)]
-        return job.answer(asdict(made), [*lines, made.summary(user, job.args.apply)])
+        status = job.answer(asdict(made), [*lines, *made.failed, made.summary(user, job.args.apply)])
+        return FAILED if made.failed else status
     return names.apply(job.library, user, plan, writer, tell) if job.args.apply else tell(plan())
 
 
