@@ -60,8 +60,9 @@ def engine(workers: int, threads: int) -> Iterator[tuple[machines.Machines, list
 
     def start(what: str, *args: str) -> "subprocess.Popen[bytes]":
         return subprocess.Popen([sys.executable, "-m", f"distributed.cli.dask_{what}", "--host", "127.0.0.1",
-                                 "--no-dashboard", *args], env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
-                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                                 "--no-dashboard", "--dashboard-address", "127.0.0.1:0", *args],
+                                env={**os.environ, "PYTHONPATH": str(CHECKOUT)}, stdout=subprocess.DEVNULL,
+                                stderr=subprocess.DEVNULL)
 
     begun = [start("scheduler", "--port", address.rpartition(":")[2])]
     begun += [start("worker", address, "--nthreads", str(threads), "--no-nanny") for _ in range(workers)]

@@ -51,12 +51,12 @@ class SettingsError(Failure):
     status = BAD_SETTINGS
 
 
-def of_disk(error: OSError, place: object = "the disk") -> Failure:
+def of_disk(error: OSError, place: object = "") -> Failure:
     """What a disk did, in words: Paused where there is no room left. `place` where the error names no file."""
     place = error.filename or place
     if error.errno in FULL:
-        return Paused(f"{place}: the disk is full; make room, then run the same command again")
-    return Failure(f"{place}: {error.strerror or error}; mend that, then run the same command again")
+        return Paused(f"{place}{': ' if place else ''}the disk is full; make room, then run the same command again")
+    return Failure(f"{place or 'the disk'}: {error.strerror or error}; mend that, then run the same command again")
 
 
 def of_lock(error: OSError, place: object) -> Failure:

@@ -36,7 +36,8 @@ def start(checkout: Path, tmp_path: Path) -> Iterator[Start]:
     begun = []
 
     def one(what: str, *args: str, home: Path = checkout) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", f"distributed.cli.dask_{what}", "--host", "127.0.0.1", "--no-dashboard"]
+        command = [sys.executable, "-m", f"distributed.cli.dask_{what}", "--host", "127.0.0.1", "--no-dashboard",
+                   "--dashboard-address", "127.0.0.1:0"]
         begun.append(subprocess.Popen([*command, *args], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(home)},
                                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
         return begun[-1]

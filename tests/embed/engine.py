@@ -2,6 +2,9 @@
 
 import json
 import os
+import re
+import shlex
+import socket
 import subprocess
 import sys
 from contextlib import suppress
@@ -30,24 +33,51 @@ sys.addaudithook(hook)
 """
 
 
-class Engine:
-    """`flags` go to scheduler and workers, as those for TLS do."""
+def documented(certificates: Path | None) -> tuple[list[str], list[str]]:
+    """What docs/cluster.md tells scheduler and workers: over TLS, or on this machine alone."""
+    text = (CHECKOUT / "docs/cluster.md").read_text()
+    known = {"T": str(certificates)}
+    for name in ("HERE", "TLS"):
+        (value,) = re.findall(f'^    {name}="(.+)"$', text, re.M)
+        known[name] = re.sub(r"\$(\w+)", lambda found: known[found[1]], value)
+    mark, words = ("nas|gamer", "TLS") if certificates else ("here", "HERE")
+    lines = re.findall(rf"^    (?:{mark})\$ +\S+ -m dask (scheduler|worker) (.+) \${words}$", text, re.M)
+    flags = {what: [*shlex.split(rest.replace("--port 8786", "--port 0")), *shlex.split(known[words])]
+             for what, rest in lines}
+    return flags["scheduler"], flags["worker"][1:]      # without the address
 
-    def __init__(self, folder: Path, models_dir: Path, protocol: str = "tcp", flags: tuple[str, ...] = ()) -> None:
-        self.folder, self.flags = folder, flags
+
+def in_the_clear(processes: list[psutil.Process]) -> list[str]:
+    """What others on the network may read: the addresses at which these answer HTTP to whoever asks."""
+    found = []
+    for process in processes:
+        for at in (one.laddr for one in process.net_connections() if one.status == psutil.CONN_LISTEN):
+            if at.ip not in ("127.0.0.1", "::1"):
+                with suppress(OSError), socket.create_connection(("127.0.0.1", at.port), LIMIT) as asking:
+                    asking.settimeout(LIMIT)
+                    asking.sendall(b"GET /health HTTP/1.0\r\n\r\n")
+                    if asking.recv(5) == b"HTTP/":
+                        found.append(f"{at.ip}:{at.port}")
+    return found
+
+
+class Engine:
+    """Over TLS with `certificates`, else on this machine alone."""
+
+    def __init__(self, folder: Path, models_dir: Path, certificates: Path | None = None) -> None:
+        self.folder, (self.flags, self.worker_flags) = folder, documented(certificates)
         self.environment = {**os.environ, "FACESETS_MODELS_DIR": str(models_dir), "FACESETS_PROVIDER": "cpu",
                             "PYTHONPATH": str(folder / "hooks"), "DASK_TEMPORARY_DIRECTORY": str(folder)}
         (folder / "hooks").mkdir(parents=True)
         (folder / "hooks/sitecustomize.py").write_text(HOOKS)
         self.processes: list[subprocess.Popen] = []
-        self.protocol, self.address = protocol, ""
+        self.address = ""
         self.scheduler = self.start_scheduler()
 
     def start_scheduler(self) -> subprocess.Popen:
         told = self.folder / "scheduler.json"
         told.unlink(missing_ok=True)
-        self.scheduler = self._start("scheduler", "--protocol", self.protocol, "--host", "127.0.0.1", "--port", "0",
-                                     "--scheduler-file", str(told))
+        self.scheduler = self._start("scheduler", *self.flags, "--scheduler-file", str(told))
 
         def listens() -> bool:
             assert self.scheduler.poll() is None, "the scheduler ended"
@@ -60,12 +90,12 @@ class Engine:
         return self.scheduler
 
     def worker(self, *flags: str, threads: int = 1, **environment: str) -> subprocess.Popen:
-        return self._start("worker", self.address, "--nthreads", str(threads), "--memory-limit", "0",
-                           "--death-timeout", str(LIMIT), *flags, **environment)
+        return self._start("worker", self.address, *self.worker_flags, "--nthreads", str(threads), "--death-timeout",
+                           str(LIMIT), *flags, **environment)
 
     def _start(self, *words: str, **environment: str) -> subprocess.Popen:
         with open(self.folder / "engine.log", "ab") as log:
-            command = [sys.executable, "-m", "dask", *words, "--no-dashboard", *self.flags]
+            command = [sys.executable, "-m", "dask", *words]
             process = subprocess.Popen(command, stdout=log, stderr=log, cwd=CHECKOUT,
                                        env={**self.environment, **environment})
         self.processes.append(process)

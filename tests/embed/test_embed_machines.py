@@ -16,9 +16,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import people
+import psutil
 import pytest
 from busy import LIMIT, slowness, wait_until
-from engine import Engine
+from engine import Engine, in_the_clear
 
 import config
 from facesets.common import connect
@@ -88,6 +89,9 @@ def test_the_cache_is_that_of_one_machine_though_no_worker_sees_the_photos(libra
     assert status == 0 and library.is_clean("sent"), said
     assert "takes 2 at a time on cpu, sent to it" in said
     assert summary["provider"] == "cpu" and summary["turned"] > 2
+    everyone = [psutil.Process(process.pid) for process in engine.processes] + engine.at_work()
+    assert {at.laddr.ip for one in everyone for at in one.net_connections() if at.status == psutil.CONN_LISTEN} \
+        == {"127.0.0.1"}
     (machine,) = summary["machines"]
     assert machine["photos"] >= 38 and f"{machine['photos']} photos, " in said
 
@@ -323,16 +327,17 @@ def certificates(checkout, tmp_path_factory) -> Path:
 
 
 def test_over_tls_only_who_holds_the_key_is_let_in(library, certificates, tmp_path, models_dir):
-    pair = (str(certificates / "cert.pem"), str(certificates / "key.pem"))
-    engine = Engine(tmp_path / "engine", models_dir, "tls",
-                    ("--tls-ca-file", pair[0], "--tls-cert", pair[0], "--tls-key", pair[1]))
+    engine = Engine(tmp_path / "engine", models_dir, certificates)
     try:
         assert engine.address.startswith("tls://")
         engine.worker(threads=2)
         status, _, said = finish(library.run("tls", "--scheduler", engine.address, "--scheduler-tls",
                                              str(certificates)))
         assert status == 0 and library.is_clean("tls"), said
-        status, _, said = finish(library.run("clear", "--scheduler", engine.address.replace("tls:", "tcp:")))
+        everyone = [psutil.Process(process.pid) for process in engine.processes]
+        assert in_the_clear([*everyone, *engine.at_work()]) == []
+        loopback = f"tcp://127.0.0.1:{engine.address.rpartition(':')[2]}"
+        status, _, said = finish(library.run("clear", "--scheduler", loopback))
         assert status == 2 and "does not answer" in said
     finally:
         engine.close()
