@@ -392,5 +392,6 @@ def test_the_other_picture_of_a_moment_comes_back_when_the_better_one_goes(tmp_p
         upkeep.refine(run, [], OPTIONS)
         assert not run.facesets
     with changing(library, "not-this") as run:
-        edit.not_this(run, "1", [better], OPTIONS)
+        # alone: `not-this` would take along whom it looks like
+        edit.take_out(run, edit.find(run.manifest, "1"), {better}, OPTIONS)
     assert other in {item["face"] for item in read_record(place).faces}
