@@ -1,18 +1,29 @@
 #!/usr/bin/env bash
-# From a staged queue to facesets: embed (here or on the Windows side), cluster, export, report.
+# From a staged queue to facesets: embed (here or on the Windows side), cluster,
+# export, report.
 #
-#   bash finalize_immich.sh NAME            the rest of the work for one user, after immich_stage.py --user NAME
-#   bash finalize_immich.sh --demo          a newcomer's first look: everything, over a small sample library
-#   bash finalize_immich.sh --setup         only make the Python environment (.venv)
-#   bash finalize_immich.sh --setup-windows only make or mend the Windows side, from WSL; then its self-test
+#   bash finalize_immich.sh NAME     the rest of the work for one user, after
+#                                    python immich_stage.py --user NAME
+#   bash finalize_immich.sh --demo   a newcomer's first look: everything, over a
+#                                    small sample library
+#   bash finalize_immich.sh --setup  only make the Python environment (.venv)
+#   bash finalize_immich.sh --setup-windows   only make or mend the Windows side,
+#                                    from WSL; then its self-test
+#   bash finalize_immich.sh --version
 # Options of the first:
-#   --local     embed in this environment, with the best provider that its onnxruntime offers
-#   --windows   embed on the Windows side of this WSL machine; without either it finds out, and says why
-#   --scheduler tls://HOST:8786   embed and cluster on the workers of an engine, docs/cluster.md
+#   --local     embed in this environment, with the best provider that its
+#               onnxruntime offers
+#   --windows   embed on the Windows side of this WSL machine; without either it
+#               finds out, and says why
+#   --scheduler tls://HOST:8786   embed and cluster on the workers of an engine,
+#               docs/cluster.md
 #   --dry-run   check everything, and say what would be run
-#   --model X   and every other setting of the steps (python config.py --help lists them), over environment and .env
-# Whatever stops it, the same command goes on. docs/windows.md and docs/linux.md say more.
-# Exit    0 done · 1 failed · 2 paused, run the same command again · 64 usage · 77 key refused · 78 settings
+#   --model X   and every other setting of the steps, over environment and .env
+#               (python config.py --help lists them)
+# Whatever stops it, the same command goes on. docs/windows.md and docs/linux.md
+# say more.
+# Exit    0 done · 1 failed · 2 paused, run the same command again · 64 usage
+#         77 key refused · 78 settings
 set -euo pipefail
 here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 venv=$here/.venv
@@ -185,6 +196,7 @@ main() {
                 [[ -z $asked || --$asked == "$1" ]] || fail 64 "either --local or --windows"
                 asked=${1#--} ;;
             -h | --help) sed -n '2,/^set -euo/{/^set/d;s/^# \{0,1\}//;p;}' "$here/finalize_immich.sh"; exit 0 ;;
+            --version) sed -n 's/^version = "\(.*\)"/face-sets \1/p' "$here/pyproject.toml"; exit 0 ;;
             --*=*) flags+=("$1") ;;
             --*) [[ $# -gt 1 ]] || fail 64 "unknown option $1, or its value is missing; --help is the manual"
                 flags+=("$1" "$2"); shift ;;

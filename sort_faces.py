@@ -65,10 +65,7 @@ def parse_args(argv: Sequence[str]) -> argparse.Namespace:
         config.add_flags(one, config.Paths, only=("data_root", "library"))
         for section in verb.settings:
             config.add_flags(one, getattr(config, section))
-    if not argv:
-        parser.print_help(sys.stderr)
-        raise UsageError("which of these?")
-    if argv[0] not in VERBS and not argv[0].startswith("-"):
+    if argv and argv[0] not in VERBS and not argv[0].startswith("-"):
         raise UsageError(f"there is no verb {argv[0]!r}{terminal.did_you_mean(argv[0], VERBS)}; `sort_faces.py --help` "
                          "lists them")
     return parser.parse_args(argv)

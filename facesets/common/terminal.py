@@ -195,6 +195,12 @@ class Parser(argparse.ArgumentParser):
         self.add_argument("--version", action="version", version=f"face-sets {_version()}",
                           help="say which version of face-sets this is, and end")
 
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse does; where nothing is given but something has to be, the manual comes first."""
+        if not (sys.argv[1:] if args is None else args) and any(action.required for action in self._actions):
+            self.print_help(SCREEN)
+        return super().parse_args(args, namespace)
+
     def error(self, message: str) -> NoReturn:
         raise errors.UsageError(f"{message}; `{self.prog} --help` is the manual")
 

@@ -5,6 +5,7 @@ The photos lie in ../shared, so this is skipped where that is absent; test_libra
 
 import json
 import os
+import re
 import runpy
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import cv2
 import pytest
+from busy import LIMIT
 from drawn import contents
 from PIL import Image
 
@@ -209,6 +211,23 @@ def test_the_manual_fits_a_terminal_of_80_columns(words, checkout, monkeypatch, 
         runpy.run_path(str(checkout / script))["main"](rest)
     told = capsys.readouterr().out.replace(str(checkout), "")
     assert ended.value.code == 0 and max(map(len, told.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("script", ["immich_stage.py", "cluster_immich.py", "sort_faces.py"])
+def test_a_script_that_is_told_nothing_shows_its_manual(script, checkout, monkeypatch, capsys) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert runpy.run_path(str(checkout / script))["main"]([]) == 64
+    told = capsys.readouterr().err
+    assert "usage: " in told and "Exit    0 done" in told and f"`{script} --help` is the manual" in told
+
+
+def test_the_driver_tells_its_version_and_its_manual_fits_80_columns(checkout) -> None:
+    def typed(*words: str) -> str:
+        return subprocess.run(["bash", str(checkout / "finalize_immich.sh"), *words], check=True, capture_output=True,
+                              text=True, timeout=LIMIT).stdout
+    assert re.fullmatch(r"face-sets \d[\w.]*\n", typed("--version"))
+    manual = typed("--help")
+    assert "--setup-windows" in manual and "Exit    0 done" in manual and max(map(len, manual.splitlines())) <= 80
 
 
 def test_every_verb_has_its_place_in_the_manual() -> None:
