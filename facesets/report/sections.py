@@ -70,7 +70,7 @@ def context(gathered: Gathered, folders: str) -> dict[str, Any]:
     views = [("facesets", "Facesets", len(cards), True), ("check", "To check", len(shown), bool(cards)),
              ("charts", "Charts", 0, bool(drawn)),
              ("runs", "Runs", 0, bool(work or manifest.runs or gathered.unreadable)),
-             ("left-out", "Left out", sum(group["count"] for group in left_out), bool(left_out))]
+             ("left-out", "Left out", 0, bool(left_out))]
     return {
         "folders": folders, "cards": cards, "tile": sheets.TILE, "users": users, "known": manifest.known_distance,
         "counted": counted, "pictures": sum(len(item.faces) for item in sets),
