@@ -16,6 +16,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from ..formats.cache import nearer
 from .near import Found, Near
 from .people import Loose, Person
 
@@ -138,7 +139,8 @@ def _of_person(person: Person, known: float, rivals: tuple[Person, ...] = ()) ->
     cut = person.halves
     smaller = [at for at in cut.smaller if fresh[at]]
     two = float(probability(TWO, cut.distance / known, person.side_by_side)) if smaller else 0.0
-    worth = max(float(wrong.sum()), two * len(smaller))
+    along = nearer(person.behind, person.rows[list(cut.smaller)], person.rows[list(cut.larger)])
+    worth = max(float(wrong.sum()), two * (len(smaller) + int(along.sum())))
     if two >= LEAST and worth > wrong.sum():
         return Question("two", person.folder, worth, two, suspects=tuple(person.faces[at] for at in smaller))
     kind = "name" if not person.name and len(person.faces) >= LARGE and worth < LEAST else "faces"

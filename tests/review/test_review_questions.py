@@ -116,6 +116,7 @@ def test_faces_without_a_picture_count_and_go_where_they_are_nearer() -> None:
     hers, strangers = around(centre(1), 3, 0.15, RNG), around(centre(2), 4, 0.15, RNG)
     glued = someone("faceset_001", centre(1), 12, behind=np.concatenate([hers, strangers]))
     glued.rows[8:] = around(centre(2), 4, 0.15, RNG)
+    assert ask(books(glued))[0].worth > 7.5       # all eight of the second person
     before = books(replace(glued, seen=frozenset(glued.faces)))
     assert not ask(before) and outlook(before, []).right < 0.96
     for answer in ({"do": "split", "of": "faceset_001", "faces": list(glued.faces[8:]), "new": "new 1"},
