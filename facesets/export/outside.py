@@ -1,7 +1,8 @@
 """A folder of the operator's own, outside the library, that an export keeps up to date.
 
 What we wrote is listed in it with its SHA-256 (`.facesets.json`), so that the next export replaces and removes that and
-nothing else: a caption or a picture that a person changed or added stays as it is. While files take their places, what
+nothing else: a caption or a picture that a person changed or added stays as it is, and a picture that they deleted
+stays away, with its mask and its caption. While files take their places, what
 comes is listed beside what was: whatever a kill leaves of either is known as ours. The library remembers the folders,
 so that what is there of a person can be forgotten.
 """
@@ -10,16 +11,17 @@ import os
 import re
 import shutil
 import unicodedata
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from ..common import files
 from ..common.errors import Failure
 from ..library.folder import FILE, Record
 
 REMEMBERED = ".outside.json"       # in the library: folder, and the faceset that it is of, "" for sidecars of anybody
-LISTED, SCRATCH, SCHEMA = ".facesets.json", ".facesets.pending", 1
+LISTED, SCRATCH, LOCK, SCHEMA = ".facesets.json", ".facesets.pending", ".facesets.lock", 1
 RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.I)        # Windows opens a device instead
 LONGEST = 120       # bytes of a folder's name
 
@@ -37,16 +39,27 @@ def updating(folder: Path) -> Iterator[Path]:
 
 
 def _take_over(folder: Path, scratch: Path) -> None:
-    before, coming = _listed(folder, "files"), _listed(folder, "coming")
+    known = _known(folder)
+    before, coming = known["files"], known["coming"]
     new = {path.relative_to(scratch).as_posix(): files.sha256_of(path)
            for path in sorted(scratch.rglob("*")) if path.is_file()}
     there = {name: files.sha256_of(folder / name) for name in before | coming if (folder / name).is_file()}
     ours = {name for name, digest in there.items() if digest in (before.get(name), coming.get(name))}
+    deleted = _deleted(folder, before)
+    out = {_shown(name) for name in deleted if new.get(name) == before[name]}
+    new = {name: digest for name, digest in new.items() if _shown(name) not in out}
+    # a picture or a mask that a person changed keeps what belongs to it, or a trainer refuses the folder
+    theirs = {name: before[name] for name in before if name in there.keys() - ours and name.endswith(".png")}
+    kept = {_shown(name) for name in theirs} if new else set()
+    stay = {name: there[name] for name in ours
+            if _shown(name) in kept and (name not in new or name.endswith(".png"))}
+    old = {name: there[name] for name in ours - new.keys() - stay.keys()}
     was = before | {name: there[name] for name in ours}
-    files.write_json(folder / LISTED, {"schema": SCHEMA, "files": was, "coming": new})
-    for name in sorted(ours - set(new)):
+    files.write_json(folder / LISTED, {
+        **known, "files": {name: was[name] for name in was if name not in old}, "coming": new | old})
+    for name in sorted(old):
         (folder / name).unlink()
-    for name in new:
+    for name in [name for name in new if name not in stay]:
         if name in ours or not os.path.lexists(folder / name):
             files.private_folder((folder / name).parent)
             os.replace(scratch / name, folder / name)
@@ -56,18 +69,58 @@ def _take_over(folder: Path, scratch: Path) -> None:
     for place in sorted(made, reverse=True):
         with suppress(OSError):         # of one that is not empty; a person's own folders stay
             place.rmdir()
-    files.write_json(folder / LISTED, {"schema": SCHEMA, "files": new})
+    files.write_json(folder / LISTED, {**known, "files": deleted | new | stay | theirs, "coming": {}})
 
 
-def _listed(folder: Path, what: str) -> dict[str, str]:
-    if not (folder / LISTED).exists():
-        return {}
-    found = files.read_json(folder / LISTED, SCHEMA, "sort_faces.py export-training").get(what, {})
-    if not isinstance(found, dict) or not all(
-            isinstance(digest, str) and ".." not in Path(name).parts and not Path(name).is_absolute()
-            for name, digest in found.items()):
-        raise Failure(f"{folder / LISTED} is damaged; remove it, and what was written there before stays")
+def _shown(name: str) -> str:
+    """What a picture, its mask and its caption have in common."""
+    return Path(name).stem.removesuffix("-masklabel")
+
+
+def _deleted(folder: Path, before: dict[str, str]) -> dict[str, str]:
+    """The pictures that a person deleted; none where no picture is left, since then all are wanted anew."""
+    pictures = {name: digest for name, digest in before.items()
+                if name.endswith(".png") and not name.endswith("-masklabel.png") and Path(name).parent.name != "masks"}
+    gone = {name: digest for name, digest in pictures.items() if not os.path.lexists(folder / name)}
+    return gone if len(gone) < len(pictures) else {}
+
+
+def _known(folder: Path) -> dict[str, Any]:
+    """What is listed in `folder`: the files that lie there, those that were to come, and the library they are of."""
+    place = folder / LISTED
+    if not place.exists():
+        return {"schema": SCHEMA, "library": "", "files": {}, "coming": {}}
+    then = "; remove it, and what was written there before stays"
+    try:
+        found = {"library": "", "coming": {}, **files.read_json(place, SCHEMA)}
+    except Failure as error:
+        raise Failure(f"{error}{then}") from None
+    with files.understood(place, "a list of ours", then):
+        files.texts(found, "library")
+        for name, digest in (*found["files"].items(), *found["coming"].items()):
+            if not isinstance(digest, str) or ".." in Path(name).parts or Path(name).is_absolute():
+                raise ValueError(f"{name!r:.60} is no file of ours")
     return found
+
+
+@contextmanager
+def alone(library: Path, target: Path, folders: Iterable[Path]) -> Iterator[None]:
+    """Hold `target`, so that an export of another library does not write there meanwhile.
+
+    Raises Failure, before anything is touched, where one of its `folders` was written from another library; not where
+    that was this one, at another place.
+    """
+    with files.only_one(target / LOCK, "an export"):
+        try:
+            ours = {folder for folder, _ in _remembered(library)}
+            for folder in folders:
+                whose = _known(folder)["library"]
+                if whose not in ("", str(library.absolute())) and (
+                        str(folder.absolute()) not in ours or Path(whose).is_dir()):
+                    raise Failure(f"{folder} was written from the library {whose}; name another --out, or remove it")
+            yield
+        finally:
+            (target / LOCK).unlink(missing_ok=True)
 
 
 def remember(library: Path, folder: Path, of: str) -> None:
@@ -87,6 +140,7 @@ def remember(library: Path, folder: Path, of: str) -> None:
     rest += [[str(this), of]] if [str(this), of] not in rest else []
     if rest != before:
         files.write_json(library / REMEMBERED, {"schema": SCHEMA, "folders": rest})
+    files.write_json(folder / LISTED, {**_known(folder), "library": str(library.absolute())})
 
 
 def _remembered(library: Path) -> list[list[str]]:

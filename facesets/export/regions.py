@@ -76,11 +76,12 @@ def export(library: Library, target: Path, names: dict[str, str]) -> list[str]:
         by_user.setdefault(photo.user or "own", {})[sha256] = photo
     seen = render.Photos()
     said = [] if photos else ["no faceset has a name yet; sort_faces.py name FACESET NAME"]
-    for user, some in by_user.items():
-        folder = target / (outside.clean(user) or "own")
-        outside.remember(library.root, folder, "")
-        with outside.updating(folder) as scratch:
-            written = sum(_sidecar(scratch, sha256, photo, names, seen) for sha256, photo in some.items())
+    folders = {target / (outside.clean(user) or "own"): some for user, some in by_user.items()}
+    with outside.alone(library.root, target, folders):
+        for folder, some in folders.items():
+            outside.remember(library.root, folder, "")
+            with outside.updating(folder) as scratch:
+                written = sum(_sidecar(scratch, sha256, photo, names, seen) for sha256, photo in some.items())
             said.append(f"{terminal.safe(folder)}: {written} sidecars")
     return said + seen.said()
 

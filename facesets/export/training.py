@@ -198,6 +198,7 @@ def _trigger(record: Record) -> str:
 
 def report(record: Record, folder: Path, shots: Sequence[Shot]) -> list[str]:
     """What the training folder holds, and what a person should look for."""
+    shots = [shot for shot in shots if (folder / "images" / f"{shot.name}.png").exists()]     # but for the deleted ones
     counts = Counter(shot.framing for shot in shots)
     lacks = [f"no {FRAMINGS[name].words}" for name in FRAMINGS if not counts[name]] if shots else []
     if len(shots) < FEWEST:

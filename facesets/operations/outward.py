@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..export import outside, people, render, training
 from ..formats.faceset import FACES, read_faces
-from ..library.folder import MANIFEST, read_record
+from ..library.folder import MANIFEST, Record, read_record
 from ..library.store import Library
 from . import edit
 
@@ -22,16 +22,20 @@ def export(library: Library, facesets: Sequence[str], target: Path, purpose: str
     if purpose != "folders":        # else a share that is not mounted would empty what was made before
         wanted = sorted({face["photo"] for record in records.values() for face in record.faces})
         render.pause_where_away([path for path in wanted if not os.access(path, os.R_OK)], wanted)
-    called, said = outside.names(manifest.facesets), []
-    for name, record in records.items():
-        place, folder = library.root / name, target / called[name]
-        outside.remember(library.root, folder, name)
-        if purpose == "folders":
-            said += people.best(record, place, folder)
-            continue
-        members = read_faces(place / FACES).faces
-        if purpose == "frigate":
-            said += people.tight(record, members, folder)
-        else:
-            said += training.write(record, members, folder, boxes, purpose, caption, kind)
+    called = outside.names(manifest.facesets)
+    with outside.alone(library.root, target, [target / called[name] for name in records]):
+        said = [line for name, record in records.items()
+                for line in _one(library, name, record, target / called[name], purpose, boxes, caption, kind)]
     return said or ["there is no faceset yet"]
+
+
+def _one(library: Library, name: str, record: Record, folder: Path, purpose: str, boxes: training.Boxes, caption: str,
+         kind: str) -> list[str]:
+    place = library.root / name
+    outside.remember(library.root, folder, name)
+    if purpose == "folders":
+        return people.best(record, place, folder)
+    members = read_faces(place / FACES).faces
+    if purpose == "frigate":
+        return people.tight(record, members, folder)
+    return training.write(record, members, folder, boxes, purpose, caption, kind)

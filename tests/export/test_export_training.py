@@ -9,11 +9,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from drawn import OPTIONS, SKIN, library_photos, person, photo, proposal_of
+from drawn import OPTIONS, SKIN, contents, library_photos, person, photo, proposal_of
 from killing import killed
 
 from facesets.common import files
-from facesets.common.errors import Paused
+from facesets.common.errors import Failure, Paused
 from facesets.export import outside, swap, training
 from facesets.formats import cache
 from facesets.library.folder import Record
@@ -167,6 +167,91 @@ def test_killed_at_any_step_the_next_export_renews_the_folder_all_the_same(tmp_p
                  if path.is_file()}
         assert found == {"images/a.txt": "third images/a.txt", "images/b.txt": "by hand", "new.txt": "third new.txt"}
     assert kills > 8
+
+
+def test_a_picture_deleted_by_hand_stays_away_with_its_mask_and_caption_and_all_of_them_come_back(
+        world, tmp_path) -> None:
+    made(world, tmp_path, "kohya")
+    images, masks = tmp_path / "Zoë Müller" / "images", tmp_path / "Zoë Müller" / "masks"
+    first, second, *_ = sorted(images.glob("*.png"))
+    for path in (first, first.with_suffix(".txt"), masks / first.name, second):
+        path.unlink()
+    for _ in range(2):
+        assert "18 pictures" in made(world, tmp_path, "kohya")[0]
+        stems = {path.stem for path in images.glob("*.png")}
+        assert len(stems) == 18 and not stems & {first.stem, second.stem}
+        assert stems == {path.stem for path in masks.iterdir()} == {path.stem for path in images.glob("*.txt")}
+    for path in images.glob("*"):
+        path.unlink()
+    assert "20 pictures" in made(world, tmp_path, "kohya")[0]
+
+
+@pytest.mark.parametrize("where", ["images", "masks"])
+def test_a_picture_or_mask_changed_by_hand_keeps_what_belongs_to_it_when_the_face_goes(tmp_path, where) -> None:
+    def export(*stems: str, text: str) -> None:
+        with outside.updating(tmp_path) as scratch:
+            for stem in stems:
+                for name in (f"images/{stem}.png", f"images/{stem}.txt", f"masks/{stem}.png"):
+                    files.write_bytes(scratch / name, f"{text} {name}".encode())
+
+    def there() -> set[str]:
+        return {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("[!.]*") if path.is_file()}
+    export("a", "b", "c", text="first")
+    everything = there()
+    (tmp_path / where / "b.png").write_text("retouched")
+    export("a", "b", "c", text="other")         # and pictures and masks of one size stay together
+    other = {"images": "masks", "masks": "images"}[where]
+    assert (tmp_path / other / "b.png").read_text() == f"first {other}/b.png"
+    for _ in range(2):
+        export("a", text="second")
+        assert there() == {name for name in everything if "c." not in name}
+    (tmp_path / where / "b.png").unlink()
+    (tmp_path / other / "b.png").unlink()
+    export("a", text="third")
+    assert there() == {name for name in everything if "a." in name}
+    for text in ("fourth", "fifth"):            # one of other contents is not the one that was deleted
+        export("a", "b", text=text)
+        assert (tmp_path / "images" / "b.png").read_text() == f"{text} images/b.png"
+
+
+def test_two_exports_into_one_folder_do_not_mix_two_people(world, tmp_path) -> None:
+    library, index = world
+    faces = library_photos(tmp_path / "photos", [3], 7)
+    other, out = Library(tmp_path / "other"), tmp_path / "out"
+    swap.export(other, proposal_of(faces), [faces], OPTIONS)
+    with outside.alone(other.root, out, []), pytest.raises(Paused, match="at work here"):
+        outward.export(library, [], out, "folders", index.boxes)
+    assert not (out / outside.LOCK).exists()
+    outward.export(library, [], out, "folders", index.boxes)
+    (out / "faceset_002").rename(out / "faceset_001")           # where the other's first one goes, too
+    before = contents(out)
+    with pytest.raises(Failure, match=f"faceset_001 was written from the library {library.root}"):
+        outward.export(other, [], out, "folders", Index([faces]).boxes)
+    assert contents(out) == before and not (other.root / outside.REMEMBERED).exists()
+    outward.export(library, [], out, "folders", index.boxes)
+
+
+def test_a_library_that_was_moved_goes_on_with_its_folders(tmp_path) -> None:
+    faces, library = library_photos(tmp_path / "photos", [1], 7), Library(tmp_path / "library")
+    swap.export(library, proposal_of(faces), [faces], OPTIONS)
+    for place in ("library", "moved"):
+        if place != "library":
+            library.root.rename(tmp_path / place)
+        outward.export(Library(tmp_path / place), [], tmp_path / "out", "folders", Index([faces]).boxes)
+    assert len(list((tmp_path / "out" / "faceset_001").glob("*.png"))) == 7
+
+
+def test_a_damaged_list_says_what_helps(world, tmp_path) -> None:
+    library, index = world
+    outward.export(library, ["1"], tmp_path, "folders", index.boxes)
+    listed = tmp_path / "Zoë Müller" / outside.LISTED
+    for text in ("{", '{"schema": 1, "files": ["a"]}', '{"schema": 1, "files": {"../a": "b"}}'):
+        listed.write_text(text)
+        with pytest.raises(Failure, match="remove it, and what was written there before stays") as said:
+            outward.export(library, ["1"], tmp_path, "folders", index.boxes)
+        assert "again" not in str(said.value)
+    listed.unlink()
+    outward.export(library, ["1"], tmp_path, "folders", index.boxes)
 
 
 def test_what_is_missing_is_said(world, tmp_path) -> None:
