@@ -62,10 +62,12 @@ def in_the_clear(processes: list[psutil.Process]) -> list[str]:
 
 
 class Engine:
-    """Over TLS with `certificates`, else on this machine alone."""
+    """Over TLS with `certificates`, else on this machine alone; `flags` go to the scheduler."""
 
-    def __init__(self, folder: Path, models_dir: Path, certificates: Path | None = None) -> None:
-        self.folder, (self.flags, self.worker_flags) = folder, documented(certificates)
+    def __init__(self, folder: Path, models_dir: Path, certificates: Path | None = None,
+                 flags: tuple[str, ...] = ()) -> None:
+        self.folder, (its, self.worker_flags) = folder, documented(certificates)
+        self.flags = [*its, *flags]
         self.environment = {**os.environ, "FACESETS_MODELS_DIR": str(models_dir), "FACESETS_PROVIDER": "cpu",
                             "PYTHONPATH": str(folder / "hooks"), "DASK_TEMPORARY_DIRECTORY": str(folder)}
         (folder / "hooks").mkdir(parents=True)
