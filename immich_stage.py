@@ -180,10 +180,11 @@ def stage_user(client: Client, key: bool, state: State, options: Options, args: 
                       "" if args.rebind else state.meta("owner"))
     client.breaker.probe = partial(probe, client, "/users/me")
     whole = again.replace(" --dry-run", "")
-    keeps = args.dry_run and summary.has_choice(written)        # what an earlier run chose by a backup
-    left = choice.left(state) if keeps else []
+    if args.dry_run and state.meta("owner"):
+        state.detach()
+    keeps = args.dry_run and summary.has_choice(written)        # the answer of an earlier run, for the report
     former = state.meta("again")
-    if not keeps and (args.backup or not args.dry_run):
+    if args.backup or not args.dry_run:
         state.set_meta("again", whole if args.backup else "")       # without it the rest would be fetched, too
     try:
         chosen = choosing(client, server.owner, args) if args.backup else None
@@ -199,8 +200,6 @@ def stage_user(client: Client, key: bool, state: State, options: Options, args: 
     except (Failure, KeyboardInterrupt) as error:
         ended = error
     listed = state.run > before and state.meta("listed") == str(state.run)     # else all stays as it was
-    if listed and not options.list_only:
-        state.set_meta("owner", server.owner)
     if listed and not options.list_only and not (isinstance(ended, KeyboardInterrupt) and summary.is_long(state)):
         queue = Queue(options.user, client.access.url, owner=server.owner)
         summary.write_queue(state, options.queue, queue, options.photos, options.to_windows)
@@ -210,7 +209,6 @@ def stage_user(client: Client, key: bool, state: State, options: Options, args: 
             files.write_json(written, {
                 "schema": summaries.SCHEMA, **values, "complete": ended is None, "dry_run": options.list_only})
         report(values, state, client.access.url, args)
-    choice.leave(state, left)
     if isinstance(ended, KeyboardInterrupt):
         raise Paused("stopped")
     if ended:

@@ -95,7 +95,9 @@ def choose(state: State, choosing: Choosing, least: float) -> Chosen:
     later = [asset for asset in wanted.values()
              if asset.id not in fetched and not (asset.content and asset.checksum in equal)]
     theirs = {photo for photos in each for photo in photos}
-    leave(state, ((ENOUGH if asset.id in theirs else NOBODY, asset.id) for asset in later))
+    with state.writing() as db:
+        db.executemany("UPDATE assets SET outcome = 'later', reason = ? WHERE id = ?",
+                       ((ENOUGH if asset.id in theirs else NOBODY, asset.id) for asset in later))
     left = {asset.id for asset in later}
     taken = [[photo for photo in photos if photo not in left] for _, photos in found]
     people = tuple(replace(person, fetched=len(photos), assets=tuple(photos[:WITNESSES]))
@@ -105,18 +107,6 @@ def choose(state: State, choosing: Choosing, least: float) -> Chosen:
     for line in chosen.lines():
         terminal.say(terminal.safe(line))
     return chosen
-
-
-def leave(state: State, assets: Iterable[tuple[str, str]]) -> None:
-    """Leave assets, each (reason, id), for later."""
-    with state.writing() as db:
-        db.executemany("UPDATE assets SET outcome = 'later', reason = ? WHERE id = ? AND outcome IN ('wanted', 'ask')",
-                       assets)
-
-
-def left(state: State) -> list[tuple[str, str]]:
-    """What the last run left."""
-    return state.all("SELECT reason, id FROM assets WHERE run = ? AND outcome = 'later'", state.run)
 
 
 def _cache(choosing: Choosing, listed: Mapping[str, Asset]) -> tuple[cache.Cache, np.ndarray]:

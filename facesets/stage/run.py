@@ -104,6 +104,8 @@ class Stage:
             duplicates.settle_unchanged(self.state, "ask", "id NOT IN (SELECT id FROM temp.refaced)")
         duplicates.settle_unchanged(self.state, "wanted")
         self.state.set_meta("listed", str(self.state.run))
+        if not self.options.list_only:
+            self.state.set_meta("owner", self.server.owner)
 
     def _ask_faces(self) -> None:
         """3.x: faces of the assets that we have no photo of yet, or that show other people than before."""

@@ -4,7 +4,7 @@
     photos    one row a staged file; its SHA-256 is its identity
     known     one row a file whose bytes others have: another user's photo, or a local file of some cache; made anew by
               every run, but for the hashes of local files
-    meta      schema, run number, whose library this is
+    meta      schema, run number, whose library this is (once a run that is no dry run has listed it)
 
 What became of an asset is its `outcome`:
     have       its bytes are a staged photo               known      they are in another user's library or in a cache
@@ -138,6 +138,15 @@ class State:
     def close(self) -> None:
         with self.lock:
             self.db.close()
+
+    def detach(self) -> None:
+        """Go on with a copy that nobody else sees and that is gone with this process, however it ends: a dry run leaves
+        what the runs before it did."""
+        with self.lock, self._in_words():
+            copy = sqlite3.connect("", check_same_thread=False, isolation_level=None)     # "": a file without a name
+            self.db.backup(copy)
+            self.db.close()
+            self.db = copy
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:

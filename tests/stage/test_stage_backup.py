@@ -1,6 +1,7 @@
 """A backup of Immich's database: who is there before the first download, and only the photos that are worth it."""
 
 import base64
+import contextlib
 import gzip
 import json
 import os
@@ -411,19 +412,61 @@ def test_a_faceset_that_nobody_named_is_told_by_immichs_name(tmp_path):
         assert [(one["faceset"], one["name"]) for one in people] == [("faceset_001", "<Anna>"), ("", "")]
 
 
-@pytest.mark.parametrize("flags", [(), ("--backup",)], ids=["without", "with"])
-def test_a_dry_run_leaves_what_the_run_before_it_chose(flags, tmp_path):
+def left_by(lab: Lab) -> list[object]:
+    """What the stage has recorded of every asset, the summary, and what `status` says."""
+    with contextlib.closing(sqlite3.connect(lab.user_dir / "state.db")) as db:
+        kept = [db.execute(f"SELECT * FROM {table} ORDER BY 1").fetchall() for table in ("assets", "meta", "photos")]
+    summary = lab.user_dir / "summary.json"
+    return [kept, summary.exists() and summary.read_bytes(),
+            status.text(status.status(lab.root, store.Library(lab.root / "none")), now=0)]
+
+
+@pytest.mark.parametrize(("flags", "pending"), [
+    ((), 20), (("--backup", "--pictures", "20"), 10), (("--backup", "--pictures", "5"), 0),
+    (("--backup", "--min-face-px", "20"), None), (("--exclude", "*"), 0)],
+    ids=["without a backup", "more pictures", "fewer pictures", "smaller faces", "without a backup, nothing"])
+def test_a_dry_run_leaves_what_a_run_that_still_has_photos_to_fetch_chose(flags, pending, tmp_path):
     with laboratory(tmp_path, fill=library) as lab:
         made = lab.made.save(tmp_path)
         assert lab.stage("--backup", made, "--pictures", "10").status == 0
-        before = [(lab.user_dir / "summary.json").read_bytes(), status.text(
-            status.status(lab.root, store.Library(tmp_path / "library")), now=0)]
-        dry = lab.stage("--dry-run", *([*flags, made, "--pictures", "20"] if flags else []))
-        assert dry.status == 0 and dry.summary["pending"] == (10 if flags else 20), dry.err
-        assert before == [(lab.user_dir / "summary.json").read_bytes(), status.text(
-            status.status(lab.root, store.Library(tmp_path / "library")), now=0)]
-        again = lab.stage("--backup", made, "--pictures", "10")
-        assert again.summary["staged_count"] == 22
+        lab.server.faults.add("status", "*/original", status=503)
+        assert lab.stage("--backup", made, "--pictures", "20").summary["skipped_download_error"] == 10
+        lab.server.faults.clear()
+        before = left_by(lab)
+        dry = lab.stage("--dry-run", *flags[:1], *([made] if flags[:1] == ("--backup",) else []), *flags[1:])
+        assert dry.status == 0, dry.err
+        assert pending is None or dry.summary["pending"] == pending, dry.summary
+        assert left_by(lab) == before
+        again = lab.stage("--backup", made, "--pictures", "20")
+        assert again.summary["staged_count"] == 32
+
+
+@pytest.mark.parametrize("ending", ["pause", "stop", "kill"])
+def test_a_dry_run_that_ends_in_the_listing_leaves_what_the_killed_run_before_it_chose(ending, tmp_path):
+    with laboratory(tmp_path, (2, 7, 2), library) as lab:
+        flags = ("--backup", lab.made.save(tmp_path), "--pictures", "10")
+        lab.server.faults.add("delay", "*/original", seconds=600)
+        process = lab.start(*flags)
+        lab.wait_for("*/original", 1)
+        os.kill(process.pid, signal.SIGKILL)
+        lab.finish(process)
+        lab.server.faults.clear()
+        before = left_by(lab)
+        if ending == "pause":
+            lab.server.faults.add("status", "*/timeline/*", status=503)
+        else:
+            lab.server.faults.add("delay", "*/timeline/*", seconds=600)
+        lab.server.log.clear()
+        process = lab.start("--dry-run", *flags[:-1], "20")
+        lab.wait_for("*/timeline/*", 1)
+        if ending != "pause":
+            process.send_signal(signal.SIGINT if ending == "stop" else signal.SIGKILL)
+        assert lab.finish(process).status == (-signal.SIGKILL if ending == "kill" else 2)
+        lab.server.faults.clear()
+        assert left_by(lab) == before
+        assert lab.stage("--dry-run", *flags[:-1], "5").status == 0
+        assert left_by(lab)[0] == before[0]     # the killed one summed up nothing, so the report has this answer
+        assert lab.stage(*flags).summary["staged_count"] == 22
 
 
 def test_a_backup_that_cannot_be_read_is_not_what_status_goes_on_with(tmp_path):
