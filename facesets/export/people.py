@@ -22,7 +22,7 @@ def tight(record: Record, members: cache.Cache, folder: Path) -> list[str]:
     with outside.updating(folder) as scratch:
         faces = [record.faces[place] for place in _chosen(record, FRIGATE)]
         for face in faces:
-            if (photo := photos.read(face["photo"], sizes.get(face["sha256"], ()))) is not None:
+            if (photo := photos.read(face["photo"], sizes.get(face["sha256"], (0, 0)))) is not None:
                 photo, (box,) = render.turned_right(photo, [face["box"]], face["turn"])
                 x1, y1, x2, y2 = crop.around(box, photo.shape[1::-1], TIGHT)
                 render.write_png(scratch / f"{face['sha256'][:12]}.png", photo[y1:y2, x1:x2])
