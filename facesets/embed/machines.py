@@ -98,7 +98,7 @@ class Machines:
         self._futures: dict[str, tuple[Future, Machine]] = {}
         self._done: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._again: deque[Job] = deque()           # what goes out first, suspects before all others
-        self._looked = self._worked = -float("inf")
+        self._looked = self._worked = self._hoped = -float("inf")
         self._tallies: dict[tuple[str, str], Tally] = {}     # (host, provider)
 
     def __enter__(self) -> "Machines":
@@ -128,7 +128,7 @@ class Machines:
         self._ask = partial(self._client.submit, remote.prove, self._settings, self._model, sample,
                             [_bare(entry) for entry in others[::len(others) // 3 + 1]], remote.version())
         self._ours, self._our_faces = analyser.model, remote.faces_of(decode.decode(sample), analyser)
-        self._worked = time.monotonic()
+        self._worked = self._hoped = time.monotonic()
         with closing(self._arriving(iter(entries), user, find)) as arriving:
             yield from lanes.trusted(arriving, others, analyser)
 
@@ -255,8 +255,9 @@ class Machines:
         if any(machine.proof and not machine.refused for machine in self._machines.values()):
             self._worked = self._looked
         refused = [machine.refused for machine in self._machines.values()]
-        patience = min(self._patience, JOINING) if refused and all(refused) else self._patience
-        if self._looked - self._worked > patience:
+        if not refused or not all(refused):
+            self._hoped = self._looked
+        if self._looked - self._worked > self._patience or self._looked - self._hoped > JOINING:
             raise Paused(f"no worker of {self.address} is ready ({len(refused)} there, {sum(refused)} of them refused, "
                          "see above); everything is saved; start one, see docs/cluster.md, then run the same command "
                          "again")
