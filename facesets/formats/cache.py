@@ -25,7 +25,7 @@ import json
 import os
 import re
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -121,6 +121,15 @@ class Cache:
 def face_key(sha256: str, box: np.ndarray) -> str:
     """`<sha256>@x1,y1,x2,y2`, whole pixels: names a face whatever row it is in."""
     return sha256 + "@" + ",".join(str(round(float(side))) for side in box)
+
+
+def boxes_of(keys: Iterable[str]) -> dict[str, np.ndarray]:
+    """SHA-256 of a photo -> the boxes (n, 4) of the faces `keys` in it."""
+    found: dict[str, list[list[float]]] = {}
+    for key in keys:
+        sha256, _, box = key.partition("@")
+        found.setdefault(sha256, []).append([float(side) for side in box.split(",")])
+    return {sha256: np.array(boxes) for sha256, boxes in found.items()}
 
 
 def short_key(key: str) -> str:

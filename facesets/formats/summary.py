@@ -21,7 +21,8 @@ class Person:
     immich: str = ""            # the id of Immich's person that most of the faces are
     picture: str = ""           # Immich's of that person: a JPEG in base64
     seldom: bool = False        # too few good faces for a faceset
-    assets: tuple[str, ...] = ()    # ids, some of those that are fetched: by them one finds the faceset of somebody new
+    witnesses: tuple[str, ...] = ()     # face keys, an asset's id for the SHA-256, of some photos that are fetched:
+                                        # by them one finds the faceset of somebody new
 
     @property
     def who(self) -> str:

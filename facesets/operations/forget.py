@@ -237,7 +237,7 @@ def _from_cache(path: Path, keys: set[str], dry_run: bool) -> int:
 
     Another model's detector put its box a little elsewhere, so a face of the same photo that overlaps hers is hers.
     """
-    whole, boxes = cache.read(path), _boxes(keys)
+    whole, boxes = cache.read(path), cache.boxes_of(keys)
     stay = np.array([photo not in boxes or overlap(box, boxes[photo]).max() < SAME_FACE for photo, box in zip(
         (whole.photos[number].sha256 for number in whole.faces["photo"]), whole.faces["box"], strict=True)], bool)
     if not stay.all() and not dry_run:
@@ -248,15 +248,6 @@ def _from_cache(path: Path, keys: set[str], dry_run: bool) -> int:
         cache.write(path, replace(whole, photos=photos, faces=whole.faces[rows], embeddings=whole.embeddings[rows],
                                   norms=whole.norms[rows], persons=[whole.persons[row] for row in rows]))
     return int((~stay).sum())
-
-
-def _boxes(keys: Iterable[str]) -> dict[str, np.ndarray]:
-    """SHA-256 of a photo -> the boxes (n, 4) of the faces `keys` in it."""
-    found: dict[str, list[list[float]]] = {}
-    for key in keys:
-        sha256, _, box = key.partition("@")
-        found.setdefault(sha256, []).append([float(side) for side in box.split(",")])
-    return {sha256: np.array(boxes) for sha256, boxes in found.items()}
 
 
 def _from_proposal(path: Path, keys: set[str], hers: set[str], dry_run: bool) -> int:

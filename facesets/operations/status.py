@@ -58,7 +58,7 @@ def status(data_root: Path, library: Library, flags: str = "") -> Status:
     found, made = Status(flags=flags), runs.users(data_root)
     for user in made:
         if user.label != runs.OWN:
-            waiting = _try(lambda user=user: user.waiting(library).total(), 0, found.problems)
+            waiting = _try(lambda user=user: user.waiting(library), Counter(), found.problems)
             found.users.append(_user(user, waiting))
         found.problems += user.problems
     theirs = {runs.cache_of(data_root, user.label) for user in found.users}
@@ -98,8 +98,8 @@ def _proposed(users: list[runs.User], library: Library) -> str:
     return f"python sort_faces.py extend    # {waiting:,} faces of people who have a faceset" if waiting else ""
 
 
-def _user(read: runs.User, waiting: int) -> User:
-    """The stages of one user, and the command that goes on with them; `waiting`: photos not fetched of people there."""
+def _user(read: runs.User, waiting: Counter[str]) -> User:
+    """The stages of one user, and the command that goes on with them; `waiting`: faceset -> photos not fetched."""
     user, queue, made = User(read.label), read.queue, read.proposed
     listed, embedded, clustered = (read.stage(name) for name in ("stage", "embed", "cluster"))
     later = _later(listed, waiting) if listed else ""
@@ -129,10 +129,11 @@ def _user(read: runs.User, waiting: int) -> User:
     return user
 
 
-def _later(listed: runs.Stage, waiting: int) -> str:
-    """What a backup spared so far, and how much of it shows people who have a faceset."""
+def _later(listed: runs.Stage, waiting: Counter[str]) -> str:
+    """What a backup spared so far, and how much of it shows people who have a faceset: a photo may show several."""
     photos = listed.count(LATER)
-    known = f" ({waiting:,} of people you have; to fetch them: {listed.more})" if waiting and listed.more else ""
+    number = f"{'up to ' if len(waiting) > 1 else ''}{min(waiting.total(), photos):,}"
+    known = f" ({number} of people you have; to fetch them: {listed.more})" if waiting and listed.more else ""
     return f", {photos:,} {LATER}{known}" if photos else ""
 
 

@@ -18,9 +18,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from ..common import files
 from ..common.errors import Failure
-from ..formats import cache, proposal, summary
+from ..formats import boxes, cache, proposal, summary
 from ..formats import queue as queues
 from ..formats.summary import Person
 from ..library.store import Library
@@ -39,6 +41,7 @@ CLUSTER = {
     "dropped": ("of people you dropped", "rest"), "new": ("in new facesets", "use"),
     "ambiguous": ("between two people", "bad"), "thin": ("seen too seldom", "rest"),
     "leftover": ("seen once or twice", "rest"), "rejected": ("too poor to tell", "rest")}
+SAME = 0.5              # overlap (IoU) from which on a face of a backup is one of a faceset
 OWN = "own folders"     # what sort_faces.py embed and cluster did, without a server; no label has a space
 
 
@@ -101,19 +104,24 @@ class User:
 
     def waiting(self, library: Library) -> Counter[str]:
         """Faceset -> photos of that person that a backup says are not needed yet. Somebody who was new to the backup is
-        the faceset that holds most of the photos.
+        the faceset that holds most of the faces.
         """
         people = [one for stage in self.stages for one in stage.people if one.photos > one.fetched]
         sets = library.canonical() if people else []
-        sha256 = {one: entry.sha256 for entry in (self.queue.entries if self.queue else ())
-                  for one in (entry.asset_id, *(alias.asset_id for alias in entry.aliases))}
-        held = {one.folder: {key.partition("@")[0] for key in one.face_keys} for one in sets}
+        entries = {one: entry for entry in (self.queue.entries if self.queue else ())
+                   for one in (entry.asset_id, *(alias.asset_id for alias in entry.aliases))}
+        held = {one.folder: cache.boxes_of(one.face_keys) for one in sets}
+
+        def holds(folder: str, entry: queues.Entry, box: np.ndarray) -> bool:
+            theirs = held[folder].get(entry.sha256)
+            return theirs is not None and (entry.source == "preview"    # which has pixels of its own
+                                           or bool(boxes.overlap(theirs, box).max() >= SAME))
         found = Counter[str]()
         for one in people:
-            photos = [sha256[asset] for asset in one.assets if asset in sha256]
-            votes = Counter({folder: sum(photo in theirs for photo in photos) for folder, theirs in held.items()})
+            faces = [(entries[asset], box) for asset, box in cache.boxes_of(one.witnesses).items() if asset in entries]
+            votes = Counter({folder: sum(holds(folder, *face) for face in faces) for folder in held})
             (best, most), (_, second) = [*votes.most_common(2), ("", 0), ("", 0)][:2]
-            if one.faceset in held or most > max(second, len(photos) / 2):
+            if one.faceset in held or most > max(second, len(faces) / 2):
                 found[one.faceset if one.faceset in held else best] += one.photos - one.fetched
         return found
 

@@ -25,7 +25,7 @@ UNSURE = 45         # pixels in the preview; of 60, 45, 34, 24 the embedding has
                     # original's (benchmarks/backup.py --small): it may find somebody, hardly tells that it is nobody
 SAME = 0.5          # overlap (IoU) from which a face of the listing is one of the backup
 ONE_MOMENT = 0.95   # cosine from which two photos show one
-WITNESSES = 20      # photos of each person that summary.json names
+WITNESSES = 20      # faces of each person that summary.json names, one a photo
 
 ENOUGH = "better photos of everybody in it are fetched"
 NOBODY = "nobody in it is seen again"
@@ -82,7 +82,7 @@ def choose(state: State, choosing: Choosing, least: float) -> Chosen:
     worth = dict(zip(keys, quality.worth(
         faces.faces["quality"], faces.norms, float(np.median(faces.norms)) if keys else 0).tolist(), strict=True))
     found = _people(made, choosing, faces, worth)
-    each = [*(photos for _, photos in found), *_of_immich(made, faces, worth)]
+    each = [*([key.partition("@")[0] for key in best] for _, best in found), *_of_immich(made, faces, worth)]
     best = {photo for photos in each for photo in photos[:choosing.pictures or None]}
     somebodys = {face.face for group in _groups(made) for face in group}
     torn = {face.face for face in made.ambiguous}
@@ -99,9 +99,9 @@ def choose(state: State, choosing: Choosing, least: float) -> Chosen:
         db.executemany("UPDATE assets SET outcome = 'later', reason = ? WHERE id = ?",
                        ((ENOUGH if asset.id in theirs else NOBODY, asset.id) for asset in later))
     left = {asset.id for asset in later}
-    taken = [[photo for photo in photos if photo not in left] for _, photos in found]
-    people = tuple(replace(person, fetched=len(photos), assets=tuple(photos[:WITNESSES]))
-                   for (person, _), photos in zip(found, taken, strict=True))
+    taken = [[key for key in best if key.partition("@")[0] not in left] for _, best in found]
+    people = tuple(replace(person, fetched=len(here), witnesses=tuple(here[:WITNESSES]))
+                   for (person, _), here in zip(found, taken, strict=True))
     chosen = Chosen(len(keys), sum(person.faces for person in people if person.faceset), people, len(fetched),
                     sum(wanted[one].size for one in fetched), len(listed) - len(wanted), len(listed))
     for line in chosen.lines():
@@ -185,23 +185,27 @@ def _of_immich(made: Proposal, faces: cache.Cache, worth: Mapping[str, float]) -
 
 def _people(made: Proposal, choosing: Choosing, faces: cache.Cache,
             worth: Mapping[str, float]) -> list[tuple[Person, list[str]]]:
-    """Everybody who is worth fetching, in the order of `Chosen`, each with their photos, the best first."""
+    """Everybody who is worth fetching, in the order of `Chosen`, each with a face of each photo, best first."""
     row = {key: number for number, key in enumerate(cache.face_keys(faces))}
     people = []
     groups = [(folder, choosing.names.get(folder, ""), known, False) for folder, known in made.extend.items()
               if not folder.startswith("_")]
     groups += [("", group.proposed_name, group.faces, bool(group.reason)) for group in (*made.facesets, *made.thin)]
     for folder, name, members, seldom in sorted(groups, key=lambda group: (not group[0], group[3], -len(group[2]))):
-        rows = [row[key] for key in sorted((face.face for face in members), key=lambda key: -worth[key])]
+        keys = sorted((face.face for face in members), key=lambda key: -worth[key])
+        rows = [row[key] for key in keys]
         photos = [faces.photos[photo] for photo in faces.faces["photo"][rows]]
         order = in_turn([photo.taken_at[:4] for photo in photos],
                         set(moments.again(faces.embeddings[rows], ONE_MOMENT)))
-        best = list(dict.fromkeys(photos[place].sha256 for place in order))
+        best = dict[str, str]()     # photo -> face
+        for place in order:
+            best.setdefault(photos[place].sha256, keys[place])
         years = sorted({photo.taken_at[:4] for photo in photos})
         [(immich, _)] = Counter(faces.persons[at] for at in rows if faces.persons[at].id).most_common(1) or [
             (cache.Person(), 0)]
         people.append((Person(folder, name or (immich.name if folder else ""), len(rows),
-                              tuple(sorted({years[0], years[-1]})), 0, len(best), immich.id, seldom=seldom), best))
+                              tuple(sorted({years[0], years[-1]})), 0, len(best), immich.id, seldom=seldom),
+                       [*best.values()]))
     return people
 
 

@@ -27,6 +27,7 @@ def given(client: Client, server: Server, people: Sequence[Person],
     """The people, those who are shown with a picture."""
     end, failures, shown = clock() + PATIENCE, 0, list(people)
     brief = Client(replace(client.access, connect_timeout=SILENCE, read_timeout=SILENCE), client.breaker, client.stop)
+    brief.counts = client.counts
     for place, person in enumerate(shown[:SHOWN] if server.may(PERMISSION) else ()):
         if failures == FAILURES or clock() > end:
             break

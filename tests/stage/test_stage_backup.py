@@ -14,7 +14,7 @@ import sys
 import threading
 import tracemalloc
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -258,6 +258,7 @@ def test_the_report_shows_who_is_there_with_immichs_pictures_where_the_key_may(m
         run = lab.stage("--backup", lab.made.save(tmp_path), "--pictures", "10", "--dry-run")
         assert run.status == 0 and "to see who is there: python sort_faces.py report" in run.err, run.err
         assert len(lab.server.log.find("/api/people/*")) == (2 if may else 0) and not lab.asked()["original"]
+        assert run.summary["requests"] - run.summary["requests_before_downloads"] == (2 if may else 0)
         page = report_of(lab)           # before there is any faceset
         assert "2 people you do not have yet, 22 photos are worth fetching" in page
         row = re.search(r"&lt;Anna&gt;\s*<small>new</small></th><td>24</td>\s*<td>2010–2015</td>\s*<td>10 of 24", page)
@@ -362,8 +363,9 @@ def test_known_faces_of_photos_that_were_not_fetched_are_counted_by_status_and_e
         assert not any("people you have" in line for line in said), said
 
 
-def shelve(lab: Lab, shelf: Path, who: str = "") -> cache.Cache:
-    """faceset_001 of the staged photos of `who`, as an export leaves it; "": of another photo, with Ann's embedding."""
+def shelve(lab: Lab, shelf: Path, who: str = "", sets: Sequence[tuple[int, ...]] = ((3, 3, 96, 96),)) -> None:
+    """faceset_001 of the staged photos of `who`, as an export leaves it; "": of another photo, with Ann's embedding.
+    As many more as there are boxes, each of the faces there."""
     rows = np.stack([vector for asset, vector in zip(lab.made.who, lab.made.vectors.values(), strict=False)
                      if lab.made.who[asset] == (who or "Ann")]).astype(np.float32)
     middle = cache.unit_mean(rows / np.linalg.norm(rows, axis=1, keepdims=True))
@@ -372,15 +374,17 @@ def shelve(lab: Lab, shelf: Path, who: str = "") -> cache.Cache:
         entry["sha256"] for entry in lab.entries() if lab.made.who[entry["asset_id"]] == who]
     meta = np.zeros(len(shas), cache.FACE)
     meta["photo"] = np.arange(len(shas))
-    faces = cache.Cache(model, [cache.Photo(f"/p/{sha256}.jpg", sha256, "faces") for sha256 in shas], meta,
-                        np.tile(middle, (len(shas), 1)), np.ones(len(shas), np.float32))
     lab.extra["FACESETS_LIBRARY"] = str(shelf)
-    (shelf / "faceset_001").mkdir(parents=True)
-    write_faces(shelf / "faceset_001" / FACES, Contents(faces, np.ones(len(shas), np.int32), middle))
-    write_manifest(shelf / "manifest.json", Manifest(2, asdict(model), [Record("faceset_001", 1, "Ann")]))
-    write_record(shelf / "faceset_001" / MANIFEST, Record("faceset_001", 1, "Ann"))
-    cache.write(lab.root / "cache" / "immich_peter.npz", faces)
-    return faces
+    records = [Record(f"faceset_{number:03}", number, "Ann") for number in range(1, len(sets) + 1)]
+    for record, box in zip(records, sets, strict=True):
+        meta["box"] = box
+        faces = cache.Cache(model, [cache.Photo(f"/p/{sha256}.jpg", sha256, "faces") for sha256 in shas], meta,
+                            np.tile(middle, (len(shas), 1)), np.ones(len(shas), np.float32))
+        (shelf / record.folder).mkdir(parents=True)
+        write_faces(shelf / record.folder / FACES, Contents(faces, np.ones(len(shas), np.int32), middle))
+        write_record(shelf / record.folder / MANIFEST, record)
+        cache.write(lab.root / "cache" / "immich_peter.npz", faces)
+    write_manifest(shelf / "manifest.json", Manifest(2, asdict(model), records))
 
 
 def sort_faces(lab: Lab, *words: str) -> str:
@@ -401,6 +405,48 @@ def test_somebody_who_was_new_to_the_backup_is_known_by_her_photos_once_there_is
         sort_faces(lab, "drop", "faceset_001")
         assert "not fetched yet" not in sort_faces(lab, "extend", "--dry-run")
         assert "of people you have" not in sort_faces(lab, "status")
+
+
+class Couple(Library):
+    """Ann is at the left of every photo, Bob at the right of all but the last six."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab, self.who, self.vectors = lab, dict[str, str](), dict[str, np.ndarray | None]()
+        rng = np.random.default_rng(7)
+        for number in range(24):
+            asset = lab.one(taken=f"{2010 + number % 6}-05-0{number % 9 + 1}T10:00:00", side=300)
+            if number < 18:
+                lab.server.library.add_face(asset, lab.server.face((150, 2, 245, 97), 300, 300))
+            self.who[asset.id] = "Ann"
+            for face, direction in zip(asset.faces, np.eye(2, 512), strict=False):
+                noisy = direction + 0.03 * rng.normal(size=512)
+                self.vectors[face.id] = noisy / np.linalg.norm(noisy) * 20
+        self.newest = lab.one().id
+        self.who[self.newest] = "unjudged"
+
+
+def couple(lab: Lab) -> None:
+    lab.made = Couple(lab)      # type: ignore[attr-defined]
+
+
+LEFT, RIGHT = (3, 3, 96, 96), (151, 3, 244, 96)     # as another look at the same faces has them
+
+
+@pytest.mark.parametrize("sets", [(LEFT,), (RIGHT,), (LEFT, RIGHT), (RIGHT, LEFT)], ids=["Ann", "Bob", "AB", "BA"])
+def test_of_two_newcomers_on_the_same_photos_each_is_known_by_the_own_face(sets, tmp_path):
+    with laboratory(tmp_path, fill=couple) as lab:
+        run = lab.stage("--backup", lab.made.save(tmp_path), "--pictures", "6")
+        ann, bob = run.summary["who_is_there"]["people"]
+        assert (ann["photos"], bob["photos"]) == (24, 18)
+        shelve(lab, tmp_path / "library", "Ann", sets)
+        [user] = runs.users(lab.root)
+        waiting = user.waiting(store.Library(tmp_path / "library"))
+        assert waiting == {f"faceset_{number + 1:03}": one["photos"] - one["fetched"] for number, one in enumerate(
+            ann if box == LEFT else bob for box in sets)}
+        left = run.summary["not_needed_yet"]
+        of = f"up to {left}" if len(sets) > 1 else waiting.total()      # many photos are of both
+        assert waiting.total() > left or len(sets) == 1
+        assert f"{left} not needed yet ({of} of people you have; to fetch" in sort_faces(lab, "status")
 
 
 def test_a_faceset_that_nobody_named_is_told_by_immichs_name(tmp_path):
