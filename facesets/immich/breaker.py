@@ -40,6 +40,7 @@ class Breaker:
         self._not_before = 0.0          # time.monotonic() that Retry-After asked for
         self._asked = ""                # by whom, in words
         self._told = 0.0                # time.monotonic() until which it is told that we wait
+        self._repeated = 0.0            # and until which it is told that a request is asked again
         self._away: Paused | None = None
 
     def enter(self) -> None:
@@ -91,8 +92,8 @@ class Breaker:
     def repeats(self, reason: str, most: float) -> None:
         """Tell of a request that is asked again for up to `most` seconds; until then of no other."""
         with self._changed:
-            if news := time.monotonic() > self._told:
-                self._told = time.monotonic() + most
+            if news := time.monotonic() > self._repeated:
+                self._repeated = time.monotonic() + most
         if news:
             self._tell(f"the server does not do what it is asked ({reason}): asking again, if need be until "
                        f"{_clock(most)}")

@@ -135,7 +135,7 @@ class Client:
         while True:
             attempt += 1
             self.breaker.enter()
-            successes = self.breaker.successes
+            successes, asked = self.breaker.successes, time.monotonic()
             try:
                 value = call()
                 self.breaker.succeeded()
@@ -151,8 +151,9 @@ class Client:
             elif attempt >= attempts:
                 raise failure
             pauses = [min(LONGEST_PAUSE, self.access.retry_pause * 2 ** one / 2) for one in range(attempt, attempts)]
-            if not failure.retry_after and time.monotonic() - began + pauses[0] > TOLD:
-                self.breaker.repeats(str(failure), sum(pauses))
+            lasts = max(time.monotonic() - asked, failure.retry_after)     # of each attempt to come
+            if failure.retry_after <= TOLD and time.monotonic() - began + pauses[0] > TOLD:
+                self.breaker.repeats(str(failure), sum(pauses) + lasts * len(pauses))
             self.pause(random.uniform(pauses[0] / 2, pauses[0]))
 
     def pause(self, seconds: float) -> None:

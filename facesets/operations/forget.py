@@ -310,8 +310,8 @@ def text(done: Forgotten) -> list[str]:
     head = "this would go for good; do it with --yes:" if done.dry_run else "gone for good:"
     doubt = ["her folder was removed by hand, so nobody can tell which other faces in the caches are hers; to be sure, "
              "remove the caches and embed again"] if done.in_doubt else []
-    undo = "before --yes, sort_faces.py undo takes back the runs of immich-names, the last run first" if done.dry_run \
-        else "take it away there"
+    undo = "take it away there" if not done.dry_run else \
+        "before --yes, sort_faces.py undo takes back the runs of immich-names, as far as it still has them"
     there = [f"not touched in Immich; {undo}:", *(f"  {line}" for line in done.in_immich)] if done.in_immich else []
     return [head, *(f"  {line}" for line in lines), *doubt, *there,
             "not touched: the photos themselves, in the staging folder and on the server, and what Immich says of them "

@@ -277,18 +277,34 @@ def test_a_long_wait_that_the_server_asks_for_is_told_once_with_its_end_by_those
     assert re.search(r"a pause \(429 Too Many Requests\): waiting 300 s, until \d\d:\d\d:\d\d", told[0])
 
 
-def test_who_waits_for_a_server_that_says_nothing_of_a_pause_reads_it_before_the_end(tmp_path):
+def test_a_pause_is_told_though_it_ends_before_another_request_was_to_be_given_up():
+    told = []
+    breaker = Breaker(8, tell=told.append)
+    breaker.repeats("503 Service Unavailable", 100)
+    breaker.failed("429 Too Many Requests", 40)
+    breaker.pause = _stopped
+    with pytest.raises(Stopped):
+        breaker.enter()
+    assert len(told) == 2 and "waiting 40 s" in told[1]
+
+
+def _stopped(_):
+    raise Stopped
+
+
+@pytest.mark.parametrize("asked", [{}, {"retry_after": 4}], ids=["no pause", "short pauses"])
+def test_who_waits_for_a_server_that_asks_for_no_long_pause_reads_it_before_the_end(asked, tmp_path):
     with laboratory(tmp_path) as lab:
         lab.extra["FACESETS_RETRY_PAUSE"] = "8"
-        lab.server.faults.add("status", "*/search/metadata", status=503)
+        lab.server.faults.add("status", "*/search/metadata", status=503, **asked)
         process, began = lab.start(), time.time()
         line = next(line for line in process.stderr if "asking again" in line)
         assert "(503 Service Unavailable): asking again, if need be until " in line
         assert len(lab.server.log.find("*/search/metadata")) < 3
         until = line.split()[-1]
         ends = {time.strftime("%H:%M:%S", time.localtime(second))
-                for second in range(int(began) + 264, int(time.time()) + 265)}
-        assert until in ends        # 8 + 16 seconds, and 8 times 30
+                for second in range(int(began) + 264 + 10 * asked.get("retry_after", 0), int(time.time()) + 365)}
+        assert until in ends        # 8 + 16 seconds, and 8 times 30, and what the attempts take
         process.send_signal(signal.SIGINT)
         assert lab.finish(process).status == 2
 
