@@ -148,14 +148,15 @@ def unit_mean(rows: np.ndarray) -> np.ndarray:
     return (mean / length if length > 1e-9 else rows[0]).astype(np.float32)
 
 
-def nearer(rows: np.ndarray, these: np.ndarray, others: np.ndarray) -> np.ndarray:
+def nearer(rows: np.ndarray, these: np.ndarray, others: np.ndarray, apart: float = 0.0) -> np.ndarray:
     """(n,) bool: which rows (n, D) are nearer to the centroid of `these` than to that of `others`; none without both.
 
-    All unit.
+    All unit. None either where the two centroids are not `apart` (cos-dist).
     """
     if not (len(rows) and len(these) and len(others)):
         return np.zeros(len(rows), bool)
-    return np.asarray(rows @ unit_mean(these) > rows @ unit_mean(others))
+    here, there = unit_mean(these), unit_mean(others)
+    return np.asarray(rows @ here > rows @ there) & bool(1 - here @ there >= apart)
 
 
 def lock_of(path: Path) -> Path:

@@ -19,6 +19,8 @@ from ..library.members import pick
 from ..library.run import Run
 from ..library.store import ASIDE, Manifest
 
+APART = 0.6     # of known_distance: a single picture that is nearer to the others may be an odd one of hers
+
 
 def find(manifest: Manifest, text: str) -> Record:
     """The faceset that a person means by its folder, its number or its name. Raises UsageError for none or several."""
@@ -133,7 +135,8 @@ def take_out(run: Run, entry: Record, wrong: set[str], options: Options) -> None
 def chosen(record: Record, contents: Contents, photos: Sequence[str]) -> set[str]:
     """Keys of the faces of a faceset that a person means; the key of a face that is not in it stands for itself.
 
-    Faces without a picture, which nobody is shown, go along where they are nearer to those than to the ones that stay.
+    Faces without a picture, which nobody is shown, go along where they are nearer to those than to the ones that stay,
+    but not with one picture that may be an odd one of hers: the faces that look like it would go with it.
     """
     pictures = {item["file"]: item["face"] for item in record.faces}
     keys: set[str] = set()
@@ -148,7 +151,8 @@ def chosen(record: Record, contents: Contents, photos: Sequence[str]) -> set[str
     shown, rows = set(pictures.values()), contents.faces.embeddings
     meant = np.array([key in keys for key in contents.keys], bool)
     stay = np.array([key in shown and key not in keys for key in contents.keys], bool)
-    along = nearer(rows, rows[meant], rows[stay]) & ~(meant | stay)
+    apart = APART * contents.faces.model.known_distance if meant.sum() == 1 else 0.0
+    along = nearer(rows, rows[meant], rows[stay], apart) & ~(meant | stay)
     return keys | {contents.keys[row] for row in np.flatnonzero(along)}
 
 

@@ -68,8 +68,8 @@ def this_is(run: Run, faceset: str, photos: Sequence[str], index: Index, options
     keys = set(cache.face_keys(members))
     settled = run.library.settled()
     for other in [item.folder for item in run.manifest.facesets if item.folder != entry.folder]:
-        if theirs := [key for key in keys if settled.get(key) == other]:
-            edit.not_this(run, other, theirs, options)
+        if theirs := {key for key in keys if settled.get(key) == other}:
+            edit.take_out(run, edit.find(run.manifest, other), theirs, options)
     if refused := set(run.manifest.not_this.pop(entry.folder, ())) - keys:
         run.manifest.not_this[entry.folder] = sorted(refused)
     record, contents = drafts.existing(run, entry.folder)

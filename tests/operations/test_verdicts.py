@@ -192,6 +192,22 @@ def test_the_faces_without_a_picture_go_with_those_that_they_are_nearer_to(templ
         assert keys_in(library, "faceset_004") == stranger
 
 
+def test_one_picture_of_hers_takes_none_of_her_faces_without_a_picture_along(template, tmp_path) -> None:
+    place, like = template
+    shutil.copytree(place, tmp_path, dirs_exist_ok=True)
+    shutil.rmtree(tmp_path / "library")
+    faces = replace(like, embeddings=like.embeddings.copy())
+    for row in range(14, 16):
+        faces.embeddings[row] = face_of(faces.embeddings[8], 4000 + row, 0.1)
+    library = Library(tmp_path / "library")
+    swap.export(library, proposal_of(faces), [faces], OPTIONS)
+    shown = {item["face"]: item["file"] for item in library.record("faceset_002").faces}
+    first, hidden = cache.face_keys(faces)[8], set(cache.face_keys(faces)[14:16])
+    assert first in shown and not hidden & set(shown)
+    change(library, lambda run: edit.not_this(run, "2", [shown[first]], OPTIONS))
+    assert library.manifest().not_this["faceset_002"] == [first]
+
+
 def test_a_split_that_leaves_nothing_changes_nothing(shelf_of) -> None:
     library, _ = shelf_of
     before = contents(library.root)
