@@ -151,9 +151,9 @@ class Client:
             elif attempt >= attempts:
                 raise failure
             pauses = [min(LONGEST_PAUSE, self.access.retry_pause * 2 ** one / 2) for one in range(attempt, attempts)]
-            lasts = max(time.monotonic() - asked, failure.retry_after)     # of each attempt to come
-            if failure.retry_after <= TOLD and time.monotonic() - began + pauses[0] > TOLD:
-                self.breaker.repeats(str(failure), sum(pauses) + lasts * len(pauses))
+            took, waits = time.monotonic() - asked, [max(one, failure.retry_after) for one in pauses]
+            if failure.retry_after - pauses[0] <= TOLD < time.monotonic() - began + waits[0]:   # else `enter` tells
+                self.breaker.repeats(str(failure), sum(waits) + took * len(waits))
             self.pause(random.uniform(pauses[0] / 2, pauses[0]))
 
     def pause(self, seconds: float) -> None:

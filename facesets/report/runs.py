@@ -108,17 +108,19 @@ class User:
         """
         people = [one for stage in self.stages for one in stage.people if one.photos > one.fetched]
         sets = library.canonical() if people else []
-        entries = {one: entry for entry in (self.queue.entries if self.queue else ())
-                   for one in (entry.asset_id, *(alias.asset_id for alias in entry.aliases))}
+        photos = {one: (entry.sha256, entry.source == "preview", len(entry.faces))
+                  for entry in (self.queue.entries if self.queue else ())
+                  for one in (entry.asset_id, *(alias.asset_id for alias in entry.aliases))}
+        photos |= {one.asset_id: (one.sha256, False, 0) for one in (self.queue.known if self.queue else ())}
         held = {one.folder: cache.boxes_of(one.face_keys) for one in sets}
 
-        def holds(folder: str, entry: queues.Entry, box: np.ndarray) -> bool:
-            theirs = held[folder].get(entry.sha256)
-            return theirs is not None and (entry.source == "preview"    # which has pixels of its own
-                                           or bool(boxes.overlap(theirs, box).max() >= SAME))
+        def holds(folder: str, sha256: str, preview: bool, faces: int, box: np.ndarray) -> bool:
+            """A preview has pixels of its own, so it tells of somebody who is alone in it."""
+            theirs = held[folder].get(sha256)
+            return theirs is not None and (faces < 2 if preview else bool(boxes.overlap(theirs, box).max() >= SAME))
         found = Counter[str]()
         for one in people:
-            faces = [(entries[asset], box) for asset, box in cache.boxes_of(one.witnesses).items() if asset in entries]
+            faces = [(*photos[asset], box) for asset, box in cache.boxes_of(one.witnesses).items() if asset in photos]
             votes = Counter({folder: sum(holds(folder, *face) for face in faces) for folder in held})
             (best, most), (_, second) = [*votes.most_common(2), ("", 0), ("", 0)][:2]
             if one.faceset in held or most > max(second, len(faces) / 2):

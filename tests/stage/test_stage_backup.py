@@ -449,6 +449,26 @@ def test_of_two_newcomers_on_the_same_photos_each_is_known_by_the_own_face(sets,
         assert f"{left} not needed yet ({of} of people you have; to fetch" in sort_faces(lab, "status")
 
 
+class RawCouple(Couple):
+    """Their photos are raw files, of which the server's previews are staged."""
+
+    def __init__(self, lab):
+        one, lab.one = lab.one, lambda **it: one(name=f"IMG_{len(lab.server.library.assets):04}.NEF", **it)
+        super().__init__(lab)
+
+
+def raw_couple(lab):
+    lab.made = RawCouple(lab)
+
+
+def test_of_two_newcomers_on_the_same_previews_none_is_taken_for_the_other(tmp_path):
+    with laboratory(tmp_path, fill=raw_couple) as lab:
+        left = lab.stage("--backup", lab.made.save(tmp_path), "--pictures", "6").summary["not_needed_yet"]
+        shelve(lab, tmp_path / "library", "Ann", (RIGHT,))
+        [user] = runs.users(lab.root)
+        assert left and not user.waiting(store.Library(tmp_path / "library"))
+
+
 def test_a_faceset_that_nobody_named_is_told_by_immichs_name(tmp_path):
     with laboratory(tmp_path, fill=whose_faces_are_known_to_immich) as lab:
         flags = ("--backup", lab.made.save(tmp_path), "--pictures", "10")
