@@ -215,7 +215,7 @@ class Machines:
         except Empty:
             return
         while not done.empty():
-            batch.append(done.get())
+            batch.append(done.get_nowait())
         answers = self.client.gather({str(future.key): future for future in batch}, errors="skip")
         yield from ((future, answers[str(future.key)]) for future in batch)
 

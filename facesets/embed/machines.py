@@ -193,7 +193,7 @@ class Machines:
         with suppress(queue.Empty):
             keys.add(self._done.get(timeout=0.2))
             while not self._done.empty():
-                keys.add(self._done.get())
+                keys.add(self._done.get_nowait())
         came = [(key, *self._futures.pop(key)) for key in keys if key in self._futures]
         for (key, _, machine), answer in zip(came, self._results([future for _, future, _ in came]), strict=True):
             job = machine.hands.pop(key, None)
