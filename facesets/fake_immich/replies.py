@@ -39,10 +39,9 @@ def asset_json(asset: Asset, version: tuple[int, int, int], *, people: bool = Fa
         f'"width":{dumps(width)},"height":{dumps(height)},"isEdited":{_flag(asset.edits)}}}')
 
 
-def search_page(items: Sequence[str], next_page: int | None, cursor: str | None = None) -> str:
-    """cursor: "" for none, None before 3.2, which knows no cursors."""
+def search_page(items: Sequence[str], next_page: int | None, version: tuple[int, int, int]) -> str:
     following = f'"{next_page}"' if next_page else "null"
-    following += "" if cursor is None else f',"nextCursor":{_maybe(cursor)}'
+    following += ',"nextCursor":null' if version >= (3, 2, 0) else ""
     return ('{"albums":{"total":0,"count":0,"items":[],"facets":[]},"assets":'
             f'{{"total":{len(items)},"count":{len(items)},"items":[{",".join(items)}],"facets":[],"nextPage":{following}}}}}')
 

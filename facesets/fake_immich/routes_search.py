@@ -3,13 +3,12 @@
 import random
 import re
 from collections.abc import Callable
-from typing import Any
 
 from .library_model import VISIBILITIES, Asset
 from .paging import Scope, Window, months, visible_owners
 from .protocol import ApiError, Call, Reply, json_reply, text_reply
-from .replies import asset_json, bucket_json, search_page, seen
-from .validation import DATE, Fields, wrong_type
+from .replies import asset_json, bucket_json, search_page
+from .validation import DATE, Fields
 
 LARGEST_PAGE = 1000
 KINDS = ("IMAGE", "VIDEO", "AUDIO", "OTHER")
@@ -21,12 +20,12 @@ Keep = Callable[[Asset], bool]
 def metadata(call: Call) -> Reply:
     """POST /search/metadata"""
     fields = Fields(call.body, call.version)
-    if call.version >= (3, 2, 0) and ({"filter", "orderBy", "cursor"} & set(fields.values)):
-        return _structured(call, fields)
     page, size = fields.integer("page", 1, None), fields.integer("size", 250, LARGEST_PAGE)
     scope, window, keep = _asked(call, fields, page, size)
     assets, more = call.index.page(scope, window, keep)
-    return _items(call, assets, fields.boolean("withPeople"), scope.with_exif, page + 1 if more else None)
+    items = [asset_json(asset, call.version, people=fields.boolean("withPeople"), exif=scope.with_exif)
+             for asset in assets]
+    return text_reply(search_page(items, page + 1 if more else None, call.version))
 
 
 def at_random(call: Call) -> Reply:
@@ -78,12 +77,6 @@ def _own(call: Call, owners: frozenset[str]) -> list[Asset]:
                                    trashed=call.query.get("isTrashed") == "true"))
 
 
-def _items(call: Call, assets: list[Asset], people: bool, exif: bool, following: int | None = None,
-           cursor: str = "") -> Reply:
-    items = [asset_json(asset, call.version, people=people, exif=exif) for asset in assets]
-    return text_reply(search_page(items, following, cursor if call.version >= (3, 2, 0) else None))
-
-
 def _asked(call: Call, fields: Fields, page: int, size: int) -> tuple[Scope, Window, Keep | None]:
     kind, visibility = fields.one_of("type", KINDS), fields.one_of("visibility", VISIBILITIES)
     order = fields.one_of("order", ("asc", "desc")) or "desc"
@@ -112,31 +105,3 @@ def _filters(fields: Fields) -> Keep | None:
 def _between(field: str, after: int | None, before: int | None) -> Keep:
     return lambda asset: ((after is None or getattr(asset, field) >= after)
                           and (before is None or getattr(asset, field) <= before))
-
-
-def _structured(call: Call, fields: Fields) -> Reply:
-    """The search of 3.2: {"filter": {"hasPeople": {"eq": true}, ...}, "orderBy", "cursor", "size"}.
-
-    The cursor names the next page; the order is total, so nothing is lost. Of the operators this server knows `eq`.
-    """
-    if set(fields.values) - {"filter", "orderBy", "cursor", "size", "withPeople", "withExif"}:
-        raise ApiError(400, "filter, orderBy and cursor cannot be mixed with the older fields")
-    wanted: dict[str, Any] = {}
-    for name, test in (fields.get("filter") or {}).items():
-        if not isinstance(test, dict):
-            raise wrong_type(["filter", name], "", "object", test)
-        wanted[name] = test.get("eq")
-    has_people = wanted.pop("hasPeople", None)
-    cursor, size = fields.get("cursor") or "page 1", fields.integer("size", 250, LARGEST_PAGE)
-    if not (told := re.fullmatch(r"page ([1-9]\d{0,8})", str(cursor), re.ASCII)):
-        raise ApiError(400, "Invalid cursor")
-    page = int(told[1])
-    scope, window, keep = _asked(call, Fields({**wanted, "withExif": fields.boolean("withExif")}, call.version), page,
-                                 size)
-
-    def also(asset: Asset) -> bool:
-        peopled = any(face.person is not None for face in seen(asset.faces))
-        return (keep is None or keep(asset)) and (has_people is None or peopled == has_people)
-    assets, more = call.index.page(scope, window, also)
-    following = f"page {page + 1}" if more else ""
-    return _items(call, assets, fields.boolean("withPeople"), scope.with_exif, cursor=following)

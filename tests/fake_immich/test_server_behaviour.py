@@ -109,29 +109,6 @@ def test_from_3_1_on_nothing_is_lost() -> None:
         assert len(set(walk(server, key, size=500, withExif=True))) == 2600
 
 
-def test_3_2_asks_for_people_and_does_not_mix_the_old_fields() -> None:
-    with LabServer((3, 2, 0)) as server:
-        user = server.add_user("peter")
-        key, anna = server.add_key(user), server.add_person(user, "Anna")
-        shown = server.add_asset(user, jpeg(), faces=[server.face((1, 1, 9, 9), 64, 48, anna)])
-        server.add_asset(user, jpeg((1, 2, 3)))
-        peopled = {"hasPeople": {"eq": True}}
-        assert [item["id"] for item in search(server, key, filter=peopled)["items"]] == [shown.id]
-        for wrong in ({"filter": peopled, "type": "IMAGE"}, {"filter": {"hasPeople": True}},
-                      {"filter": peopled, "cursor": "x"}):
-            refused = requests.post(f"{server.url}/api/search/metadata", headers={"x-api-key": key}, timeout=LIMIT,
-                                    json=wrong)
-            assert refused.status_code == 400
-        for number in range(4):
-            server.add_asset(user, jpeg((number, 7, 7)), faces=[server.face((1, 1, 9, 9), 64, 48, anna)])
-        ids, cursor = [], {}
-        while cursor is not None:
-            page = search(server, key, filter=peopled, size=2, **cursor)
-            ids += [item["id"] for item in page["items"]]
-            cursor = {"cursor": page["nextCursor"]} if page["nextCursor"] else None
-        assert len(set(ids)) == len(ids) == 5
-
-
 def test_default_visibility_differs_between_versions() -> None:
     for version, seen in (((2, 7, 2), {"timeline"}), ((3, 1, 0), {"timeline", "archive", "hidden"})):
         with LabServer(version) as server:
