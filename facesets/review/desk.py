@@ -18,7 +18,7 @@ import threading
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from ..common import files, terminal
 from ..common.errors import Failure, Paused, UsageError, of_disk
@@ -26,6 +26,7 @@ from ..library import journal
 from ..operations.forget import REVIEW
 from . import answers
 from .answers import FACESETS, Answer
+from .holdings import Holdings
 from .people import NEW
 from .questions import Books, Outlook, Question, ask, outlook
 
@@ -47,29 +48,8 @@ class Said:
     before: Books
 
 
-class Holder(Protocol):
-    """What a desk needs of the library."""
-
-    def within_reach(self) -> None:
-        """Raises Paused where it is not there for now."""
-
-    def read(self) -> Books: ...
-
-    def changed(self) -> bool:
-        """Whether somebody else changed it since it was read."""
-
-    def whole(self, answer: Answer) -> Answer:
-        """The answer with all that is needed to carry it out another day."""
-
-    def carry(self, name: str, answer: Answer) -> str:
-        """Carry it out, once, as the run of this name; the folder of the faceset that it made, or ""."""
-
-    def undo(self, name: str) -> None:
-        """Take the run of this name back, if it is there."""
-
-
 class Desk:
-    def __init__(self, path: Path, library: Holder) -> None:
+    def __init__(self, path: Path, library: Holdings) -> None:
         self.path, self.library = path, library
         self.changed = threading.Condition()
         self.past: list[Said] = []

@@ -71,6 +71,7 @@ class Holdings:
         return found.st_ino, found.st_mtime_ns, found.st_size
 
     def within_reach(self) -> None:
+        """Raises Paused where the library is not there for now."""
         self.library.within_reach()
 
     def read(self) -> Books:
@@ -86,7 +87,7 @@ class Holdings:
         return books
 
     def whole(self, answer: Answer) -> Answer:
-        """With face keys instead of their short ones, which nobody could turn back later."""
+        """The answer with all that is needed to carry it out another day: face keys instead of their short ones."""
         return {name: [self.faces[face].key for face in value] if name in KEYS else value
                 for name, value in answer.items()}
 
