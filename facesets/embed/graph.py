@@ -7,9 +7,9 @@ that onnxruntime refuses. Their weights are constants, so they are worked out on
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import onnx
 from onnx import numpy_helper
+from onnx.reference import ReferenceEvaluator
 
 from ..common.errors import Failure
 
@@ -48,7 +48,7 @@ def read(path: Path, for_cpu: bool = False) -> Network:
     broken = "DequantizeLinear" in kinds or len(graph.input) > 1
     slow = for_cpu and "PRelu" in kinds
     if broken:
-        _fold_weights(graph)
+        _fold_weights(model)
         del graph.input[:]
         graph.input.extend(inputs)
     if slow:
@@ -59,14 +59,15 @@ def read(path: Path, for_cpu: bool = False) -> Network:
                    normalises=bool({"Sub", "Mul"} & set(first)))
 
 
-def _fold_weights(graph: onnx.GraphProto) -> None:
+def _fold_weights(model: onnx.ModelProto) -> None:
     """Replace every DequantizeLinear and Reshape of constants by its result."""
+    graph, opsets = model.graph, {item.domain: item.version for item in model.opset_import}
     constants = {item.name: numpy_helper.to_array(item) for item in graph.initializer}
     kept = []
     for node in graph.node:
         if node.op_type in ("DequantizeLinear", "Reshape") and all(name in constants for name in node.input):
-            values = [constants[name] for name in node.input]
-            result = _dequantised(node, values) if node.op_type == "DequantizeLinear" else values[0].reshape(values[1])
+            values = {name: constants[name] for name in node.input}
+            [result] = ReferenceEvaluator(node, opsets=opsets).run(None, values)
             constants[node.output[0]] = result
             graph.initializer.append(numpy_helper.from_array(result, node.output[0]))
         else:
@@ -96,18 +97,3 @@ def _spell_out_prelu(graph: onnx.GraphProto) -> None:
             nodes.append(node)
     del graph.node[:]
     graph.node.extend(nodes)
-
-
-def _dequantised(node: onnx.NodeProto, values: list[np.ndarray]) -> np.ndarray:
-    """(x - zero) * scale; scale and zero are one number, or one per block along an axis (ONNX operators, opset 21)."""
-    options = {item.name: item.i for item in node.attribute}
-    axis, block = options.get("axis", 1), options.get("block_size", 0)
-    x, parts = values[0], values[1:]
-    if block and parts[0].size > 1:
-        parts = [np.repeat(part, block, axis).take(range(x.shape[axis]), axis) for part in parts]
-    elif parts[0].size > 1:     # one per slice along the axis
-        parts = [part.reshape([-1 if place == axis % x.ndim else 1 for place in range(x.ndim)]) for part in parts]
-    else:
-        parts = [part.reshape(()) for part in parts]
-    zero = parts[1].astype(np.float32) if len(parts) > 1 else np.float32(0)
-    return np.asarray((x.astype(np.float32) - zero) * parts[0], np.float32)
