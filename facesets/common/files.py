@@ -24,7 +24,7 @@ from .errors import Failure, Paused, of_lock
 
 FILE_MODE = 0o600       # faces are biometric data: the owner's eyes only
 FOLDER_MODE = 0o700
-CHUNK = 1 << 20         # bytes per read while hashing: large enough to be disk-bound, small enough for any memory
+CHUNK = 1 << 20         # bytes per read of a file: large enough to be disk-bound, small enough for any memory
 HELD = 6                # tries, half a second apart, to replace a file that another program has open
 LONGEST_LOG = 4 << 20   # bytes; a run writes some 100 lines
 LAID_OUT = 2            # levels of a JSON file of which every member has a line
@@ -198,11 +198,8 @@ def sha256_of(path: Path) -> str:
     """
     if not stat.S_ISREG(os.stat(path).st_mode):
         raise OSError(errno.EINVAL, "is no regular file", str(path))
-    digest = hashlib.sha256()
     with open(path, "rb") as file:
-        while chunk := file.read(CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager
