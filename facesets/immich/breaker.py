@@ -16,6 +16,8 @@ PROBES = 3          # of a server that seems away; a proxy that reloads is back 
 FRESH = 5.0         # seconds that the answer to a probe holds
 RECOVER = 20        # successes in a row that earn one more request at once
 TOLD = 5.0          # seconds; a longer wait is told
+PAUSE = "the server asks for a pause ({why}): waiting {seconds:.0f} s, until {end}"
+AGAIN = "the server does not do what it is asked ({why}): asking again, if need be until {end}"
 
 
 class Breaker:
@@ -38,9 +40,8 @@ class Breaker:
         self._probing = False
         self._seen = float("-inf")      # time.monotonic() of the last probe that was answered
         self._not_before = 0.0          # time.monotonic() that Retry-After asked for
-        self._asked = ""                # by whom, in words
-        self._told = 0.0                # time.monotonic() until which it is told that we wait
-        self._repeated = 0.0            # and until which it is told that a request is asked again
+        self._asked = ""                # why it did, in words
+        self._told = dict[str, float]() # what is told of a wait -> time.monotonic() until which it is told
         self._away: Paused | None = None
 
     def enter(self) -> None:
@@ -50,15 +51,12 @@ class Breaker:
                 if self._away:
                     raise self._away
                 wait = self._not_before - time.monotonic()
-                if news := wait > TOLD and self._not_before - self._told > TOLD:
-                    self._told = self._not_before
                 if wait <= 0:
                     if not self._probing and self._active < self.limit:
                         self._active += 1
                         return
                     self._changed.wait(0.5)
-            if news:
-                self._tell(self._asked)
+            self.waits(PAUSE, self._asked, wait)
             self.pause(max(0.0, min(wait, 1.0)))
 
     def leave(self) -> None:
@@ -82,21 +80,20 @@ class Breaker:
             self._good = 0
             self._row += 1
             if retry_after and (until := time.monotonic() + retry_after) > self._not_before:
-                self._not_before = until
-                self._asked = (f"the server asks for a pause ({reason}): waiting {retry_after:.0f} s, until "
-                               f"{_clock(retry_after)}")
+                self._not_before, self._asked = until, reason
             tripped = self._row >= IN_A_ROW
         if tripped:
             self._open(reason)
 
-    def repeats(self, reason: str, most: float) -> None:
-        """Tell of a request that is asked again for up to `most` seconds; until then of no other."""
+    def waits(self, words: str, why: str, seconds: float) -> None:
+        """Tell of a wait, with its end, if it is longer than TOLD; until that end of no other in the same `words`."""
         with self._changed:
-            if news := time.monotonic() > self._repeated:
-                self._repeated = time.monotonic() + most
+            now = time.monotonic()
+            if news := seconds > TOLD and now > self._told.get(words, 0.0):
+                self._told[words] = now + seconds
         if news:
-            self._tell(f"the server does not do what it is asked ({reason}): asking again, if need be until "
-                       f"{_clock(most)}")
+            end = time.strftime("%H:%M:%S", time.localtime(time.time() + seconds))
+            self._tell(words.format(why=why, seconds=seconds, end=end))
 
     def suspect(self, successes: int) -> bool:
         """A request failed for the last time: was it the server? Not if any ended well since there were `successes`,
@@ -157,8 +154,3 @@ class Breaker:
                 self._tell(f"the server is away ({why}); waiting up to {left / 60:.0f} min for it")
             step = min(self._step * 2 ** tries, 30.0)
             self.pause(step if tries < PROBES else min(step, left))
-
-
-def _clock(seconds: float) -> str:
-    """What the clock shows when they have passed."""
-    return time.strftime("%H:%M:%S", time.localtime(time.time() + seconds))

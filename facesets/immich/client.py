@@ -28,7 +28,7 @@ import urllib3
 from ..common import terminal
 from ..common.errors import Failure, NotAllowed, Paused, SettingsError
 from . import allowed
-from .breaker import TOLD, Breaker
+from .breaker import AGAIN, TOLD, Breaker
 from .words import is_page, no_url, not_json, words
 
 CHUNK = 64 << 10        # bytes per read of a body
@@ -153,7 +153,7 @@ class Client:
             pauses = [min(LONGEST_PAUSE, self.access.retry_pause * 2 ** one / 2) for one in range(attempt, attempts)]
             took, waits = time.monotonic() - asked, [max(one, failure.retry_after) for one in pauses]
             if failure.retry_after - pauses[0] <= TOLD < time.monotonic() - began + waits[0]:   # else `enter` tells
-                self.breaker.repeats(str(failure), sum(waits) + took * len(waits))
+                self.breaker.waits(AGAIN, str(failure), sum(waits) + took * len(waits))
             self.pause(random.uniform(pauses[0] / 2, pauses[0]))
 
     def pause(self, seconds: float) -> None:

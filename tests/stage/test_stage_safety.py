@@ -16,7 +16,7 @@ from stage_lab import CHECKOUT, NEEDED, Lab, laboratory
 
 from facesets.common import files
 from facesets.fake_immich.protocol import Reply
-from facesets.immich.breaker import Breaker
+from facesets.immich.breaker import AGAIN, Breaker
 from facesets.immich.client import Stopped
 
 
@@ -280,7 +280,7 @@ def test_a_long_wait_that_the_server_asks_for_is_told_once_with_its_end_by_those
 def test_a_pause_is_told_though_it_ends_before_another_request_was_to_be_given_up():
     told = []
     breaker = Breaker(8, tell=told.append)
-    breaker.repeats("503 Service Unavailable", 100)
+    breaker.waits(AGAIN, "503 Service Unavailable", 100)
     breaker.failed("429 Too Many Requests", 40)
     breaker.pause = _stopped
     with pytest.raises(Stopped):
