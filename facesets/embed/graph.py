@@ -7,6 +7,7 @@ that onnxruntime refuses. Their weights are constants, so they are worked out on
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import onnx
 from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
@@ -67,7 +68,7 @@ def _fold_weights(model: onnx.ModelProto) -> None:
     for node in graph.node:
         if node.op_type in ("DequantizeLinear", "Reshape") and all(name in constants for name in node.input):
             values = {name: constants[name] for name in node.input}
-            [result] = ReferenceEvaluator(node, opsets=opsets).run(None, values)
+            result = np.asarray(ReferenceEvaluator(node, opsets=opsets).run(None, values)[0])
             constants[node.output[0]] = result
             graph.initializer.append(numpy_helper.from_array(result, node.output[0]))
         else:
