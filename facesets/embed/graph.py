@@ -68,7 +68,7 @@ def _fold_weights(model: onnx.ModelProto) -> None:
     for node in graph.node:
         if node.op_type in ("DequantizeLinear", "Reshape") and all(name in constants for name in node.input):
             values = {name: constants[name] for name in node.input}
-            result = np.asarray(ReferenceEvaluator(node, opsets=opsets).run(None, values)[0])
+            [result] = map(np.asarray, ReferenceEvaluator(node, opsets=opsets).run(None, values))
             constants[node.output[0]] = result
             graph.initializer.append(numpy_helper.from_array(result, node.output[0]))
         else:
