@@ -23,6 +23,7 @@ import identities as figures  # noqa: E402
 from facesets.cluster import identities  # noqa: E402
 from facesets.formats import cache  # noqa: E402
 from facesets.formats.faceset import Faceset  # noqa: E402
+from facesets.formats.vectors import unit_mean  # noqa: E402
 
 SETS = "insightface_small-plain,family-40,kin-40,strangers-40,years-40"
 
@@ -48,7 +49,7 @@ def grown(whole: figures.Set, months: int) -> tuple[list[np.ndarray], int]:
 
 
 def _faceset(at: int, rows: np.ndarray, keys: Sequence[str]) -> Faceset:
-    made = Faceset(f"faceset_{at + 1:03}", cache.unit_mean(rows), at + 1)
+    made = Faceset(f"faceset_{at + 1:03}", unit_mean(rows), at + 1)
     vars(made)["face_keys"] = frozenset(keys)       # as if it had been read
     return made
 

@@ -26,6 +26,7 @@ from facesets.export.looks import Looks
 from facesets.export.run import changing
 from facesets.formats import cache, proposal
 from facesets.formats.faceset import Contents, write_faces
+from facesets.formats.vectors import unit_mean
 from facesets.library import folder as folders
 from facesets.library.store import Library, Manifest, write_manifest
 from facesets.operations import edit, status
@@ -59,7 +60,7 @@ def make(root: Path, count: int, each: int, photos: Sequence[Path]) -> Library:
     for number, rows in enumerate(people(count, each, 1), 1):
         folder, faces = f"faceset_{number:03d}", cache_of(rows, photos, number)
         files.private_folder(root / folder)
-        centroid = cache.unit_mean(rows)
+        centroid = unit_mean(rows)
         entries = [{"rank": rank, "file": f"{rank:04d}.png", "face": key, "photo": photo.path, "sha256": photo.sha256,
                     "asset_id": "", "user": "anna", "taken_at": photo.taken_at, "quality": 0.5, "distance": 0.1,
                     "isolation": "alone", "light": [0.5, 0.0], "box": [40, 40, 88, 88], "parts": {}}

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..formats.cache import unit_mean
+from ..formats.vectors import unit_mean
 from .known import Match, match
 from .measures import bcubed, pairwise
 from .merging import identities

@@ -5,9 +5,9 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from ..formats import moments
-from ..formats.cache import Person, unit_mean
+from ..formats.cache import Person
 from ..formats.proposal import Face, Group
+from ..formats.vectors import again, unit_mean
 from .merging import apart
 from .pool import Pool
 from .rules import Rules
@@ -35,7 +35,7 @@ def settle(pool: Pool, members: np.ndarray, rules: Rules) -> tuple[Group, list[F
     quality = pool.meta["quality"][members]
     order = sorted(range(len(members)), key=lambda face: (-quality[face], pool.keys[members[face]]))
     members, distance = members[order], distance[order]
-    own = np.setdiff1d(np.arange(len(members)), list(moments.again(pool.rows[members], rules.duplicate_similarity)))
+    own = np.setdiff1d(np.arange(len(members)), list(again(pool.rows[members], rules.duplicate_similarity)))
     names = names_of(pool.persons[face] for face in members[own])
     counted = members[own][pool.clarity[members[own]] >= rules.telling_clarity]
     thin = _too_thin(pool, counted, rules)

@@ -12,9 +12,10 @@ import numpy as np
 
 from ..common import terminal
 from ..formats import distances
-from ..formats.cache import Cache, unit_mean
+from ..formats.cache import Cache
 from ..formats.faceset import Faceset
 from ..formats.proposal import Face, Group, Proposal
+from ..formats.vectors import unit_mean
 from . import calibrate, gates, groups
 from .known import Match, match
 from .linkage import members_of

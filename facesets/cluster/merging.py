@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..formats.cache import unit_mean
+from ..formats.vectors import unit_mean
 from .known import Match, match
 from .linkage import average_linkage, members_of, numbered
 from .machines import Machines

@@ -18,6 +18,7 @@ import numpy as np
 from ..common import files
 from ..formats import cache, quality
 from ..formats.faceset import FACES, Contents, read_faces, write_faces
+from ..formats.vectors import unit_mean
 from ..library import folder as folders
 from ..library.folder import Record
 from ..library.members import Index, pick
@@ -185,7 +186,7 @@ def assemble(run: Run, draft: Draft, made: dict[str, Made | str], options: Optio
     rest = [row for row in best_first(members.faces["quality"], np.zeros(len(members.faces))) if row not in pictured]
     rank = np.zeros(len(draft.keys), np.int32)
     rank[:len(draft.pictured)] = np.arange(1, len(draft.pictured) + 1)
-    centroid = cache.unit_mean(members.embeddings[draft.pictured])
+    centroid = unit_mean(members.embeddings[draft.pictured])
     distance = 1 - members.embeddings @ centroid
 
     built = run.fresh()

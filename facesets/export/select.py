@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..formats import moments
-from ..formats.cache import unit_mean
+from ..formats.vectors import again, unit_mean
 
 # How far apart two pictures are: degrees of head turn, and light, until they count as wholly different.
 YAW_SPAN, PITCH_SPAN, LIGHT_SPAN = 40.0, 30.0, 0.35
@@ -53,7 +52,7 @@ def select(embeddings: np.ndarray, quality: np.ndarray, photo: np.ndarray, names
         reasons[int(far)] = OUTLIER.format(distance[far], outlier)
     _one_per_photo(distance, photo, reasons)
     order = [index for index in best_first(quality, distance) if index not in reasons]
-    for at, (better, likeness) in moments.again(embeddings[order], duplicate).items():
+    for at, (better, likeness) in again(embeddings[order], duplicate).items():
         reasons[order[at]] = DUPLICATE.format(names[order[better]], likeness)
     return Selection([index for index in order if index not in reasons], dict(sorted(reasons.items())), distance)
 

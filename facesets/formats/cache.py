@@ -141,24 +141,6 @@ def face_keys(cache: Cache) -> list[str]:
     return [face_key(cache.photos[face["photo"]].sha256, face["box"]) for face in cache.faces]
 
 
-def unit_mean(rows: np.ndarray) -> np.ndarray:
-    """rows (n, D) unit, n > 0 -> (D,) float32 unit: the centroid. Opposite rows, which no person has, give row 0."""
-    mean = rows.mean(axis=0, dtype=np.float64)
-    length = float(np.linalg.norm(mean))
-    return (mean / length if length > 1e-9 else rows[0]).astype(np.float32)
-
-
-def nearer(rows: np.ndarray, these: np.ndarray, others: np.ndarray, apart: float = 0.0) -> np.ndarray:
-    """(n,) bool: which rows (n, D) are nearer to the centroid of `these` than to that of `others`; none without both.
-
-    All unit. None either where the two centroids are not `apart` (cos-dist).
-    """
-    if not (len(rows) and len(these) and len(others)):
-        return np.zeros(len(rows), bool)
-    here, there = unit_mean(these), unit_mean(others)
-    return np.asarray(rows @ here > rows @ there) & bool(1 - here @ there >= apart)
-
-
 def lock_of(path: Path) -> Path:
     """What whoever writes the cache `path` holds, from reading it on."""
     return path.with_name(path.name + ".lock")

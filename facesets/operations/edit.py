@@ -11,8 +11,8 @@ from ..export import draft as drafts
 from ..export import swap
 from ..export.draft import Options
 from ..formats import cache
-from ..formats.cache import nearer
 from ..formats.faceset import FACES, Contents
+from ..formats.vectors import nearer
 from ..library import folder as folders
 from ..library.folder import Record
 from ..library.members import pick

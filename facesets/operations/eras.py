@@ -11,8 +11,8 @@ import numpy as np
 from ..export import draft as drafts
 from ..export import handwork, swap
 from ..export.draft import Draft, Options
-from ..formats.cache import unit_mean
 from ..formats.faceset import Contents
+from ..formats.vectors import unit_mean
 from ..library.folder import Record
 from ..library.members import pick
 from ..library.run import Run

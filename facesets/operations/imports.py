@@ -19,10 +19,10 @@ from ..common.errors import Failure
 from ..export import swap
 from ..export.draft import Options
 from ..formats import cache
-from ..formats.cache import unit_mean
 from ..formats.faceset import Faceset
 from ..formats.proposal import Face, Group, Proposal
 from ..formats.queue import Queue
+from ..formats.vectors import unit_mean
 from ..library.run import Run
 from . import edit
 

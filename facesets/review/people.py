@@ -9,7 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
-from ..formats.cache import nearer, unit_mean
+from ..formats.vectors import nearer, unit_mean
 
 FEWEST_HALF = 3         # faces; fewer do not speak for a second person
 ROUNDS = 8              # of 2-means; it settles in three or four

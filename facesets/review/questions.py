@@ -16,7 +16,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from ..formats.cache import nearer
+from ..formats.vectors import nearer
 from .near import Found, Near
 from .people import Loose, Person
 

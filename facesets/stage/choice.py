@@ -15,7 +15,7 @@ from itertools import zip_longest
 import numpy as np
 
 from ..common import terminal
-from ..formats import boxes, cache, moments, quality
+from ..formats import boxes, cache, quality, vectors
 from ..formats.proposal import Face, Proposal
 from ..formats.summary import SHOWN, Person
 from ..immich.backup import Backup
@@ -196,7 +196,7 @@ def _people(made: Proposal, choosing: Choosing, faces: cache.Cache,
         rows = [row[key] for key in keys]
         photos = [faces.photos[photo] for photo in faces.faces["photo"][rows]]
         order = in_turn([photo.taken_at[:4] for photo in photos],
-                        set(moments.again(faces.embeddings[rows], ONE_MOMENT)))
+                        set(vectors.again(faces.embeddings[rows], ONE_MOMENT)))
         best = dict[str, str]()     # photo -> face
         for place in order:
             best.setdefault(photos[place].sha256, keys[place])

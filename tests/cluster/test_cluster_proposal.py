@@ -17,9 +17,9 @@ from facesets.cluster.pool import pool
 from facesets.cluster.rules import Rules
 from facesets.common.errors import Failure
 from facesets.formats import cache
-from facesets.formats.cache import unit_mean
 from facesets.formats.faceset import Faceset
 from facesets.formats.proposal import Proposal
+from facesets.formats.vectors import unit_mean
 
 D = 64
 RULES = Rules(min_short=40, min_score=0.5)

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from facesets.export.select import in_order, one_moment, select, varied
-from facesets.formats import moments
 from facesets.formats import quality as qualities
+from facesets.formats import vectors
 
 OUTLIER, DUPLICATE = 0.45, 0.95
 
@@ -127,6 +127,6 @@ def test_of_many_faces_each_is_held_against_all_before_it_that_show_a_moment_of_
             expected[index] = own[likeness[own].argmax()]
         else:
             own.append(index)
-    found = moments.again(rows, 0.9)
+    found = vectors.again(rows, 0.9)
     assert {index: better for index, (better, _) in found.items()} == expected and len(found) > 100
     assert all(likeness == pytest.approx(rows[index] @ rows[better]) for index, (better, likeness) in found.items())

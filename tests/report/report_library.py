@@ -12,6 +12,7 @@ from facesets.common import files
 from facesets.formats import cache, proposal
 from facesets.formats import queue as queues
 from facesets.formats.faceset import FACES, Contents, write_faces
+from facesets.formats.vectors import unit_mean
 from facesets.library import folder as folders
 from facesets.library import store
 from facesets.stage import state
@@ -82,7 +83,7 @@ def add_faceset(root: Path, number: int, rows: np.ndarray, rng: np.random.Genera
     files.private_folder(root / folder)
     photos = [photo_of(rng, USERS[int(rng.random() < 0.3)]) for _ in range(n)]
     faces = faces_of(rng, rows, photos)
-    centroid = cache.unit_mean(rows)
+    centroid = unit_mean(rows)
     distance = 1 - rows @ centroid
     listed, keys = [], cache.face_keys(faces)
     written = {}

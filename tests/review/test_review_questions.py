@@ -7,7 +7,7 @@ import pytest
 from report_library import around
 
 from facesets.common.errors import UsageError
-from facesets.formats.cache import unit_mean
+from facesets.formats.vectors import unit_mean
 from facesets.review import answers
 from facesets.review.near import Near
 from facesets.review.people import Halves, Loose, Person, halves

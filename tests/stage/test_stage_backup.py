@@ -32,6 +32,7 @@ from facesets.fake_immich.library_model import User
 from facesets.formats import cache
 from facesets.formats.faceset import FACES, Contents, write_faces
 from facesets.formats.summary import SHOWN, Person
+from facesets.formats.vectors import unit_mean
 from facesets.immich import backup, preflight
 from facesets.immich.breaker import Breaker
 from facesets.immich.client import Access, Client
@@ -142,7 +143,7 @@ def test_people_of_the_library_are_known_unless_another_recogniser_made_it(tmp_p
     with laboratory(tmp_path, fill=library) as lab:
         rows = np.stack([vector for asset, vector in zip(lab.made.who, lab.made.vectors.values(), strict=False)
                          if lab.made.who[asset] == "Ann"]).astype(np.float32)
-        middle = cache.unit_mean(rows / np.linalg.norm(rows, axis=1, keepdims=True))
+        middle = unit_mean(rows / np.linalg.norm(rows, axis=1, keepdims=True))
         lab.extra["FACESETS_LIBRARY"] = str(ann.parent)
         ann.mkdir(parents=True)
         for sha256, share, said in ((packs.recogniser_sha256("buffalo_l"), 60, "60 % of 1 people you have"),
@@ -368,7 +369,7 @@ def shelve(lab: Lab, shelf: Path, who: str = "", sets: Sequence[tuple[int, ...]]
     As many more as there are boxes, each of the faces there."""
     rows = np.stack([vector for asset, vector in zip(lab.made.who, lab.made.vectors.values(), strict=False)
                      if lab.made.who[asset] == (who or "Ann")]).astype(np.float32)
-    middle = cache.unit_mean(rows / np.linalg.norm(rows, axis=1, keepdims=True))
+    middle = unit_mean(rows / np.linalg.norm(rows, axis=1, keepdims=True))
     model = cache.Model("buffalo_l", packs.recogniser_sha256("buffalo_l"), "", backup.D, 0.45, 0.55)
     shas = ["cd" * 32] if not who else [
         entry["sha256"] for entry in lab.entries() if lab.made.who[entry["asset_id"]] == who]
