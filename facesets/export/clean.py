@@ -16,14 +16,18 @@ SOFT = 0.3              # width of a soft edge, as part of the half side of a bo
 COARSEST = 4            # pixels a side where diffusion ends
 
 
-def without(pixels: np.ndarray, neighbours: Sequence[np.ndarray], wanted: np.ndarray) -> np.ndarray:
-    """The picture without the neighbours, but for what of them reaches into the spared box around `wanted`."""
-    covered = np.zeros(pixels.shape[:2], np.float32)
-    own = head(pixels.shape[:2], wanted, OWN)
+def covered(shape: tuple[int, ...], neighbours: Sequence[np.ndarray], wanted: np.ndarray) -> np.ndarray:
+    """(H, W) 0..1: where the neighbours are, but for what of them reaches into the spared box around `wanted`."""
+    found = np.zeros(shape, np.float32)
+    own = head(shape, wanted, OWN)
     for box in neighbours:
-        around, face = head(pixels.shape[:2], box, REACH), head(pixels.shape[:2], box, 0.0)
-        covered = np.maximum(covered, np.maximum(around * (1 - own), face))
-    covered *= _away(pixels.shape[:2], grown(wanted, SPARED), SOFT / 4 * float((wanted[2:] - wanted[:2]).max()))
+        found = np.maximum(found, np.maximum(head(shape, box, REACH) * (1 - own), head(shape, box, 0.0)))
+    away = _away(shape, grown(wanted, SPARED), SOFT / 4 * float((wanted[2:] - wanted[:2]).max()))
+    return np.asarray(found * away)
+
+
+def without(pixels: np.ndarray, covered: np.ndarray) -> np.ndarray:
+    """The picture without what is covered."""
     if not covered.any():
         return pixels
     filled = _grain(_diffused(pixels, covered), pixels, covered)

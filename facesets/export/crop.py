@@ -16,7 +16,7 @@ from ..formats.boxes import overlap
 from . import clean
 from .looks import OVERLAP, Looks, Sight
 
-RULES = 3               # of all that is decided here and in clean.py; pictures made under others are made anew
+RULES = 4               # of all that is decided here and in clean.py; pictures made under others are made anew
 TIGHTEST = 0.2          # of padding, where the photo's edge leaves no more
 TIGHTER = 0.35          # of padding, to keep a neighbour out; at 0.2 many a face is too large for SCRFD at 640
 HAIR = 0.2              # of the face's height, more above it that stays where the picture gets narrower
@@ -24,6 +24,7 @@ WIDER = (0.8, 1.2)      # of padding, where the face fills the picture and is no
 SHOWN = 0.1             # share of a neighbour's box inside the picture from which on a detector may see it
 WHOLE = 0.85            # share of the face's box that must lie inside the photo
 SAME = 0.95             # cosine of the picture's face to the photo's, below which it is not the same face any more
+PAINTED = 0.25          # share of a picture that neighbours may take; where more is painted over, the eye stops at it
 ROUNDS = 4              # how often neighbours that only a detector sees are taken out as well
 
 See = Callable[[np.ndarray, np.ndarray], Sight]      # picture, wanted box (4,)
@@ -158,7 +159,10 @@ def _isolated(photo: np.ndarray, window: np.ndarray, box: np.ndarray, neighbours
     for _ in range(ROUNDS if clean_up else 1):
         if clean_up:
             shown = [other for other, there in zip(neighbours, _shown(neighbours, window), strict=True) if there]
-            pixels = clean.without(picture, [(other - corner) * scale for other in shown], wanted)
+            covered = clean.covered(picture.shape[:2], [(other - corner) * scale for other in shown], wanted)
+            if covered.mean() > PAINTED:
+                break
+            pixels = clean.without(picture, covered)
         sight = see(pixels, wanted)
         if sight.alone:
             return pixels, sight

@@ -102,12 +102,19 @@ def test_neighbours_on_all_sides_are_taken_out_and_the_face_is_not_touched(tmp_p
     assert skin(before).sum() > skin(made.pixels).sum() > 0
 
 
+def test_where_more_than_a_quarter_would_be_painted_over_there_is_no_picture(tmp_path) -> None:
+    wanted = (250, 150, 370, 290)
+    around = [wanted, (187, 150, 247, 290), (373, 150, 433, 290), (250, 87, 370, 147), (250, 293, 370, 353)]
+    with pytest.raises(crop.Dropped, match="another face cannot be kept out"):
+        crop.cut_out(drawn(tmp_path, around), wanted, LOOKS, 512, 0.5, around)
+
+
 def test_nothing_painted_is_flat_or_ends_in_an_edge(tmp_path) -> None:
     rng = np.random.default_rng(0)
     pixels = np.clip(120 + 12 * rng.standard_normal((512, 512, 3)), 0, 255).astype(np.uint8)
     wanted, other = np.array([190, 190, 320, 330.0]), np.array([360, 180, 470, 310.0])
     pixels[180:310, 360:470] = SKIN
-    made = clean.without(pixels, [other], wanted)
+    made = clean.without(pixels, clean.covered(pixels.shape[:2], [other], wanted))
     inside = made[200:290, 380:450].astype(int)
     assert inside.std(axis=(0, 1)).min() > 3                        # the grain of the photo
     assert np.abs(inside.mean(axis=(0, 1)) - 120).max() < 25        # and its colour, not the face's
