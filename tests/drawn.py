@@ -4,12 +4,14 @@ The rest is real: photos on disk, caches, unit vectors per person, the whole of 
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from facesets.common import files
+from facesets.embed import align
 from facesets.export.draft import Options
 from facesets.export.embeddings import W600K_R50
 from facesets.export.looks import Looks
@@ -95,6 +97,16 @@ def _cache(photos: list[cache.Photo], rows: list[tuple[int, Box, np.ndarray, int
     faces["quality"] = [0.9 - 0.01 * (number % 37) for number in range(len(rows))]
     return cache.Cache(MODEL, photos, faces, np.array([row[2] for row in rows], np.float32),
                        np.full(len(rows), 20, np.float32))
+
+
+def measured(faces: cache.Cache) -> cache.Cache:
+    """The cache with the photos' bytes as they are by now, and with landmarks and sharpness as embed measures them."""
+    faces.photos[:] = [replace(photo, sha256=files.sha256_of(photo.path)) for photo in faces.photos]
+    for face in faces.faces:
+        face["landmarks"] = face["box"][:2] + POINTS * (face["box"][2:] - face["box"][:2])
+        crops = align.crops(cv2.imread(faces.photos[face["photo"]].path), face["landmarks"][None])
+        face["blur"] = align.blur(crops)[0]
+    return faces
 
 
 def proposal_of(faces: cache.Cache, run: str = "20260101-000000-test") -> Proposal:

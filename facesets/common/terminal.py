@@ -45,6 +45,11 @@ def name(text: object) -> str:
     return safe(" ".join(str(text).split()), LONGEST_NAME)
 
 
+def many(number: int, what: str) -> str:
+    """How many of something there are, in words."""
+    return f"{number:,} {what}" + "s" * (number != 1)
+
+
 def user_label(text: str) -> str:
     """A label names folders and files, so it is kept to what every file system and shell takes."""
     if not re.fullmatch("[a-z0-9][a-z0-9_-]{0,31}", text):

@@ -27,7 +27,7 @@ from . import embeddings, fsz, outside
 from .crop import NEVER, RULES
 from .handwork import CHANGED, TOP, Pictures, as_it_lies, own_files
 from .looks import Looks
-from .render import OTHER, Made, Wish, changed, header, is_other, render
+from .render import OTHER, Made, Wish, changed, render
 from .select import ONE_MOMENT, Selection, best_first, in_order, one_moment, select, varied
 
 CLEANED = ("cleaned", "masked")     # pictures in which something was painted; "masked" ones are of an earlier version
@@ -87,9 +87,7 @@ def plan(run: Run, record: Record, members: cache.Cache, options: Options,
     keys = cache.face_keys(members)
     draft = Draft(record, members, keys)
     draft.have, gone, draft.notes = as_it_lies(run, record)
-    sizes = {photo.sha256: (photo.width, photo.height) for photo in members.photos}
-    draft.anew = {key for key, (_, entry) in draft.have.items()
-                  if renew and is_old(entry) and _is_there(entry, sizes.get(entry["sha256"], ()))}
+    draft.anew = {key for key, (_, entry) in draft.have.items() if renew and is_old(entry)}
     never = [item for item in record.left_out if item["reason"] in NEVER and not draft.anew]
     refused = {**refused, **gone, **{item["face"]: item["reason"] for item in never}}
     refused |= {key: "not this person" for key in run.manifest.not_this.get(record.folder, ())}
@@ -115,19 +113,6 @@ def is_old(entry: Mapping[str, Any]) -> bool:
             and os.access(entry["photo"], os.R_OK))
 
 
-def _is_there(entry: Mapping[str, Any], size: Sequence[int]) -> bool:
-    """Whether the photo of a picture seems to be the one that it was made of, though a date or a title in it changed;
-    that the face is the same is measured when it is cut out."""
-    try:
-        return _same_bytes(entry) or (len(size) == 2 and not is_other(header(entry["photo"])[1], size))
-    except Exception:       # Pillow's plug-ins raise whatever they like
-        return False
-
-
-def _same_bytes(entry: Mapping[str, Any]) -> bool:
-    return os.access(entry["photo"], os.R_OK) and files.sha256_of(entry["photo"]) == entry["sha256"]
-
-
 def wishes(drafts: Iterable[Draft], index: Index | None = None) -> dict[str, list[Wish]]:
     """Pictures that are still to be made, by photo, so that each photo is decoded once; `index` knows other faces."""
     wanted: dict[str, list[Wish]] = {}
@@ -140,8 +125,7 @@ def wishes(drafts: Iterable[Draft], index: Index | None = None) -> dict[str, lis
                 x1, y1, x2, y2 = (float(side) for side in face["box"])
                 others = index.boxes(photo.sha256) if index else ()
                 wanted.setdefault(photo.path, []).append(Wish(draft.keys[row], (x1, y1, x2, y2), others,
-                                                               draft.members.embeddings[row], photo.turn,
-                                                               (photo.width, photo.height)))
+                                                               draft.members.embeddings[row], photo.turn))
     return wanted
 
 
@@ -161,8 +145,7 @@ def choose(draft: Draft, made: Mapping[str, Made | str], options: Options) -> No
     assert draft.selection
     selected, members = draft.selection.order, draft.members
     failed = {row: reason for row in selected if isinstance(reason := made.get(draft.keys[row]), str)
-              and (draft.keys[row] not in draft.have
-                   or (reason in NEVER and _same_bytes(draft.have[draft.keys[row]][1])))}
+              and (draft.keys[row] not in draft.have or reason in NEVER)}
     draft.selection.reasons.update(failed)
     rows = np.array([row for row in selected if row not in failed], np.int64)
     meta, norms = members.faces[rows], members.norms[rows]

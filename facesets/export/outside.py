@@ -1,22 +1,22 @@
 """A folder of the operator's own, outside the library, that an export keeps up to date.
 
 What we wrote is listed in it with its SHA-256 (`.facesets.json`), so that the next export replaces and removes that and
-nothing else: a caption or a picture that a person changed or added stays as it is, and a picture that they deleted
-stays away, with its mask and its caption. While files take their places, what
-comes is listed beside what was: whatever a kill leaves of either is known as ours. The library remembers the folders,
-so that what is there of a person can be forgotten.
+nothing else: a caption or a picture that a person changed or added stays as it is. A picture is called by its photo, so
+that one they deleted stays away, with its mask and its caption. While files take their places, what comes is listed
+beside what was: whatever a kill leaves of either is known as ours. The library remembers the folders, so that what is
+there of a person can be forgotten.
 """
 
 import os
 import re
 import shutil
 import unicodedata
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from ..common import files
+from ..common import files, terminal
 from ..common.errors import Failure
 from ..library.folder import FILE, Record
 
@@ -45,14 +45,16 @@ def _take_over(folder: Path, scratch: Path) -> None:
            for path in sorted(scratch.rglob("*")) if path.is_file()}
     there = {name: files.sha256_of(folder / name) for name in before | coming if (folder / name).is_file()}
     ours = {name for name, digest in there.items() if digest in (before.get(name), coming.get(name))}
-    deleted = _deleted(folder, before)
-    out = {_shown(name) for name in deleted if new.get(name) == before[name]}
-    new = {name: digest for name, digest in new.items() if _shown(name) not in out}
-    # a picture or a mask that a person changed keeps what belongs to it, or a trainer refuses the folder
-    theirs = {name: before[name] for name in before if name in there.keys() - ours and name.endswith(".png")}
-    kept = {_shown(name) for name in theirs} if new else set()
-    stay = {name: there[name] for name in ours
-            if _shown(name) in kept and (name not in new or name.endswith(".png"))}
+    gone = _deleted(folder, before)
+    deleted = {name: before[name] for name in before if _is_picture(name) and _shown(name) in gone}
+    # what a person changed keeps what belongs to it and is not made any more; and a picture its mask, a mask its
+    # picture, or a trainer refuses the folder
+    theirs = {name: before[name] for name in before if name in there.keys() - ours}
+    made = {_shown(name) for name in new}
+    kept = {_shown(name) for name in theirs if _shown(name) not in made} if made else set()
+    fixed = {_shown(name) for name in theirs if name.endswith(".png")}
+    stay = {name: there[name] for name in ours if _shown(name) in kept
+            or (_shown(name) in fixed and name in new and name.endswith(".png"))}
     old = {name: there[name] for name in ours - new.keys() - stay.keys()}
     was = before | {name: there[name] for name in ours}
     files.write_json(folder / LISTED, {
@@ -60,16 +62,21 @@ def _take_over(folder: Path, scratch: Path) -> None:
     for name in sorted(old):
         (folder / name).unlink()
     for name in [name for name in new if name not in stay]:
-        if name in ours or not os.path.lexists(folder / name):
+        if name not in ours and os.path.lexists(folder / name):
+            new[name] = was.get(name, "")       # a person's; what we wrote there once is still not theirs
+        elif there.get(name) != new[name]:      # else it stays, for whoever looks at times
             files.private_folder((folder / name).parent)
             os.replace(scratch / name, folder / name)
-        else:
-            new[name] = was.get(name, "")       # a person's; what we wrote there once is still not theirs
-    made = {folder / parent for name in before | coming for parent in Path(name).parents} - {folder}
-    for place in sorted(made, reverse=True):
+    folders = {folder / parent for name in before | coming for parent in Path(name).parents} - {folder}
+    for place in sorted(folders, reverse=True):
         with suppress(OSError):         # of one that is not empty; a person's own folders stay
             place.rmdir()
     files.write_json(folder / LISTED, {**known, "files": deleted | new | stay | theirs, "coming": {}})
+
+
+def called(face: Mapping[str, Any]) -> str:
+    """How the picture of a face begins: by its photo, so that it is the same whichever others there are."""
+    return str(face["sha256"][:12])
 
 
 def _shown(name: str) -> str:
@@ -77,12 +84,31 @@ def _shown(name: str) -> str:
     return Path(name).stem.removesuffix("-masklabel")
 
 
-def _deleted(folder: Path, before: dict[str, str]) -> dict[str, str]:
-    """The pictures that a person deleted; none where no picture is left, since then all are wanted anew."""
-    pictures = {name: digest for name, digest in before.items()
-                if name.endswith(".png") and not name.endswith("-masklabel.png") and Path(name).parent.name != "masks"}
-    gone = {name: digest for name, digest in pictures.items() if not os.path.lexists(folder / name)}
-    return gone if len(gone) < len(pictures) else {}
+def _is_picture(name: str) -> bool:
+    return name.endswith(".png") and not name.endswith("-masklabel.png") and Path(name).parent.name != "masks"
+
+
+def _deleted(folder: Path, before: dict[str, str]) -> set[str]:
+    pictures = {name for name in before if _is_picture(name)}
+    gone = {_shown(name) for name in pictures if not os.path.lexists(folder / name)}
+    return gone if len(gone) < len(pictures) else set()
+
+
+def handwork(folder: Path) -> tuple[set[str], set[str]]:
+    """What an earlier export wrote into `folder`, without the endings: the pictures that are there, and those that a
+    person deleted; of these none where no picture is left, since then all are wanted anew."""
+    before = _known(folder)["files"]
+    gone = _deleted(folder, before)
+    return {_shown(name) for name in before if _is_picture(name)} - gone, gone
+
+
+def lying(folder: Path, ending: str) -> tuple[int, list[str]]:
+    """How many files of an export with that ending lie in `folder`, and a line of those that are a person's."""
+    listed = {name: digest for name, digest in _known(folder)["files"].items() if name.endswith(ending)
+              and (folder / name).exists()}
+    theirs = [name for name, digest in listed.items() if not digest]
+    return len(listed) - len(theirs), [f"{len(theirs)} of yours lie where ours would and stay as they are, e.g. "
+                                       f"{terminal.safe(folder / theirs[0])}"] if theirs else []
 
 
 def _known(folder: Path) -> dict[str, Any]:
@@ -104,35 +130,45 @@ def _known(folder: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def alone(library: Path, target: Path, folders: Iterable[Path]) -> Iterator[None]:
+def alone(library: Path, target: Path, folders: Mapping[Path, str]) -> Iterator[None]:
     """Hold `target`, so that an export of another library does not write there meanwhile.
 
-    Raises Failure, before anything is touched, where one of its `folders` was written from another library; not where
-    that was this one, at another place.
+    Raises Failure, before anything is touched, where one of its `folders` (and what each is of, as `remember` has it)
+    was written from another library, which is not this one at another place; or holds a person where sidecars are to
+    come, or the other way round.
     """
     with files.only_one(target / LOCK, "an export"):
         try:
-            ours = {folder for folder, _ in _remembered(library)}
-            for folder in folders:
+            ours = dict(_remembered(library))
+            for folder, of in folders.items():
                 whose = _known(folder)["library"]
-                if whose not in ("", str(library.absolute())) and (
-                        str(folder.absolute()) not in ours or Path(whose).is_dir()):
+                before = ours.get(str(folder.absolute()))
+                if whose not in ("", str(library.absolute())) and (before is None or Path(whose).is_dir()):
                     raise Failure(f"{folder} was written from the library {whose}; name another --out, or remove it")
+                if before is not None and (before == "") != (of == "") and folder.is_dir():
+                    what = "a person's pictures" if before else "sidecars"
+                    raise Failure(f"{folder} holds {what} of an earlier export; name another --out, or remove it")
             yield
         finally:
             (target / LOCK).unlink(missing_ok=True)
 
 
-def remember(library: Path, folder: Path, of: str) -> None:
+def remember(library: Path, folder: Path, of: str, facesets: Collection[str] = ()) -> list[str]:
     """Let the library know, before anything is written, that `folder` is of the faceset `of`; "" for anybody's.
 
-    What was written there of another goes, and so does what was written beside it of this one under an earlier name.
+    Where it lay beside it under an earlier name it comes along. What was written there of another goes, and so does
+    what lies beside it of who is none of the `facesets` any more, which the returned lines say.
     """
-    this, before, rest = folder.absolute(), _remembered(library), []
+    this, before, rest, said = folder.absolute(), _remembered(library), [], []
     for name, whose in before:
         place = Path(name)
-        old = place != this and place.parent == this.parent and whose == of != ""
-        other = place == this and whose != of
+        beside = place != this and place.parent == this.parent and place.is_dir() and whose != "" != of
+        if beside and whose == of and not os.path.lexists(this):
+            os.rename(place, this)
+            continue
+        if beside and whose not in facesets:
+            said.append(f"{terminal.safe(place)} is taken away, since {whose} is no faceset any more")
+        old, other = beside and (whose == of or whose not in facesets), place == this and whose != of
         gone = (old or other) and place.is_dir() and _emptied(place)
         if gone or other:       # one that a person removed is another's by now, too
             continue
@@ -141,6 +177,7 @@ def remember(library: Path, folder: Path, of: str) -> None:
     if rest != before:
         files.write_json(library / REMEMBERED, {"schema": SCHEMA, "folders": rest})
     files.write_json(folder / LISTED, {**_known(folder), "library": str(library.absolute())})
+    return said
 
 
 def _remembered(library: Path) -> list[list[str]]:
@@ -192,7 +229,7 @@ def names(records: Sequence[Record]) -> dict[str, str]:
     """
     said = {record.folder: clean(record.name) for record in records}
     lower = [name.casefold() for name in (*said, *said.values(), "train")]      # Frigate keeps that for itself
-    return {folder: name if name and lower.count(name.casefold()) == 1 else f"{name} ({folder})" if name else folder
+    return {folder: name if name and lower.count(name.casefold()) == 1 else f"{name} {folder}" if name else folder
             for folder, name in said.items()}
 
 

@@ -1,17 +1,21 @@
 """export-regions: who is where, as XMP sidecars with MWG face regions, which digiKam reads (docs/tools.md: Lightroom).
 
-    OUT/<user>/<photo>.xmp      one a photo that shows somebody with a name, to be laid beside that photo
+    OUT/<user>/<photo>.xmp          one a photo that shows somebody with a name, to be laid beside that photo
+    OUT/own/<folder>/<photo>.xmp    of the operator's own photos, in the folders in which these lie
 
 Metadata Working Group, Guidelines 2.0, section 5.9: an area is its middle and its sides in parts of the picture as it
 is stored, before EXIF's orientation turns it. Our boxes are those of the upright photo.
 """
 
 import os
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import quoteattr
+
+import numpy as np
 
 from ..common import files, terminal
 from ..embed import decode
@@ -22,6 +26,7 @@ from ..library.store import Library
 from . import crop, outside, render
 from .select import DUPLICATE, ONE_MOMENT
 
+OWN = "own"                 # folder of the sidecars of the operator's own photos
 LONGEST = 240               # bytes of a photo's name, which take an ending or part of the SHA-256 more
 NO_DOUBT = (*crop.NEVER, ONE_MOMENT, DUPLICATE.partition("{")[0])     # reasons that say nothing about who it is
 Area = tuple[float, float, float, float]        # middle across and down, width, height; in parts of the picture
@@ -48,64 +53,102 @@ REGION = """    <rdf:li><rdf:Description mwg-rs:Name={name} mwg-rs:Type="Face">
 
 
 @dataclass
-class Photo:
-    path: str
-    user: str
-    size: tuple[int, int] = (0, 0)      # upright, when its faces were found; 0 for unknown
-    faces: list[tuple[str, list[float]]] = field(default_factory=list)      # name, box of the upright photo
+class Seen:
+    """A photo that shows somebody with a name."""
+
+    photo: cache.Photo
+    faces: list[np.void] = field(default_factory=list)      # FACE rows
+    names: list[str] = field(default_factory=list)          # one a face
 
 
-def export(library: Library, target: Path, names: dict[str, str]) -> list[str]:
-    """Write a sidecar for every photo with a named faceset's face. names: SHA-256 -> what the photo is called."""
-    photos: dict[str, Photo] = {}
+def export(library: Library, target: Path, users: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """Write a sidecar for every photo with a named faceset's face, into the folder of each user who has it.
+
+    users   SHA-256 of a photo -> user -> what the photo is called there
+    """
+    photos = _named(library)
+    paths = [seen.photo.path for seen in photos.values()]
+    render.pause_where_away([path for path in paths if not os.access(path, os.R_OK)], paths)
+    texts, left = _texts(photos)
+    by_user: dict[str, dict[str, str]] = {
+        user or OWN: {} for line in library.manifest().entries for user in line.users
+        if (target / (outside.clean(user) or OWN) / outside.LISTED).exists()}     # sidecars that nobody is in by now
+    for sha256, seen in sorted(photos.items()):
+        for user, called in ({seen.photo.user: ""} | dict(users.get(sha256, {}))).items():
+            by_user.setdefault(user or OWN, {})[sha256] = called or seen.photo.path
+    folders = {target / (outside.clean(user) or OWN): _places(some, user == OWN) for user, some in by_user.items()}
+    said = [] if photos else ["no faceset has a name yet; sort_faces.py name FACESET NAME"]
+    with outside.alone(library.root, target, dict.fromkeys(folders, "")):
+        for folder, places in folders.items():
+            outside.remember(library.root, folder, "")
+            with outside.updating(folder) as scratch:
+                for sha256 in places.keys() & texts.keys():
+                    files.write_bytes(scratch / f"{places[sha256]}.xmp", texts[sha256].encode())
+            number, theirs = outside.lying(folder, ".xmp")
+            double = sum(sha256[:8] in place.name for sha256, place in places.items())
+            said += [f"{terminal.safe(folder)}: {terminal.many(number, 'sidecar')}", *theirs]
+            said += [f"{double} of them are of photos that share their names; which is whose, their sizes tell"] * (
+                double > 0)
+    return said + left
+
+
+def _places(called: Mapping[str, str], own: bool) -> dict[str, Path]:
+    """Where in a user's folder the sidecars of photos go that are called so, by SHA-256; the operator's `own` ones lie
+    in their folders. Of photos of one name none has the plain one."""
+    above = os.path.commonpath([os.path.dirname(path) for path in called.values()]) if own and called else ""
+    places = {sha256: Path(*(outside.clean(part, LONGEST) or "_" for part in
+                             (os.path.relpath(path, above) if own else os.path.basename(path)).split(os.sep)))
+              for sha256, path in called.items()}
+    times = Counter(str(place).casefold() for place in places.values())
+    return {sha256: place if times[str(place).casefold()] == 1
+            else place.with_name(f"{place.stem}-{sha256[:8]}{place.suffix}") for sha256, place in places.items()}
+
+
+def _named(library: Library) -> dict[str, Seen]:
+    """The photos that show somebody with a name, by their SHA-256."""
+    photos: dict[str, Seen] = {}
     for line in library.manifest().facesets:
         if line.name:
             record = read_record(library.root / line.folder / MANIFEST)
-            sizes = {photo.sha256: (photo.width, photo.height)
-                     for photo in read_faces(library.root / line.folder / FACES).faces.photos}
-            for item in (*record.faces, *filter(_hers, record.left_out)):
-                photo = photos.setdefault(item["sha256"], Photo(item["photo"], item.get("user", ""),
-                                                                sizes.get(item["sha256"], (0, 0))))
-                photo.faces.append((line.name, list(map(float, item.get("box") or item["face"][65:].split(",")))))
-    render.pause_where_away([photo.path for photo in photos.values() if not os.access(photo.path, os.R_OK)],
-                            [photo.path for photo in photos.values()])
-    by_user: dict[str, dict[str, Photo]] = {
-        user or "own": {} for line in library.manifest().entries for user in line.users
-        if (target / (outside.clean(user) or "own") / outside.LISTED).exists()}     # sidecars that nobody is in by now
-    for sha256, photo in sorted(photos.items()):
-        by_user.setdefault(photo.user or "own", {})[sha256] = photo
-    seen = render.Photos()
-    said = [] if photos else ["no faceset has a name yet; sort_faces.py name FACESET NAME"]
-    folders = {target / (outside.clean(user) or "own"): some for user, some in by_user.items()}
-    with outside.alone(library.root, target, folders):
-        for folder, some in folders.items():
-            outside.remember(library.root, folder, "")
-            with outside.updating(folder) as scratch:
-                written = sum(_sidecar(scratch, sha256, photo, names, seen) for sha256, photo in some.items())
-            said.append(f"{terminal.safe(folder)}: {written} sidecars")
-    return said + seen.said()
+            members = read_faces(library.root / line.folder / FACES).faces
+            hers = {item["face"] for item in (*record.faces, *filter(_hers, record.left_out))}
+            for key, face in zip(cache.face_keys(members), members.faces, strict=True):
+                if key in hers:
+                    photo = members.photos[face["photo"]]
+                    seen = photos.setdefault(photo.sha256, Seen(photo))
+                    seen.faces.append(face)
+                    seen.names.append(line.name)
+    return photos
 
 
 def _hers(item: dict[str, Any]) -> bool:
-    """Whether a face without a picture is of its faceset all the same; what is left of its box is in its key."""
-    return cache.FACE_KEY.fullmatch(item["face"]) is not None and item["reason"].startswith(NO_DOUBT)
+    """Whether a face without a picture is of its faceset all the same."""
+    return bool(item["reason"].startswith(NO_DOUBT))
 
 
-def _sidecar(folder: Path, sha256: str, photo: Photo, names: dict[str, str], seen: render.Photos) -> bool:
-    try:
-        size, upright, turn = render.header(photo.path)
-        if render.is_other(upright, photo.size):        # or our decoder does not turn it as Pillow would
-            upright = decode.read_upright(photo.path).shape[1::-1]
-    except Exception as error:      # Pillow's plug-ins raise whatever they like
-        terminal.say(f"{terminal.safe(photo.path)} cannot be read ({type(error).__name__}); it gets no sidecar")
-        return False
-    if seen.is_changed(photo.path, upright, photo.size):
-        return False
-    called = outside.clean(Path(names.get(sha256, "") or photo.path).name, LONGEST) or sha256
-    if (folder / f"{called}.xmp").exists():         # two photos of one name
-        called = f"{Path(called).stem}-{sha256[:8]}{Path(called).suffix}"
-    files.write_bytes(folder / f"{called}.xmp", sidecar(size, turn, photo.faces).encode())
-    return True
+def _texts(photos: Mapping[str, Seen]) -> tuple[dict[str, str], list[str]]:
+    """The sidecars of the photos, by SHA-256, and lines of those that get none."""
+    texts, changed, previews = dict[str, str](), [], []
+    for sha256, seen in sorted(photos.items()):
+        path = seen.photo.path
+        if seen.photo.source == "preview":      # upright, and nobody says which way the original is stored
+            previews.append(path)
+            continue
+        try:
+            size, turn = render.header(path)
+            same = render.same_bytes(path, sha256) or render.still_shows(
+                decode.read_upright(path), seen.photo, np.array(seen.faces, cache.FACE))
+        except Exception as error:      # Pillow's plug-ins raise whatever they like
+            terminal.say(f"{terminal.safe(path)} cannot be read ({type(error).__name__}); it gets no sidecar")
+            continue
+        if same:
+            texts[sha256] = sidecar(size, turn, [(name, face["box"].tolist())
+                                                 for name, face in zip(seen.names, seen.faces, strict=True)])
+        else:
+            changed.append(path)
+    left = [f"without a sidecar, since only Immich's preview can be read, which does not say how they are turned: "
+            f"{terminal.many(len(previews), 'photo')}, e.g. {terminal.safe(previews[0])}"] if previews else []
+    return texts, [*render.changed(changed), *left]
 
 
 def sidecar(size: tuple[int, int], turn: int, faces: Sequence[tuple[str, Sequence[float]]]) -> str:

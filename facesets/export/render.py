@@ -15,7 +15,8 @@ import numpy as np
 
 from ..common import files, terminal
 from ..common.errors import Failure, Paused
-from ..embed import decode
+from ..embed import align, decode
+from ..formats import cache
 from ..formats.boxes import turned_boxes
 from . import crop
 from .looks import Looks
@@ -24,6 +25,7 @@ GONE = 0.25         # share of the photos that may be missing because somebody d
 MISSING = "the photo is not there"
 OTHER = "the photo has changed since it was embedded"
 ORIENTATION = 0x0112        # EXIF tag
+SAME_BLUR = 0.02    # part by which the sharpness of a face may differ that is still the one that was found
 PNG_LEVEL = 3       # zlib: level 9 takes eight times as long for 2 % fewer bytes
 
 
@@ -31,12 +33,11 @@ PNG_LEVEL = 3       # zlib: level 9 takes eight times as long for 2 % fewer byte
 class Wish:
     """One face to make a picture of."""
 
-    key: str
+    key: str                                        # begins with the SHA-256 of the photo
     box: tuple[float, float, float, float]
     others: tuple[tuple[float, ...], ...] = ()      # boxes of all faces that are known in the photo
     embedding: np.ndarray | None = None             # (D,) unit, which the picture's face must have
     turn: int = 0                                   # quarter turns clockwise that make the photo upright
-    photo: tuple[int, int] = (0, 0)                 # sides of the photo in which it was found; 0 for unknown
 
 
 @dataclass(frozen=True)
@@ -75,17 +76,17 @@ def render(wishes: dict[str, list[Wish]], folder: Path, looks: Looks, size: int,
 
 
 def pause_where_away(missing: Sequence[str], wanted: Sequence[str]) -> None:
-    """Raise Paused unless the `missing` of the `wanted` photos are a few that are plainly deleted.
+    """Raise Paused unless the `missing` of the `wanted` photos are plainly deleted, or a few that seem to be.
 
-    A photo is deleted, not away, where another one beside its folder can still be seen.
+    A photo is plainly deleted where another one in its folder can still be seen, and seems so where one beside that.
     """
-    if not missing:
-        return
-    seen = {Path(path).parent.parent for path in wanted if path not in set(missing) and os.path.exists(path)}
-    if len(missing) > GONE * len(wanted) or any(os.path.exists(path) or Path(path).parent.parent not in seen
-                                                for path in missing):
-        raise Paused(f"{len(missing)} of {len(wanted)} photos cannot be read, e.g. {terminal.safe(missing[0])}; is "
-                     "the share with the photos mounted? Nothing was changed; run the same command again")
+    seen = [Path(path) for path in set(wanted) - set(missing) if os.path.exists(path)]
+    folders, around = {path.parent for path in seen}, {path.parent.parent for path in seen}
+    away = [path for path in missing if os.path.exists(path) or Path(path).parent not in folders]
+    if len(away) > GONE * len(wanted) or any(os.path.exists(path) or Path(path).parent.parent not in around
+                                             for path in away):
+        raise Paused(f"{len(away)} of {len(wanted)} photos cannot be read, e.g. {terminal.safe(away[0])}; is the share "
+                     "with the photos mounted? Nothing was changed; run the same command again")
 
 
 def _collect(running: set[Future[dict[str, Made | str]]], results: dict[str, Made | str],
@@ -108,14 +109,11 @@ def _photo(path: str, faces: Sequence[Wish], folder: Path, looks: Looks, size: i
         return {wish.key: f"the photo {reason}" for wish in faces}
     made: dict[str, Made | str] = {}
     for wish in faces:
-        if is_other(photo.shape[1::-1], wish.photo):
-            made[wish.key] = OTHER
-            continue
         upright, (box, *others) = turned_right(photo, [wish.box, *wish.others], wish.turn)
         try:
             picture = crop.cut_out(upright, box, looks, size, padding, others, wish.embedding)
-        except crop.Dropped as reason:
-            made[wish.key] = str(reason)
+        except crop.Dropped as reason:      # no fault of the face where the photo is another one by now
+            made[wish.key] = str(reason) if same_bytes(path, wish.key[:64]) else OTHER
             continue
         place = folder / (hashlib.sha256(wish.key.encode()).hexdigest() + ".png")
         made[wish.key] = Made(place, picture.isolation, picture.light, picture.look)
@@ -123,14 +121,22 @@ def _photo(path: str, faces: Sequence[Wish], folder: Path, looks: Looks, size: i
     return made
 
 
-def is_other(size: Sequence[int], known: Sequence[int]) -> bool:
-    """Whether a photo of the sides `size` is not the one that had `known`, in which boxes would lie elsewhere. The
-    SHA-256 would say so of a photo, too, into which somebody wrote a date or a title."""
-    return all(known) and tuple(size) != tuple(known)
+def same_bytes(path: str, sha256: str) -> bool:
+    """Whether a photo is there, byte for byte the one in which its faces were found."""
+    return os.access(path, os.R_OK) and files.sha256_of(Path(path)) == sha256
 
 
-def header(path: str) -> tuple[tuple[int, int], tuple[int, int], int]:
-    """Sides of a picture as it is stored and as EXIF turns it, and EXIF's orientation 1..8; no pixel is decoded.
+def still_shows(pixels: np.ndarray, photo: cache.Photo, faces: np.ndarray) -> bool:
+    """Whether a photo of other bytes, as after somebody wrote a date or a title into it, has one of `faces` (n,) of
+    dtype cache.FACE where it was found; one that was turned, cropped, edited or replaced has not."""
+    if pixels.shape[1::-1] != (photo.width, photo.height):
+        return False
+    blur = align.blur(align.crops(pixels, faces["landmarks"]))
+    return bool((np.abs(blur - faces["blur"]) <= SAME_BLUR * faces["blur"]).any())
+
+
+def header(path: str) -> tuple[tuple[int, int], int]:
+    """Sides of a picture as it is stored, and EXIF's orientation 1..8; no pixel is decoded.
 
     Raises whatever Pillow and its plug-ins do.
     """
@@ -138,28 +144,28 @@ def header(path: str) -> tuple[tuple[int, int], tuple[int, int], int]:
         size, turn = picture.size, int(picture.getexif().get(ORIENTATION, 1))
         if picture.format == "TIFF" and turn >= 5:      # of these alone Pillow says the upright size
             size = size[::-1]
-    return size, size if turn < 5 else size[::-1], turn
+    return size, turn
 
 
 class Photos:
-    """The photos of faces, as long as they are the ones in which the faces were found; it counts the others."""
+    """The photos of faces, as long as they show the faces where they were found; it counts the others."""
 
     def __init__(self) -> None:
         self.changed: list[str] = []
 
-    def read(self, path: str, known: Sequence[int]) -> np.ndarray | None:
-        """A photo as `decode.read_upright` gives it; None where it cannot be read, which is said, or is_other."""
+    def read(self, members: cache.Cache, row: int) -> np.ndarray | None:
+        """The photo of a face, as `decode.read_upright` gives it; None where it cannot be read, which is said, or
+        where it has changed."""
+        photo = members.photos[members.faces["photo"][row]]
         try:
-            photo = decode.read_upright(path)
+            pixels = decode.read_upright(photo.path)
         except decode.Unreadable as reason:
-            terminal.say(f"{terminal.safe(path)}: the photo {reason}")
+            terminal.say(f"{terminal.safe(photo.path)}: the photo {reason}")
             return None
-        return None if self.is_changed(path, photo.shape[1::-1], known) else photo
-
-    def is_changed(self, path: str, size: Sequence[int], known: Sequence[int]) -> bool:
-        if changed := is_other(size, known):
-            self.changed.append(path)
-        return changed
+        if same_bytes(photo.path, photo.sha256) or still_shows(pixels, photo, members.faces[row:row + 1]):
+            return pixels
+        self.changed.append(photo.path)
+        return None
 
     def said(self) -> list[str]:
         return changed(self.changed)

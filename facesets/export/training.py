@@ -9,9 +9,12 @@ ai-toolkit by `mask_path`, OneTrainer as `<image>-masklabel.png` beside the imag
 """
 
 import json
+import os
+import re
 import time
+import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +22,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from ..common import files, terminal
+from ..common import files, paths, terminal
+from ..common.errors import UsageError
 from ..formats import cache
 from ..formats.boxes import overlap, turned_boxes
 from ..library.folder import Record
@@ -43,14 +47,15 @@ class Framing:
 
     words: str
     share: float        # of the pictures
+    inside: float       # share of it that the photo must have; a face that fills its photo is a close-up all the same
     above: float
     below: float
     aside: float
 
 
-FRAMINGS = {"close": Framing("close-up portrait", 0.4, 1.1, 1.2, 1.1),
-            "half": Framing("half-length portrait", 0.3, 1.2, 3.3, 1.7),
-            "full": Framing("full body photo", 0.3, 1.3, 6.8, 2.4)}
+FRAMINGS = {"close": Framing("close-up portrait", 0.4, 0.3, 1.1, 1.2, 1.1),
+            "half": Framing("half-length portrait", 0.3, 0.8, 1.2, 3.3, 1.7),
+            "full": Framing("full body photo", 0.3, 0.8, 1.3, 6.8, 2.4)}
 
 
 @dataclass(frozen=True)
@@ -58,17 +63,17 @@ class Shot:
     """One picture to make: a face of the manifest, its framing, and the window of the photo as one sees it upright."""
 
     face: Mapping[str, Any]
+    row: int                        # of the face in the faceset's cache
     yaw: float
     framing: str
     window: tuple[int, int, int, int]
     box: np.ndarray                 # (4,)
     others: tuple[np.ndarray, ...]
     turn: int                       # quarter turns clockwise that make the photo upright
-    size: tuple[int, int]           # of the photo before that
 
     @property
     def name(self) -> str:
-        return f"{self.face['sha256'][:12]}-{self.framing}"
+        return f"{outside.called(self.face)}-{self.framing}"
 
 
 def write(record: Record, members: cache.Cache, folder: Path, boxes: Boxes, trainer: str, caption: str = CAPTION,
@@ -78,33 +83,45 @@ def write(record: Record, members: cache.Cache, folder: Path, boxes: Boxes, trai
     record, members     manifest and faces of the faceset
     boxes               all faces that are known in a photo, by its SHA-256
     """
-    shots = choose(record, members, boxes)
+    if unknown := set(re.findall(r"{(.*?)}", caption)) - set(re.findall(r"{(.*?)}", CAPTION)):
+        raise UsageError(f"--caption knows {{trigger}}, {{class}}, {{framing}} and {{year}}, not {{{unknown.pop()}}}")
+    shots = choose(record, members, boxes, *outside.handwork(folder))
     trigger, photos = _trigger(record), render.Photos()
     with outside.updating(folder) as scratch:
-        made = [shot for shot in shots if _picture(shot, photos, scratch, trainer)]
-        for shot in made:
-            text = describe(caption, trigger, kind, shot)
-            files.write_bytes(scratch / "images" / f"{shot.name}.txt", f"{text}\n".encode())
+        made = []
+        for shot in shots:
+            if (photo := photos.read(members, shot.row)) is not None:
+                _picture(shot, photo, scratch, trainer)
+                text = describe(caption, trigger, kind, shot)
+                files.write_bytes(scratch / "images" / f"{shot.name}.txt", f"{text}\n".encode())
+                made.append(shot)
         if made:
             name, content = CONFIGURATIONS[trainer](folder.absolute(), trigger, kind)
             files.write_bytes(scratch / name, content.encode())
-    return report(record, folder, made) + photos.said()
+    return report(record, folder, made) + outside.lying(folder, "")[1] + photos.said()
 
 
-def choose(record: Record, members: cache.Cache, boxes: Boxes) -> list[Shot]:
-    """Varied faces, each in the framing that its photo has and that is wanted most, until there are MOST."""
+def choose(record: Record, members: cache.Cache, boxes: Boxes, there: Collection[str] = (),
+           gone: Collection[str] = ()) -> list[Shot]:
+    """Varied faces, each in the framing that its photo has and that is wanted most, until there are MOST.
+
+    there, gone     names of pictures of an earlier export that lie in the folder, and that a person deleted: a photo
+                    keeps its framing, and one that was deleted is not shown in another one either
+    """
     rows = {key: row for row, key in enumerate(cache.face_keys(members))}
-    faces = [face for face in record.faces if face["face"] in rows]
-    meta = members.faces[[rows[face["face"]] for face in faces]]
-    order = varied(np.array([face["quality"] for face in faces]), meta["yaw"], meta["pitch"],
+    deleted = {name.partition("-")[0] for name in gone} - {name.partition("-")[0] for name in there}
+    faces = [face for face in record.faces if face["face"] in rows and outside.called(face) not in deleted]
+    at = [rows[face["face"]] for face in faces]
+    order = varied(np.array([face["quality"] for face in faces]), members.faces["yaw"][at], members.faces["pitch"][at],
                    np.array([face["light"] for face in faces]).reshape(-1, 2), len(faces))
     possible = []
     for place in order:
-        photo = members.photos[meta["photo"][place]]
-        possible.append(list(_possible(faces[place], float(meta["yaw"][place]), photo, boxes(photo.sha256))))
+        some = [shot for shot in _possible(faces[place], members, at[place], boxes) if shot.name not in gone]
+        possible.append([shot for shot in some if shot.name in there] or some)
+    possible = [some for some in possible if some]
     wanted = {name: round(MOST * framing.share) for name, framing in FRAMINGS.items()}
     shots: list[Shot] = []
-    for some in [some for some in possible if some][:MOST]:
+    for some in possible[:MOST]:
         shots.append(max(some, key=lambda shot: wanted[shot.framing]))
         wanted[shots[-1].framing] -= 1
     if len(shots) < FEWEST:     # a second framing of a photo is better than too few pictures
@@ -114,11 +131,11 @@ def choose(record: Record, members: cache.Cache, boxes: Boxes) -> list[Shot]:
     return shots
 
 
-def _possible(face: Mapping[str, Any], yaw: float, photo: cache.Photo,
-              boxes: Sequence[Sequence[float]]) -> Iterator[Shot]:
-    """The framings that a photo has of a face."""
+def _possible(face: Mapping[str, Any], members: cache.Cache, row: int, boxes: Boxes) -> Iterator[Shot]:
+    """The framings that its photo has of a face."""
+    photo, yaw = members.photos[members.faces["photo"][row]], float(members.faces["yaw"][row])
     size = (photo.width, photo.height)
-    box, *known = turned_boxes(np.array([face["box"], *boxes], float), photo.turn, size)
+    box, *known = turned_boxes(np.array([face["box"], *boxes(photo.sha256)], float), photo.turn, size)
     size = size if photo.turn % 2 == 0 else size[::-1]
     height, middle = float(box[3] - box[1]), (box[:2] + box[2:]) / 2
     others = tuple(other for other in known if overlap(other, box) < SAME)
@@ -128,9 +145,9 @@ def _possible(face: Mapping[str, Any], yaw: float, photo: cache.Photo,
         x1, x2 = np.clip([left, left + wide], 0, size[0]).round().astype(int)
         y1, y2 = np.clip([top, top + high], 0, size[1]).round().astype(int)
         window = (int(x1), int(y1), int(x2), int(y2))
-        if ((x2 - x1) * (y2 - y1) >= INSIDE * wide * high and min(x2 - x1, y2 - y1) >= LEAST
+        if ((x2 - x1) * (y2 - y1) >= framing.inside * wide * high and min(x2 - x1, y2 - y1) >= LEAST
                 and 1 - _mask(window, others, box).mean() <= MASKED):
-            yield Shot(face, yaw, name, window, box, others, photo.turn, (photo.width, photo.height))
+            yield Shot(face, row, yaw, name, window, box, others, photo.turn)
 
 
 def _mask(window: tuple[int, int, int, int], others: Sequence[np.ndarray], box: np.ndarray,
@@ -162,10 +179,8 @@ def _body(size: tuple[int, int], box: np.ndarray, aside: float) -> tuple[slice, 
     return slice(top, bottom), slice(left, right)
 
 
-def _picture(shot: Shot, photos: render.Photos, scratch: Path, trainer: str) -> bool:
-    """Write a picture and its mask; False where the photo cannot be read or is another one by now."""
-    if (photo := photos.read(shot.face["photo"], shot.size)) is None:
-        return False
+def _picture(shot: Shot, photo: np.ndarray, scratch: Path, trainer: str) -> None:
+    """Write a picture and its mask."""
     photo = np.rot90(photo, -shot.turn)
     x1, y1, x2, y2 = shot.window
     scale = min(1.0, LARGEST / max(x2 - x1, y2 - y1))
@@ -179,7 +194,6 @@ def _picture(shot: Shot, photos: render.Photos, scratch: Path, trainer: str) -> 
     render.write_png(images / f"{shot.name}.png", pixels)
     ending = "-masklabel.png" if trainer == "onetrainer" else ".png"
     render.write_png(masks / f"{shot.name}{ending}", (mask * 255).round().astype(np.uint8))
-    return True
 
 
 def describe(template: str, trigger: str, kind: str, shot: Shot) -> str:
@@ -193,7 +207,8 @@ def describe(template: str, trigger: str, kind: str, shot: Shot) -> str:
 
 def _trigger(record: Record) -> str:
     """A word that a tokenizer takes for one: letters and digits of the name, else of the folder."""
-    return "".join(char for char in record.name.casefold() if char.isascii() and char.isalnum()) or record.folder
+    plain = unicodedata.normalize("NFKD", record.name.casefold())
+    return "".join(char for char in plain if char.isascii() and char.isalnum()) or record.folder
 
 
 def report(record: Record, folder: Path, shots: Sequence[Shot]) -> list[str]:
@@ -210,13 +225,19 @@ def report(record: Record, folder: Path, shots: Sequence[Shot]) -> list[str]:
     if years and int(years[-1]) < time.localtime().tm_year - 2:
         lacks.append(f"nothing since {years[-1]}")
     held = ", ".join(f"{counts[name]} {name}" for name in FRAMINGS if counts[name])
-    return [f"{terminal.safe(folder)}: {len(shots)} pictures" + (f" ({held})" if held else "")
+    return [f"{terminal.safe(folder)}: {terminal.many(len(shots), 'picture')}" + (f" ({held})" if held else "")
             + (f"; {'; '.join(lacks)}" if lacks else "")]
 
 
 def _quoted(text: str) -> str:
     """A string as JSON, TOML and YAML read it; not in ASCII, since TOML knows no pairs of surrogates."""
     return json.dumps(text, ensure_ascii=False)
+
+
+def _seen(folder: Path) -> str:
+    """The folder as a trainer sees it, which on a drive of Windows is one of Windows."""
+    there = paths.wsl_to_win(folder) if "WSL_DISTRO_NAME" in os.environ else ""
+    return there if there[1:2] == ":" else str(folder)
 
 
 def _kohya(folder: Path, *_: str) -> tuple[str, str]:
@@ -232,22 +253,22 @@ resolution = 1024
 batch_size = 1
 
   [[datasets.subsets]]
-  image_dir = {_quoted(str(folder / "images"))}
-  conditioning_data_dir = {_quoted(str(folder / "masks"))}
+  image_dir = {_quoted(_seen(folder / "images"))}
+  conditioning_data_dir = {_quoted(_seen(folder / "masks"))}
   num_repeats = 10
 """
 
 
 def _onetrainer(folder: Path, trigger: str, kind: str) -> tuple[str, str]:
     return "concepts.json", json.dumps([{
-        "name": f"{trigger} {kind}", "path": str(folder / "images"), "enabled": True, "include_subdirectories": False,
+        "name": f"{trigger} {kind}", "path": _seen(folder / "images"), "enabled": True, "include_subdirectories": False,
         "balancing": 10.0, "balancing_strategy": "REPEATS", "text": {"prompt_source": "sample"}}], indent=1)
 
 
 def _ai_toolkit(folder: Path, trigger: str, kind: str) -> tuple[str, str]:
     return "dataset.yaml", f"""# for `datasets:` of a job; with trigger_word: {_quoted(trigger)}
-- folder_path: {_quoted(str(folder / "images"))}
-  mask_path: {_quoted(str(folder / "masks"))}
+- folder_path: {_quoted(_seen(folder / "images"))}
+  mask_path: {_quoted(_seen(folder / "masks"))}
   mask_min_value: 0.0
   caption_ext: "txt"
   default_caption: {_quoted(f"{trigger} {kind}")}

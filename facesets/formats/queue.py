@@ -18,7 +18,7 @@ import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ..common import files
@@ -75,6 +75,12 @@ class Queue:
     entries: tuple[Entry, ...] = ()
     known: tuple[Known, ...] = field(default=())
     owner: str = field(default="", repr=False)
+
+    @property
+    def called(self) -> dict[str, str]:
+        """File names in Immich of all photos that this user has there, by their SHA-256."""
+        return {one.sha256: PurePosixPath(one.path).name for one in self.known} | {
+            one.sha256: one.name for one in self.entries}
 
     @property
     def faces(self) -> dict[str, tuple[ImmichFace, ...]]:

@@ -23,16 +23,15 @@ def export(library: Library, facesets: Sequence[str], target: Path, purpose: str
         wanted = sorted({face["photo"] for record in records.values() for face in record.faces})
         render.pause_where_away([path for path in wanted if not os.access(path, os.R_OK)], wanted)
     called = outside.names(manifest.facesets)
-    with outside.alone(library.root, target, [target / called[name] for name in records]):
+    with outside.alone(library.root, target, {target / called[name]: name for name in records}):
         said = [line for name, record in records.items()
-                for line in _one(library, name, record, target / called[name], purpose, boxes, caption, kind)]
+                for line in (*outside.remember(library.root, target / called[name], name, called),
+                             *_one(library.root / name, record, target / called[name], purpose, boxes, caption, kind))]
     return said or ["there is no faceset yet"]
 
 
-def _one(library: Library, name: str, record: Record, folder: Path, purpose: str, boxes: training.Boxes, caption: str,
+def _one(place: Path, record: Record, folder: Path, purpose: str, boxes: training.Boxes, caption: str,
          kind: str) -> list[str]:
-    place = library.root / name
-    outside.remember(library.root, folder, name)
     if purpose == "folders":
         return people.best(record, place, folder)
     members = read_faces(place / FACES).faces

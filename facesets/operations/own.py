@@ -9,17 +9,21 @@ from pathlib import Path
 from ..common import files, terminal
 from ..common.errors import UsageError
 from ..embed import decode
+from ..export.outside import LISTED
+from ..formats.faceset import FACES
 from ..formats.queue import Alias, Entry, Queue
 
 # What decode can read; other files are not photos and are not even listed.
 PHOTOS = frozenset({".jpg", ".jpeg", ".jpe", ".mpo", ".png", ".gif", ".webp", ".heic", ".heif", ".hif", ".avif", ".tif",
                     ".tiff", ".bmp", ".jp2"})
+OURS = (LISTED, FACES)      # in a folder of our own pictures: an export's, a faceset's
 EXIF_IFD, TAKEN, DIGITISED, CHANGED = 0x8769, 36867, 36868, 306     # DateTimeOriginal, DateTimeDigitized, DateTime
 DATE = re.compile(r"(\d{4})[:-](\d\d?)[:-](\d\d?)(?: (\d\d:\d\d:\d\d)$)?", re.ASCII)
 
 
 def queue(folders: Iterable[Path]) -> Queue:
-    """Every photo below `folders`, each SHA-256 once, other copies as aliases; not in hidden and @eaDir folders."""
+    """Every photo below `folders`, each SHA-256 once, other copies as aliases; not in hidden and @eaDir
+    folders, nor where we wrote pictures ourselves."""
     entries: dict[str, Entry] = {}
     copies: dict[str, list[Alias]] = {}
     for folder in folders:
@@ -43,7 +47,8 @@ def queue(folders: Iterable[Path]) -> Queue:
 def photos_in(folder: Path) -> Iterator[Path]:
     """Photos below `folder`, in the order of their names; a folder that cannot be read is told."""
     for place, folders, names in os.walk(folder, onerror=_not_read):
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and name != "@eaDir")
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and name != "@eaDir"
+                            and not any(os.path.exists(os.path.join(place, name, ours)) for ours in OURS))
         for name in sorted(names):
             if os.path.splitext(name)[1].lower() in PHOTOS and not name.startswith("."):
                 yield Path(place, name)

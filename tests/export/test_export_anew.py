@@ -121,6 +121,19 @@ def test_a_photo_that_was_turned_since_is_called_so_and_no_fault_of_the_face(tmp
     assert left == {render.OTHER} and not left & set(crop.NEVER)
 
 
+def test_a_photo_that_was_another_one_and_is_put_back_gets_its_picture_by_refine(tmp_path) -> None:
+    faces, library = library_photos(tmp_path / "photos", [1], 9), Library(tmp_path / "library")
+    path = Path(faces.photos[3].path)
+    before = path.read_bytes()
+    cv2.imwrite(str(path), np.zeros((480, 640, 3), np.uint8))       # of the same size, and nobody is in it
+    run = swap.export(library, proposal_of(faces), [faces], OPTIONS)
+    assert run.counts["pictures"] == 8 and any("1 photo has changed since" in note for note in run.notes)
+    path.write_bytes(before)
+    with changing(library, "refine") as run:
+        upkeep.refine(run, [], OPTIONS)
+    assert run.counts["pictures"] == 1 and len(record_of(library, "faceset_001").faces) == 9
+
+
 def test_a_faceset_of_which_no_picture_can_be_made_anew_stays_and_is_not_tried_again(world) -> None:
     library, faces = world
     asked = []

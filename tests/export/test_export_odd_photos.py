@@ -73,14 +73,14 @@ def world(tmp_path_factory):
         save(folder / name, drawn(MIDDLE))
         boxes.append(MIDDLE)
     for name, box in PLACES.items():
-        cv2.imwrite(str(folder / f"{name}.png"), drawn(box))
+        cv2.imwrite(str(folder / f"{name}.png"), drawn(box) + len(boxes))       # two show nobody
         boxes.append(box)
     cv2.imwrite(str(folder / "pixel.png"), np.full((1, 1, 3), SKIN, np.uint8))
     (folder / "empty.jpg").write_bytes(b"")
     boxes += [(0.0, 0.0, 1.0, 1.0)] * 2
     for number, name in enumerate([*SAVED, *(f"{place}.png" for place in PLACES), "pixel.png", "empty.jpg"]):
         height, width = (1, 1) if name == "pixel.png" else SIZE
-        photos.append(cache.Photo(str(folder / name), f"{files.sha256_of(folder / name)[:60]}{number:04x}", "faces",
+        photos.append(cache.Photo(str(folder / name), files.sha256_of(folder / name), "faces",
                                   taken_at=f"{2000 + number}-01-01T00:00:00", width=width, height=height, user="anna"))
     faces = np.zeros(len(photos), cache.FACE)
     faces["photo"], faces["box"] = np.arange(len(photos)), boxes
@@ -138,5 +138,5 @@ def test_every_photo_that_can_be_read_gets_a_sidecar_with_areas_inside_it(world,
 def test_no_person_gets_the_folder_that_frigate_keeps_for_itself() -> None:
     called = outside.names([Record("faceset_001", name="Train"), Record("faceset_002", name="trainer"),
                             Record("faceset_003", name="Zoë 😀/b"), Record("faceset_004", name="../..")])
-    assert called == {"faceset_001": "Train (faceset_001)", "faceset_002": "trainer", "faceset_003": "Zoë 😀_b",
+    assert called == {"faceset_001": "Train faceset_001", "faceset_002": "trainer", "faceset_003": "Zoë 😀_b",
                       "faceset_004": "_"}

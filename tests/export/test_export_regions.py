@@ -2,16 +2,19 @@
 
 import os
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from drawn import OPTIONS, library_photos, proposal_of
+from drawn import OPTIONS, library_photos, measured, proposal_of
 from PIL import Image, ImageOps
 
+from facesets.common import files
 from facesets.common.errors import Paused
 from facesets.export import regions, render, swap
+from facesets.formats import cache
 from facesets.library.run import changing
 from facesets.library.store import Library
 from facesets.operations import edit
@@ -58,12 +61,15 @@ def test_named_people_only_under_the_name_that_the_photo_has_in_immich(tmp_path)
     with changing(library, "name") as run:
         edit.name(run, "1", "Anna")
     sha256 = faces.photos[0].sha256
-    said = regions.export(library, tmp_path / "out", {sha256: "../../IMG_1.png", faces.photos[1].sha256: "IMG_1.png"})
+    said = regions.export(library, tmp_path / "out", {sha256: {"peter": "../../IMG_1.png"},
+                                                      faces.photos[1].sha256: {"peter": "IMG_1.png"}})
     written = sorted(path.name for path in (tmp_path / "out" / "peter").glob("*.xmp"))
-    assert said == [f"{tmp_path}/out/peter: 7 sidecars"] and len(written) == 7
-    assert "IMG_1.png.xmp" in written and sum(name.startswith("IMG_1-") for name in written) == 1
+    assert said[0] == f"{tmp_path}/out/peter: 7 sidecars" and len(written) == 7
+    assert said[1].startswith("2 of them are of photos that share their names")
+    assert [name for name in written if name.startswith("IMG_1")] == sorted(
+        f"IMG_1-{photo.sha256[:8]}.png.xmp" for photo in faces.photos[:2])      # neither lies beside the other's photo
     box = faces.faces["box"][0]
-    (name, (x, y, _, _)), = read((tmp_path / "out" / "peter" / "IMG_1.png.xmp").read_text()) if written else []
+    (name, (x, y, _, _)), = read((tmp_path / "out" / "peter" / f"IMG_1-{sha256[:8]}.png.xmp").read_text())
     assert name == "Anna" and abs(x * 640 - (box[0] + box[2]) / 2) < 5 and abs(y * 480 - (box[1] + box[3]) / 2) < 5
     assert cv2.imread(faces.photos[0].path) is not None         # the photo itself is as it was
 
@@ -79,7 +85,7 @@ def test_a_photo_of_a_long_name_gets_its_sidecar_and_a_pipe_in_the_place_of_one_
     pipe.unlink()
     os.mkfifo(pipe)
     name = "王" * 70 + ".png"
-    said = regions.export(library, tmp_path / "out", {faces.photos[0].sha256: name})
+    said = regions.export(library, tmp_path / "out", {faces.photos[0].sha256: {"peter": name}})
     assert (tmp_path / "out" / "peter" / f"{name}.xmp").exists()
     assert "6 sidecars" in said[0] and "001.png cannot be read" in capsys.readouterr().err
 
@@ -109,7 +115,8 @@ def test_a_name_that_was_taken_back_is_in_no_sidecar_and_a_persons_own_stay(tmp_
     with changing(library, "name") as run:
         edit.name(run, "1", "Berta")
     for _ in range(2):
-        regions.export(library, tmp_path / "out", {})
+        said = regions.export(library, tmp_path / "out", {})
+        assert "6 sidecars" in said[0] and said[1].startswith("1 of yours lie where ours would")
     assert sum("Berta" in path.read_text() for path in (tmp_path / "out").rglob("*.xmp")) == 6
     library.undo()
     assert "no faceset has a name" in regions.export(library, tmp_path / "out", {})[0]
@@ -118,21 +125,49 @@ def test_a_name_that_was_taken_back_is_in_no_sidecar_and_a_persons_own_stay(tmp_
 
 def test_a_photo_that_was_turned_cropped_or_shrunk_since_gets_no_sidecar_and_one_that_only_got_a_date_does(
         tmp_path) -> None:
-    faces = library_photos(tmp_path / "photos", [1], 7)
+    faces = measured(library_photos(tmp_path / "photos", [1], 9))
     library = Library(tmp_path / "library")
     swap.export(library, proposal_of(faces), [faces], OPTIONS)
     with changing(library, "name") as run:
         edit.name(run, "1", "Anna")
     pixels = cv2.imread(faces.photos[0].path)
-    for item, other in zip(faces.photos, (np.rot90(pixels), pixels[:300, :300], cv2.resize(pixels, (320, 240))),
-                           strict=False):
+    for item, other in zip(faces.photos, (np.rot90(pixels), pixels[:300, :300], cv2.resize(pixels, (320, 240)),
+                                          np.rot90(pixels, 2), pixels[::-1] // 2), strict=False):
         cv2.imwrite(item.path, other)
-    with open(faces.photos[3].path, "ab") as file:
+    with open(faces.photos[5].path, "ab") as file:
         file.write(b"as of exiftool")
     said = regions.export(library, tmp_path / "out", {})
-    assert "4 sidecars" in said[0] and said[1].startswith("3 photos have changed since, e.g. ")
+    assert "4 sidecars" in said[0] and said[1].startswith("5 photos have changed since, e.g. ")
     assert sorted(path.name for path in (tmp_path / "out" / "anna").glob("*.xmp")) == [
-        f"{number:03d}.png.xmp" for number in range(3, 7)]
+        f"{number:03d}.png.xmp" for number in range(5, 9)]
+
+
+def test_a_photo_that_two_users_have_gets_a_sidecar_for_each_and_one_known_by_its_preview_none(tmp_path) -> None:
+    faces = library_photos(tmp_path / "photos", [1], 7, user="peter")
+    faces.photos[1] = replace(faces.photos[1], source="preview")        # as of a raw file
+    library = Library(tmp_path / "library")
+    swap.export(library, proposal_of(faces), [faces], OPTIONS)
+    with changing(library, "name") as run:
+        edit.name(run, "1", "Anna")
+    sha256 = faces.photos[0].sha256
+    said = regions.export(library, tmp_path / "out", {sha256: {"peter": "IMG_1.png", "rosa": "of Peter.png"}})
+    assert {path.name for path in (tmp_path / "out" / "rosa").glob("*.xmp")} == {"of Peter.png.xmp"}
+    assert {path.name for path in (tmp_path / "out" / "peter").glob("*.xmp")} == {
+        "IMG_1.png.xmp", *(f"{number:03d}.png.xmp" for number in range(2, 7))}
+    assert said[-1].startswith("without a sidecar, since only Immich's preview can be read") and "1 photo, " in said[-1]
+
+
+def test_sidecars_of_own_photos_lie_in_the_folders_in_which_the_photos_lie(tmp_path) -> None:
+    faces, library = library_photos(tmp_path / "photos", [1, 2], 7, user=""), Library(tmp_path / "library")
+    swap.export(library, proposal_of(faces), [faces], OPTIONS)      # p001/000.png and p002/000.png
+    with changing(library, "name") as run:
+        edit.name(run, "1", "Anna")
+        edit.name(run, "2", "Berta")
+    regions.export(library, tmp_path / "out", {})
+    for folder, name in (("p001", "Anna"), ("p002", "Berta")):
+        found = {path.stem: path.read_text() for path in (tmp_path / "out" / "own" / folder).glob("*.xmp")}
+        assert sorted(found) == [f"{number:03d}.png" for number in range(7)] and all(name in text for text in
+                                                                                    found.values())
 
 
 def test_a_share_that_is_away_takes_no_sidecar_away(tmp_path) -> None:
@@ -152,9 +187,10 @@ def test_a_tiff_that_exif_turns_has_its_sides_as_they_are_stored(tmp_path) -> No
     exif = Image.Exif()
     exif[render.ORIENTATION] = 6
     Image.fromarray(np.zeros((300, 400, 3), np.uint8)).save(tmp_path / "a.tiff", exif=exif)
-    photo = regions.Photo(str(tmp_path / "a.tiff"), "", (300, 400), [("Anna", [10.0, 20.0, 40.0, 60.0])])
-    assert regions._sidecar(tmp_path, "0" * 64, photo, {}, render.Photos())
-    text = (tmp_path / "a.tiff.xmp").read_text()
+    photo = cache.Photo(str(tmp_path / "a.tiff"), files.sha256_of(tmp_path / "a.tiff"), width=300, height=400)
+    face = np.zeros(1, cache.FACE)
+    face["box"] = (10, 20, 40, 60)
+    text = regions._texts({photo.sha256: regions.Seen(photo, [face[0]], ["Anna"])})[0][photo.sha256]
     (_, (x, y, width, height)), = read(text)
     assert 'stDim:w="400" stDim:h="300"' in text
     assert np.allclose([x * 400, y * 300, width * 400, height * 300], [40, 275, 40, 30], atol=0.01)

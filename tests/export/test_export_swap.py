@@ -13,7 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from drawn import LOOKS, OPTIONS, contents, detect, face_of, library_photos, person, proposal_of
+from drawn import LOOKS, OPTIONS, contents, detect, face_of, library_photos, measured, person, proposal_of
 
 from facesets.common.errors import Failure, Paused
 from facesets.export import render, swap
@@ -123,14 +123,14 @@ def test_a_photo_that_is_gone_is_a_reason_and_its_face_gets_a_picture_when_it_is
 @pytest.mark.parametrize("readable", [0, 1 / 3])
 def test_photos_that_cannot_be_read_are_no_verdict_the_run_pauses(world, readable) -> None:
     library, faces = world
-    moved = [Path(photo.path) for number, photo in enumerate(faces.photos[:24]) if number % 3 >= 3 * readable]
-    for path in moved:
-        path.rename(path.with_suffix(".away"))
-    with pytest.raises(Paused, match=f"{len(moved)} of 24 photos cannot be read.*share"):
+    folders = sorted({Path(photo.path).parent for photo in faces.photos[:24]})[int(3 * readable):]
+    for folder in folders:
+        folder.rename(folder.with_suffix(".away"))
+    with pytest.raises(Paused, match=f"{8 * len(folders)} of 24 photos cannot be read.*share"):
         export(world)
     assert contents(library.root) == {}
-    for path in moved:
-        path.with_suffix(".away").rename(path)
+    for folder in folders:
+        folder.with_suffix(".away").rename(folder)
     assert export(world).counts == {"new": 3, "pictures": 24}
 
 
@@ -243,8 +243,8 @@ def test_a_picture_that_a_person_deleted_stays_away_and_a_changed_one_stays_as_i
 def test_too_few_pictures_go_to_masked_and_too_few_faces_wait(world) -> None:
     library, faces = world
     for photo in faces.photos[:3]:
-        cv2.imwrite(photo.path, np.zeros((480, 640, 3), np.uint8))      # no face to be seen any more
-    full = proposal_of(faces)
+        cv2.imwrite(photo.path, np.zeros((480, 640, 3), np.uint8) + int(photo.taken_at[3]))   # no face to be seen
+    full = proposal_of(measured(faces))
     few = replace(full.facesets[2], faces=full.facesets[2].faces[:4])
     summary = export(world, proposal=replace(full, facesets=(*full.facesets[:2], few)))
     assert [entry.folder for entry in library.manifest().masked] == ["_masked/faceset_001"]

@@ -1,6 +1,7 @@
 """Folders for trainers and other programs: read back by their rules, renewed without losing what a person did."""
 
 import json
+import time
 import tomllib
 from collections import Counter
 from dataclasses import replace
@@ -9,14 +10,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from drawn import OPTIONS, SKIN, contents, library_photos, person, photo, proposal_of
+import yaml
+from drawn import OPTIONS, SKIN, contents, detect, library_photos, measured, person, photo, proposal_of
 from killing import killed
 
 from facesets.common import files
 from facesets.common.errors import Failure, Paused
-from facesets.export import outside, swap, training
+from facesets.export import outside, people, regions, swap, training
 from facesets.formats import cache
-from facesets.library.folder import Record
+from facesets.library.folder import MANIFEST, Record, read_record
 from facesets.library.members import Index
 from facesets.library.run import changing
 from facesets.library.store import Library
@@ -35,6 +37,7 @@ def world(tmp_path_factory):
         cv2.imwrite(item.path, cv2.resize(pixels, None, fx=SCALE, fy=SCALE, interpolation=cv2.INTER_NEAREST))
     faces.photos[:] = [replace(item, width=item.width * SCALE, height=item.height * SCALE) for item in faces.photos]
     faces.faces["box"] *= SCALE
+    measured(faces)
     library = Library(folder / "library")
     swap.export(library, proposal_of(faces), [faces], OPTIONS)
     with changing(library, "name") as run:
@@ -68,17 +71,24 @@ def test_kohya_reads_images_captions_and_masks_of_the_same_size(world, tmp_path)
         mask = cv2.imread(str(masks / f"{name}.png"))
         assert mask.shape == image.shape and set(np.unique(mask)) <= set(range(256))
         assert min(image.shape[:2]) >= 512 and max(image.shape[:2]) <= 2048 and "\n" not in text
-        assert text.startswith("zomller person, ") and text.split(", ")[2].isdecimal()
+        assert text.startswith("zoemuller person, ") and text.split(", ")[2].isdecimal()
 
 
-def test_the_three_framings_are_shared_out_where_the_photos_have_them_and_lie_inside_the_photo(tmp_path) -> None:
-    faces = library_photos(tmp_path / "photos", [1], 80)
+@pytest.fixture(scope="module")
+def tall(tmp_path_factory):
+    """The manifest of one person in 80 photos that have every framing, and their faces."""
+    faces = library_photos(tmp_path_factory.mktemp("tall"), [1], 80)
     faces.photos[:] = [replace(item, width=3000, height=5000) for item in faces.photos]
     faces.faces["box"] = (1300, 900, 1700, 1400)
-    record = Record("faceset_001", faces=[
+    faces.faces["yaw"] = np.linspace(-5, 5, 80)
+    return Record("faceset_001", faces=[
         {"face": key, "sha256": key[:64], "box": row["box"].tolist(), "quality": float(row["quality"]),
          "light": [0.5, 0.0], "taken_at": "2015-01-01"}
-        for key, row in zip(cache.face_keys(faces), faces.faces, strict=True)])
+        for key, row in zip(cache.face_keys(faces), faces.faces, strict=True)]), faces
+
+
+def test_the_three_framings_are_shared_out_where_the_photos_have_them_and_lie_inside_the_photo(tall) -> None:
+    record, faces = tall
     shots = training.choose(record, faces, Index([faces]).boxes)
     counts = Counter(shot.framing for shot in shots)
     assert counts == {"close": 24, "half": 18, "full": 18} and len({shot.name for shot in shots}) == 60
@@ -87,6 +97,29 @@ def test_the_three_framings_are_shared_out_where_the_photos_have_them_and_lie_in
         assert 0 <= x1 < x2 <= 3000 and 0 <= y1 < y2 <= 5000 and min(x2 - x1, y2 - y1) >= 512
     few = replace(record, faces=record.faces[:7])       # better a photo twice than too few
     assert len(training.choose(few, faces, Index([faces]).boxes)) == 15
+
+
+def test_a_photo_keeps_its_framing_whatever_comes_and_one_that_was_deleted_makes_room_for_the_next(tall) -> None:
+    record, faces = tall
+    boxes = Index([faces]).boxes
+    for before, after in ((50, 55), (7, 9), (80, 80)):
+        first = {shot.name for shot in training.choose(replace(record, faces=record.faces[80 - before:]), faces, boxes)}
+        gone = {name for name in sorted(first)[:4] if sum(name[:12] == other[:12] for other in first) == 1}
+        shots = training.choose(replace(record, faces=record.faces[80 - after:]), faces, boxes, first - gone, gone)
+        again = {shot.name for shot in shots}
+        had = {name[:12] for name in first}
+        assert {name for name in again if name[:12] in had} <= first - gone
+        assert len(again) == len(shots) >= min(after - len(gone), 60) and len(again) >= min(len(first), 15)
+
+
+def test_who_differs_from_those_that_are_there_is_taken_before_who_is_only_a_little_better(tall) -> None:
+    record, faces = tall
+    aside = replace(faces, faces=faces.faces.copy())
+    aside.faces["yaw"][79] = 60
+    last = replace(record, faces=[{**face, "quality": 0.9 - 0.001 * at} for at, face in enumerate(record.faces)])
+    shots = training.choose(last, aside, Index([faces]).boxes)
+    assert record.faces[79]["sha256"] in {shot.face["sha256"] for shot in shots}
+    assert "nobody looks right" not in " ".join(training.report(last, Path("/nowhere"), shots))
 
 
 def test_others_are_masked_not_painted(tmp_path) -> None:
@@ -141,7 +174,7 @@ def test_a_folder_is_renewed_and_what_a_person_did_in_it_stays(world, tmp_path) 
     (images / "mine.png").write_bytes(b"mine")
     made(world, tmp_path, "kohya", caption="{trigger}, {year}", kind="woman")
     assert first.with_suffix(".txt").read_text() == "by hand" and (images / "mine.png").read_bytes() == b"mine"
-    assert second.with_suffix(".txt").read_text().startswith("zomller, 20")
+    assert second.with_suffix(".txt").read_text().startswith("zoemuller, 20")
     made(world, tmp_path, "onetrainer")     # masks go beside the images now, and not a file of kohya's is left
     assert not list((tmp_path / "Zoë Müller").glob("masks/*")) and not (tmp_path / "Zoë Müller/dataset.toml").exists()
     assert first.with_suffix(".txt").read_text() == "by hand"
@@ -186,6 +219,25 @@ def test_a_picture_deleted_by_hand_stays_away_with_its_mask_and_caption_and_all_
     assert "20 pictures" in made(world, tmp_path, "kohya")[0]
 
 
+def test_a_caption_by_hand_keeps_its_picture_and_mask_when_the_face_goes_and_those_are_the_trainers_of_now(
+        tmp_path) -> None:
+    def export(*names: str) -> set[str]:
+        with outside.updating(tmp_path) as scratch:
+            for name in names:
+                files.write_bytes(scratch / name, name.encode())
+        return {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("[!.]*") if path.is_file()}
+    kohya = [f"{where}/{stem}{ending}" for stem in "ab" for where, ending in (
+        ("images", ".png"), ("images", ".txt"), ("masks", ".png"))]
+    export(*kohya)
+    (tmp_path / "images" / "b.txt").write_text("by hand")
+    assert export(*kohya[:3]) == set(kohya)
+    onetrainer = [name.replace("masks/a", "images/a-masklabel").replace("masks/b", "images/b-masklabel")
+                  for name in kohya]
+    assert export(*onetrainer) == set(onetrainer) and (tmp_path / "images" / "b.txt").read_text() == "by hand"
+    (tmp_path / "images" / "a.png").write_text("retouched")
+    assert export(*kohya) == set(kohya) and (tmp_path / "images" / "a.png").read_text() == "retouched"
+
+
 @pytest.mark.parametrize("where", ["images", "masks"])
 def test_a_picture_or_mask_changed_by_hand_keeps_what_belongs_to_it_when_the_face_goes(tmp_path, where) -> None:
     def export(*stems: str, text: str) -> None:
@@ -209,9 +261,6 @@ def test_a_picture_or_mask_changed_by_hand_keeps_what_belongs_to_it_when_the_fac
     (tmp_path / other / "b.png").unlink()
     export("a", text="third")
     assert there() == {name for name in everything if "a." in name}
-    for text in ("fourth", "fifth"):            # one of other contents is not the one that was deleted
-        export("a", "b", text=text)
-        assert (tmp_path / "images" / "b.png").read_text() == f"{text} images/b.png"
 
 
 def test_two_exports_into_one_folder_do_not_mix_two_people(world, tmp_path) -> None:
@@ -219,7 +268,7 @@ def test_two_exports_into_one_folder_do_not_mix_two_people(world, tmp_path) -> N
     faces = library_photos(tmp_path / "photos", [3], 7)
     other, out = Library(tmp_path / "other"), tmp_path / "out"
     swap.export(other, proposal_of(faces), [faces], OPTIONS)
-    with outside.alone(other.root, out, []), pytest.raises(Paused, match="at work here"):
+    with outside.alone(other.root, out, {}), pytest.raises(Paused, match="at work here"):
         outward.export(library, [], out, "folders", index.boxes)
     assert not (out / outside.LOCK).exists()
     outward.export(library, [], out, "folders", index.boxes)
@@ -257,8 +306,20 @@ def test_a_damaged_list_says_what_helps(world, tmp_path) -> None:
 def test_what_is_missing_is_said(world, tmp_path) -> None:
     said = " ".join(made(world, tmp_path, "ai-toolkit"))
     assert "nobody looks left" in said and "no full body photo" in said
-    text = (tmp_path / "Zoë Müller" / "dataset.yaml").read_text()
-    assert f'mask_path: {json.dumps(str(tmp_path / "Zoë Müller" / "masks"), ensure_ascii=False)}' in text
+    folder = tmp_path / "Zoë Müller"
+    dataset, = yaml.safe_load((folder / "dataset.yaml").read_text())
+    assert dataset == {"folder_path": str(folder / "images"), "mask_path": str(folder / "masks"), "caption_ext": "txt",
+                       "mask_min_value": 0.0, "default_caption": "zoemuller person", "resolution": [512, 768, 1024]}
+
+
+def test_that_nothing_is_of_the_last_years_is_said(tall, tmp_path) -> None:
+    record, faces = tall
+    shots = training.choose(record, faces, Index([faces]).boxes)
+    for shot in shots:
+        files.write_bytes(tmp_path / "images" / f"{shot.name}.png", b"")
+    assert "nothing since 2015" in training.report(record, tmp_path, shots)[0]
+    new = [replace(shot, face={**shot.face, "taken_at": f"{time.localtime().tm_year}-01-01"}) for shot in shots]
+    assert "nothing since" not in training.report(record, tmp_path, new)[0]
 
 
 @pytest.mark.parametrize("name", ["Zoë 😀", 'a "b" \\ c'])
@@ -266,6 +327,19 @@ def test_a_configuration_is_read_whatever_the_folder_is_called(name) -> None:
     path, text = training.CONFIGURATIONS["kohya"](Path("/x") / name, "t", "person")
     assert path == "dataset.toml"
     assert tomllib.loads(text)["datasets"][0]["subsets"][0]["image_dir"] == f"/x/{name}/images"
+
+
+@pytest.mark.parametrize(("folder", "wsl", "shown"), [
+    ("/mnt/d/training/Anna", "Ubuntu", "D:\\training\\Anna\\images"),
+    ("/home/me/Anna", "Ubuntu", "/home/me/Anna/images"), ("/mnt/d/Anna", "", "/mnt/d/Anna/images")])
+def test_on_a_drive_of_windows_the_configurations_name_it_as_windows_does(folder, wsl, shown, monkeypatch) -> None:
+    monkeypatch.delenv("WSL_DISTRO_NAME", raising=False)
+    if wsl:
+        monkeypatch.setenv("WSL_DISTRO_NAME", wsl)
+    texts = {trainer: text for trainer in training.CONFIGURATIONS
+             for _, text in [training.CONFIGURATIONS[trainer](Path(folder), "t", "person")]}
+    assert tomllib.loads(texts["kohya"])["datasets"][0]["subsets"][0]["image_dir"] == shown
+    assert json.loads(texts["onetrainer"])[0]["path"] == yaml.safe_load(texts["ai-toolkit"])[0]["folder_path"] == shown
 
 
 def test_frigate_and_folders_get_one_folder_a_name(world, tmp_path) -> None:
@@ -298,23 +372,145 @@ def test_a_share_that_is_away_empties_no_folder_that_was_made_before(world, tmp_
 def test_a_photo_that_was_turned_cropped_or_shrunk_since_is_left_out_and_that_is_said(world, tmp_path, purpose) -> None:
     library, index = world
     outward.export(library, ["1"], tmp_path / "before", purpose, index.boxes)
-    photos = [item for item in index.caches[0].photos if "p001" in item.path][:4]
+    photos = [item for item in index.caches[0].photos if "p001" in item.path][:6]
     kept = [Path(item.path).read_bytes() for item in photos]
     pixels = cv2.imread(photos[0].path)
     try:
-        for item, other in zip(photos, (np.rot90(pixels), pixels[:500, :500], cv2.resize(pixels, (160, 120))),
-                               strict=False):
+        for item, other in zip(photos, (np.rot90(pixels), pixels[:500, :500], cv2.resize(pixels, (160, 120)),
+                                        np.rot90(pixels, 2), pixels[::-1] // 2), strict=False):
             cv2.imwrite(item.path, other)
-        with open(photos[3].path, "ab") as file:
+        with open(photos[5].path, "ab") as file:
             file.write(b"as of exiftool")
         said = outward.export(library, ["1"], tmp_path / "after", purpose, index.boxes)
     finally:
         for item, data in zip(photos, kept, strict=True):
             Path(item.path).write_bytes(data)
-    assert said[-1].startswith("3 photos have changed since, e.g. ") and said[-1].endswith("stage and embed again")
+    assert said[-1].startswith("5 photos have changed since, e.g. ") and said[-1].endswith("stage and embed again")
     pictures = [{path.name for path in (tmp_path / when).rglob("*.png")} for when in ("before", "after")]
-    changed = {item.sha256[:12] for item in photos[:3]}
+    changed = {item.sha256[:12] for item in photos[:5]}
     assert pictures[1] == {name for name in pictures[0] if name[:12] not in changed} < pictures[0]
+
+
+@pytest.fixture
+def small(tmp_path):
+    """Two people in 22 photos each, of which the first is called Anna."""
+    faces, library = measured(library_photos(tmp_path / "photos", [1, 2], 22)), Library(tmp_path / "library")
+    swap.export(library, proposal_of(faces), [faces], OPTIONS)
+    with changing(library, "name") as run:
+        edit.name(run, "1", "Anna")
+    return library, Index([faces])
+
+
+@pytest.mark.parametrize("purpose", ["folders", "frigate"])
+def test_a_picture_is_called_by_its_photo_so_what_was_done_to_it_holds_when_the_order_shifts(
+        small, tmp_path, purpose) -> None:
+    library, index = small
+    out = tmp_path / "out"
+    said = outward.export(library, ["1"], out, purpose, index.boxes)
+    first = {path.name: path.read_bytes() for path in (out / "Anna").glob("*.png")}
+    best = read_record(library.root / "faceset_001" / MANIFEST).faces[0]
+    deleted, retouched, *_ = sorted(name for name in first if name[:12] != best["sha256"][:12])
+    (out / "Anna" / deleted).unlink()
+    (out / "Anna" / retouched).write_bytes(b"retouched")
+    times = {path.name: path.stat().st_mtime_ns for path in (out / "Anna").glob("*.png")}
+    with changing(library, "not-this") as run:
+        edit.not_this(run, "1", [best["sha256"]], OPTIONS)
+    for _ in range(2):
+        said = outward.export(library, ["1"], out, purpose, index.boxes)
+        now = {path.name: path for path in (out / "Anna").glob("*.png")}
+        assert f"{len(now)} pictures" in said[0] and len(now) == 20        # the deleted one made room, if it could
+        assert deleted not in now and f"{best['sha256'][:12]}.png" not in now
+        assert now[retouched].read_bytes() == b"retouched"
+        assert sum(path.read_bytes() == first[retouched] for path in now.values()) == 0
+        assert all(path.stat().st_mtime_ns == times[name] for name, path in now.items() if name in times)
+        assert all(path.stat().st_mode & 0o77 == 0 for path in now.values())
+
+
+def test_the_best_are_taken(small, tmp_path) -> None:
+    library, index = small
+    outward.export(library, ["2"], tmp_path / "out", "folders", index.boxes)
+    faces = read_record(library.root / "faceset_002" / MANIFEST).faces
+    taken = {path.stem for path in (tmp_path / "out" / "faceset_002").glob("*.png")}
+    assert taken == {face["sha256"][:12] for face in faces[:20]} and len(faces) == 22
+    record = Record("x", faces=[{"sha256": f"{at:064}", "quality": 0.9 - 0.02 * at, "light": [0.5, 0]} for at in
+                                range(40)])
+    assert {int(face["sha256"]) for face in people.chosen(record, tmp_path)} == set(range(30))
+
+
+def test_under_a_new_name_the_folder_comes_along_with_what_was_done_in_it(small, tmp_path) -> None:
+    library, index = small
+    out = tmp_path / "out"
+    outward.export(library, ["1"], out, "folders", index.boxes)
+    deleted, retouched, *_ = sorted((out / "Anna").glob("*.png"))
+    deleted.unlink()
+    retouched.write_bytes(b"retouched")
+    with changing(library, "name") as run:
+        edit.name(run, "1", "Berta")
+    outward.export(library, ["1"], out, "folders", index.boxes)
+    assert [path.name for path in out.iterdir()] == ["Berta"]
+    assert not (out / "Berta" / deleted.name).exists() and (out / "Berta" / retouched.name).read_bytes() == b"retouched"
+
+
+def test_the_folder_of_a_faceset_that_is_none_any_more_goes_at_the_next_export(small, tmp_path) -> None:
+    library, index = small
+    out = tmp_path / "out"
+    outward.export(library, [], out, "folders", index.boxes)
+    (out / "of mine").mkdir()
+    with changing(library, "drop") as run:
+        edit.drop(run, "faceset_002")
+    said = outward.export(library, ["1"], out, "folders", index.boxes)
+    assert said[0] == f"{out / 'faceset_002'} is taken away, since faceset_002 is no faceset any more"
+    assert {path.name for path in out.iterdir()} == {"Anna", "of mine"}
+    library.undo()
+    outward.export(library, [], out, "folders", index.boxes)
+    assert {path.name for path in out.iterdir()} == {"Anna", "faceset_002", "of mine"}
+
+
+def test_sidecars_and_pictures_of_a_person_do_not_take_each_others_folder(small, tmp_path) -> None:
+    library, index = small                     # whose photos are of a user "anna"
+    with changing(library, "name") as run:
+        edit.name(run, "1", "anna")
+    outward.export(library, ["1"], tmp_path / "a", "folders", index.boxes)
+    regions.export(library, tmp_path / "b", {})
+    for act, out, what in ((lambda: regions.export(library, tmp_path / "a", {}), "a", "a person's pictures"),
+                           (lambda: outward.export(library, ["1"], tmp_path / "b", "folders", index.boxes), "b",
+                            "sidecars")):
+        before = contents(tmp_path / out)
+        with pytest.raises(Failure, match=f"{out}/anna holds {what} of an earlier export; name another --out"):
+            act()
+        assert contents(tmp_path / out) == before
+
+
+@pytest.mark.parametrize("purpose", ["kohya", "frigate"])
+def test_a_person_of_whom_many_photos_were_deleted_is_exported_all_the_same(small, tmp_path, purpose) -> None:
+    library, index = small
+    for item in index.caches[0].photos[:9]:
+        Path(item.path).unlink()
+    said = outward.export(library, ["1"], tmp_path / "out", purpose, index.boxes)
+    assert "pictures" in said[0]
+    assert purpose != "frigate" or len(list((tmp_path / "out" / "Anna").glob("*.png"))) == 13
+
+
+def test_a_photo_on_its_side_is_cut_upright_and_a_large_one_brought_down(tmp_path) -> None:
+    faces = library_photos(tmp_path / "photos", [1], 7)
+    for number, item in enumerate(faces.photos):
+        upright = np.full((3200, 2400, 3), 40 + number, np.uint8)
+        cv2.ellipse(upright, (1200, 900), (500, 500), 0, 0, 360, SKIN, -1)
+        upright[:300] = 200                     # the sky
+        cv2.imwrite(item.path, np.rot90(upright))
+        faces.photos[number] = replace(item, width=3200, height=2400, turn=1)
+        faces.faces["box"][number] = (400, 700, 1400, 1700)
+    library = Library(tmp_path / "library")
+    swap.export(library, proposal_of(measured(faces)), [faces], OPTIONS)
+    for purpose in ("kohya", "frigate"):
+        outward.export(library, [], tmp_path / purpose, purpose, Index([faces]).boxes)
+    for path in (tmp_path / "kohya" / "faceset_001" / "images").glob("*.png"):
+        image = cv2.imread(str(path))
+        assert (image[5] > 150).all() and image[image.shape[0] // 2].max(axis=1).mean() > 90
+        assert max(image.shape[:2]) <= 2048
+    made = {path.stem: cv2.imread(str(path)) for path in (tmp_path / "frigate" / "faceset_001").glob("*.png")}
+    assert len(made) == 7 and all(len(detect(image)[0]) == 1 for image in made.values())
+    assert max(max(cv2.imread(str(path)).shape) for path in (tmp_path / "kohya").rglob("images/*.png")) == 2048
 
 
 def test_two_people_of_one_name_never_share_a_folder_however_they_are_exported(world, tmp_path) -> None:
@@ -324,11 +520,11 @@ def test_two_people_of_one_name_never_share_a_folder_however_they_are_exported(w
     try:
         for one in ("faceset_001", "faceset_002"):
             outward.export(library, [one], tmp_path, "folders", index.boxes)
-        assert {path.name for path in tmp_path.iterdir()} == {"Zoë Müller (faceset_001)", "zoë müller (faceset_002)"}
+        assert {path.name for path in tmp_path.iterdir()} == {"Zoë Müller faceset_001", "zoë müller faceset_002"}
     finally:
         (library.root / "faceset_002" / "NAME.txt").unlink()
     assert outside.names([Record("faceset_001", name="faceset_002"), Record("faceset_002")]) == {
-        "faceset_001": "faceset_002 (faceset_001)", "faceset_002": "faceset_002"}
+        "faceset_001": "faceset_002 faceset_001", "faceset_002": "faceset_002"}
 
 
 @pytest.mark.parametrize(("name", "file"), [

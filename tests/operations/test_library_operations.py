@@ -411,11 +411,22 @@ def test_a_folder_of_ones_own_that_cannot_be_read_is_told(tmp_path, capsys) -> N
     assert "cannot be read: File name too long" in capsys.readouterr().err
 
 
-def test_what_is_for_other_programs_is_not_written_into_the_library(shelf) -> None:
+def test_pictures_that_we_wrote_are_no_photos_of_a_folder_around_them(shelf, tmp_path) -> None:
+    library, _ = shelf
+    shutil.copytree(library.root, tmp_path / "all" / "library")
+    assert command(library, "export-training", "--for", "folders", "--out", str(tmp_path / "all" / "out")) == 0
+    (tmp_path / "all" / "mine").mkdir()
+    shutil.copy(next((library.root / "faceset_001").glob("*.png")), tmp_path / "all" / "mine" / "a.png")
+    assert list((tmp_path / "all" / "out").rglob("*.png"))
+    assert [entry.path for entry in own.queue([tmp_path / "all"]).entries] == [str(tmp_path / "all" / "mine" / "a.png")]
+
+
+def test_what_is_for_other_programs_is_not_written_into_the_library(shelf, capsys) -> None:
     library, _ = shelf
     before = contents(library.root)
     assert command(library, "export-training", "--for", "folders", "--out", str(library.root)) == 64
     assert command(library, "export-regions", "--out", str(library.root / "faceset_001")) == 64
+    assert command(library, "export-regions", "--out", "") == 64 and "--out is empty" in capsys.readouterr().err
     assert contents(library.root) == before
 
 

@@ -148,6 +148,9 @@ def export_regions(job: Job) -> int:
 
     One for each photo that shows somebody with a name; lay them beside the photos."""
     from ...export import regions
-    names = {entry.sha256: entry.name for queue in job.queues() for entry in queue.entries}
-    said = regions.export(job.library, job.outside, names)
+    users: dict[str, dict[str, str]] = {}
+    for queue in job.queues():
+        for sha256, called in queue.called.items():
+            users.setdefault(sha256, {})[queue.user] = called
+    said = regions.export(job.library, job.outside, users)
     return job.answer(said, said)

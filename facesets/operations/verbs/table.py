@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ...common.errors import UsageError
 from .job import Job
 
 Act = Callable[[Job], int]
@@ -46,6 +47,12 @@ def argument(name: str, **options: Any) -> Argument:
     return name, options
 
 
+def _folder(text: str) -> Path:
+    if not text:        # of a variable that is not set; it would be the folder that one stands in
+        raise UsageError("--out is empty; name a folder")
+    return Path(text)
+
+
 EMBEDDING, CLUSTERING, EXPORTING, SHELF = "Embedding", "Clustering", "Exporting", "Shelf"
 FACESET = argument("faceset", metavar="FACESET")
 FACESETS = argument("facesets", metavar="FACESET", nargs="*")
@@ -54,5 +61,5 @@ CACHE = argument("--cache", type=Path, action="append", metavar="PATH",
                  help="a cache to use, may be given several times (default: all in work/cache)")
 INTO = argument("--into", type=Path, metavar="CACHE",
                 help="the cache to go on with (default work/cache/nl_full.npz)")
-OUT = argument("--out", type=Path, required=True, metavar="DIR",
+OUT = argument("--out", type=_folder, required=True, metavar="DIR",
                help="one folder for each person or user is made below it")
