@@ -32,7 +32,7 @@ from .breaker import AGAIN, TOLD, Breaker
 from .words import is_page, no_url, not_json, words
 
 CHUNK = 64 << 10        # bytes per read of a body
-IDLE = 4.0              # seconds; Immich closes a kept-alive connection after 5, so we do not use one that old
+CONNECTIONS = 64        # that are kept alive: one for each of the most requests at once
 MOST_JSON = 256 << 20   # bytes of one JSON reply; a page of 1,000 assets has 2 MB
 SLOWEST = 1024          # bytes a second, averaged over `read_timeout`; a body slower than that is stalled
 LONGEST_WAIT = 300.0    # seconds that Retry-After may ask for
@@ -99,7 +99,7 @@ class Counts:
 
 
 class Client:
-    """One server, many threads: each request has a session, so a kept-alive connection, to itself while it lasts."""
+    """One server, many threads: each request has a kept-alive connection to itself while it lasts."""
 
     def __init__(self, access: Access, breaker: Breaker, stop: threading.Event) -> None:
         self.access = access
@@ -107,8 +107,8 @@ class Client:
         self.stop = stop
         self.counts = Counts()
         self._lock = threading.Lock()
-        self._idle: list[tuple[requests.Session, float]] = []       # and when each was used last
         self._origin = _origin(access.url)
+        self._session = _session(access)
 
     def get(self, path: str, **query: str) -> Any:
         return self.json("GET", path + ("?" + urllib.parse.urlencode(query) if query else ""))
@@ -164,21 +164,16 @@ class Client:
     def open(self, method: str, path: str, body: Mapping[str, Any] | None = None,
              headers: Mapping[str, str] | None = None) -> Iterator[requests.Response]:
         """One attempt: a response of status 2xx whose body is not read yet, or one of the failures above."""
-        session = self._lend()
-        try:
-            with self._follow(session, method, self.access.url + "/api" + path, body, headers or {}) as response:
-                if response.status_code // 100 != 2:
-                    raise self._failure(response)
-                yield response
-        finally:
-            with self._lock:
-                self._idle.append((session, time.monotonic()))
+        with self._follow(method, self.access.url + "/api" + path, body, headers or {}) as response:
+            if response.status_code // 100 != 2:
+                raise self._failure(response)
+            yield response
 
-    def _follow(self, session: requests.Session, method: str, url: str, body: Mapping[str, Any] | None,
+    def _follow(self, method: str, url: str, body: Mapping[str, Any] | None,
                 headers: Mapping[str, str]) -> requests.Response:
         """The answer, after redirects on the same host."""
         for _ in range(4):
-            response = self._send(session, method, url, body, headers)
+            response = self._send(method, url, body, headers)
             if response.status_code not in (301, 302, 303, 307, 308):
                 return response
             response.close()
@@ -220,43 +215,20 @@ class Client:
         with self._lock:
             self.counts.bytes += number
 
-    def _send(self, session: requests.Session, method: str, url: str, body: Mapping[str, Any] | None,
+    def _send(self, method: str, url: str, body: Mapping[str, Any] | None,
               headers: Mapping[str, str]) -> requests.Response:
         allowed.refuse(method, url, body, self.access.may_write)
         with self._lock:
             self.counts.requests += 1
         try:
-            return session.request(method, url, json=body, headers=dict(headers), stream=True, allow_redirects=False,
-                                   timeout=(self.access.connect_timeout, self.access.read_timeout))
+            return self._session.request(method, url, json=body, headers=dict(headers), stream=True,
+                                         allow_redirects=False,
+                                         timeout=(self.access.connect_timeout, self.access.read_timeout))
         except (requests.exceptions.InvalidURL, requests.exceptions.MissingSchema, requests.exceptions.InvalidSchema,
                 urllib3.exceptions.LocationValueError) as error:
-            raise SettingsError(no_url(error, session.proxies)) from None
+            raise SettingsError(no_url(error, self._session.proxies)) from None
         except (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError) as error:
             raise Transient(words(error)) from None
-
-    def _lend(self) -> requests.Session:
-        """The session that was used last and is free; a connection that idled too long is closed rather than tried."""
-        with self._lock:
-            session, used = self._idle.pop() if self._idle else (None, 0.0)
-        if session is None:
-            return self._session()
-        if time.monotonic() - used > IDLE:
-            session.close()
-        return session
-
-    def _session(self) -> requests.Session:
-        session = requests.Session()
-        session.mount("https://", requests.adapters.HTTPAdapter(pool_connections=1, pool_maxsize=1))
-        session.mount("http://", requests.adapters.HTTPAdapter(pool_connections=1, pool_maxsize=1))
-        # The environment is read once: requests would do it again at every request, and would add what ~/.netrc says.
-        # What is asked of this machine itself goes through no proxy.
-        session.trust_env = False
-        local = is_local(self.access.url)
-        session.proxies = {} if local else dict(requests.utils.get_environ_proxies(self.access.url))
-        session.verify = str(self.access.ca_file) if self.access.ca_file else True
-        session.get_redirect_target = _no_redirect      # type: ignore[assignment]
-        session.headers.update({"User-Agent": "face-sets", self.access.header[0]: self.access.header[1]})
-        return session
 
     def _failure(self, response: requests.Response) -> Exception:
         """What a status other than 2xx means."""
@@ -284,6 +256,21 @@ class Client:
         except (Transient, RecursionError, *WRONG_SHAPE):
             return terminal.safe(response.reason or "", 80), "page" if is_page(response, data) else ""
         return terminal.safe("; ".join(parts), 200), "json"
+
+
+def _session(access: Access) -> requests.Session:
+    """One for all threads: nothing in it changes, and urllib3 does not use a connection that the server has closed."""
+    session = requests.Session()
+    for scheme in ("https://", "http://"):
+        session.mount(scheme, requests.adapters.HTTPAdapter(pool_maxsize=CONNECTIONS))
+    # The environment is read once: requests would do it again at every request, and would add what ~/.netrc says.
+    # What is asked of this machine itself goes through no proxy.
+    session.trust_env = False
+    session.proxies = {} if is_local(access.url) else dict(requests.utils.get_environ_proxies(access.url))
+    session.verify = str(access.ca_file) if access.ca_file else True
+    session.get_redirect_target = _no_redirect      # type: ignore[assignment]
+    session.headers.update({"User-Agent": "face-sets", access.header[0]: access.header[1]})
+    return session
 
 
 def _no_redirect(response: requests.Response) -> None:
