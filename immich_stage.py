@@ -32,7 +32,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,7 @@ from facesets.formats.queue import Queue
 from facesets.immich import backup, preflight
 from facesets.immich.breaker import Breaker
 from facesets.immich.client import Access, Client, Rejected, Transient
+from facesets.immich.gate import Verdict
 from facesets.library.store import Library
 from facesets.stage import choice, summary
 from facesets.stage.run import Options, Stage
@@ -262,16 +263,14 @@ def typed(step: Sequence[str], args: argparse.Namespace) -> str:
 
 
 def figures(stage: Stage, client: Client, state: State, elapsed: float) -> dict[str, Any]:
-    tally, gate = stage.tally, stage.tally.gate
+    tally, gate = stage.tally, stage.tally.gate or Verdict(held=False)
     return {
         **summary.counts(state), f"big_enough_at_{summary.SMALLER}_px": summary.almost(state),
         "requests": client.counts.requests,
         "requests_before_downloads": tally.listing_requests or client.counts.requests,
         "seconds_before_downloads": tally.listing_seconds, "elapsed": round(elapsed, 3),
         "bytes_downloaded": client.counts.bytes, "bytes_saved": tally.bytes_saved,
-        "faces_by": stage.server.faces_by, "gate_held": bool(gate and gate.held), "gate_by": gate.by if gate else "",
-        "gate_fetched": gate.fetched if gate else 0, "gate_missing": gate.missing if gate else [],
-        "gate_extra": gate.extra if gate else [], "gate_differ": gate.differ if gate else [],
+        "faces_by": stage.server.faces_by, **{f"gate_{name}": value for name, value in asdict(gate).items()},
         "orphaned_files": tally.orphans, "pruned": tally.pruned,
         **({"who_is_there": tally.chosen.as_json()} if tally.chosen else {}),
     }

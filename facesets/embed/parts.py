@@ -125,9 +125,7 @@ def name_persons(whole: Cache, shown: Mapping[str, Sequence[queues.ImmichFace]])
     """Give every face of the photos in `shown`, by SHA-256, the person whose box in Immich it overlaps most; one face a
     person's box, one box a face.
     """
-    rows: dict[str, list[int]] = {}
-    for row, index in enumerate(whole.faces["photo"].tolist()):
-        rows.setdefault(whole.photos[index].sha256, []).append(row)
+    rows = cache.rows_of(whole)
     for sha256, found in shown.items():
         ours = rows.get(sha256, [])
         if not ours:

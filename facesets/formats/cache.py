@@ -141,6 +141,14 @@ def face_keys(cache: Cache) -> list[str]:
     return [face_key(cache.photos[face["photo"]].sha256, face["box"]) for face in cache.faces]
 
 
+def rows_of(cache: Cache) -> dict[str, list[int]]:
+    """SHA-256 of a photo -> rows of its faces."""
+    found: dict[str, list[int]] = {}
+    for row, number in enumerate(cache.faces["photo"].tolist()):
+        found.setdefault(cache.photos[number].sha256, []).append(row)
+    return found
+
+
 def lock_of(path: Path) -> Path:
     """What whoever writes the cache `path` holds, from reading it on."""
     return path.with_name(path.name + ".lock")

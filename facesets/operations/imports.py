@@ -102,11 +102,11 @@ def _by_folder(faces: cache.Cache, queue: Queue, root: Path) -> dict[str, np.nda
         for path in (entry.path, *(alias.path for alias in entry.aliases)):
             place = Path(path).relative_to(root).parts
             names.setdefault(entry.sha256, set()).update(place[:1] if len(place) > 1 else ())
-    rows: dict[str, list[int]] = {name: [] for places in names.values() for name in places}
-    for row, number in enumerate(faces.faces["photo"]):
-        for name in names.get(faces.photos[number].sha256, ()):
-            rows[name].append(row)
-    return {name: np.array(found, np.int64) for name, found in sorted(rows.items())}
+    of_photo, rows = cache.rows_of(faces), dict[str, list[int]]()
+    for sha256, places in names.items():
+        for name in places:
+            rows.setdefault(name, []).extend(of_photo.get(sha256, ()))
+    return {name: np.array(sorted(found), np.int64) for name, found in sorted(rows.items())}
 
 
 def _person_of(name: str, rows: np.ndarray, faces: cache.Cache, rough: float, fine: float) -> _Folder:

@@ -49,18 +49,16 @@ def _line(face: str, photo: str, stage: str, where: str, what: str) -> dict[str,
 def _in_cache(path: Path, wanted: set[str]) -> Iterable[dict[str, Any]]:
     whole = cache.read(path)
     aliases = {sha256 for other, sha256 in whole.path_aliases.items() if other in wanted or Path(other).name in wanted}
-    faces: dict[int, list[int]] = {}
-    for row, number in enumerate(whole.faces["photo"].tolist()):
-        faces.setdefault(number, []).append(row)
+    rows = cache.rows_of(whole)
     keys = {text for text in wanted if "@" in text}
     shas = aliases | {key[:64] for key in keys}
-    for number, photo in enumerate(whole.photos):
+    for photo in whole.photos:
         if not photo.called & wanted and photo.sha256 not in shas:
             continue
         if photo.status != "faces":
             text = f"could not be read: {photo.reason}" if photo.status == "error" else "no face was found"
             yield _line(photo.sha256, photo.path, "embed", str(path), text)
-        for row in faces.get(number, []):
+        for row in rows.get(photo.sha256, ()):
             face = whole.faces[row]
             key = cache.face_key(photo.sha256, face["box"])
             if not keys or key in keys:

@@ -146,7 +146,7 @@ def _persons(faces: cache.Cache, fractions: np.ndarray, ids: list[str], listed: 
     fractions: (N, 4) the boxes in fractions of the photos, as the listing has them.
     """
     now = dict(names)
-    for one, rows in _rows_of(faces).items():
+    for one, rows in cache.rows_of(faces).items():
         shown = json.loads(listed[one].faces)
         now.update((person, name) for *_, person, name in shown)
         if shown:
@@ -154,14 +154,6 @@ def _persons(faces: cache.Cache, fractions: np.ndarray, ids: list[str], listed: 
             for row, best, overlap in zip(rows, same.argmax(axis=0).tolist(), same.max(axis=0).tolist(), strict=True):
                 ids[row] = shown[best][4] if overlap >= SAME else ids[row]
     return [cache.Person(one, now.get(one, "")) for one in ids]
-
-
-def _rows_of(faces: cache.Cache) -> dict[str, list[int]]:
-    """Asset id -> rows of its faces."""
-    rows_of: dict[str, list[int]] = {}
-    for row, photo in enumerate(faces.faces["photo"].tolist()):
-        rows_of.setdefault(faces.photos[photo].sha256, []).append(row)
-    return rows_of
 
 
 def _shorter(box: np.ndarray) -> np.ndarray:
@@ -227,7 +219,7 @@ def in_turn(years: Sequence[str], again: Iterable[int]) -> list[int]:
 
 def _unsure(faces: cache.Cache, told: np.ndarray, listed: Mapping[str, Asset], least: float) -> set[str]:
     """Wanted photos with a face that is big enough, but of which the backup does not tell whose it is."""
-    rows_of = _rows_of(faces)
+    rows_of = cache.rows_of(faces)
     return {asset.id for asset in listed.values() if asset.outcome == "wanted"
             and not _tells(asset, faces.faces["box"], rows_of.get(asset.id, []), told, least)}
 
