@@ -159,6 +159,14 @@ def history(root: Path) -> list[Path]:
     return [folder for folder in _folders(root / UNDO) if _phase(folder) == "done"]
 
 
+def is_ours(root: Path) -> bool:
+    """Whether there is a last run, and one that this version can take back."""
+    try:
+        return bool(history(root)) and bool(_plan(history(root)[-1]))
+    except Failure:
+        return False
+
+
 def next_id(root: Path, verb: str) -> str:
     """The name of the next change; they sort as they were made, and what an undo of one kept is no other's."""
     numbers = [int(folder.name[:6]) for place in (PENDING, UNDO, UNDONE) for folder in _folders(root / place)

@@ -179,7 +179,7 @@ def _library(library: Library, problems: list[str]) -> dict[str, Any]:
             "eras": len(manifest.eras),
             "aside": {name: len(getattr(manifest, name)) for name in ("thin_eras", "masked", "merged", "dropped")},
             "model": (manifest.model or {}).get("name", ""), "last_run": manifest.runs[-1] if manifest.runs else None,
-            "undoable": bool(journal.history(library.root)), "report": _report(library.root)}
+            "undoable": journal.is_ours(library.root), "report": _report(library.root)}
 
 
 def _unseen(folder: Path, seen: Collection[str], pictures: int) -> bool:
