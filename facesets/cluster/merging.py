@@ -15,7 +15,7 @@ from .machines import Machines
 from .rules import Rules
 
 Find = Callable[..., Match]     # known.match, or the same on many machines
-ROUNDS = 10     # of sorting pairs by the direction in which they differ, which changes no more after a few
+PAIRS = 500     # of faces of one photo, enough to tell the direction in which two people differ
 
 
 def identities(rows: np.ndarray, photos: np.ndarray, clarity: np.ndarray, rules: Rules,
@@ -88,13 +88,13 @@ def part_twins(rows: np.ndarray, photos: np.ndarray, labels: np.ndarray, rules: 
     """Two people of each identity that shows two in photo after photo, always the same two."""
     labels = labels.copy()
     for members in members_of(labels):
-        other = _twin(rows[members], photos[members], rules)
+        other = twin(rows[members], photos[members], rules)
         if other.any():
             labels[members[other]] = labels.max() + 1
     return numbered(labels)
 
 
-def _twin(rows: np.ndarray, photos: np.ndarray, rules: Rules) -> np.ndarray:
+def twin(rows: np.ndarray, photos: np.ndarray, rules: Rules) -> np.ndarray:
     """(m,) bool: faces of one identity that are a second person's; none where its pairs are mirrors and collages.
 
     Siblings differ alike in every photo, while a face and its mirror image differ by chance: so of the pairs, sorted by
@@ -102,13 +102,15 @@ def _twin(rows: np.ndarray, photos: np.ndarray, rules: Rules) -> np.ndarray:
     """
     order = np.argsort(photos, kind="stable")
     ends = np.flatnonzero(np.diff(photos[order])) + 1
-    pairs = [faces for faces in np.split(order, ends) if len(faces) == 2]
+    pairs = np.array([faces for faces in np.split(order, ends) if len(faces) == 2][:PAIRS])
     if len(pairs) < rules.twin_photos:
         return np.zeros(len(rows), bool)
-    left, right = rows[np.array(pairs)].transpose(1, 0, 2)      # (p, D) each
-    for _ in range(ROUNDS):
-        turned = ((left - right) @ (left - right).sum(axis=0) < 0)[:, None]
-        left, right = np.where(turned, right, left), np.where(turned, left, right)
+    differ = rows[pairs[:, 0]] - rows[pairs[:, 1]]      # (p, D)
+    alike = differ @ differ.T
+    np.fill_diagonal(alike, 0)      # a pair says nothing of its own direction
+    turned = np.linalg.eigh(alike)[1][:, -1] < 0
+    pairs[turned] = pairs[turned, ::-1]
+    left, right = rows[pairs.T]                         # (p, D) each
     others = ~np.eye(len(left), dtype=bool)
     within = (left @ left.T + right @ right.T)[others].mean() / 2
     if (left @ right.T)[others].mean() > rules.twin_likeness * within:

@@ -28,8 +28,8 @@ class Rules:
     few_closer: float = 0.4             # share by which they must be to a single face; to five, a sixth of it
     alone_farther: float = 0.1          # share by which a face may be farther that no other is near to
     alone_margin: float = 0.25          # by which the next identity must be farther then
-    twin_photos: int = 3                # from so many photos of two of its faces on an identity may be two people
-    twin_likeness: float = 0.8          # and is, if they are less alike across than within by this share
+    twin_photos: int = 4                # from so many photos of two of its faces on an identity may be two people
+    twin_likeness: float = 0.78         # and is, if they are less alike across than within by this share
     min_clarity: float = 0.6            # a dimmer face takes no part
     telling_clarity: float = 0.7        # a dimmer face makes no faceset large enough, and no dimmer one may be farther
     founding_clarity: float = 0.85      # a dimmer face founds no identity, it may join one

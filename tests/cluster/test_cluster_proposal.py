@@ -163,6 +163,17 @@ def test_twins_in_photo_after_photo_are_two_people_and_a_face_beside_its_mirror_
     assert len(propose(cache_of(mirrors, photos=together), rules=rules).facesets) == 1
 
 
+def test_twins_are_told_by_a_few_photos_whoever_stands_left() -> None:
+    """From pairs that are not sorted two siblings look like one person: each side has faces of both."""
+    rules = replace(RULES, linked_closer=0)
+    one = person(1, 12, 0.7)
+    other = likeness(0.6, one, person(2, 12, 0.9))
+    rows = np.concatenate([one, other])
+    rows[[1, 13, 3, 15]] = rows[[13, 1, 15, 3]]
+    apart = propose(cache_of(rows, photos=[*range(12), *range(5), *range(20, 27)]), rules=rules).facesets
+    assert [len(group.faces) for group in apart] == [12, 12]
+
+
 def test_a_far_face_is_right_if_dim_and_somebody_else_if_clear() -> None:
     one = person(1, 8, 0.3)
     rows = np.concatenate([one, likeness(0.53, one, person(2, 1))])
