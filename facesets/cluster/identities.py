@@ -20,7 +20,7 @@ from . import calibrate, gates, groups
 from .known import Match, match
 from .linkage import members_of
 from .machines import Machines
-from .merging import apart, identities
+from .merging import apart, identities, twin
 from .pool import Pool, pool
 from .rules import Rules
 
@@ -58,6 +58,7 @@ def propose(caches: Sequence[Cache], known: Sequence[Faceset], rules: Rules, *, 
     found = find(faces.rows[free], _centroids(known, faces), _forbidden(faces, free, known))
     near = rules.known(rules.clear(faces.clarity[free]))
     certain, torn = (test(near, rules.known_margin) for test in (found.certain, found.torn))
+    certain &= ~_twins(faces, free, found, certain, known, rules)
     twice = certain & ~_first_of_photo(faces, free, found, certain, known, rules)
     certain &= ~twice
     extend = _extend(faces, free, found, certain, known)
@@ -96,6 +97,26 @@ def _forbidden(faces: Pool, asked: Sequence[np.ndarray] | np.ndarray, known: Seq
         if numbers := set().union(*(refused.get(faces.keys[face], ()) for face in np.atleast_1d(which))):
             forbidden[at] = sorted(numbers)
     return forbidden
+
+
+def _twins(faces: Pool, free: np.ndarray, found: Match, certain: np.ndarray, known: Sequence[Faceset],
+           rules: Rules) -> np.ndarray:
+    """(F,) bool: faces that are certain, but somebody else's, who stands beside the known one in photo after photo."""
+    twins = np.zeros(len(free), bool)
+    for number, identity in enumerate(known):
+        which = np.flatnonzero(certain & (found.nearest == number))
+        if len(which):
+            twins[which] = _twin_of(identity, faces, free[which], rules)
+    return twins
+
+
+def _twin_of(identity: Faceset, faces: Pool, asked: np.ndarray, rules: Rules, more: Collection[str] = ()) -> np.ndarray:
+    """(A,) bool: which of the faces `asked` are a twin's of somebody known, whose faces are its own and `more`."""
+    rows = (faces.row_of.get(key) for key in identity.face_keys.union(more))
+    theirs = np.array(sorted(row for row in rows if row is not None), np.int64)
+    other = twin(np.concatenate([faces.rows[asked], faces.rows[theirs], identity.centroid[None]]),
+                 np.concatenate([faces.photo[asked], faces.photo[theirs], [-1]]), rules)
+    return np.asarray(other[:len(asked)] != other[-1])
 
 
 def _first_of_photo(faces: Pool, free: np.ndarray, found: Match, certain: np.ndarray,
@@ -154,6 +175,7 @@ def _adopt(faces: Pool, clusters: Sequence[np.ndarray], known: Sequence[Faceset]
         distance = 1 - faces.rows[large[at]] @ identity.centroid
         fits = groups.first_per_photo(faces.photo[large[at]], distance)
         fits &= np.array([faces.photo_sha256[face] not in taken for face in large[at]], bool)
+        fits &= ~_twin_of(identity, faces, large[at], rules, {face.face for face in more})
         more += tuple(Face(faces.keys[face], groups.rounded(far), "its cluster is near")
                       for face, far in zip(large[at][fits], distance[fits], strict=True))
         if fits.any():

@@ -28,8 +28,8 @@ def identities(rows: np.ndarray, photos: np.ndarray, clarity: np.ndarray, rules:
         rows[founders], rules.cluster_distance, photos=moments[founders], penalty=rules.photo_penalty,
         strict=rules.strictness * clear[founders], machines=machines)
     find = machines.match if machines else match
-    labels = part_twins(rows, photos, merge(rows, moments, numbered(labels), rules, find), rules)
-    return join(rows, moments, clear, labels, rules, find)
+    labels = join(rows, clear, merge(rows, moments, numbered(labels), rules, find), rules, find)
+    return part_twins(rows, photos, labels, rules)
 
 
 def apart(rows: np.ndarray, photos: np.ndarray, rules: Rules) -> np.ndarray:
@@ -118,13 +118,11 @@ def twin(rows: np.ndarray, photos: np.ndarray, rules: Rules) -> np.ndarray:
     return np.asarray(rows @ unit_mean(right) > rows @ unit_mean(left))
 
 
-def join(rows: np.ndarray, photos: np.ndarray, clear: np.ndarray, labels: np.ndarray, rules: Rules,
-         find: Find = match) -> np.ndarray:
+def join(rows: np.ndarray, clear: np.ndarray, labels: np.ndarray, rules: Rules, find: Find = match) -> np.ndarray:
     """Give each cluster of at most `join_faces` faces to the identity whose centroid is near, if one is.
 
     Or not so near, if no other is by far.
-    The centroid is that without it: three faces of a stranger pull that of six towards them. Not where the identity has
-    a face of the same photo already: that is somebody else.
+    The centroid is that without it: three faces of a stranger pull that of six towards them.
     """
     size = np.bincount(labels) if len(labels) else np.zeros(0, np.int64)
     large, small = np.flatnonzero(size > rules.join_faces), np.flatnonzero(size <= rules.join_faces)
@@ -133,18 +131,13 @@ def join(rows: np.ndarray, photos: np.ndarray, clear: np.ndarray, labels: np.nda
     members = members_of(labels)
     leftovers, centroids = (np.stack([unit_mean(rows[members[label]]) for label in which]) for which in (small, large))
     found = find(leftovers, centroids)
-    taken = {int(label): set(photos[members[label]].tolist()) for label in large}
-    renamed = np.arange(len(members))
     clearest = np.zeros(len(size))
     np.maximum.at(clearest, labels, clear)
     limit = rules.joins(clearest[small], size[small], size[large][found.nearest])
     far = limit * (1 + rules.alone_farther)
-    sure = np.flatnonzero(found.certain(limit, rules.known_margin) | found.certain(far, rules.alone_margin))
-    for which in sure[np.argsort(found.distance[sure], kind="stable")]:
-        target, theirs = int(large[found.nearest[which]]), set(photos[members[small[which]]].tolist())
-        if not theirs & taken[target]:
-            renamed[small[which]] = target
-            taken[target] |= theirs
+    sure = found.certain(limit, rules.known_margin) | found.certain(far, rules.alone_margin)
+    renamed = np.arange(len(members))
+    renamed[small[sure]] = large[found.nearest[sure]]
     return numbered(renamed[labels])
 
 

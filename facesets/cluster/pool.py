@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -24,6 +25,10 @@ class Pool:
 
     def __len__(self) -> int:
         return len(self.keys)
+
+    @cached_property
+    def row_of(self) -> dict[str, int]:
+        return {key: row for row, key in enumerate(self.keys)}
 
 
 def pool(caches: Sequence[Cache]) -> Pool:
