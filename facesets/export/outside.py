@@ -190,6 +190,12 @@ def _remembered(library: Path) -> list[list[str]]:
         raise Failure(f"{library / REMEMBERED} is damaged; it says where exports wrote, remove it to go on") from None
 
 
+def sidecars(library: Path, target: Path) -> list[Path]:
+    """The folders in `target` into which sidecars were written."""
+    return [Path(folder) for folder, of in _remembered(library)
+            if of == "" and Path(folder).parent == target.absolute() and Path(folder).is_dir()]
+
+
 def forget(library: Path, gone: Collection[str], dry_run: bool) -> list[str]:
     """Take away what was written of the facesets `gone`, by the last part of their folder, and all sidecars, since they
     may name her. Returns a line for each folder that is concerned, and one for all others."""

@@ -9,7 +9,7 @@ is stored, before EXIF's orientation turns it. Our boxes are those of the uprigh
 
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -61,47 +61,54 @@ class Seen:
     names: list[str] = field(default_factory=list)          # one a face
 
 
-def export(library: Library, target: Path, users: Mapping[str, Mapping[str, str]]) -> list[str]:
+def export(library: Library, target: Path, users: Mapping[str, Mapping[str, Collection[str]]]) -> list[str]:
     """Write a sidecar for every photo with a named faceset's face, into the folder of each user who has it.
 
-    users   SHA-256 of a photo -> user -> what the photo is called there
+    users   label -> SHA-256 of a photo -> what it is called there, which a photo that is there twice may be twice
     """
-    photos = _named(library)
-    paths = [seen.photo.path for seen in photos.values()]
-    render.pause_where_away([path for path in paths if not os.access(path, os.R_OK)], paths)
-    texts, left = _texts(photos)
-    by_user: dict[str, dict[str, str]] = {
-        user or OWN: {} for line in library.manifest().entries for user in line.users
-        if (target / (outside.clean(user) or OWN) / outside.LISTED).exists()}     # sidecars that nobody is in by now
-    for sha256, seen in sorted(photos.items()):
-        for user, called in ({seen.photo.user: ""} | dict(users.get(sha256, {}))).items():
-            by_user.setdefault(user or OWN, {})[sha256] = called or seen.photo.path
-    folders = {target / (outside.clean(user) or OWN): _places(some, user == OWN) for user, some in by_user.items()}
-    said = [] if photos else ["no faceset has a name yet; sort_faces.py name FACESET NAME"]
-    with outside.alone(library.root, target, dict.fromkeys(folders, "")):
-        for folder, places in folders.items():
-            outside.remember(library.root, folder, "")
-            with outside.updating(folder) as scratch:
-                for sha256 in places.keys() & texts.keys():
-                    files.write_bytes(scratch / f"{places[sha256]}.xmp", texts[sha256].encode())
-            number, theirs = outside.lying(folder, ".xmp")
-            double = sum(sha256[:8] in place.name for sha256, place in places.items())
-            said += [f"{terminal.safe(folder)}: {terminal.many(number, 'sidecar')}", *theirs]
-            said += [f"{double} of them are of photos that share their names; which is whose, their sizes tell"] * (
-                double > 0)
+    with library.locked("sort_faces.py export-regions"):
+        photos = _named(library)
+        paths = [seen.photo.path for seen in photos.values()]
+        render.pause_where_away([path for path in paths if not os.access(path, os.R_OK)], paths)
+        texts, left = _texts(photos)
+        folders: dict[Path, list[tuple[Path, str]]] = {
+            folder: [] for folder in outside.sidecars(library.root, target)}       # that nobody is in by now
+        for user in sorted({seen.photo.user for seen in photos.values()} | users.keys()):
+            called = {(sha256, name) for sha256 in texts.keys() & users.get(user, {}).keys()
+                      for name in users[user][sha256]}
+            told = {sha256 for sha256, _ in called}
+            called |= {(sha256, photos[sha256].photo.path) for sha256 in texts.keys() - told
+                       if photos[sha256].photo.user == user}
+            if called:
+                folders[target / (outside.clean(user) or OWN)] = _places(called, not user)
+        said = [] if photos else ["no faceset has a name yet; sort_faces.py name FACESET NAME"]
+        with outside.alone(library.root, target, dict.fromkeys(folders, "")):
+            for folder, places in folders.items():
+                said += _write(library, folder, places, texts)
     return said + left
 
 
-def _places(called: Mapping[str, str], own: bool) -> dict[str, Path]:
-    """Where in a user's folder the sidecars of photos go that are called so, by SHA-256; the operator's `own` ones lie
-    in their folders. Of photos of one name none has the plain one."""
-    above = os.path.commonpath([os.path.dirname(path) for path in called.values()]) if own and called else ""
-    places = {sha256: Path(*(outside.clean(part, LONGEST) or "_" for part in
-                             (os.path.relpath(path, above) if own else os.path.basename(path)).split(os.sep)))
-              for sha256, path in called.items()}
-    times = Counter(str(place).casefold() for place in places.values())
-    return {sha256: place if times[str(place).casefold()] == 1
-            else place.with_name(f"{place.stem}-{sha256[:8]}{place.suffix}") for sha256, place in places.items()}
+def _write(library: Library, folder: Path, places: Sequence[tuple[Path, str]], texts: Mapping[str, str]) -> list[str]:
+    outside.remember(library.root, folder, "")
+    with outside.updating(folder) as scratch:
+        for place, sha256 in places:
+            files.write_bytes(scratch / f"{place}.xmp", texts[sha256].encode())
+    number, theirs = outside.lying(folder, ".xmp")
+    double = sum(sha256[:8] in place.name for place, sha256 in places)
+    shared = [f"{double} of them are of photos that share their names; which is whose, their sizes tell"]
+    return [f"{terminal.safe(folder)}: {terminal.many(number, 'sidecar')}", *theirs, *shared * (double > 0)]
+
+
+def _places(called: Collection[tuple[str, str]], own: bool) -> list[tuple[Path, str]]:
+    """Where in a user's folder the sidecars of photos go (SHA-256, what it is called); those of the operator's `own`
+    photos lie in the folders of these. Of photos of one name none has the plain one."""
+    above = os.path.commonpath([os.path.dirname(path) for _, path in called]) if own else ""
+    places = [(Path(*(outside.clean(part, LONGEST) or "_" for part in
+                      (os.path.relpath(path, above) if own else os.path.basename(path)).split(os.sep))), sha256)
+              for sha256, path in sorted(called)]
+    times = Counter(str(place).casefold() for place, _ in places)
+    return [(place if times[str(place).casefold()] == 1
+             else place.with_name(f"{place.stem}-{sha256[:8]}{place.suffix}"), sha256) for place, sha256 in places]
 
 
 def _named(library: Library) -> dict[str, Seen]:

@@ -77,10 +77,15 @@ class Queue:
     owner: str = field(default="", repr=False)
 
     @property
-    def called(self) -> dict[str, str]:
-        """File names in Immich of all photos that this user has there, by their SHA-256."""
-        return {one.sha256: PurePosixPath(one.path).name for one in self.known} | {
-            one.sha256: one.name for one in self.entries}
+    def called(self) -> dict[str, set[str]]:
+        """File names of all photos that this user has in Immich, by their SHA-256; copies have names of their own."""
+        names = [(one.sha256, one.name) for one in self.entries]
+        names += [(one.sha256, PurePosixPath(copy.path).name) for one in self.entries for copy in one.aliases]
+        names += [(one.sha256, PurePosixPath(one.path).name) for one in self.known]
+        found: dict[str, set[str]] = {}
+        for sha256, name in names:
+            found.setdefault(sha256, set()).add(name)
+        return found
 
     @property
     def faces(self) -> dict[str, tuple[ImmichFace, ...]]:

@@ -15,18 +15,20 @@ from . import edit
 def export(library: Library, facesets: Sequence[str], target: Path, purpose: str, boxes: training.Boxes,
            caption: str = training.CAPTION, kind: str = "person") -> list[str]:
     """One folder below `target` for each faceset, all of them where none is named. Returns lines of what was made."""
-    manifest = library.manifest()
-    chosen = [edit.find(manifest, text) for text in facesets] or manifest.facesets
-    records = {line.folder: replace(read_record(library.root / line.folder / MANIFEST), name=line.name)
-               for line in chosen}
-    if purpose != "folders":        # else a share that is not mounted would empty what was made before
-        wanted = sorted({face["photo"] for record in records.values() for face in record.faces})
-        render.pause_where_away([path for path in wanted if not os.access(path, os.R_OK)], wanted)
-    called = outside.names(manifest.facesets)
-    with outside.alone(library.root, target, {target / called[name]: name for name in records}):
-        said = [line for name, record in records.items()
-                for line in (*outside.remember(library.root, target / called[name], name, called),
-                             *_one(library.root / name, record, target / called[name], purpose, boxes, caption, kind))]
+    with library.locked("sort_faces.py export-training"):
+        manifest = library.manifest()
+        chosen = [edit.find(manifest, text) for text in facesets] or manifest.facesets
+        records = {line.folder: replace(read_record(library.root / line.folder / MANIFEST), name=line.name)
+                   for line in chosen}
+        if purpose != "folders":        # else a share that is not mounted would empty what was made before
+            wanted = sorted({face["photo"] for record in records.values() for face in record.faces})
+            render.pause_where_away([path for path in wanted if not os.access(path, os.R_OK)], wanted)
+        called = outside.names(manifest.facesets)
+        folders = {name: target / called[name] for name in records}
+        with outside.alone(library.root, target, {folder: name for name, folder in folders.items()}):
+            said = [line for name, record in records.items()
+                    for line in (*outside.remember(library.root, folders[name], name, called),
+                                 *_one(library.root / name, record, folders[name], purpose, boxes, caption, kind))]
     return said or ["there is no faceset yet"]
 
 

@@ -253,6 +253,23 @@ def test_too_few_pictures_go_to_masked_and_too_few_faces_wait(world) -> None:
     assert export(world, proposal=full).facesets == ["faceset_003"]     # the masked one is not made again
 
 
+def test_the_top_ones_are_neither_enlarged_nor_cleaned_where_others_are_there(tmp_path) -> None:
+    faces, library = library_photos(tmp_path / "photos", [1], 10), Library(tmp_path / "library")
+    faces.faces["face_short"][0] = 60                   # the best two, but for that
+    swap.export(library, proposal_of(faces), [faces], OPTIONS)
+    folder = library.root / "faceset_001"
+    record = read_record(folder / "manifest.json")
+    cleaned, enlarged = record.faces[0]["face"], record.faces[-1]["face"]
+    assert enlarged == cache.face_keys(faces)[0]
+    record.faces[0]["isolation"] = "cleaned"
+    folders.write_record(folder / "manifest.json", record)
+    with changing(library, "refine") as run:
+        upkeep.refine(run, [], OPTIONS)
+    record = read_record(folder / "manifest.json")
+    assert [item["face"] for item in record.faces[-2:]] == [cleaned, enlarged]
+    assert {item["file"] for item in record.faces[:-2]} == set(record.top)
+
+
 def test_candidates_go_to_thin_once(world) -> None:
     library, faces = world
     full = proposal_of(faces)

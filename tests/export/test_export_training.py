@@ -15,7 +15,7 @@ from drawn import OPTIONS, SKIN, contents, detect, library_photos, measured, per
 from killing import killed
 
 from facesets.common import files
-from facesets.common.errors import Failure, Paused
+from facesets.common.errors import Failure, Paused, UsageError
 from facesets.export import outside, people, regions, swap, training
 from facesets.formats import cache
 from facesets.library.folder import MANIFEST, Record, read_record
@@ -464,6 +464,22 @@ def test_the_folder_of_a_faceset_that_is_none_any_more_goes_at_the_next_export(s
     library.undo()
     outward.export(library, [], out, "folders", index.boxes)
     assert {path.name for path in out.iterdir()} == {"Anna", "faceset_002", "of mine"}
+
+
+def test_while_the_library_changes_nothing_is_exported(small, tmp_path) -> None:
+    library, index = small
+    with library.locked("a review"):
+        for act in (lambda: outward.export(library, [], tmp_path / "out", "folders", index.boxes),
+                    lambda: regions.export(library, tmp_path / "out", {})):
+            with pytest.raises(Paused, match=r"a review .* is at work"):
+                act()
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_word_that_captions_do_not_know_is_refused(small, tmp_path) -> None:
+    library, index = small
+    with pytest.raises(UsageError, match=r"not \{clas\}$"):
+        outward.export(library, [], tmp_path / "out", "kohya", index.boxes, caption="{trigger}, {clas}")
 
 
 def test_sidecars_and_pictures_of_a_person_do_not_take_each_others_folder(small, tmp_path) -> None:

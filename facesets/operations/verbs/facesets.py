@@ -133,11 +133,11 @@ def export_training(job: Job) -> int:
 
     What lies below --out from an earlier export is renewed, under an earlier name too; what you changed or added there
     stays."""
-    from ...export.training import CAPTION
+    from ...export.training import CAPTION, CONFIGURATIONS
     from ...library.members import Index
     from .. import outward
-    index = Index(job.caches())
-    said = outward.export(job.library, job.args.facesets, job.outside, job.args.purpose, index.boxes,
+    boxes = Index(job.caches()).boxes if job.args.purpose in CONFIGURATIONS else lambda sha256: ()
+    said = outward.export(job.library, job.args.facesets, job.outside, job.args.purpose, boxes,
                           job.args.caption or CAPTION, job.args.kind)
     return job.answer(said, said)
 
@@ -148,9 +148,5 @@ def export_regions(job: Job) -> int:
 
     One for each photo that shows somebody with a name; lay them beside the photos."""
     from ...export import regions
-    users: dict[str, dict[str, str]] = {}
-    for queue in job.queues():
-        for sha256, called in queue.called.items():
-            users.setdefault(sha256, {})[queue.user] = called
-    said = regions.export(job.library, job.outside, users)
+    said = regions.export(job.library, job.outside, {queue.user: queue.called for queue in job.queues()})
     return job.answer(said, said)
