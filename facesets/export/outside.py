@@ -102,13 +102,15 @@ def handwork(folder: Path) -> tuple[set[str], set[str]]:
     return {_shown(name) for name in before if _is_picture(name)} - gone, gone
 
 
-def lying(folder: Path, ending: str) -> tuple[int, list[str]]:
-    """How many files of an export with that ending lie in `folder`, and a line of those that are a person's."""
+def lying(folder: Path, ending: str) -> tuple[int, int, list[str]]:
+    """How many files of an export with that ending lie in `folder`, how many there are a person's by now, and a line
+    of these."""
     listed = {name: digest for name, digest in _known(folder)["files"].items() if name.endswith(ending)
-              and (folder / name).exists()}
-    theirs = [name for name, digest in listed.items() if not digest]
-    return len(listed) - len(theirs), [f"{len(theirs)} of yours lie where ours would and stay as they are, e.g. "
-                                       f"{terminal.safe(folder / theirs[0])}"] if theirs else []
+              and (folder / name).is_file()}
+    theirs = [name for name, digest in listed.items() if files.sha256_of(folder / name) != digest]
+    return len(listed) - len(theirs), len(theirs), [
+        f"{len(theirs)} of yours lie where ours would and stay as they are, e.g. "
+        f"{terminal.safe(folder / theirs[0])}"] if theirs else []
 
 
 def _known(folder: Path) -> dict[str, Any]:
@@ -143,7 +145,7 @@ def alone(library: Path, target: Path, folders: Mapping[Path, str]) -> Iterator[
             for folder, of in folders.items():
                 whose = _known(folder)["library"]
                 before = ours.get(str(folder.absolute()))
-                if whose not in ("", str(library.absolute())) and (before is None or Path(whose).is_dir()):
+                if whose not in ("", str(library.absolute())) and before is None:
                     raise Failure(f"{folder} was written from the library {whose}; name another --out, or remove it")
                 if before is not None and (before == "") != (of == "") and folder.is_dir():
                     what = "a person's pictures" if before else "sidecars"
@@ -181,13 +183,17 @@ def remember(library: Path, folder: Path, of: str, facesets: Collection[str] = (
 
 
 def _remembered(library: Path) -> list[list[str]]:
+    """Folder and what it is of; not those of a library that this one is a copy of."""
     if not (library / REMEMBERED).exists():
         return []
     found = files.read_json(library / REMEMBERED, SCHEMA, "sort_faces.py export-training").get("folders")
     try:
-        return [[str(folder), str(of)] for folder, of in found or ()]
+        folders = [[str(folder), str(of)] for folder, of in found or ()]
     except (TypeError, ValueError):
         raise Failure(f"{library / REMEMBERED} is damaged; it says where exports wrote, remove it to go on") from None
+    whose = {folder: _known(Path(folder))["library"] for folder, _ in folders}
+    return [[folder, of] for folder, of in folders
+            if whose[folder] in ("", str(library.absolute())) or not Path(whose[folder]).is_dir()]
 
 
 def sidecars(library: Path, target: Path) -> list[Path]:

@@ -52,6 +52,7 @@ def _wanted(record: Record, folder: Path) -> list[dict[str, Any]]:
 
 
 def _said(folder: Path, wanted: int) -> list[str]:
-    pictures, theirs = outside.lying(folder, ".png")
+    ours, theirs, lines = outside.lying(folder, ".png")
+    pictures = ours + theirs
     return [f"{terminal.safe(folder)}: {terminal.many(pictures, 'picture')}"
-            + (f"; {wanted} are better" if pictures < wanted else ""), *theirs]
+            + (f"; {wanted} are better" if pictures < wanted else ""), *lines]

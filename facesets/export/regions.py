@@ -93,10 +93,10 @@ def _write(library: Library, folder: Path, places: Sequence[tuple[Path, str]], t
     with outside.updating(folder) as scratch:
         for place, sha256 in places:
             files.write_bytes(scratch / f"{place}.xmp", texts[sha256].encode())
-    number, theirs = outside.lying(folder, ".xmp")
+    number, _, lines = outside.lying(folder, ".xmp")
     double = sum(sha256[:8] in place.name for place, sha256 in places)
     shared = [f"{double} of them are of photos that share their names; which is whose, their sizes tell"]
-    return [f"{terminal.safe(folder)}: {terminal.many(number, 'sidecar')}", *theirs, *shared * (double > 0)]
+    return [f"{terminal.safe(folder)}: {terminal.many(number, 'sidecar')}", *lines, *shared * (double > 0)]
 
 
 def _places(called: Collection[tuple[str, str]], own: bool) -> list[tuple[Path, str]]:

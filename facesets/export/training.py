@@ -98,7 +98,7 @@ def write(record: Record, members: cache.Cache, folder: Path, boxes: Boxes, trai
         if made:
             name, content = CONFIGURATIONS[trainer](folder.absolute(), trigger, kind)
             files.write_bytes(scratch / name, content.encode())
-    return report(record, folder, made) + outside.lying(folder, "")[1] + photos.said()
+    return report(record, folder, made) + outside.lying(folder, "")[2] + photos.said()
 
 
 def choose(record: Record, members: cache.Cache, boxes: Boxes, there: Collection[str] = (),

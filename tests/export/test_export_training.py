@@ -1,6 +1,7 @@
 """Folders for trainers and other programs: read back by their rules, renewed without losing what a person did."""
 
 import json
+import shutil
 import time
 import tomllib
 from collections import Counter
@@ -418,7 +419,8 @@ def test_a_picture_is_called_by_its_photo_so_what_was_done_to_it_holds_when_the_
     for _ in range(2):
         said = outward.export(library, ["1"], out, purpose, index.boxes)
         now = {path.name: path for path in (out / "Anna").glob("*.png")}
-        assert f"{len(now)} pictures" in said[0] and len(now) == 20        # the deleted one made room, if it could
+        assert said[0].endswith(f"{len(now)} pictures") and said[1].startswith("1 of yours lie where ours would")
+        assert len(now) == 20        # the deleted one made room, if it could
         assert deleted not in now and f"{best['sha256'][:12]}.png" not in now
         assert now[retouched].read_bytes() == b"retouched"
         assert sum(path.read_bytes() == first[retouched] for path in now.values()) == 0
@@ -464,6 +466,22 @@ def test_the_folder_of_a_faceset_that_is_none_any_more_goes_at_the_next_export(s
     library.undo()
     outward.export(library, [], out, "folders", index.boxes)
     assert {path.name for path in out.iterdir()} == {"Anna", "faceset_002", "of mine"}
+
+
+def test_a_copy_of_a_library_leaves_what_the_first_one_wrote(small, tmp_path) -> None:
+    library, index = small
+    out = tmp_path / "out"
+    outward.export(library, [], out, "folders", index.boxes)
+    before = contents(out)
+    copy = Library(tmp_path / "copy")
+    shutil.copytree(library.root, copy.root)
+    with changing(copy, "name") as run:
+        edit.name(run, "1", "Berta")
+    outward.export(copy, ["1"], out, "folders", index.boxes)
+    assert {name: data for name, data in contents(out).items() if "Berta" not in name} == before
+    said, = outside.forget(copy.root, {"faceset_002"}, dry_run=False)
+    assert said.startswith("what was exported of others stays")
+    assert {name: data for name, data in contents(out).items() if "Berta" not in name} == before
 
 
 def test_while_the_library_changes_nothing_is_exported(small, tmp_path) -> None:
