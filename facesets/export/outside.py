@@ -23,6 +23,7 @@ from ..library.folder import FILE, Record
 REMEMBERED = ".outside.json"       # in the library: folder, and the faceset that it is of, "" for sidecars of anybody
 LISTED, SCRATCH, LOCK, SCHEMA = ".facesets.json", ".facesets.pending", ".facesets.lock", 1
 RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.I)        # Windows opens a device instead
+MOVING = ".{}.moving"       # where a folder lies while two exchange their names
 LONGEST = 120       # bytes of a folder's name
 
 
@@ -155,31 +156,46 @@ def alone(library: Path, target: Path, folders: Mapping[Path, str]) -> Iterator[
             (target / LOCK).unlink(missing_ok=True)
 
 
-def remember(library: Path, folder: Path, of: str, facesets: Collection[str] = ()) -> list[str]:
-    """Let the library know, before anything is written, that `folder` is of the faceset `of`; "" for anybody's.
-
-    Where it lay beside it under an earlier name it comes along. What was written there of another goes, and so does
-    what lies beside it of who is none of the `facesets` any more, which the returned lines say.
-    """
-    this, before, rest, said = folder.absolute(), _remembered(library), [], []
-    for name, whose in before:
-        place = Path(name)
-        beside = place != this and place.parent == this.parent and place.is_dir() and whose != "" != of
-        if beside and whose == of and not os.path.lexists(this):
-            os.rename(place, this)
-            continue
-        if beside and whose not in facesets:
-            said.append(f"{terminal.safe(place)} is taken away, since {whose} is no faceset any more")
-        old, other = beside and (whose == of or whose not in facesets), place == this and whose != of
-        gone = (old or other) and place.is_dir() and _emptied(place)
-        if gone or other:       # one that a person removed is another's by now, too
-            continue
-        rest.append([name, whose])
-    rest += [[str(this), of]] if [str(this), of] not in rest else []
-    if rest != before:
-        files.write_json(library / REMEMBERED, {"schema": SCHEMA, "folders": rest})
-    files.write_json(folder / LISTED, {**_known(folder), "library": str(library.absolute())})
+def settle(library: Path, target: Path, called: Mapping[str, str]) -> list[str]:
+    """Let the folders in `target` follow the names of their facesets (faceset -> folder's name), with all that was done
+    in them; take away those of who is no faceset any more, a line each."""
+    before, said, now = _remembered(library), [], list[list[str]]()
+    here = {of: Path(folder) for folder, of in before if of and Path(folder).parent == target.absolute()}
+    wanted = {of: target.absolute() / called[of] for of in here if of in called}
+    moving = {of: place for of, place in wanted.items()
+              if place != here[of] and (place in here.values() or not os.path.lexists(place))}
+    for of in moving:       # aside first: two may have changed their names
+        if here[of].is_dir():
+            os.rename(here[of], target / MOVING.format(of))
+    for of, place in moving.items():
+        if (target / MOVING.format(of)).is_dir() and not os.path.lexists(place):
+            os.rename(target / MOVING.format(of), place)
+    for of in [of for of in moving if (target / MOVING.format(of)).is_dir()]:      # what is in the way stayed there
+        os.rename(target / MOVING.format(of), here[of])
+        del moving[of]
+    for folder, of in before:
+        place = Path(folder)
+        if place != here.get(of) or wanted.get(of) == place:
+            now.append([folder, of])
+        elif of in moving:
+            now.append([str(moving[of]), of])
+        elif place.is_dir() and not _emptied(place):
+            now.append([folder, of])
+            said.append(f"{terminal.safe(place)} is of no faceset any more; what you changed or put there stays")
+        elif of not in called:
+            said.append(f"{terminal.safe(place)} is taken away, since {of} is no faceset any more")
+    if now != before:
+        files.write_json(library / REMEMBERED, {"schema": SCHEMA, "folders": now})
     return said
+
+
+def remember(library: Path, folder: Path, of: str) -> None:
+    """Let the library know, before anything is written, that `folder` is of the faceset `of`; "" for anybody's."""
+    this, before = str(folder.absolute()), _remembered(library)
+    now = [entry for entry in before if entry[0] != this] + [[this, of]]
+    if [this, of] not in before or len(now) < len(before):
+        files.write_json(library / REMEMBERED, {"schema": SCHEMA, "folders": now})
+    files.write_json(folder / LISTED, {**_known(folder), "library": str(library.absolute())})
 
 
 def _remembered(library: Path) -> list[list[str]]:

@@ -29,6 +29,7 @@ from .select import DUPLICATE, ONE_MOMENT
 OWN = "own"                 # folder of the sidecars of the operator's own photos
 LONGEST = 240               # bytes of a photo's name, which take an ending or part of the SHA-256 more
 NO_DOUBT = (*crop.NEVER, ONE_MOMENT, DUPLICATE.partition("{")[0])     # reasons that say nothing about who it is
+Place = tuple[Path, str, bool]                  # of a sidecar, without ending; SHA-256; whether photos share the name
 Area = tuple[float, float, float, float]        # middle across and down, width, height; in parts of the picture
 
 SIDECAR = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
@@ -71,7 +72,7 @@ def export(library: Library, target: Path, users: Mapping[str, Mapping[str, Coll
         paths = [seen.photo.path for seen in photos.values()]
         render.pause_where_away([path for path in paths if not os.access(path, os.R_OK)], paths)
         texts, left = _texts(photos)
-        folders: dict[Path, list[tuple[Path, str]]] = {
+        folders: dict[Path, list[Place]] = {
             folder: [] for folder in outside.sidecars(library.root, target)}       # that nobody is in by now
         for user in sorted({seen.photo.user for seen in photos.values()} | users.keys()):
             called = {(sha256, name) for sha256 in texts.keys() & users.get(user, {}).keys()
@@ -88,18 +89,18 @@ def export(library: Library, target: Path, users: Mapping[str, Mapping[str, Coll
     return said + left
 
 
-def _write(library: Library, folder: Path, places: Sequence[tuple[Path, str]], texts: Mapping[str, str]) -> list[str]:
+def _write(library: Library, folder: Path, places: Sequence[Place], texts: Mapping[str, str]) -> list[str]:
     outside.remember(library.root, folder, "")
     with outside.updating(folder) as scratch:
-        for place, sha256 in places:
+        for place, sha256, _ in places:
             files.write_bytes(scratch / f"{place}.xmp", texts[sha256].encode())
     number, _, lines = outside.lying(folder, ".xmp")
-    double = sum(sha256[:8] in place.name for place, sha256 in places)
+    double = sum(shared for *_, shared in places)
     shared = [f"{double} of them are of photos that share their names; which is whose, their sizes tell"]
     return [f"{terminal.safe(folder)}: {terminal.many(number, 'sidecar')}", *lines, *shared * (double > 0)]
 
 
-def _places(called: Collection[tuple[str, str]], own: bool) -> list[tuple[Path, str]]:
+def _places(called: Collection[tuple[str, str]], own: bool) -> list[Place]:
     """Where in a user's folder the sidecars of photos go (SHA-256, what it is called); those of the operator's `own`
     photos lie in the folders of these. Of photos of one name none has the plain one."""
     above = os.path.commonpath([os.path.dirname(path) for _, path in called]) if own else ""
@@ -107,8 +108,8 @@ def _places(called: Collection[tuple[str, str]], own: bool) -> list[tuple[Path, 
                       (os.path.relpath(path, above) if own else os.path.basename(path)).split(os.sep))), sha256)
               for sha256, path in sorted(called)]
     times = Counter(str(place).casefold() for place, _ in places)
-    return [(place if times[str(place).casefold()] == 1
-             else place.with_name(f"{place.stem}-{sha256[:8]}{place.suffix}"), sha256) for place, sha256 in places]
+    return [(place.with_name(f"{place.stem}-{sha256[:8]}{place.suffix}") if shared else place, sha256, shared)
+            for place, sha256 in places for shared in [times[str(place).casefold()] > 1]]
 
 
 def _named(library: Library) -> dict[str, Seen]:

@@ -25,7 +25,7 @@ GONE = 0.25         # share of the photos that may be missing because somebody d
 MISSING = "the photo is not there"
 OTHER = "the photo has changed since it was embedded"
 ORIENTATION = 0x0112        # EXIF tag
-SAME_BLUR = 0.02    # part by which the sharpness of a face may differ that is still the one that was found
+SAME_BLUR = 0.001   # part by which the sharpness of a face may differ that is still the one that was found
 PNG_LEVEL = 3       # zlib: level 9 takes eight times as long for 2 % fewer bytes
 
 

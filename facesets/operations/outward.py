@@ -26,9 +26,10 @@ def export(library: Library, facesets: Sequence[str], target: Path, purpose: str
         called = outside.names(manifest.facesets)
         folders = {name: target / called[name] for name in records}
         with outside.alone(library.root, target, {folder: name for name, folder in folders.items()}):
-            said = [line for name, record in records.items()
-                    for line in (*outside.remember(library.root, folders[name], name, called),
-                                 *_one(library.root / name, record, folders[name], purpose, boxes, caption, kind))]
+            said = outside.settle(library.root, target, called)
+            for name, record in records.items():
+                outside.remember(library.root, folders[name], name)
+                said += _one(library.root / name, record, folders[name], purpose, boxes, caption, kind)
     return said or ["there is no faceset yet"]
 
 

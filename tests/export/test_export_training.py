@@ -453,6 +453,23 @@ def test_under_a_new_name_the_folder_comes_along_with_what_was_done_in_it(small,
     assert not (out / "Berta" / deleted.name).exists() and (out / "Berta" / retouched.name).read_bytes() == b"retouched"
 
 
+@pytest.mark.parametrize("others", [("1", "2"), ("2", "1"), ("1",), ("2",)])
+def test_two_who_exchange_their_names_exchange_their_folders_with_what_was_done_in_them(
+        small, tmp_path, others) -> None:
+    library, index = small
+    out = tmp_path / "out"
+    outward.export(library, [], out, "folders", index.boxes)
+    (out / "Anna" / "mine.txt").write_text("of 1")
+    next((out / "faceset_002").glob("*.png")).write_bytes(b"of 2")
+    before = {folder: contents(out / folder) for folder in ("Anna", "faceset_002")}
+    with changing(library, "name") as run:
+        edit.name(run, "1", "Berta")
+        edit.name(run, "2", "Anna")
+    outward.export(library, others, out, "folders", index.boxes)
+    assert {path.name for path in out.iterdir()} == {"Anna", "Berta"}
+    assert contents(out / "Berta") == before["Anna"] and contents(out / "Anna") == before["faceset_002"]
+
+
 def test_the_folder_of_a_faceset_that_is_none_any_more_goes_at_the_next_export(small, tmp_path) -> None:
     library, index = small
     out = tmp_path / "out"
@@ -466,6 +483,13 @@ def test_the_folder_of_a_faceset_that_is_none_any_more_goes_at_the_next_export(s
     library.undo()
     outward.export(library, [], out, "folders", index.boxes)
     assert {path.name for path in out.iterdir()} == {"Anna", "faceset_002", "of mine"}
+    (out / "Anna" / "mine.txt").write_text("mine")
+    with changing(library, "drop") as run:
+        edit.drop(run, "faceset_001")
+        edit.drop(run, "faceset_002")
+    said = outward.export(library, [], out, "folders", index.boxes)
+    assert said == [f"{out / 'Anna'} is of no faceset any more; what you changed or put there stays",
+                    f"{out / 'faceset_002'} is taken away, since faceset_002 is no faceset any more"]
 
 
 def test_a_copy_of_a_library_leaves_what_the_first_one_wrote(small, tmp_path) -> None:
