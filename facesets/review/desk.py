@@ -114,11 +114,6 @@ class Desk:
             self.first = last.question
             return last.words
 
-    def settle(self, seconds: float) -> bool:
-        """Wait until everything is carried out; whether it is."""
-        with self.changed:
-            return self.changed.wait_for(lambda: not self._waiting, seconds)
-
     def waiting(self) -> int:
         return len(self._waiting)
 
