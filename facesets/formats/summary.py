@@ -5,6 +5,16 @@ from dataclasses import dataclass
 from typing import Any
 
 SCHEMA = 1
+# Outcome of an asset (stage.state) -> what the summary counts it as, how it is called, the CSS class of its share.
+OUTCOMES = {
+    "have": ("staged_count", "staged", "use"), "known": ("deduped_against_existing", "known from elsewhere", "known"),
+    "small": ("skipped_no_big_face", "no face big enough", "rest"), "none": ("skipped_no_faces", "no face", "rest"),
+    "later": ("not_needed_yet", "not needed yet", "rest"), "excluded": ("skipped_excluded", "excluded path", "rest"),
+    "foreign": ("skipped_foreign_owner", "somebody else's", "rest"),
+    "error": ("skipped_download_error", "left for the next run", "bad"),
+    "rejected": ("skipped_download_error", "refused", "bad"),
+    "ask": ("pending", "faces not known yet", "todo"), "wanted": ("pending", "to be downloaded", "todo")}
+TWINS = "the same bytes as a staged one"
 SHOWN = 40          # people whom a backup knows, on the screen and in the report; summary.json has all
 
 

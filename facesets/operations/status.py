@@ -13,13 +13,14 @@ from typing import Any
 from ..common.errors import Failure
 from ..formats import cache
 from ..formats.faceset import FACES
+from ..formats.summary import OUTCOMES
 from ..library import folder as folders
 from ..library import journal
 from ..library.store import CANONICAL, Library
 from ..report import runs
 from . import forget
 
-LATER = runs.STAGE["later"][0]      # photos that a backup says are not needed
+LATER = OUTCOMES["later"][1]      # photos that a backup says are not needed
 
 
 @dataclass
@@ -105,7 +106,7 @@ def _user(read: runs.User, waiting: Counter[str]) -> User:
     later = _later(listed, waiting) if listed else ""
     if listed:
         user.stage = Stage(False, listed.at, f"{listed.total:,} assets listed{later}",
-                           listed.left + listed.count(runs.STAGE["error"][0]), listed.reasons)
+                           listed.left + listed.count(OUTCOMES["error"][1]), listed.reasons)
     if queue is not None:
         previews = sum(entry.source == "preview" for entry in queue.entries)
         user.stage.done = True

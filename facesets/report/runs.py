@@ -14,7 +14,7 @@ import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,13 +27,7 @@ from ..formats import queue as queues
 from ..formats.summary import Person
 from ..library.store import Library
 
-# Of the outcomes of an asset: how the report calls it, and the CSS class of its share.
-STAGE = {
-    "have": ("staged", "use"), "known": ("known from elsewhere", "known"), "small": ("no face big enough", "rest"),
-    "none": ("no face", "rest"), "later": ("not needed yet", "rest"),
-    "excluded": ("excluded path", "rest"), "foreign": ("somebody else's", "rest"),
-    "error": ("left for the next run", "bad"), "rejected": ("refused", "bad"),
-    "ask": ("faces not known yet", "todo"), "wanted": ("to be downloaded", "todo")}
+# Outcome -> how the report calls it, and the CSS class of its share.
 EMBED = {"faces": ("with faces", "use"), "noface": ("no face found", "rest"), "error": ("unreadable", "bad"),
          "left": ("not embedded yet", "todo")}
 CLUSTER = {
@@ -194,9 +188,8 @@ def staged(path: Path) -> Stage:
     except sqlite3.Error as error:
         raise Failure(f"{path} cannot be read ({error})") from None
     total, twins = sum(counts.values()), counts.get("have", 0) - own
-    parts = [Part("staged", own, "use"), Part("the same bytes as a staged one", twins, "known")]
-    parts += [Part(words, counts.get(outcome, 0), kind) for outcome, (words, kind) in STAGE.items()
-              if outcome != "have"]
+    parts = [Part(words, counts.get(outcome, 0), kind) for outcome, (_, words, kind) in summary.OUTCOMES.items()]
+    parts[:1] = [replace(parts[0], count=own), Part(summary.TWINS, twins, "known")]
     return Stage("stage", "assets", total, [part for part in parts if part.count], _when(path), reasons, again=again)
 
 

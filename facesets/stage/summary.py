@@ -8,16 +8,13 @@ from typing import Any
 from ..common import files, terminal
 from ..common.errors import Failure
 from ..formats import queue as queues
-from ..formats.summary import took
+from ..formats.summary import OUTCOMES, TWINS, took
 from .state import Asset, State
 
 LONG = 10_000       # photos; written in about a second
-WORDS = {
-    "staged_count": "staged", "deduped_against_staged": "the same bytes as a staged one",
-    "deduped_against_existing": "known from elsewhere", "skipped_no_big_face": "no face big enough",
-    "skipped_no_faces": "no face", "not_needed_yet": "not needed yet", "skipped_excluded": "excluded path",
-    "skipped_foreign_owner": "somebody else's", "skipped_download_error": "could not be read",
-    "pending": "not asked for yet"}
+WORDS = {"staged_count": "staged", "deduped_against_staged": TWINS,
+         **{name: words for name, words, _ in OUTCOMES.values()},
+         "skipped_download_error": "could not be read", "pending": "not asked for yet"}
 SMALLER = 60        # pixels; what --min-face-px is most worth a try with: such faces are still told apart
 
 
@@ -76,21 +73,12 @@ def _faces(asset: Asset) -> tuple[queues.ImmichFace, ...]:
 
 def counts(state: State) -> dict[str, int]:
     """How many assets of the last listing ended where; every one is in exactly one of these."""
-    by = state.counts()
+    found = dict.fromkeys(("total_assets_seen", *WORDS), 0)
+    for outcome, count in state.counts().items():
+        found["total_assets_seen"] += count
+        found[OUTCOMES[outcome][0]] += count
     photos = state.all("SELECT COUNT(DISTINCT sha256) FROM assets WHERE run = ? AND outcome = 'have'", state.run)[0][0]
-    return {
-        "total_assets_seen": sum(by.values()),
-        "staged_count": photos,
-        "deduped_against_existing": by.get("known", 0),
-        "deduped_against_staged": by.get("have", 0) - photos,
-        "skipped_no_big_face": by.get("small", 0),
-        "skipped_no_faces": by.get("none", 0),
-        "skipped_excluded": by.get("excluded", 0),
-        "skipped_foreign_owner": by.get("foreign", 0),
-        "skipped_download_error": by.get("error", 0) + by.get("rejected", 0),
-        "not_needed_yet": by.get("later", 0),
-        "pending": by.get("wanted", 0) + by.get("ask", 0),
-    }
+    return {**found, "staged_count": photos, "deduped_against_staged": found["staged_count"] - photos}
 
 
 def almost(state: State) -> int:
