@@ -89,21 +89,13 @@ def summary_of(made: proposal.Proposal, caches: Sequence[cache.Cache], emitted: 
             "exported": None if emitted is None else emitted.as_json()}
 
 
-MEANINGS = {
-    "held": "in a faceset already",
-    "known": "of people who have a faceset: sort_faces.py extend",
-    "dropped": "of people you dropped",
-    "ambiguous": "between two people: listed in refine.json",
-    "rejected": "too poor to tell",
-    "new": "in new facesets",
-    "thin": "of people seen too seldom for a faceset",
-    "leftover": "of nobody seen often enough, or too far from everybody",
-}
+ADVICE = {"known": " (sort_faces.py extend)", "ambiguous": " (listed in refine.json)"}
 
 
 def in_words(summary: dict[str, Any]) -> Iterator[str]:
     yield f"{summary['faces']} faces"
-    yield from (f"  {summary[count]:7} {meaning}" for count, meaning in MEANINGS.items() if summary[count])
+    yield from (f"  {summary[name]:7} {words}{ADVICE.get(name, '')}" for name, (words, _) in proposal.COUNTS.items()
+                if summary[name])
     for reason, faces in sorted(summary["rejected_for"].items()):
         yield f"          {faces} {reason}"
     for conflict in summary["name_conflicts"]:

@@ -19,6 +19,12 @@ from typing import Any
 from ..common import files
 
 SCHEMA = 1
+# Of `counts`: what is said of so many faces, and the CSS class of their share in the report.
+COUNTS = {
+    "held": ("in a faceset already", "known"), "known": ("known: to extend", "known"),
+    "dropped": ("of people you dropped", "rest"), "new": ("in new facesets", "use"),
+    "ambiguous": ("between two people", "bad"), "thin": ("seen too seldom", "rest"),
+    "leftover": ("seen once or twice", "rest"), "rejected": ("too poor to tell", "rest")}
 
 
 @dataclass(frozen=True)

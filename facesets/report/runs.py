@@ -30,11 +30,6 @@ from ..library.store import Library
 # Outcome -> how the report calls it, and the CSS class of its share.
 EMBED = {"faces": ("with faces", "use"), "noface": ("no face found", "rest"), "error": ("unreadable", "bad"),
          "left": ("not embedded yet", "todo")}
-CLUSTER = {
-    "held": ("in a faceset already", "known"), "known": ("known: to extend", "known"),
-    "dropped": ("of people you dropped", "rest"), "new": ("in new facesets", "use"),
-    "ambiguous": ("between two people", "bad"), "thin": ("seen too seldom", "rest"),
-    "leftover": ("seen once or twice", "rest"), "rejected": ("too poor to tell", "rest")}
 SAME = 0.5              # overlap (IoU) from which on a face of a backup is one of a faceset
 OWN = "own folders"     # what sort_faces.py embed and cluster did, without a server; no label has a space
 
@@ -220,7 +215,7 @@ def embedded(queue: queues.Queue | None, photos: Sequence[Outcome], at: float) -
 
 def clustered(made: proposal.Proposal, at: float) -> Stage:
     """Who the faces are, as the last clustering proposed it."""
-    parts = [Part(words, made.counts.get(name, 0), kind) for name, (words, kind) in CLUSTER.items()
+    parts = [Part(words, made.counts.get(name, 0), kind) for name, (words, kind) in proposal.COUNTS.items()
              if made.counts.get(name, 0)]
     notes = [f"{len(made.facesets):,} new facesets, {len(made.thin):,} thin"]
     return Stage("cluster", "faces", made.counts.get("faces", sum(part.count for part in parts)), parts, at,
