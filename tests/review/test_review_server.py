@@ -260,7 +260,7 @@ class Dying(Holdings):
         return found
 
 
-def settled(desk: Desk) -> bool:
+def carried_out(desk: Desk) -> bool:
     """Wait until everything is carried out; whether it is."""
     with desk.changed:
         return desk.changed.wait_for(lambda: not desk.waiting(), LIMIT)
@@ -294,9 +294,9 @@ def test_whatever_a_kill_kept_from_being_noted_is_done_once_and_the_review_start
             elif at == number:
                 desk.undo(desk.version)
             if settled and number < at:
-                assert settled(desk)
+                assert carried_out(desk)
         ready.set()
-        settled(desk)
+        carried_out(desk)
     assert killed(review, 0)
     desk = lab.desk()
     assert not desk.problem and not (lab.library.root / NAME).exists()
@@ -326,7 +326,7 @@ def test_what_fails_keeps_no_answer_behind_it_from_being_carried_out(lab: Any) -
         sys.addaudithook(full)
         for number in (2, 3, 4):
             desk.say({"do": "name", "of": f"faceset_{number:03d}", "name": f"name {number}"}, "", desk.version)
-        assert settled(desk) and "nobody foresaw it" in desk.problem
+        assert carried_out(desk) and "nobody foresaw it" in desk.problem
         desk.end()
         assert len(noted) == 5
     assert not killed(review, 0)
@@ -357,7 +357,7 @@ def test_what_was_done_and_not_noted_is_not_done_again_whatever_came_between(lab
         desk, ready = dying(lab)
         desk.say({"do": "drop", "of": "faceset_005"}, "", desk.version)
         ready.set()
-        settled(desk)
+        carried_out(desk)
     assert killed(review, 0)
     assert not lab.library.manifest().entry("faceset_005")
     if back:
@@ -376,7 +376,7 @@ def test_an_undo_that_another_command_was_asked_for_is_not_taken_for_the_one_of_
     desk = lab.desk()
     for number, name in ((5, "Emil"), (6, "Finn")):
         desk.say({"do": "name", "of": f"faceset_{number:03d}", "name": name}, "", desk.version)
-    assert settled(desk)
+    assert carried_out(desk)
     with changing(lab.library, "drop") as run:
         edit.drop(run, "faceset_007", "")
     assert killed(lambda: Library(lab.library.root).undo(lambda verb, kept: die()), 0)
@@ -438,11 +438,11 @@ def test_a_name_that_was_typed_by_hand_since_the_page_was_made_stays_and_is_show
     desk = lab.desk()
     (lab.library.root / "faceset_002" / "NAME.txt").write_text("Bea, by hand\n")
     desk.say({"do": "name", "of": "faceset_002", "name": "Beate"}, "", desk.version)
-    assert settled(desk) and "is called 'Bea, by hand' since" in desk.problem
+    assert carried_out(desk) and "is called 'Bea, by hand' since" in desk.problem
     assert desk.books.people["faceset_002"].name == "Bea, by hand"
     for name in ("Beate", "Beatrix"):
         desk.say({"do": "name", "of": "faceset_002", "name": name}, "", desk.version)
-    assert settled(desk)
+    assert carried_out(desk)
     desk.end()
     assert lab.library.manifest().entry("faceset_002").name == "Beatrix"
 
