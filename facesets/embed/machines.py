@@ -17,13 +17,10 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ..common import connect, terminal
-from ..common.errors import Paused, SettingsError
-from ..formats import boxes, cache
+from ..common.errors import Paused
 from ..formats.queue import Entry, ImmichFace
-from . import decode, doctor, lanes, remote
+from . import answers, decode, lanes, remote
 from .analyser import Analyser
 from .lanes import Mark, Outcome
 from .pipeline import Summary
@@ -34,7 +31,6 @@ if TYPE_CHECKING:
 
 TRIES = 3               # processes that a photo may end
 REASON = f"ended {TRIES} workers while it was read, or took each of them longer than --photo-timeout"
-EQUAL = doctor.EQUAL    # cosine of a worker's embeddings of the sample to ours
 AHEAD = 2               # photos a thread: one is looked at, one waits
 MAX_BYTES = 512 << 20   # of photos that are sent and not answered yet
 LOOK_AROUND = 1.0       # seconds between two questions who is there
@@ -124,7 +120,7 @@ class Machines:
                  _mark: Mark = nullcontext, others: Sequence[Entry] = (),
                  find: OtherDirections | None = None) -> Generator[Outcome, None, None]:
         """As lanes.outcomes; `analyser` is ours, which the workers' must equal. Their threads are their own affair."""
-        sample = _sample()
+        sample = answers.sample()
         self._ask = partial(self._client.submit, remote.prove, self._settings, self._model, sample,
                             [_bare(entry) for entry in others[::len(others) // 3 + 1]], remote.version())
         self._ours, self._our_faces = analyser.model, remote.faces_of(decode.decode(sample), analyser)
@@ -203,8 +199,8 @@ class Machines:
                 self._again.appendleft(job)     # its process went, as will be seen; it had done this one, or not begun
             elif isinstance(answer, BaseException):
                 self._failed(machine, job, f"cannot be analysed ({type(answer).__name__}: {answer})")
-            elif not sound(answer, lanes.unread(job.entry, user), self._ours):
-                self._refuse(machine, "gives answers that are none")
+            elif not answers.sound(answer, lanes.unread(job.entry, user), self._ours):
+                self._refuse(machine, answers.NONE)
                 self._again.appendleft(job)
             elif answer[0].suspect and machine.proof and machine.proof.sees and not job.as_bytes:
                 job.as_bytes = True
@@ -265,24 +261,13 @@ class Machines:
     def _judge_proof(self, machine: Machine, proof: Any) -> None:
         if machine.refused or machine not in self._machines.values():
             return      # it went meanwhile
-        if isinstance(proof, BaseException):
-            why = f"fails ({type(proof).__name__}: {terminal.safe(proof)})"
-        elif not isinstance(proof, remote.Proof):
-            why = "gives answers that are none"
-        elif proof.version != remote.version():
-            why = f"({terminal.safe(proof.host)}) has another version of face-sets; give it this one"
-        elif proof.models != (self._ours.detector_sha256, self._ours.sha256):
-            why = f"({terminal.safe(proof.host)}) has other models under the name {self._model}"
-        elif (cosine := _parity(proof, *self._our_faces)) < EQUAL:
-            why = (f"({terminal.safe(proof.host)}) gives other faces on {terminal.safe(proof.provider)}: cosine "
-                   f"{cosine:.4f} to ours, {EQUAL} is needed; embed_worker.py --doctor there says more")
+        if why := answers.refusal(proof, self._ours, *self._our_faces):
+            self._refuse(machine, why)
         else:
             machine.proof = proof
             sent = "" if proof.sees else ", sent to it: it does not see the photos"
             self._say(f"{terminal.safe(proof.host)} ({machine.address}) takes {machine.threads} at a time on "
                       f"{terminal.safe(proof.provider)}{sent}")
-            return
-        self._refuse(machine, why)
 
     def _failed(self, machine: Machine, job: Job, why: str) -> None:
         """It goes elsewhere; a machine where photo after photo fails is to blame itself."""
@@ -319,45 +304,3 @@ class Machines:
 def _bare(entry: Entry) -> Entry:
     """What a look needs of it; who somebody is stays here."""
     return replace(entry, aliases=(), name="", faces=tuple(ImmichFace(face.box) for face in entry.faces))
-
-
-def _sample() -> bytes:
-    """The photo on which a worker is compared with us."""
-    paths = doctor.sample_paths()
-    if not paths:
-        raise SettingsError("--scheduler: insightface, whose photo workers are proven with, is not installed; install "
-                            "the lock")
-    return decode.read_bytes(paths[0])
-
-
-def _parity(proof: remote.Proof, our_boxes: np.ndarray, our_raw: np.ndarray) -> float:
-    """The lowest cosine of an embedding to ours of the same face; 0 where the faces are others."""
-    if proof.boxes is None or proof.raw is None or not all(
-            isinstance(its, np.ndarray) and its.dtype.kind == "f" and its.shape == mine.shape
-            and np.isfinite(its).all() for its, mine in ((proof.boxes, our_boxes), (proof.raw, our_raw))):
-        return 0.0
-    matched = boxes.pairs(our_boxes, proof.boxes, 0.5)
-    if len(matched) != len(our_boxes):
-        return 0.0
-    ours, theirs = doctor.unit(our_raw), doctor.unit(proof.raw)
-    return min((float(ours[mine] @ theirs[its]) for mine, its in matched), default=0.0)
-
-
-def sound(answer: Any, unread: cache.Photo, model: cache.Model) -> bool:
-    """Whether this is what `remote.look` gives for that photo, in every field that goes into a cache or a summary."""
-    try:
-        outcome, provider, losses = answer
-        photo, faces, raw = outcome.photo, outcome.faces, outcome.raw
-        cache.check(lanes.as_cache([outcome], model))
-        return (all(type(value) is kind for value, kind in (
-                    (outcome, Outcome), (photo, cache.Photo), (photo.status, str), (photo.reason, str),
-                    (photo.width, int), (photo.height, int), (photo.turn, int), (outcome.second_look, bool),
-                    (outcome.suspect, bool), (provider, str), (losses, int)))
-                and photo == replace(unread, status=photo.status, reason=photo.reason, width=photo.width,
-                                     height=photo.height, turn=photo.turn)
-                and photo.reason == terminal.safe(photo.reason) and min(photo.width, photo.height, losses) >= 0
-                and len(faces) == len(raw) and (not len(raw) or raw.dtype == np.float32)
-                and (photo.status == "faces") == bool(len(faces))
-                and all(np.isfinite(faces[name]).all() for name in cache.FACE.names or ()))
-    except (TypeError, ValueError, AttributeError, IndexError):
-        return False

@@ -24,7 +24,7 @@ from engine import Engine, in_the_clear
 import config
 from facesets.common import connect
 from facesets.common.errors import Paused, SettingsError
-from facesets.embed import lanes, machines, pipeline
+from facesets.embed import answers, lanes, machines, pipeline
 from facesets.formats import cache
 from facesets.formats import queue as queues
 
@@ -237,10 +237,10 @@ WRONG = {
 def test_an_answer_is_taken_only_if_every_field_of_it_may_go_into_a_cache(wrong):
     photo = cache.Photo("/photos/a.jpg", "c" * 64, user="peter")
     answer = an_answer(photo)
-    assert machines.sound(answer, photo, MODEL)
+    assert answers.sound(answer, photo, MODEL)
     WRONG[wrong](answer)
-    assert not machines.sound(answer, photo, MODEL)
-    assert not machines.sound((*an_answer(photo)[:2], "no losses"), photo, MODEL)
+    assert not answers.sound(answer, photo, MODEL)
+    assert not answers.sound((*an_answer(photo)[:2], "no losses"), photo, MODEL)
 
 
 @pytest.mark.parametrize("fails", ["one", "all"])
