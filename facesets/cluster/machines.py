@@ -12,7 +12,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
@@ -46,6 +46,18 @@ Job = tuple[int, ...]       # numbers of the data that a task needs
 class Block:
     rows: np.ndarray        # (B, d) float32
     sets: np.ndarray        # (B,) int64, the set that each row was known to be in
+    largest: float          # of all rows of all blocks
+
+    @cached_property
+    def rounded(self) -> tiles.Rounded:
+        """Once on each worker that holds it, for all its tasks."""
+        return tiles.rounded(self.rows, np.arange(len(self.rows)), self.largest)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Block, (self.rows, self.sets, self.largest)      # rounding again is faster than sending that too
+
+    def __sizeof__(self) -> int:
+        return self.rows.nbytes + self.sets.nbytes      # by which Dask gives a task to who has most of its blocks
 
 
 def links(least: float, kind: str, left: Block, right: Block | None = None) -> np.ndarray:
@@ -56,7 +68,8 @@ def links(least: float, kind: str, left: Block, right: Block | None = None) -> n
     first, number = np.unique(sets, return_index=True, return_inverse=True)[1:]
     forest, order = neighbours.Forest(len(rows)), np.arange(len(rows))
     forest.parent[:] = first[number]
-    search = neighbours.Search(forest, rows, order, least, tiles.tiles(rows, order, least, kind))
+    quick = tiles.tiles(rows, order, least, kind, (block.rounded for block in both))
+    search = neighbours.Search(forest, rows, order, least, quick)
     for a in range(0, len(left.rows), PANEL):
         start = a // TILE * TILE if right is None else len(left.rows)
         search.panel(order[a:min(a + PANEL, len(left.rows))], start, len(rows))
@@ -113,7 +126,7 @@ class Machines:
         forest, order = neighbours.begun(rows, least)
         size = TILE * min(max(n // (BLOCKS * TILE), 8), 32)
         blocks = range(-(-n // size))
-        strip = self._fitting(size * (4 * dimension + 8))
+        strip, largest = self._fitting(size * (5 * dimension + 8)), tiles.largest(rows)
         self.say(f"all pairs of {n:,} faces: {len(blocks) * (len(blocks) + 1) // 2:,} tasks for the workers of "
                  f"{self.address}")
         for start in range(0, len(blocks), strip):
@@ -124,7 +137,7 @@ class Machines:
 
             def block(number: int, sets: np.ndarray = sets) -> Block:
                 part = slice(number * size, (number + 1) * size)
-                return Block(rows[order[part]], sets[part])
+                return Block(rows[order[part]], sets[part], largest)
 
             def right(job: Job, found: Any, sets: np.ndarray = sets) -> bool:
                 theirs = np.concatenate([sets[number * size:(number + 1) * size] for number in job])

@@ -11,6 +11,7 @@ largest measured |e| and L the largest |x|, the estimate is within E L + (L + E)
 
 import functools
 import threading
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,37 +52,53 @@ class Float32Tiles:
         return Hits(*np.divmod(found, d - c), np.ones(len(found), bool))
 
 
-class Int8Tiles:
-    """The same by whole numbers."""
+@dataclass(frozen=True)
+class Rounded:
+    """Some rows as whole numbers, times a scale."""
 
-    def __init__(self, rows: np.ndarray, order: np.ndarray, least: float) -> None:
-        self.rows = rows
-        largest = max(float(rows.max(initial=0)), -float(rows.min(initial=0)))      # abs(rows) would copy them all
-        self.scale = np.float32(largest / 127 or 1.0)
-        self.blocks = np.zeros((-(-len(order) // TILE), rows.shape[1], TILE), np.int8)  # right sides, ready to use
-        self.slack = self._quantise(order) + float_slack(rows.shape[1])
+    scale: np.float32
+    tiles: list[np.ndarray]     # (d, TILE) int8: right sides, ready to use; the last is filled up
+    error: float                # length of the largest difference to a row
+    longest: float              # length of the longest row
+
+
+def largest(rows: np.ndarray) -> float:
+    """The largest absolute number of rows (n, d), without a copy of them."""
+    return max(float(rows.max(initial=0)), -float(rows.min(initial=0)))
+
+
+def rounded(rows: np.ndarray, order: np.ndarray, largest: float) -> Rounded:
+    """rows[order], none of whose numbers is larger than `largest`."""
+    scale, parts, worst, longest = np.float32(largest / 127 or 1.0), [], 0.0, 0.0
+    for start in range(0, len(order), TILE):
+        part = rows[order[start:start + TILE]]
+        whole = np.rint(part / scale)
+        parts.append(np.zeros((rows.shape[1], TILE), np.int8))
+        parts[-1][:, :len(part)] = whole.T
+        error = part - whole * scale
+        worst = max(worst, float(np.einsum("nd,nd->n", error, error, dtype=np.float64).max()))
+        longest = max(longest, float(np.einsum("nd,nd->n", part, part, dtype=np.float64).max()))
+    return Rounded(scale, parts, worst ** 0.5, longest ** 0.5)
+
+
+class Int8Tiles:
+    """The same by whole numbers; `parts` are those of rows[order], all of one scale, where they are known already."""
+
+    def __init__(self, rows: np.ndarray, order: np.ndarray, least: float, parts: Iterable[Rounded] = ()) -> None:
+        parts = list(parts) or [rounded(rows, order, largest(rows))]
+        self.rows, self.scale = rows, parts[0].scale
+        self.tiles = [tile for part in parts for tile in part.tiles]
+        error, longest = max(part.error for part in parts), max(part.longest for part in parts)
+        self.slack = error * longest + (longest + error) * error + float_slack(rows.shape[1])
         unit = float(self.scale) ** 2
         self.least, self.sure = np.ceil((least - self.slack) / unit), np.ceil((least + self.slack) / unit)
         self.product = Product("int8")
-
-    def _quantise(self, order: np.ndarray) -> float:
-        """Fill `blocks`; returns the bound on what that costs a similarity."""
-        worst = longest = 0.0
-        for block, start in zip(self.blocks, range(0, len(order), TILE), strict=True):
-            part = self.rows[order[start:start + TILE]]
-            whole = np.rint(part / self.scale)
-            block[:, :len(part)] = whole.T
-            error = part - whole * self.scale
-            worst = max(worst, float(np.einsum("nd,nd->n", error, error, dtype=np.float64).max()))
-            longest = max(longest, float(np.einsum("nd,nd->n", part, part, dtype=np.float64).max()))
-        worst, longest = worst ** 0.5, longest ** 0.5
-        return worst * longest + (longest + worst) * worst
 
     def panel(self, ids: np.ndarray) -> np.ndarray:
         return (np.rint(self.rows[ids] / self.scale) + ZERO).astype(np.uint8)
 
     def hits(self, panel: np.ndarray, c: int, d: int) -> Hits:
-        right = self.blocks[c // TILE][:, c % TILE:c % TILE + d - c]
+        right = self.tiles[c // TILE][:, c % TILE:c % TILE + d - c]
         product = self.product(panel, np.ascontiguousarray(right))
         found = np.flatnonzero(product >= np.int32(self.least))
         return Hits(*np.divmod(found, d - c), product[found] >= np.int32(self.sure))
@@ -92,10 +109,11 @@ def float_slack(dimension: int) -> float:
     return dimension * FLOAT_EPS
 
 
-def tiles(rows: np.ndarray, order: np.ndarray, least: float, kind: str = "auto") -> Float32Tiles | Int8Tiles:
-    """The faster kind for these rows on this CPU. `kind` is "float32", "int8" or "auto"."""
+def tiles(rows: np.ndarray, order: np.ndarray, least: float, kind: str = "auto",
+          parts: Iterable[Rounded] = ()) -> Float32Tiles | Int8Tiles:
+    """The faster kind for these rows on this CPU. `kind` is "float32", "int8" or "auto"; `parts`: see Int8Tiles."""
     if kind == "int8" or (kind == "auto" and len(rows) > FEW and int8_is_right()):
-        quantised = Int8Tiles(rows, order, least)
+        quantised = Int8Tiles(rows, order, least, parts)
         if kind == "int8" or quantised.slack < INT8_SLACK:
             return quantised
     return Float32Tiles(rows, order, least)
