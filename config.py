@@ -215,8 +215,10 @@ def load(section: type[Section], args: argparse.Namespace | None = None,
     values: dict[str, Any] = {}
     for item in fields(section):    # type: ignore[arg-type]
         given, name = getattr(args, item.name, None), variable(item)
-        text = environment.get(name) or written.get(name) if given is None else given
-        if text is not None:
+        text = environment.get(name) if given is None else given
+        if given is None and (text is None or (text == "" and item.default not in ("", None))):
+            text = written.get(name)
+        if text or (text == "" and item.default is not None):      # "" says that there is none
             values[item.name] = _value(text, item, name if given is None else flag(item))
     return section(**values)
 

@@ -101,11 +101,11 @@ carry_model() {                         # dry-run prefix; sets windows_flags, wh
 choose_side() {                         # what was asked for; sets side and why
     local ready=no set_up_first="bash finalize_immich.sh --setup-windows"
     if command -v wslpath >/dev/null && [[ -f $win_python ]]; then ready=yes; fi
-    if [[ -n $FACESETS_SCHEDULER ]]; then
-        [[ $1 != windows ]] || fail 64 "either --windows or --scheduler"
+    if [[ -z $1 && -n $FACESETS_SCHEDULER ]]; then
         side=engine why="--scheduler $FACESETS_SCHEDULER"
         return
     fi
+    FACESETS_SCHEDULER=''               # of .env: what is typed wins
     case $1-$ready in
         local-*) side=local why="--local" ;;
         windows-yes) side=windows why="--windows" ;;
@@ -205,6 +205,7 @@ main() {
         esac
         shift
     done
+    [[ -z $asked || " ${flags[*]}" != *" --scheduler"[=\ ]* ]] || fail 64 "either --$asked or --scheduler"
     [[ -n $user$action ]] || fail 64 "usage: bash finalize_immich.sh NAME | --demo | --setup"
     [[ -n $action || $user =~ ^[a-z0-9][a-z0-9_-]{0,31}$ ]] \
         || fail 64 "$(printf %q "$user") is no user label: 1 to 32 of a-z, 0-9, - and _, a letter or digit first"

@@ -1,6 +1,6 @@
 """What an engine costs: one process with threads against workers of a scheduler, all of them on this machine.
 
-Run     python benchmarks/machines.py throughput [PHOTOS]   photos a second and CPU time a photo, with 1 and 2 workers
+Run     python benchmarks/machines.py throughput [PHOTOS]   time and CPU time of a photo, with 1 and 2 workers
         python benchmarks/machines.py wire [PHOTOS]         bytes through the scheduler a photo, by path and as bytes
         python benchmarks/machines.py memory                a slow consumer: who grows between photo 60 and 240
         python benchmarks/machines.py kills [N]             N kills each of worker, scheduler and client: the same cache
@@ -33,13 +33,13 @@ from facesets.formats import cache  # noqa: E402
 from facesets.formats import queue as queues  # noqa: E402
 
 CORES = providers.cores()
-ROUNDS = 3
+ROUNDS = 2
 COUNTER = """
 import os, socket
 for name in ("send", "recv_into") if socket.socket.send.__name__ != "counted" else ():     # Dask loads this twice
-    def counted(self, *args, plain=getattr(socket.socket, name)):
+    def counted(self, *args, plain=getattr(socket.socket, name), name=name):
         count = plain(self, *args)
-        with open(os.environ["COUNTED"], "ab") as file:
+        with open(os.environ["COUNTED"] + name, "ab") as file:
             file.write(b"%d\\n" % count)
         return count
     setattr(socket.socket, name, counted)
@@ -49,6 +49,7 @@ for name in ("send", "recv_into") if socket.socket.send.__name__ != "counted" el
 class Bench:
     def __init__(self, folder: Path, photos: int) -> None:
         self.folder, self.models = folder, folder / "models"
+        folder.mkdir(exist_ok=True)
         packs.open_pack("opencv_zoo", self.models)
         self.photos = people.photos(folder / "photos", photos)
         self.queue = people.queue(self.photos)
@@ -88,34 +89,44 @@ def cpu_seconds(*roots: int) -> float:
     return total
 
 
-def throughput(photos: int = 240) -> None:
+def throughput(photos: int = 480) -> None:
+    """What a photo costs: the longer of two runs less the shorter, so that no start and no loading is in it."""
     with tempfile.TemporaryDirectory() as folder:
-        bench = Bench(Path(folder), photos)
+        short, long = (Bench(Path(folder) / str(count), count) for count in (photos // 4, photos))
         ways = {"one process": None, "1 worker": (1, CORES), f"{CORES} workers": (CORES, 1)}
-        rates: dict[str, list[float]] = {way: [] for way in ways}
-        costs: dict[str, list[float]] = {way: [] for way in ways}
+        found: dict[str, list[dict[str, float]]] = {way: [] for way in ways}
         for turn in range(ROUNDS):
             for way, shape in ways.items():
-                engine = bench.engine(f"engine {way} {turn}", *shape) if shape else None
+                engine = long.engine(f"engine {way} {turn}", *shape) if shape else None
                 try:
-                    flags = ["--scheduler", engine.address] if engine else []
-                    if engine:      # the models are loaded, as they are for all photos but the first
-                        bench.run(f"warm {way} {turn}", *flags)
-                    roots = [process.pid for process in engine.processes] if engine else []
-                    before, own = cpu_seconds(*roots), os.times()
-                    summary = bench.run(f"{way} {turn}", *flags)
-                    now = os.times()
-                    used = now.children_user + now.children_system - own.children_user - own.children_system
-                    rates[way].append(summary["photos_per_second"])
-                    costs[way].append((used + cpu_seconds(*roots) - before) / photos * 1000)
+                    less, more = (costs(bench, f"{way} {turn}", engine) for bench in (short, long))
+                    found[way].append({part: 1000 * (more[part] - less[part]) / (photos - photos // 4)
+                                       for part in more})
                 finally:
                     if engine:
                         engine.close()
-        for way in ways:
-            share = max(rates[way]) / max(rates["one process"])
-            print(f"{way:<12} {max(rates[way]):6.2f} photos/s at best of {ROUNDS} ({share:.0%} of one process), "
-                  f"{min(costs[way]):6.1f} ms of CPU a photo ({min(costs['one process']) / min(costs[way]):.0%}), "
-                  f"{min(costs[way]) - min(costs['one process']):+.1f} ms")
+        print(f"load {os.getloadavg()[0]:.1f}, {CORES} cores, best of {ROUNDS}; milliseconds a photo")
+        alone = {part: min(turn[part] for turn in found["one process"]) for part in ("wall", "cpu")}
+        for way, turns in found.items():
+            best = min(turns, key=lambda turn: turn["cpu"])
+            wall = min(turn["wall"] for turn in turns)
+            more = "".join(f", {part} {best[part]:.1f}" for part in ("client", "scheduler", "workers") if ways[way])
+            print(f"{way:<12} {wall:6.1f} by the clock ({alone['wall'] / wall:.0%} of one process), {best['cpu']:6.1f} "
+                  f"of CPU ({alone['cpu'] / best['cpu']:.0%}, {best['cpu'] - alone['cpu']:+.1f}){more}")
+
+
+def costs(bench: Bench, out: str, engine: Engine | None) -> dict[str, float]:
+    """Seconds of a run, and of CPU of all that takes part in it."""
+    flags = ["--scheduler", engine.address] if engine else []
+    if engine:      # the models are loaded, as they are for all photos but the first
+        bench.run(f"warm {out}", *flags)
+    parts = {"scheduler": [engine.scheduler.pid], "workers": [one.pid for one in engine.at_work()]} if engine else {}
+    before, own = {part: cpu_seconds(*pids) for part, pids in parts.items()}, os.times()
+    elapsed = bench.run(out, *flags)["elapsed"]
+    now = os.times()
+    used = {part: cpu_seconds(*pids) - before[part] for part, pids in parts.items()}
+    used["client"] = now.children_user + now.children_system - own.children_user - own.children_system
+    return {"wall": elapsed, "cpu": sum(used.values()), **used}
 
 
 def wire(photos: int = 120) -> None:
@@ -126,16 +137,20 @@ def wire(photos: int = 120) -> None:
         for way, hidden in (("by path", ""), ("as bytes", str(bench.folder / "photos"))):
             blind = {"BLIND": hidden} if hidden else {}
             engine = bench.engine(way, 1, CORES, str(bench.folder / "counter.py"), **blind)
-            counted = bench.folder / "counted"
             try:
                 bench.run(f"warm {way}", "--scheduler", engine.address)
-                before = sum(map(int, counted.read_text().split()))
+                before = counted(bench.folder)
                 bench.run(way, "--scheduler", engine.address)
-                bytes_ = (sum(map(int, counted.read_text().split())) - before) / photos
-                print(f"{way:<9} {bytes_ / 1000:8.1f} kB a photo of {size / 1000:.1f} kB, both ways through the "
-                      f"scheduler: {bytes_ / size:.2f} times its size")
+                into, out = ((now - then) / photos for now, then in zip(counted(bench.folder), before, strict=True))
+                print(f"{way:<9} of a photo of {size / 1000:.1f} kB the scheduler gets {into / 1000:.1f} kB "
+                      f"({into / size:.2f} times its size) and sends {out / 1000:.1f} kB ({out / size:.2f} times)")
             finally:
                 engine.close()
+
+
+def counted(folder: Path) -> list[int]:
+    """Bytes that the scheduler got and sent."""
+    return [sum(map(int, (folder / f"counted{name}").read_text().split())) for name in ("recv_into", "send")]
 
 
 def memory() -> None:

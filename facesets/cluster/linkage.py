@@ -19,7 +19,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from . import dense
-from .machines import Machines
+from .machines import FEW, Machines, fits
 from .neighbours import components
 from .tiles import float_slack
 
@@ -89,13 +89,13 @@ def average_linkage(rows: np.ndarray, threshold: float, *, photos: np.ndarray | 
     stop = 1.0 - threshold
     slack = 3 * float(np.abs(lengths - 1).max(initial=0)) + float_slack(rows.shape[1])
     groups = _groups((machines.components if machines else components)(rows, stop - slack))
-    here, bundles = _bundles(groups) if machines else (groups, [])
+    here, bundles = _bundles(groups) if machines and len(rows) > FEW else (groups, [])
 
     def component(members: np.ndarray) -> Component:
         return Component(rows[members], photos[members] if photos is not None and penalty else None,
                          None if strict is None else strict[members], penalty, stop, most_dense)
 
-    if machines:
+    if machines and bundles:
         for (number,), merged in machines.each(
                 _merged, [(number,) for number in range(len(bundles))],
                 lambda number: [component(members) for members in bundles[number]],
@@ -139,8 +139,8 @@ def _merged(components: list[Component]) -> list[np.ndarray]:
 def _are_labels(merged: Any, bundle: list[np.ndarray]) -> bool:
     """Whether that can be the answer of `_merged` about them."""
     return isinstance(merged, list) and len(merged) == len(bundle) and all(
-        isinstance(sets, np.ndarray) and sets.dtype == np.int64 and sets.shape == members.shape
-        and sets.min() >= 0 and sets.max() < len(members) for sets, members in zip(merged, bundle, strict=True))
+        fits(sets, np.int64, members.shape, 0, len(members) - 1)
+        for sets, members in zip(merged, bundle, strict=True))
 
 
 def _lengths(rows: np.ndarray) -> np.ndarray:

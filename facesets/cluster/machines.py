@@ -10,7 +10,7 @@ import hashlib
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -32,12 +32,15 @@ BLOCKS = 48         # blocks that the rows are cut into, if that gives 8 to 32 T
 SHARE = 4           # one part in so many of a worker's memory holds blocks of the strip; a task needs three at work
 AHEAD = 2           # tasks a core, so that none waits for the next
 HERE = 10 ** 9      # distances to centroids that are measured here, some seconds' work
+FEW = 8 * TILE      # faces, one block, up to which no other machine is asked
 FACES = 1 << 14     # whose distances to all centroids are a task
 TRIES = 5           # of a task whose machines are lost or fail, before it is one that fails
 PATIENCE = 60.0     # seconds without any machine, a time in which one starts again
+SENDING = 300.0     # seconds that a block may take; 67 MB at 2 Mbit/s
+FARTHEST = 2.01     # cos-dist, with float32's rounding; beyond it is nobody
 
 # Of a worker: what every Python understands, since one that cannot read a task of ours says nothing at all.
-PROOF = f"__import__('{__package__}.linkage') and __import__({__name__!r}, fromlist=['version']).version()"
+PROOF = f"__import__('{__package__}.linkage') and __import__({__name__!r}, fromlist=['VERSION']).VERSION"
 
 Job = tuple[int, ...]       # numbers of the data that a task needs
 
@@ -78,7 +81,7 @@ def links(least: float, kind: str, left: Block, right: Block | None = None) -> n
     return np.stack([sets[first[new]], sets[roots[new]]], axis=1)
 
 
-def version() -> str:
+def _version() -> str:
     """SHA-256 of the modules of a task, whatever line ends the checkout has."""
     digest = hashlib.sha256()
     for name in ("dense", "known", "linkage", "machines", "neighbours", "tiles"):
@@ -89,11 +92,11 @@ def version() -> str:
 @contextmanager
 def at(address: str, tls: Path | None) -> Iterator["Machines | None"]:
     """The workers of the engine at `address`; none where there is no address."""
-    if not address:
+    if address:
+        with Machines(address, tls) as machines:
+            yield machines
+    else:
         yield None
-        return
-    with connect.connected(address, tls) as client:
-        yield Machines(client, address)
 
 
 @dataclass(frozen=True)
@@ -107,22 +110,38 @@ def matched(centroids: Asked, faces: Asked) -> Match:
 
 
 class Machines:
-    """The workers of a Dask engine, as clustering uses them."""
+    """The workers of a Dask engine, as clustering uses them; a context, which connects when they are first needed."""
 
-    def __init__(self, client: "Client", address: str, say: Callable[[str], None] = terminal.say,
+    def __init__(self, address: str, tls: Path | None, say: Callable[[str], None] = terminal.say,
                  patience: float = PATIENCE, most_held: int | None = None, here: int = HERE) -> None:
-        self.client, self.address, self.say, self.patience = client, address, say, patience
+        connect.check(address, tls)
+        self.address, self.tls, self.say, self.patience = address, tls, say, patience
         self.most_held = most_held      # bytes of blocks that a worker holds; None: its SHARE
         self.here = here
+        self.stack = ExitStack()
         self.refused: set[str] = set()
-        self.proofs: dict[str, Future] = {}     # of each process of a worker, that it runs what we run
-        self.cores: dict[str, int] = {}
-        self.asked, self.seen = 0.0, time.monotonic()
+        self.proofs: dict[str, Future | None] = {}      # of each process, that it runs what we run; None: judged
+        self.cores: dict[str, int] = {}         # of each machine that is there, proven and not refused, by address
+        self.asked = self.seen = self.began = -float("inf")
+        self.told = False       # that one is waited for
+
+    def __enter__(self) -> "Machines":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stack.close()
+
+    @cached_property
+    def client(self) -> "Client":
+        client = self.stack.enter_context(connect.connected(self.address, self.tls))
         client.amm.stop()       # it would take blocks away between two tasks that need them
+        return client
 
     def components(self, rows: np.ndarray, least: float, kind: str = "auto") -> np.ndarray:
         """As `neighbours.components`: rows (n, d) float32, (n,) int64."""
         n, dimension = rows.shape
+        if n <= FEW:
+            return neighbours.components(rows, least, kind)
         forest, order = neighbours.begun(rows, least)
         size = TILE * min(max(n // (BLOCKS * TILE), 8), 32)
         blocks = range(-(-n // size))
@@ -141,8 +160,7 @@ class Machines:
 
             def right(job: Job, found: Any, sets: np.ndarray = sets) -> bool:
                 theirs = np.concatenate([sets[number * size:(number + 1) * size] for number in job])
-                return bool(isinstance(found, np.ndarray) and found.dtype == np.int64 and found.shape[1:] == (2,)
-                            and np.isin(found, theirs).all())
+                return fits(found, np.int64, (-1, 2), 0, n) and bool(np.isin(found, theirs).all())
 
             for _, found in self.each(partial(links, least, kind), jobs, block, right):
                 forest.unite(*found.T)
@@ -160,11 +178,11 @@ class Machines:
                          {face - part.start: forbidden[face] for face in part if face in forbidden})
 
         def right(job: Job, found: Any) -> bool:
-            several = len(faces[starts[job[1] - 1]:][:FACES])
+            shape, last = (len(faces[starts[job[1] - 1]:][:FACES]),), len(centroids) - 1
             return isinstance(found, Match) and all(
-                isinstance(value, np.ndarray) and value.shape == (several,) and value.dtype == kind
-                for value, kind in zip(vars(found).values(), (np.int64, np.float32) * 2, strict=True)) and all(
-                (-1 <= who).all() and (who < len(centroids)).all() for who in (found.nearest, found.second))
+                fits(who, np.int64, shape, -1, last) and fits(far, np.float32, shape, -FARTHEST, np.inf)
+                and np.array_equal(who < 0, far > FARTHEST)
+                for who, far in ((found.nearest, found.distance), (found.second, found.runner_up)))
 
         jobs = [(0, number + 1) for number in range(len(starts))]
         found = {number: part for (_, number), part in self.each(matched, jobs, data, right)}
@@ -177,8 +195,9 @@ class Machines:
         waiting, tries = deque(jobs), Counter[Job]()
         uses = Counter(number for job in waiting for number in job)
         sent: dict[int, Future] = {}
-        running: dict[str, tuple[Job, Future]] = {}
+        running: dict[str, tuple[Job, Future, set[str]]] = {}       # by key; with the machines that may do it
         done: SimpleQueue[Future] = SimpleQueue()
+        self.seen = self.began = time.monotonic()
 
         def again(job: Job, why: object) -> None:
             tries[job] += 1
@@ -188,30 +207,33 @@ class Machines:
             for number in job:
                 sent.pop(number, None)      # it may be what was lost
             waiting.append(job)
+            self.asked = -float("inf")      # who is there may have changed
 
         while waiting or running:
             machines = self._machines()
+            for key in [key for key, (_, _, able) in running.items() if able.isdisjoint(machines)]:
+                again(running.pop(key)[0], "the machines that could do it went away")
             for _ in range(min(len(waiting), AHEAD * sum(machines.values()) - len(running))):
                 job = waiting.popleft()
-                allowed = list(machines) if self.refused else None
                 try:
                     for number in set(job).difference(sent):
-                        sent[number] = self.client.scatter([data(number)], workers=allowed, hash=False)[0]
-                    needs = [sent[number] for number in job]
-                    future = self.client.submit(work, *needs, pure=False, workers=allowed)
+                        sent[number] = self._scattered(data(number))
                 except Exception as error:      # distributed raises that kind too; a machine went away, or all did
                     again(job, error)
                     break
-                running[str(future.key)] = job, future
+                needs = [sent[number] for number in job]
+                future = connect.submit(self.client, self.address, work, *needs, workers=list(machines))
+                running[str(future.key)] = job, future, set(machines)
                 future.add_done_callback(done.put)
             for future, answer in self._answers(done):
-                job, _ = running.pop(str(future.key))
-                if future.status == "error":
-                    again(job, future.exception())
-                elif future.status != "finished":
-                    again(job, "a machine went away")
+                if (found := running.pop(str(future.key), None)) is None:
+                    continue
+                job = found[0]
+                if isinstance(answer, BaseException):
+                    again(job, f"{type(answer).__name__}: {answer}")
                 elif not right(job, answer):
-                    for address in self.client.who_has([future])[future.key]:
+                    for address in connect.ask(self.client, self.address, self.client.scheduler.who_has,
+                                               keys=[future.key])[future.key]:
                         self._refuse(address, "it gave an answer that is none")
                     again(job, "an answer that is none")
                 else:
@@ -222,42 +244,53 @@ class Machines:
                     yield job, answer
 
     def _answers(self, done: "SimpleQueue[Future]") -> Iterator[tuple["Future", Any]]:
-        """What has ended by now, or within a second; the answer means nothing unless the future is finished."""
+        """What has ended by now, or within a second, each with what it gives or why it gives nothing."""
         try:
             batch = [done.get(timeout=1 if self.cores else 0.1)]
         except Empty:
             return
         while not done.empty():
             batch.append(done.get_nowait())
-        answers = self.client.gather({str(future.key): future for future in batch}, errors="skip")
-        yield from ((future, answers[str(future.key)]) for future in batch)
+        yield from zip(batch, connect.results(self.client, self.address, batch), strict=True)
+
+    def _scattered(self, data: object) -> "Future":
+        """On one of our machines; others get it from there."""
+        send = partial(self.client.scatter, [data], workers=list(self.cores), hash=False, asynchronous=True)
+        found: list[Future] = self.client.sync(send, callback_timeout=SENDING)
+        return found[0]
 
     def _machines(self) -> dict[str, int]:
-        """Cores of each worker that is there, proven and not refused, by address."""
+        """`cores`, as of a second ago at most."""
         now = time.monotonic()
         if now - self.asked > 1 or not self.cores:
             found = connect.workers(self.client, self.address)
             self.cores = {about["address"]: about["nthreads"] for process, about in found.items()
                           if self._proven(process, about["address"])}
             self.asked = now
-            starting = any(self.proofs[process].status == "pending" for process in found)
-        if self.cores or starting:
-            self.seen = now
-        elif now - self.seen > self.patience:
+            if self.cores or any(self.proofs[process] for process in found):
+                self.seen = now
+        if not self.cores and now - self.began > connect.TELL and not self.told:
+            self.told = True
+            self.say(connect.waiting(self.address, len(self.proofs), self.patience))
+        if now - self.seen > self.patience:
             raise Paused(f"no worker of {self.address} is left to work; start some, see docs/cluster.md, then run the "
                          "same command again")
         return self.cores
 
     def _proven(self, process: str, address: str) -> bool:
         if process not in self.proofs:
-            self.proofs[process] = self.client.submit(eval, PROOF, pure=False, workers=[address])
+            self.refused.discard(address)       # that was another process
+            self.proofs[process] = connect.submit(self.client, self.address, eval, PROOF, workers=[address])
+            if why := connect.in_the_clear(self.address, address):
+                self._refuse(address, why)
         proof = self.proofs[process]
-        if address not in self.refused:
-            if proof.status == "error":
-                self._refuse(address, str(proof.exception()))
-            elif proof.status == "finished" and proof.result() != version():
-                self._refuse(address, "it runs another version of face-sets")
-        return proof.status == "finished" and address not in self.refused
+        if proof and proof.done():
+            self.proofs[process] = None
+            (theirs,) = connect.results(self.client, self.address, [proof])
+            if theirs != VERSION:
+                self._refuse(address, f"{type(theirs).__name__}: {theirs}" if isinstance(theirs, BaseException) else
+                             "it runs another version of face-sets; give it this one and start it again")
+        return not self.proofs[process] and address not in self.refused
 
     def _fitting(self, size: int) -> int:
         """How many blocks of so many bytes the least worker may hold of a strip."""
@@ -270,3 +303,13 @@ class Machines:
             self.refused.add(address)
             self.cores.pop(address, None)
             self.say(f"{terminal.safe(address)} gets no work: {terminal.safe(why, 200)}")
+
+
+def fits(answer: Any, kind: type, shape: tuple[int, ...], least: float, most: float) -> bool:
+    """Whether it is an array of such numbers, none of them missing. -1 is any length."""
+    return bool(isinstance(answer, np.ndarray) and answer.dtype == kind and answer.ndim == len(shape)
+                and all(want in (-1, is_) for want, is_ in zip(shape, answer.shape, strict=True))
+                and ((least <= answer) & (answer <= most)).all())
+
+
+VERSION = _version()      # as this process loads them, whatever lies there later

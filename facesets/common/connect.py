@@ -1,8 +1,12 @@
 """To the scheduler of an existing Dask engine: over TLS, or on this machine only; with a bounded wait."""
 
+import asyncio
 import logging
 import re
-from collections.abc import Iterator
+import ssl
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from ipaddress import ip_address
 from pathlib import Path
@@ -12,10 +16,12 @@ from . import terminal
 from .errors import Paused, SettingsError
 
 if TYPE_CHECKING:
-    from distributed import Client
+    from distributed import Client, Future, Security
 
 SECONDS = 30.0      # that a scheduler may take to answer
 NAMES = ("cert.pem", "key.pem")
+ARRIVAL = 30.0      # that a result which is ready may take to come
+TELL = 5.0          # without a worker, after which it is said that one is waited for
 LARGE = "1 GB"      # of a task, from which Dask warns; a photo goes as bytes where a worker does not see it
 
 
@@ -28,49 +34,120 @@ def connected(address: str, tls: Path | None, seconds: float = SECONDS) -> Itera
     check(address, tls)
     try:
         import dask
-        from distributed import Client, Security, __version__
+        from distributed import Client, Security
     except ModuleNotFoundError as error:
-        raise SettingsError(f"--scheduler needs {error.name}; in this environment: python -m pip install --no-deps -r "
-                            "requirements-cluster.txt") from None
+        lock = Path(__file__).parents[2] / "requirements-cluster.txt"
+        raise SettingsError(f"--scheduler needs {error.name}: {sys.executable} -m pip install --no-deps "
+                            f"--require-hashes -r {lock}") from None
     for logger in ("distributed", "distributed.client", "tornado", "asyncio"):
         logging.getLogger(logger).setLevel(logging.CRITICAL)        # what matters becomes one line of ours
     dask.config.set({"distributed.admin.large-graph-warning-threshold": LARGE})
-    security = None
+    security = Security()
     if tls and address.startswith("tls:"):
         certificate, key = (str(tls / name) for name in NAMES)
         security = Security(tls_ca_file=certificate, tls_client_cert=certificate, tls_client_key=key,
                             require_encryption=True)
+    _introduce(address, security, seconds)
     try:
         client = Client(address, security=security, timeout=seconds, set_as_default=False)
     except (OSError, ValueError, RuntimeError) as error:
         raise gone(address, error) from None
     try:
-        theirs = client.sync(client.scheduler.versions, packages=[])["packages"]["distributed"]
-        if theirs != __version__:
-            raise SettingsError(f"the scheduler {address} runs distributed {terminal.safe(theirs)}, here is "
-                                f"{__version__}: install requirements-cluster.txt there")
         yield client
     finally:
         with suppress(TimeoutError, OSError):
             client.close(timeout=5)
 
 
+def _introduce(address: str, security: "Security", seconds: float) -> None:
+    """Raise unless a scheduler answers at `address`, in time, that is safe to use and of our version."""
+    from distributed import __version__
+    from distributed.comm.core import FatalCommClosedError
+    from distributed.core import rpc
+
+    async def questions() -> tuple[str, str]:
+        async with rpc(address, connection_args=security.get_connection_args("client"), timeout=seconds) as scheduler:
+            listens = (await scheduler.identity())["address"]
+            return listens, (await scheduler.versions(packages=[]))["packages"]["distributed"]
+
+    try:
+        listens, theirs = asyncio.run(asyncio.wait_for(questions(), seconds))
+    except (ssl.SSLError, FatalCommClosedError) as error:
+        raise SettingsError(f"--scheduler-tls: the certificates do not fit ({terminal.safe(error, 100)}); every "
+                            "machine needs the same two files, see docs/cluster.md") from None
+    except OSError as error:        # also of time
+        raise gone(address, error or f"not within {seconds:.0f} s") from None
+    except Exception as error:      # whatever reading the bytes of another service as those of a scheduler gives
+        raise SettingsError(f"what answers at {address} is no scheduler of Dask that this one understands "
+                            f"({type(error).__name__}: {terminal.safe(error, 100)})") from None
+    if in_the_clear(address, listens):
+        raise SettingsError(f"the scheduler {address} listens at {terminal.safe(listens)} without TLS, where whoever "
+                            "is on the network may run programs as you: start it with --host 127.0.0.1, or over TLS, "
+                            "see docs/cluster.md")
+    if theirs != __version__:
+        raise SettingsError(f"the scheduler {address} runs distributed {terminal.safe(theirs)}, here is {__version__}: "
+                            "install requirements-cluster.txt there")
+
+
 def workers(client: "Client", address: str) -> dict[str, dict[str, Any]]:
     """What the scheduler says of each worker, by an id of its process. Raises Paused where it is gone."""
     if client.status != "running":      # what it was asked for is lost, even where another one answers meanwhile
         raise gone(address)
-    try:
-        found = client.sync(client.scheduler.identity, n_workers=-1, callback_timeout=SECONDS)["workers"]
-    except (OSError, TimeoutError, ValueError, AttributeError) as error:    # the last two: of a client that is closed
-        raise gone(address, error) from None
+    found = ask(client, address, client.scheduler.identity, n_workers=-1)["workers"]
     return {f"{worker} {about['local_directory']}": {**about, "address": worker} for worker, about in found.items()
             if about["status"] in ("running", "paused")}
 
 
+def ask(client: "Client", address: str, what: Callable[..., Awaitable[Any]], seconds: float = SECONDS,
+        **words: Any) -> Any:
+    """What the scheduler answers. Raises Paused where it does not."""
+    try:
+        return client.sync(what, callback_timeout=seconds, **words)
+    except (OSError, RuntimeError, TimeoutError, ValueError, AttributeError) as error:  # the last two: client closed
+        raise gone(address, error) from None
+
+
+def submit(client: "Client", address: str, work: Callable[..., Any], *data: Any, workers: list[str]) -> "Future":
+    """Have one of `workers` do it. Raises Paused where the scheduler went away, which Dask tells in many ways."""
+    try:
+        return client.submit(work, *data, workers=workers, pure=False)
+    except Exception as error:
+        raise gone(address, error) from None
+
+
+def results(client: "Client", address: str, futures: "Sequence[Future]") -> list[Any]:
+    """What each gives, or the exception, at the latest after ARRIVAL; also where the process that has it ends."""
+    async def gather() -> list[Any]:
+        tasks = [asyncio.ensure_future(client.gather(future, asynchronous=True)) for future in futures]
+        end = time.monotonic() + ARRIVAL
+        while time.monotonic() < end and any(not task.done() and future.status != "lost"
+                                             for task, future in zip(tasks, futures, strict=True)):
+            await asyncio.wait(tasks, timeout=0.1)
+        for task in tasks:
+            task.cancel()       # nothing where it is done
+        return await asyncio.gather(*tasks, return_exceptions=True)
+
+    found: list[Any] = ask(client, address, gather, 2 * ARRIVAL)
+    return found
+
+
+def waiting(address: str, there: int, seconds: float) -> str:
+    """What is said, once, where there is nobody to work."""
+    return (f"no worker of {address} is ready yet ({there} there): waiting up to {seconds:.0f} s for one; "
+            "docs/cluster.md starts them")
+
+
 def gone(address: str, error: object = "") -> Paused:
     why = f" ({terminal.safe(error, 150)})" if str(error) else ""
-    return Paused(f"the scheduler {address} does not answer{why}; everything is saved; start it, see docs/cluster.md, "
-                  "then run the same command again")
+    return Paused(f"the scheduler {address} does not answer{why}; everything is saved; start it, and its workers, "
+                  "which end with it, see docs/cluster.md; then run the same command again")
+
+
+def in_the_clear(scheduler: str, worker: str) -> str:
+    """Why a worker of that scheduler is not to be used; "" where nobody else hears what goes to it."""
+    if scheduler.startswith("tls:") or on_this_machine(worker):
+        return ""
+    return "is on another machine, and without TLS photos and faces would travel in the clear; see docs/cluster.md"
 
 
 def on_this_machine(address: str) -> bool:
@@ -92,6 +169,8 @@ def check(address: str, tls: Path | None) -> None:
             raise SettingsError(f"--scheduler {terminal.safe(address)}: without TLS only 127.0.0.1 is used, since "
                                 "photos and faces would travel in the clear; docs/cluster.md makes certificates in "
                                 "one command")
-    elif tls is None or not all((tls / name).is_file() for name in NAMES):
-        raise SettingsError(f"--scheduler {terminal.safe(address)}: --scheduler-tls names the folder of cert.pem and "
-                            "key.pem; docs/cluster.md makes them in one command")
+    elif missing := ["--scheduler-tls"] if tls is None else [str(tls / name) for name in NAMES
+                                                             if not (tls / name).is_file()]:
+        raise SettingsError(f"--scheduler {terminal.safe(address)}: {' and '.join(missing)} is missing; "
+                            "--scheduler-tls names the folder of cert.pem and key.pem, which docs/cluster.md makes in "
+                            "one command")

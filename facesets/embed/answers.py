@@ -33,8 +33,8 @@ def refusal(proof: Any, model: cache.Model, our_boxes: np.ndarray, our_raw: np.n
     if not isinstance(proof, remote.Proof):
         return NONE
     host = f"({terminal.safe(proof.host)})"
-    if proof.version != remote.version():
-        return f"{host} has another version of face-sets; give it this one"
+    if proof.version != remote.VERSION:
+        return f"{host} has another version of face-sets; give it this one and start it again"
     if proof.models != (model.detector_sha256, model.sha256):
         return f"{host} has other models under the name {model.name}"
     if (cosine := _parity(proof, our_boxes, our_raw)) < EQUAL:
@@ -56,6 +56,12 @@ def _parity(proof: remote.Proof, our_boxes: np.ndarray, our_raw: np.ndarray) -> 
     return min((float(ours[mine] @ theirs[its]) for mine, its in matched), default=0.0)
 
 
+def numbers(raw: np.ndarray) -> bool:
+    """Whether raw embeddings (n, D) are some; a card that is broken, or too hot, gives others."""
+    norms = np.linalg.norm(raw, axis=1)
+    return bool((np.isfinite(norms) & (norms > 0)).all())
+
+
 def sound(answer: Any, unread: cache.Photo, model: cache.Model) -> bool:
     """Whether this is what `remote.look` gives for that photo, in every field that goes into a cache or a summary."""
     try:
@@ -71,6 +77,16 @@ def sound(answer: Any, unread: cache.Photo, model: cache.Model) -> bool:
                 and photo.reason == terminal.safe(photo.reason) and min(photo.width, photo.height, losses) >= 0
                 and len(faces) == len(raw) and (not len(raw) or raw.dtype == np.float32)
                 and (photo.status == "faces") == bool(len(faces))
-                and all(np.isfinite(faces[name]).all() for name in cache.FACE.names or ()))
+                and all(np.isfinite(faces[name]).all() for name in cache.FACE.names or ())
+                and _plausible(faces, max(photo.width, photo.height)))
     except (TypeError, ValueError, AttributeError, IndexError):
         return False
+
+
+def _plausible(faces: np.ndarray, side: int) -> bool:
+    """Whether FACE (n,) can be of a photo whose longer side that is; a face may lie half outside of it."""
+    places = np.hstack([faces["box"].reshape(-1, 4), faces["landmarks"].reshape(-1, 10)])
+    parts = np.column_stack([faces["det_score"], faces["quality"]])
+    return bool(((-side <= places) & (places <= 2 * side)).all() and ((parts >= 0) & (parts <= 1)).all()
+                and (faces["box"][:, :2] < faces["box"][:, 2:]).all() and (faces["face_short"] > 0).all()
+                and (faces["blur"] >= 0).all())

@@ -184,17 +184,22 @@ def look(entry: Entry, analyser: Analyser, user: str = "", find: Find | None = N
     """Decode, detect and align one photo, read first unless `data` is given; an error becomes the outcome."""
     photo = unread(entry, user)
     try:
-        if data is None:
-            data = decode.read_bytes(entry.win_path if os.name == "nt" and entry.win_path else entry.path)
-        if hashlib.sha256(data).hexdigest() != entry.sha256:
-            raise decode.Unreadable("has changed since it was staged")
-        bgr = decode.decode(data)
+        bgr = decode.decode(read(entry, data))
         photo = replace(photo, height=bgr.shape[0], width=bgr.shape[1])
         return (find or first_look)(entry, photo, bgr, analyser)
     except decode.Unreadable as error:
         return unreadable(photo, error)
     except Exception as error:      # OpenCV or onnxruntime on a picture nobody thought of: no reason to end the run
         return failed(photo, f"cannot be analysed ({type(error).__name__}: {error})", suspect=True)
+
+
+def read(entry: Entry, data: bytes | None = None) -> bytes:
+    """Its file, unless `data` is given, which must be that. Raises Unreadable."""
+    if data is None:
+        data = decode.read_bytes(entry.win_path if os.name == "nt" and entry.win_path else entry.path)
+    if hashlib.sha256(data).hexdigest() != entry.sha256:
+        raise decode.Unreadable("has changed since it was staged")
+    return data
 
 
 def first_look(entry: Entry, photo: Photo, bgr: np.ndarray, analyser: Analyser) -> Outcome:

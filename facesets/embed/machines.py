@@ -34,7 +34,6 @@ REASON = f"ended {TRIES} workers while it was read, or took each of them longer 
 AHEAD = 2               # photos a thread: one is looked at, one waits
 MAX_BYTES = 512 << 20   # of photos that are sent and not answered yet
 LOOK_AROUND = 1.0       # seconds between two questions who is there
-ARRIVAL = 30.0          # seconds that a result which is ready may take to come
 PATIENCE = 300.0        # seconds without a worker to give a photo to; one that starts fetches and loads its models
 JOINING = 10.0          # the same where all that are there are refused
 
@@ -43,7 +42,8 @@ JOINING = 10.0          # the same where all that are there are refused
 class Job:
     entry: Entry
     ended: int = 0              # processes that had it and ended
-    failed: "set[Machine]" = field(default_factory=set)     # those that cannot analyse it
+    ended_at: set[str] = field(default_factory=set)     # the homes of those
+    failed: set[str] = field(default_factory=set)       # homes of those that cannot analyse it
     why: str = REASON
     as_bytes: bool = False      # a worker that sees the others did not see this one
 
@@ -54,6 +54,7 @@ class Machine:
 
     address: str
     threads: int
+    home: str                               # what starts it anew: its nanny
     proof: remote.Proof | None = None       # none before it is ready
     refused: bool = False
     failures: int = 0                       # photos in a row that it could not analyse
@@ -62,7 +63,7 @@ class Machine:
 
     def room(self, job: Job) -> int:
         """How many more photos it takes. A suspect is alone with a process."""
-        if (not self.proof or self.refused or self in job.failed
+        if (not self.proof or self.refused or self.home in job.failed
                 or any(other.ended for other in self.hands.values())):
             return 0
         return (0 if self.hands else 1) if job.ended else AHEAD * self.threads - len(self.hands)
@@ -94,7 +95,9 @@ class Machines:
         self._futures: dict[str, tuple[Future, Machine]] = {}
         self._done: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._again: deque[Job] = deque()           # what goes out first, suspects before all others
+        self._ends: dict[str, list[set[Job]]] = {}  # by home: what its processes had that ended since a photo was done
         self._looked = self._worked = self._hoped = -float("inf")
+        self._told = False      # that a worker is waited for
         self._tallies: dict[tuple[str, str], Tally] = {}     # (host, provider)
 
     def __enter__(self) -> "Machines":
@@ -121,8 +124,8 @@ class Machines:
                  find: OtherDirections | None = None) -> Generator[Outcome, None, None]:
         """As lanes.outcomes; `analyser` is ours, which the workers' must equal. Their threads are their own affair."""
         sample = answers.sample()
-        self._ask = partial(self._client.submit, remote.prove, self._settings, self._model, sample,
-                            [_bare(entry) for entry in others[::len(others) // 3 + 1]], remote.version())
+        self._prove = partial(remote.prove, self._settings, self._model, sample, remote.VERSION)
+        self._probes = [_bare(entry) for entry in others[::len(others) // 3 + 1]]
         self._ours, self._our_faces = analyser.model, remote.faces_of(decode.decode(sample), analyser)
         self._worked = self._hoped = time.monotonic()
         with closing(self._arriving(iter(entries), user, find)) as arriving:
@@ -136,7 +139,7 @@ class Machines:
                 yield from self._give(entries, user, find)
                 if not self._again and not any(machine.hands for machine in self._machines.values()):
                     return
-                yield from self._answers(user)
+                yield from self._answers(user, find is None)
         finally:
             self._again.clear()
             for machine in self._machines.values():
@@ -152,12 +155,13 @@ class Machines:
             if not self._again:
                 return
             job = self._again[0]
-            ready = {machine for machine in self._machines.values() if machine.proof and not machine.refused}
-            if job.ended >= TRIES or len(job.failed) >= TRIES or (ready and ready <= job.failed):
+            ready = [machine for machine in self._machines.values() if machine.proof and not machine.refused]
+            if job.ended >= TRIES or len(job.failed) >= TRIES or (ready and {it.home for it in ready} <= job.failed):
                 self._again.popleft()
-                yield lanes.failed(lanes.unread(job.entry, user), job.why, suspect=bool(job.failed))
+                yield lanes.failed(lanes.unread(job.entry, user), job.why, suspect=True)
                 continue
-            machine = max(self._machines.values(), key=lambda it: it.room(job) / it.threads, default=None)
+            others = [machine for machine in ready if machine.home not in job.ended_at | job.failed]
+            machine = max(others or ready, key=lambda it: it.room(job) / it.threads, default=None)
             if not machine or not machine.room(job) or not machine.proof:
                 return
             data = None
@@ -166,15 +170,15 @@ class Machines:
                 if on_way and on_way + job.entry.bytes > MAX_BYTES:
                     return
                 try:
-                    data = decode.read_bytes(job.entry.path)
+                    data = lanes.read(job.entry)
                 except decode.Unreadable as error:
                     self._again.popleft()
                     yield lanes.unreadable(lanes.unread(job.entry, user), error)
                     continue
             self._again.popleft()
             only = find.only(job.entry) if find else None
-            future = self._client.submit(remote.look, self._ours.sha256, _bare(job.entry), user, only, data,
-                                         self._photo_timeout, workers=[machine.address], pure=False)
+            future = connect.submit(self._client, self.address, remote.look, self._model, _bare(job.entry), user, only,
+                                    data, self._photo_timeout, workers=[machine.address])
             machine.heard = machine.heard if machine.hands else time.monotonic()
             machine.hands[str(future.key)] = job
             self._expect(future, machine)
@@ -183,15 +187,16 @@ class Machines:
         self._futures[str(future.key)] = future, machine
         future.add_done_callback(lambda done: self._done.put(str(done.key)))
 
-    def _answers(self, user: str) -> Iterator[Outcome]:
-        """What came back meanwhile, judged."""
+    def _answers(self, user: str, first: bool) -> Iterator[Outcome]:
+        """What came back meanwhile, judged; of the first look at the photos or another."""
         keys = set()
         with suppress(queue.Empty):
             keys.add(self._done.get(timeout=0.2))
             while not self._done.empty():
                 keys.add(self._done.get_nowait())
         came = [(key, *self._futures.pop(key)) for key in keys if key in self._futures]
-        for (key, _, machine), answer in zip(came, self._results([future for _, future, _ in came]), strict=True):
+        found = connect.results(self._client, self.address, [future for _, future, _ in came])
+        for (key, _, machine), answer in zip(came, found, strict=True):
             job = machine.hands.pop(key, None)
             if job is None:
                 self._judge_proof(machine, answer)
@@ -202,36 +207,20 @@ class Machines:
             elif not answers.sound(answer, lanes.unread(job.entry, user), self._ours):
                 self._refuse(machine, answers.NONE)
                 self._again.appendleft(job)
-            elif answer[0].suspect and machine.proof and machine.proof.sees and not job.as_bytes:
-                job.as_bytes = True
+            elif answer[0].photo.status == "error" and not job.as_bytes and machine.proof and machine.proof.sees:
+                job.as_bytes = True             # its share may show another file, or none
                 self._again.appendleft(job)
             elif answer[0].suspect:
                 self._failed(machine, job, answer[0].photo.reason)
+            elif not answers.numbers(answer[0].raw):
+                self._failed(machine, job, "gives embeddings that are no numbers")
             else:
-                self._count(machine, answer[1], answer[2])
+                self._count(machine, answer[1], answer[2], first)
                 yield answer[0]
         silent = time.monotonic() - AHEAD * self._photo_timeout
         for machine in self._machines.values() if self._done.empty() else ():
             if machine.hands and machine.heard < silent:
                 self._refuse(machine, "is silent for longer than --photo-timeout allows", ended=True)
-
-    def _results(self, futures: "list[Future]") -> list[Any]:
-        """What each gives, or the exception; also where the process that has it ends meanwhile."""
-        async def gather() -> list[Any]:
-            tasks = [asyncio.ensure_future(self._client.gather(future, asynchronous=True)) for future in futures]
-            end = time.monotonic() + ARRIVAL
-            while time.monotonic() < end and any(not task.done() and future.status != "lost"
-                                                 for task, future in zip(tasks, futures, strict=True)):
-                await asyncio.wait(tasks, timeout=0.1)
-            for task in tasks:
-                task.cancel()       # nothing where it is done
-            return await asyncio.gather(*tasks, return_exceptions=True)
-
-        try:
-            found: list[Any] = self._client.sync(gather, callback_timeout=2 * ARRIVAL)
-        except (OSError, RuntimeError, TimeoutError) as error:
-            raise connect.gone(self.address, error) from None
-        return found
 
     def _look_around(self) -> None:
         """Who came, and who went; workers that are new are asked for their proof."""
@@ -240,19 +229,30 @@ class Machines:
         there = connect.workers(self._client, self.address)
         self._looked = time.monotonic()
         for name in [name for name in self._machines if name not in there]:
-            self._lost(self._machines.pop(name), ended=True)
+            machine = self._machines.pop(name)
+            if not machine.refused:
+                self._ends.setdefault(machine.home, []).append(set(machine.hands.values()))
+                self._say(f"the worker {machine.address} is gone")
+            self._lost(machine, ended=True)
         for name in [name for name in there if name not in self._machines]:
-            machine = self._machines[name] = Machine(there[name]["address"], there[name]["nthreads"])
-            if self.address.startswith("tcp:") and not connect.on_this_machine(machine.address):
-                self._refuse(machine, "is on another machine, and without TLS photos and faces would travel in the "
-                             "clear; see docs/cluster.md")
+            address, home = there[name]["address"], there[name]["nanny"] or there[name]["host"]
+            machine = self._machines[name] = Machine(address, there[name]["nthreads"], home)
+            if why := connect.in_the_clear(self.address, address):
+                self._refuse(machine, why)
+            elif len(ends := self._ends.get(home, [])) >= TRIES and not set.intersection(*ends):
+                self._refuse(machine, f"ended {len(ends)} times in a row, whatever it was to do; its output says why")
             else:
-                self._expect(self._ask(workers=[machine.address], pure=False), machine)
+                probes = [] if ends else self._probes       # perhaps it was one of them
+                proof = connect.submit(self._client, self.address, self._prove, probes, workers=[address])
+                self._expect(proof, machine)
         if any(machine.proof and not machine.refused for machine in self._machines.values()):
             self._worked = self._looked
         refused = [machine.refused for machine in self._machines.values()]
         if not refused or not all(refused):
             self._hoped = self._looked
+        if self._hoped == self._looked and self._looked - self._worked > connect.TELL and not self._told:
+            self._told = True
+            self._say(connect.waiting(self.address, len(refused), self._patience))
         if self._looked - self._worked > self._patience or self._looked - self._hoped > JOINING:
             raise Paused(f"no worker of {self.address} is ready ({len(refused)} there, {sum(refused)} of them refused, "
                          "see above); everything is saved; start one, see docs/cluster.md, then run the same command "
@@ -272,7 +272,7 @@ class Machines:
     def _failed(self, machine: Machine, job: Job, why: str) -> None:
         """It goes elsewhere; a machine where photo after photo fails is to blame itself."""
         machine.failures += 1
-        job.failed.add(machine)
+        job.failed.add(machine.home)
         job.why = why
         self._again.appendleft(job)
         if machine.failures >= TRIES:
@@ -287,17 +287,20 @@ class Machines:
         """What a machine had in its hands goes elsewhere."""
         for key, job in machine.hands.items():
             self._futures.pop(key, None)
-            job.ended += ended
-            job.why = REASON if ended else job.why
+            if ended:
+                job.ended, job.why = job.ended + 1, REASON
+                job.ended_at.add(machine.home)
         self._again = deque(sorted([*machine.hands.values(), *self._again], key=lambda job: -job.ended))
         machine.hands.clear()
 
-    def _count(self, machine: Machine, provider: str, losses: int) -> None:
+    def _count(self, machine: Machine, provider: str, losses: int, first: bool) -> None:
         host = terminal.safe(machine.proof.host if machine.proof else machine.address)
         tally = self._tallies.setdefault((host, provider), Tally(machine.heard))
         machine.heard, machine.failures = time.monotonic(), 0
-        tally.photos += 1
-        tally.seconds = time.monotonic() - tally.began
+        self._ends.pop(machine.home, None)
+        if first:
+            tally.photos += 1
+            tally.seconds = machine.heard - tally.began
         tally.losses = max(tally.losses, losses)
 
 

@@ -9,22 +9,23 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
-from busy import LIMIT, wait_until
+from busy import LIMIT, slowness, wait_until
 from test_cluster_linkage import faces
 from test_cluster_script import made_up_cache, run
 
 from facesets.cluster import neighbours
 from facesets.cluster.known import match
 from facesets.cluster.linkage import average_linkage
-from facesets.cluster.machines import Machines, version
+from facesets.cluster.machines import VERSION, Machines
 from facesets.common import connect
-from facesets.common.errors import Failure, Paused
+from facesets.common.errors import Failure, Paused, SettingsError
 
 ROWS = faces(9000, 1500)        # two blocks, three tasks
 Start = Callable[..., subprocess.Popen[bytes]]
@@ -48,17 +49,16 @@ def start(checkout: Path, tmp_path: Path) -> Iterator[Start]:
         process.wait()
 
 
-def worker(start: Start, address: str, home: Path | None = None) -> subprocess.Popen[bytes]:
+def worker(start: Start, address: str, home: Path | None = None, flags: Sequence[str] = ()) -> subprocess.Popen[bytes]:
     more = {"home": home} if home else {}
-    return start("worker", address, "--nthreads", "1", "--no-nanny", "--memory-limit", "1GB", **more)
+    return start("worker", address, "--nthreads", "1", "--no-nanny", "--memory-limit", "1GB", *flags, **more)
 
 
-def scheduler(start: Start, port: int = 0) -> tuple[subprocess.Popen[bytes], str]:
-    if not port:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-    return start("scheduler", "--port", str(port)), f"tcp://127.0.0.1:{port}"
+def scheduler(start: Start, *flags: str) -> tuple[subprocess.Popen[bytes], str]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    return start("scheduler", "--port", str(port), *flags), f"tcp://127.0.0.1:{port}"
 
 
 @contextmanager
@@ -66,10 +66,19 @@ def engine(start: Start, workers: int, **options: object) -> Iterator[Machines]:
     _, address = scheduler(start)
     for _ in range(workers):
         worker(start, address)
-    with connect.connected(address, None, LIMIT) as client:
+    wait_until(lambda: listens(address), "the scheduler listens")
+    with Machines(address, None, **options) as machines:      # type: ignore[arg-type]
         if workers:
-            client.wait_for_workers(workers, timeout=LIMIT)
-        yield Machines(client, address, **options)      # type: ignore[arg-type]
+            machines.client.wait_for_workers(workers, timeout=LIMIT)
+        yield machines
+
+
+def listens(address: str) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2])), 1).close()
+    except OSError:
+        return False
+    return True
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -81,16 +90,13 @@ def test_the_labels_are_those_of_one_machine(start: Start, workers: int) -> None
             assert np.array_equal(machines.components(ROWS, 0.45, kind), neighbours.components(ROWS, 0.45, kind))
         ours = average_linkage(ROWS, 0.5, machines=machines, **whole)       # type: ignore[arg-type]
         assert np.array_equal(ours, average_linkage(ROWS, 0.5, **whole))    # type: ignore[arg-type]
-        few = ROWS[:1500]
-        ours = average_linkage(few, 0.6, machines=machines, most_dense=200)
-        assert np.array_equal(ours, average_linkage(few, 0.6, most_dense=200))
+        ours = average_linkage(ROWS, 0.6, machines=machines, most_dense=200)
+        assert np.array_equal(ours, average_linkage(ROWS, 0.6, most_dense=200))
         many, forbidden = np.concatenate([ROWS, ROWS]), {face: [face] for face in range(500)}
         theirs, ours = machines.match(many, ROWS[:500], forbidden), match(many, ROWS[:500], forbidden)
         assert np.allclose(theirs.distance, ours.distance, atol=1e-6)
         assert np.allclose(theirs.runner_up, ours.runner_up, atol=1e-6)
         assert (theirs.nearest == ours.nearest).mean() > 0.999 < (theirs.second == ours.second).mean()   # but for ties
-        for number in (0, 1, 3):
-            assert len(average_linkage(ROWS[:number], 0.5, machines=machines)) == number
 
 
 def test_workers_that_hold_two_blocks_at_a_time_see_all_pairs(start: Start) -> None:
@@ -132,7 +138,7 @@ def test_a_worker_that_answers_rubbish_gets_no_more_work(start: Start, checkout:
                                                          answer: str) -> None:
     shutil.copytree(checkout / "facesets", tmp_path / "other" / "facesets")
     with (tmp_path / "other" / "facesets" / "cluster" / "machines.py").open("a") as module:
-        module.write(f"\n\ndef links(*_):\n    return {answer}\n\n\ndef version():\n    return {version()!r}\n")
+        module.write(f"\n\ndef links(*_):\n    return {answer}\n\n\nVERSION = {VERSION!r}\n")
     said: list[str] = []
     with engine(start, 0, say=said.append, patience=1.0) as machines:
         worker(start, machines.address, tmp_path / "other")
@@ -162,6 +168,53 @@ def test_workers_without_our_code_or_of_another_version_get_no_work(start: Start
         assert sum("gets no work" in line and why in line for line in said) == 1, said
 
 
+def test_a_worker_of_another_version_that_comes_late_gets_no_task(start: Start, checkout: Path, tmp_path: Path) -> None:
+    shutil.copytree(checkout / "facesets", tmp_path / "other" / "facesets")
+    with (tmp_path / "other" / "facesets" / "cluster" / "machines.py").open("a") as module:
+        module.write(f"\n\ndef links(*_):\n    open({str(tmp_path / 'ran')!r}, 'w').close()\n"
+                     "    return np.zeros((0, 2), np.int64)\n")
+    rows, said = faces(40_000, 9000), list[str]()
+    expected = neighbours.components(rows, 0.5)
+    with engine(start, 1, say=said.append) as machines:
+        while not any("another version" in line for line in said):
+            worker(start, machines.address, tmp_path / "other")
+            assert np.array_equal(machines.components(rows, 0.5), expected)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_what_a_worker_that_stands_still_had_is_done_again(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL", f"{15 * slowness():.0f}s")
+    rows, said = faces(40_000, 9000), list[str]()
+    expected = neighbours.components(rows, 0.5)
+    with engine(start, 1, say=said.append) as machines:
+        other = worker(start, machines.address)
+        machines.client.wait_for_workers(2, timeout=LIMIT)
+        wait_until(lambda: len(machines._machines()) == 2, "both are proven")
+        threading.Timer(1, other.send_signal, [signal.SIGSTOP]).start()
+        for _ in range(3):
+            assert np.array_equal(machines.components(rows, 0.5), expected)
+        wait_until(lambda: len(machines._machines()) == 1, "it is gone")
+
+
+def test_a_worker_on_another_machine_gets_nothing_in_the_clear(start: Start) -> None:
+    here = [one.address for many in psutil.net_if_addrs().values() for one in many
+            if one.family == socket.AF_INET and not one.address.startswith("127.")]
+    if not here:
+        pytest.skip("this machine has no other address")
+    said: list[str] = []
+    with engine(start, 0, say=said.append, patience=1) as machines:
+        worker(start, machines.address, flags=("--host", here[0]))
+        machines.client.wait_for_workers(1, timeout=LIMIT)
+        with pytest.raises(Paused, match="no worker"):
+            machines.components(ROWS, 0.45)
+    assert sum("without TLS photos and faces would travel in the clear" in line for line in said) == 1
+    _, address = scheduler(start, "--host", "0.0.0.0")
+    wait_until(lambda: listens(address), "the scheduler listens")
+    with pytest.raises(SettingsError, match="whoever is on the network may run programs"), \
+            connect.connected(address, None, LIMIT):
+        pass
+
+
 def refined(root: Path) -> dict:
     made = json.loads((root / "work" / "immich" / "eva" / "refine.json").read_text())
     return {name: value for name, value in made.items() if name not in ("run", "created")}
@@ -179,11 +232,12 @@ def test_a_scheduler_that_goes_away_pauses_it(start: Start) -> None:
         except Failure as error:
             ended.append(error)
 
-    with connect.connected(address, None, LIMIT) as client:
-        client.wait_for_workers(1, timeout=LIMIT)
-    with connect.connected(address, None, seconds=5) as client:
+    wait_until(lambda: listens(address), "the scheduler listens")
+    with Machines(address, None, said.append) as machines:
+        machines.client.wait_for_workers(1, timeout=LIMIT)
+        wait_until(machines._machines, "it is proven")
         asked.send_signal(signal.SIGSTOP)               # it gets work, and does none
-        task = threading.Thread(target=cluster, args=[Machines(client, address, said.append)])
+        task = threading.Thread(target=cluster, args=[machines])
         task.start()
         wait_until(lambda: said, "the work begins")
         process.kill()
@@ -193,11 +247,14 @@ def test_a_scheduler_that_goes_away_pauses_it(start: Start) -> None:
 
 
 def test_the_script_proposes_the_same_on_an_engine(start: Start, checkout: Path, tmp_path: Path) -> None:
-    made_up_cache(tmp_path / "work" / "cache" / "immich_eva.npz", (90, 70, 40, 1))
+    _, address = scheduler(start)
     words = ("--user", "eva", "--dry-run")
+    made_up_cache(tmp_path / "work" / "cache" / "immich_eva.npz", (90, 70, 40, 1))
+    few = run(checkout, tmp_path, *words, "--scheduler", "tcp://127.0.0.1:1")
+    assert few.returncode == 0, few.stderr          # nobody is asked
+    made_up_cache(tmp_path / "work" / "cache" / "immich_eva.npz", (350,) * 25)
     assert run(checkout, tmp_path, *words).returncode == 0
     ours = refined(tmp_path)
-    _, address = scheduler(start)
     worker(start, address)
     done = run(checkout, tmp_path, *words, "--scheduler", address)
     assert done.returncode == 0 and f"tasks for the workers of {address}" in done.stderr, done.stderr

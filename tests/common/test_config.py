@@ -138,6 +138,16 @@ def test_a_key_file_of_windows_is_read_or_refused_in_words(tmp_path):
         config.api_key(config.Server(immich_api_key_file=wide), {})
 
 
+def test_an_empty_variable_says_that_there_is_none_where_that_can_be(tmp_path):
+    text = "FACESETS_SCHEDULER=tls://nas:8786\nFACESETS_KNOWN_DISTANCE=0.4\nFACESETS_LANES=3\n"
+    written = {"FACESETS_ENV_FILE": str(private(tmp_path / "env", text))}
+    emptied = {**written, "FACESETS_SCHEDULER": "", "FACESETS_KNOWN_DISTANCE": "", "FACESETS_LANES": ""}
+    assert config.load(config.Engine, None, written).scheduler == "tls://nas:8786"
+    assert config.load(config.Engine, None, emptied).scheduler == ""
+    assert config.load(config.Clustering, None, emptied).known_distance is None
+    assert config.load(config.Embedding, None, emptied).lanes == 3
+
+
 def test_flags_of_the_driver_are_checked_and_printed_over_the_environment(checkout):
     def printed(*flags):
         return subprocess.run([sys.executable, "config.py", "--shell", *flags], cwd=checkout, capture_output=True,

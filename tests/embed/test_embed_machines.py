@@ -5,10 +5,14 @@ import os
 import random
 import re
 import shlex
+import shutil
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,18 +23,21 @@ import people
 import psutil
 import pytest
 from busy import LIMIT, slowness, wait_until
-from engine import Engine, in_the_clear
+from engine import CHECKOUT, Engine, in_the_clear
 
 import config
 from facesets.common import connect
 from facesets.common.errors import Paused, SettingsError
-from facesets.embed import answers, lanes, machines, pipeline
+from facesets.embed import answers, lanes, machines, packs, pipeline, remote
 from facesets.formats import cache
 from facesets.formats import queue as queues
+from facesets.windows import copies
 
 KILLS = int(os.environ.get("FACESETS_KILLS", "2"))
 SAVE = 4        # photos a part
 SETTINGS = partial(config.load, config.Embedding)       # of each worker
+(CERTIFICATES,) = re.findall(r"^ +(openssl req .+)$", (CHECKOUT / "docs/cluster.md").read_text(), re.M)
+SAMPLE = people.GROUP.read_bytes()
 
 
 class Library:
@@ -158,10 +165,18 @@ def test_a_photo_that_ends_three_workers_is_an_error_and_one_that_hangs_goes_els
     assert status == 0 and library.is_clean("fatal"), said
 
 
+def test_a_photo_that_ends_whoever_opens_it_at_its_proof_holds_nobody_back(library, engine):
+    first, *_ = library.paths
+    engine.worker(FATAL=str(first))
+    status, _, said = finish(library.run("first", "--scheduler", engine.address))
+    assert status == 0 and library.is_clean("first") and "sent to it" in said, said
+
+
 BROKEN = {
     "other numbers": "gives other faces on cpu: cosine",
     "no answers": "gives answers that are none",
     "another version": "has another version of face-sets",
+    "no numbers": "fails at 3 photos in a row, the last gives embeddings that are no numbers",
 }
 
 
@@ -177,7 +192,14 @@ if kind == "other numbers" and analyser.Analyser.recognise.__name__ == "recognis
 if kind == "no answers":
     lanes.recognised = lambda outcomes, analyser: iter(["who knows?"])
 if kind == "another version":
-    remote.version = lambda: "0" * 64
+    remote.VERSION = "0" * 64
+if kind == "no numbers" and remote.look.__name__ == "look":
+    look = remote.look
+    def broken(*args):
+        outcome, *rest = look(*args)
+        outcome.raw = outcome.raw * float("nan")
+        return outcome, *rest
+    remote.look = broken
 """)
     engine.worker()
     for kind in BROKEN:
@@ -192,7 +214,7 @@ if kind == "another version":
 
     with machines.Machines(engine.address, None, "opencv_zoo", SETTINGS, 60, said.append) as there:
         found = list(there.outcomes(entries(), ours(library), others=library.queue.entries))
-    assert sum("refused" in line for line in said) == 3, said
+    assert sum("refused" in line for line in said) == len(BROKEN), said
     clean = {photo.sha256: photo.status for photo in cache.read(library.folder / "clean/cache.npz").photos}
     assert all(outcome.photo.status == clean[outcome.photo.sha256] for outcome in found)
 
@@ -202,7 +224,7 @@ MODEL = cache.Model("opencv_zoo", "a" * 64, "b" * 64, 128, 0.6, 0.7)
 
 def an_answer(photo: cache.Photo) -> tuple[lanes.Outcome, str, int]:
     faces = np.zeros(1, cache.FACE)
-    faces["box"] = 1, 2, 3, 4
+    faces["box"], faces["face_short"] = (1, 2, 3, 4), 2
     outcome = lanes.Outcome(replace(photo, status="faces", width=9, height=8), faces, raw=np.ones((1, 128), "f4"))
     return outcome, "cpu", 0
 
@@ -229,6 +251,10 @@ WRONG = {
     "faces of another layout": lambda it: setattr(it[0], "faces", np.zeros(1, "i4")),
     "a box that is no number": lambda it: it[0].faces["box"].fill(np.nan),
     "a yaw without end": lambda it: it[0].faces["yaw"].fill(np.inf),
+    "a box inside out": lambda it: it[0].faces["box"].__setitem__(0, (3, 2, 1, 4)),
+    "a box far away": lambda it: it[0].faces["box"].__setitem__(0, (1, 2, 1e7, 4)),
+    "a score of 7": lambda it: it[0].faces["det_score"].fill(7),
+    "a quality below 0": lambda it: it[0].faces["quality"].fill(-3),
     "a look that is no number": lambda it: setattr(it[0], "second_look", "yes"),
 }
 
@@ -241,6 +267,84 @@ def test_an_answer_is_taken_only_if_every_field_of_it_may_go_into_a_cache(wrong)
     WRONG[wrong](answer)
     assert not answers.sound(answer, photo, MODEL)
     assert not answers.sound((*an_answer(photo)[:2], "no losses"), photo, MODEL)
+
+
+def test_what_one_worker_s_share_shows_in_place_of_a_photo_is_not_taken_for_it(library, engine, tmp_path):
+    (tmp_path / "stale.py").write_text("""
+import os
+from facesets.embed import decode
+if decode.read_bytes.__name__ == "read_bytes":
+    read_bytes = decode.read_bytes
+    def stale(path, *rest):
+        if str(path).endswith("5.jpg"):
+            raise decode.Unreadable("is empty")
+        return read_bytes(path, *rest) + (b"cut" if str(path).endswith("4.jpg") else b"")
+    decode.read_bytes = stale
+""")
+    engine.worker("--preload", str(tmp_path / "stale.py"), threads=2)
+    status, _, said = finish(library.run("stale", "--scheduler", engine.address))
+    assert status == 0 and "sent to it" not in said, said
+    assert library.is_clean("stale")
+
+
+def test_a_worker_that_ends_at_each_proof_is_refused_in_words(library, engine, tmp_path):
+    (tmp_path / "ends.py").write_text("""
+import os
+from facesets.embed import remote
+remote.prove = lambda *_: os._exit(1)
+""")
+    engine.worker("--preload", str(tmp_path / "ends.py"))
+    said: list[str] = []
+    with machines.Machines(engine.address, None, "opencv_zoo", SETTINGS, 60, said.append) as there, \
+            pytest.raises(Paused, match="1 there, 1 of them refused"):
+        list(there.outcomes(library.queue.entries, ours(library), others=library.queue.entries))
+    assert sum("ended 3 times in a row, whatever it was to do" in line for line in said) == 1, said
+
+
+def test_machines_that_end_at_every_photo_are_refused_and_condemn_none(library, engine, tmp_path):
+    (tmp_path / "ends.py").write_text("""
+import os
+from facesets.embed import remote
+remote.look = lambda *_: os._exit(1)
+""")
+    for _ in range(2):
+        engine.worker("--preload", str(tmp_path / "ends.py"))
+    run = library.run("ends", "--scheduler", engine.address)
+    time.sleep(slowness())
+    engine.worker()
+    status, _, said = finish(run)
+    assert status == 0 and library.is_clean("ends"), said
+
+
+def test_all_modules_that_look_at_photos_make_the_version(checkout, tmp_path):
+    def version(folder: Path) -> str:
+        return subprocess.run([sys.executable, "-c", "from facesets.embed import remote; print(remote.VERSION)"],
+                              cwd=folder, check=True, capture_output=True, text=True, timeout=LIMIT).stdout
+    part = [path for path in copies.worker_part(checkout) if path.parts[1:2] in (("common",), ("formats",))]
+    assert {f"facesets/{name}.py" for name in remote.BELOW} == {str(path) for path in part if path.stem != "__init__"}
+    copies.carry_worker(checkout, tmp_path)
+    assert version(tmp_path) == version(checkout)
+    with (tmp_path / "facesets/formats/quality.py").open("a") as module:
+        module.write("# a line more\n")
+    assert version(tmp_path) != version(checkout)
+    late = ("import pathlib; from facesets.embed import remote; was = remote.VERSION; "
+            "pathlib.Path(remote.__file__).with_name('pose.py').open('a').write('# another line'); "
+            "print(remote.prove(None, '', b'', 'theirs', []).version == was)")
+    run = subprocess.run([sys.executable, "-c", late], cwd=tmp_path, check=True, capture_output=True, text=True,
+                         timeout=LIMIT)
+    assert run.stdout == "True\n"      # an update does not change what runs since before it
+
+
+def test_two_models_with_one_recogniser_are_two(library, tmp_path):
+    """As buffalo_l and buffalo_m."""
+    pack = packs.open_pack("opencv_zoo", library.models_dir)
+    for weights in (pack.detector, pack.recogniser):
+        shutil.copy(weights.path, tmp_path)
+    with (tmp_path / pack.detector.path.name).open("ab") as file:
+        file.write(b"\x32\x00")        # an empty producer_version: another file, the same network
+    models = [remote.prove(partial(config.Embedding, provider="cpu", models_dir=library.models_dir), model, SAMPLE,
+                           remote.VERSION, []).models for model in ("opencv_zoo", str(tmp_path))]
+    assert models[0][0] != models[1][0] and models[0][1] == models[1][1]
 
 
 @pytest.mark.parametrize("fails", ["one", "all"])
@@ -294,9 +398,11 @@ def test_the_photos_of_a_worker_that_stands_still_go_to_the_others(library, engi
 
 
 def test_without_a_worker_the_run_pauses(library, engine):
-    with machines.Machines(engine.address, None, "opencv_zoo", SETTINGS, 60, patience=2) as there, \
+    said: list[str] = []
+    with machines.Machines(engine.address, None, "opencv_zoo", SETTINGS, 60, said.append, patience=7) as there, \
             pytest.raises(Paused, match=r"no worker of tcp://.* is ready \(0 there"):
         list(there.outcomes(library.queue.entries, ours(library), others=library.queue.entries))
+    assert len(said) == 1 and "is ready yet (0 there): waiting up to 7 s" in said[0]
 
 
 def ours(library: Library):
@@ -316,12 +422,10 @@ def test_a_slow_consumer_holds_the_workers_back(library, engine):
 
 
 @pytest.fixture(scope="module")
-def certificates(checkout, tmp_path_factory) -> Path:
+def certificates(tmp_path_factory) -> Path:
     """Made by the command of docs/cluster.md."""
-    command = re.search(r"^ +(openssl req .+)$", (checkout / "docs/cluster.md").read_text(), re.M)
-    assert command
     folder = tmp_path_factory.mktemp("certificates")
-    subprocess.run(shlex.split(command[1]), cwd=folder, check=True, capture_output=True)
+    subprocess.run(shlex.split(CERTIFICATES), cwd=folder, check=True, capture_output=True)
     assert (folder / "key.pem").stat().st_mode & 0o077 == 0
     return folder
 
@@ -337,6 +441,12 @@ def test_over_tls_only_who_holds_the_key_is_let_in(library, certificates, tmp_pa
         everyone = [psutil.Process(process.pid) for process in engine.processes]
         assert in_the_clear([*everyone, *engine.at_work()]) == []
         loopback = f"tcp://127.0.0.1:{engine.address.rpartition(':')[2]}"
+        subprocess.run(shlex.split(CERTIFICATES), cwd=tmp_path, check=True, capture_output=True)
+        status, _, said = finish(library.run("other", "--scheduler", engine.address, "--scheduler-tls", str(tmp_path)))
+        assert status == 78 and "the certificates do not fit" in said, said
+        (tmp_path / "cert.pem").write_text("nonsense")
+        status, _, said = finish(library.run("none", "--scheduler", engine.address, "--scheduler-tls", str(tmp_path)))
+        assert status == 78 and "the certificates do not fit" in said, said
         status, _, said = finish(library.run("clear", "--scheduler", loopback))
         assert status == 2 and "does not answer" in said
     finally:
@@ -363,6 +473,27 @@ def test_an_address_nobody_can_have_is_none(rest):
     connect.check("tcp://[::1]:8786", None)
     with pytest.raises(SettingsError, match="an address is tls://host:8786"):
         connect.check(f"tcp://{rest}", None)
+
+
+@pytest.mark.parametrize(("says", "kind", "words"), [
+    (b"", Paused, "does not answer .not within 2 s"),
+    (b"HTTP/1.1 400 Bad Request\r\n\r\n<html>", SettingsError, "is no scheduler of Dask"),
+    (b"\0\0\0\0\0\1\0\0\1\0\0\0\0\0\0\0" + b"x" * 1000, SettingsError, "is no scheduler of Dask"),
+])
+def test_what_is_no_scheduler_is_told_in_one_line_and_in_time(says, kind, words):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        held = []
+
+        def serve() -> None:
+            with suppress(OSError):
+                while True:
+                    held.append(server.accept()[0])
+                    held[-1].sendall(says)
+
+        threading.Thread(target=serve, daemon=True).start()
+        address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(kind, match=words), connect.connected(address, None, seconds=2):
+            pass
 
 
 def test_without_the_engine_s_packages_it_is_said_which_are_needed(certificates, monkeypatch):

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from stubs.machine import Machine
 
+from facesets.common import files
+
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Machine:
@@ -233,6 +235,7 @@ def test_photos_that_windows_does_not_see_are_said_before_the_worker_starts(mach
     (True, True, ["--local"], 0, "on the local side: --local"),
     (True, True, ["--scheduler", "tls://nas:8786"], 0, "on the engine side: --scheduler tls://nas:8786"),
     (True, True, ["--windows", "--scheduler", "tls://nas:8786"], 64, "either --windows or --scheduler"),
+    (True, True, ["--scheduler=tls://nas:8786", "--local"], 64, "either --local or --scheduler"),
     (True, False, ["--windows"], 78, "first: bash finalize_immich.sh --setup-windows"),
     (False, True, ["--windows"], 78, "first: bash finalize_immich.sh --setup-windows"),
 ])
@@ -247,6 +250,17 @@ def test_it_finds_out_where_to_embed_and_says_why(tmp_path: Path, wsl: bool, rea
     run = machine.run("peter", "--dry-run", *asked)
     assert run.returncode == status and words in run.stderr, run.stderr
     assert not machine.cache_path.exists() and not machine.there.exists() and machine.log() == ""
+
+
+def test_local_and_windows_win_over_an_engine_in_env(machine: Machine) -> None:
+    files.write_bytes(machine.checkout / ".env", b"FACESETS_SCHEDULER=tls://nas:8786\n")
+    machine.stage("face")
+    run = machine.run("peter", "--dry-run")
+    assert run.returncode == 0 and "on the engine side: --scheduler tls://nas:8786" in run.stderr, run.stderr
+    for asked, words in ((["--local"], "on the local side: --local"), (["--windows"], "on the windows side: --windows"),
+                         (["--scheduler", ""], "on the windows side: it is set up")):
+        run = machine.run("peter", *asked)
+        assert run.returncode == 0 and words in run.stderr and "on the engine ''" in run.stderr, run.stderr
 
 
 def test_a_windows_side_that_is_stale_or_broken_is_named_before_anything_is_done(machine: Machine) -> None:
