@@ -111,8 +111,12 @@ def throughput(photos: int = 480) -> None:
             best = min(turns, key=lambda turn: turn["cpu"])
             wall = min(turn["wall"] for turn in turns)
             more = "".join(f", {part} {best[part]:.1f}" for part in ("client", "scheduler", "workers") if ways[way])
+            if way == "1 worker":
+                told = best["workers"], max(best["scheduler"], best["client"])
             print(f"{way:<12} {wall:6.1f} by the clock ({alone['wall'] / wall:.0%} of one process), {best['cpu']:6.1f} "
                   f"of CPU ({alone['cpu'] / best['cpu']:.0%}, {best['cpu'] - alone['cpu']:+.1f}){more}")
+        print("what that means for many machines: python benchmarks/machines_cluster.py --faces '' --photo-ms "
+              f"{told[0]:.1f} --photo-overhead-ms {told[1]:.1f}")
 
 
 def costs(bench: Bench, out: str, engine: Engine | None) -> dict[str, float]:

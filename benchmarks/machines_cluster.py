@@ -3,6 +3,7 @@
 Reads   ../shared/clustering/gen.py, as benchmarks/cluster.py does
 Run     python benchmarks/machines_cluster.py                       everything, some five minutes on two idle cores
         python benchmarks/machines_cluster.py --faces ""            the simulation alone, from the costs below
+        python benchmarks/machines_cluster.py --kills 30            of worker, scheduler, client, each: the same labels
 Each engine is a real scheduler with real workers on this machine, in a network of their own, whose counters say what
 went over the wire (three times over it, at most: here, scheduler, worker). `share` is the engine's throughput by that
 of one process on the same cores, `CPU` the same by seconds of CPU of all processes, which other work disturbs less.
@@ -13,25 +14,28 @@ a task where a core is free next, and gets a block from whoever has it.
 import argparse
 import heapq
 import os
+import random
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 
 CHECKOUT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(CHECKOUT))
+sys.path[:0] = [str(CHECKOUT), str(CHECKOUT / "tests"), str(CHECKOUT / "tests/embed")]
 import cluster as alone  # noqa: E402
+from engine import Engine  # noqa: E402
 
 from facesets.cluster import linkage, machines, neighbours, tiles  # noqa: E402
 from facesets.cluster.known import match  # noqa: E402
-from facesets.common import connect  # noqa: E402
+from facesets.common import files, terminal  # noqa: E402
 
 DIMENSION = 512
 MERGES = 5      # rounds in which identities are measured against each other
@@ -50,6 +54,9 @@ COSTS: Costs = {                # measured by the first part, in seconds and byt
     "distance": 1.2e-8,         # of a core, for one such distance
 }
 
+PHOTO_MS, PHOTO_DRIVER_MS = 34.2, 3.7      # `machines.py throughput`: of a worker's core; of the busier of scheduler, client
+BY_PATH = 7_900     # `machines.py wire`: bytes to a worker, or from it, where it sees the photo
+
 
 @contextmanager
 def engine(workers: int, threads: int) -> Iterator[tuple[machines.Machines, list[int]]]:
@@ -67,9 +74,12 @@ def engine(workers: int, threads: int) -> Iterator[tuple[machines.Machines, list
     begun = [start("scheduler", "--port", address.rpartition(":")[2])]
     begun += [start("worker", address, "--nthreads", str(threads), "--no-nanny") for _ in range(workers)]
     try:
-        with connect.connected(address, None) as client:
-            client.wait_for_workers(workers, timeout=120)
-            yield machines.Machines(client, address, say=lambda line: None), [process.pid for process in begun]
+        while True:
+            with suppress(OSError), socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2])), 1):
+                break
+        with machines.Machines(address, None, say=lambda line: None) as there:
+            there.client.wait_for_workers(workers, timeout=120)
+            yield there, [process.pid for process in begun]
     finally:
         for process in begun:
             process.kill()
@@ -136,8 +146,8 @@ def empty(_: np.ndarray) -> np.ndarray:
 def costs_of_one(rows: np.ndarray) -> Costs:
     """What the parts cost on one core, of these rows."""
     n, least = len(rows), 1 - alone.THRESHOLD
-    block = [machines.Block(part, np.arange(len(part)) + at * 16384) for at, part in enumerate(np.split(rows, [16384]))]
-    left, right = block[0], machines.Block(block[1].rows[:16384], block[1].sets[:16384])
+    left, right = (machines.Block(rows[start:start + 16384], np.arange(start, start + 16384), tiles.largest(rows))
+                   for start in (0, 16384))
     machines.links(least, "int8", left, right)
     start = time.thread_time()
     found = machines.links(least, "int8", left, right)
@@ -159,6 +169,49 @@ def costs_of_one(rows: np.ndarray) -> Costs:
     costs["distance"] = (time.process_time() - start) / 8000 ** 2
     costs["in bundles"] = sum(len(group) for group in groups if len(group) > linkage.SMALL) / n
     return costs
+
+
+def kills(wanted: int, rows: np.ndarray, folder: Path) -> None:
+    """Kills at random moments of the clustering of `rows`; whoever gets to its end has the labels of one process."""
+    chance, ours = random.Random(3), linkage.average_linkage(rows, alone.THRESHOLD)
+    np.save(folder / "rows.npy", rows)
+    for what in ("worker", "scheduler", "client"):
+        ends = Engine(folder / what, folder)
+        began, done, ended = time.monotonic(), 0, Counter[str]()
+        while done < wanted or not ended["the same"]:
+            while len(ends.processes) < 3:
+                ends.worker()
+            run = subprocess.Popen([sys.executable, __file__, "--labels", folder, ends.address],
+                                   stderr=subprocess.PIPE, text=True)
+            while done < wanted and run.poll() is None:
+                time.sleep(chance.uniform(0.5, 6))
+                there = {"worker": ends.at_work(), "scheduler": [ends.scheduler], "client": [run]}[what]
+                if run.poll() is None and there:
+                    chance.choice(there).kill()
+                    done += 1
+                    if what != "worker":
+                        break
+            _, said = run.communicate()
+            same = run.returncode == 0 and np.array_equal(np.load(folder / "labels.npy"), ours)
+            how = {0: "the same" if same else "OTHERS", 2: "paused", -signal.SIGKILL: "killed"}
+            ended[how.get(run.returncode, f"FAILED {said[-300:]}")] += 1
+            if ends.scheduler.poll() is not None:
+                ends.close()
+                ends.processes.clear()
+                ends.start_scheduler()
+        ends.close()
+        print(f"{what:<10} {done} kills; labels of the runs: "
+              + ", ".join(f"{count} {how}" for how, count in ended.items())
+              + f" ({time.monotonic() - began:.0f} s)", flush=True)
+
+
+@terminal.script
+def labels(folder: Path, address: str) -> int:
+    with machines.Machines(address, None) as there:
+        found = linkage.average_linkage(np.load(folder / "rows.npy"), alone.THRESHOLD, machines=there)
+    with files.replacing(folder / "labels.npy") as file:
+        np.save(file, found)
+    return 0
 
 
 def simulated(n: int, count: int, cores: int, gigabit: float, memory: float, costs: Costs) -> dict[str, float]:
@@ -215,16 +268,15 @@ def simulate(cores: int, gigabit: float, costs: Costs) -> None:
                   f"{took['people']:6.0f} {whole:7.0f} {took['moved'] / 1e9:9.1f}  {limit}")
 
 
-def photos(ms: float, overhead: float, bytes_: float, gigabit: float) -> None:
+def photos(cores: int, ms: float, overhead: float, bytes_: float, gigabit: float) -> None:
     """A million photos: machines work side by side, the driver hands out, the link carries."""
-    print(f"\nA million photos of {ms:g} ms a machine, {overhead:g} ms of the driver and {bytes_ / 1e6:g} MB each on "
-          f"{gigabit:g} Gbit/s: hours (busiest)")
-    for seen in (False, True):
-        hours = {count: max((1e3 * ms / count, "machines"), (1e3 * overhead, "driver"),
-                            (0.0 if seen else 1e6 * bytes_ / (gigabit * 1.25e8), "link")) for count in (1, 4, 16, 64)}
-        print(f"  {'by path' if seen else 'as bytes':9}" + "".join(
-            f"  {count} machine{'s' * (count > 1)} {seconds / 3600:.1f} ({part})"
-            for count, (seconds, part) in hours.items()))
+    print(f"\nA million photos of {ms:g} ms of a core, {overhead:g} ms of the driver and {bytes_ / 1e6:g} MB each, on "
+          f"machines of {cores} cores\nand links of {gigabit:g} Gbit/s: hours (busiest)")
+    for way, moved in (("as bytes", bytes_ + BY_PATH), ("by path", BY_PATH)):
+        hours = {count: max((1e3 * ms / (count * cores), "machines"), (1e3 * overhead, "driver"),
+                            (1e6 * moved / (gigabit * 1.25e8), "link")) for count in (1, 4, 16, 64)}
+        print(f"  {way:9}" + "".join(f"  {count} machine{'s' * (count > 1)} {seconds / 3600:.2f} ({part})"
+                                     for count, (seconds, part) in hours.items()))
 
 
 def main() -> None:
@@ -233,10 +285,14 @@ def main() -> None:
     parser.add_argument("--profile", default="std")
     parser.add_argument("--cores", type=int, default=8)
     parser.add_argument("--gigabit", type=float, nargs="+", default=[1.0, 10.0])
-    parser.add_argument("--photo-ms", type=float, default=100.0, help="of a machine, as benchmarks/machines.py has it")
-    parser.add_argument("--photo-overhead-ms", type=float, default=3.0)
-    parser.add_argument("--photo-bytes", type=float, default=2e6)
+    parser.add_argument("--photo-ms", type=float, default=PHOTO_MS, help="of a core")
+    parser.add_argument("--photo-overhead-ms", type=float, default=PHOTO_DRIVER_MS, help="of the scheduler or the client")
+    parser.add_argument("--photo-bytes", type=float, default=2e6, help="a phone's")
+    parser.add_argument("--kills", type=int, default=0)
+    parser.add_argument("--labels", nargs=2, help=argparse.SUPPRESS)
     args = parser.parse_args()
+    if args.labels:
+        sys.exit(labels(Path(args.labels[0]), args.labels[1]))
     sizes = [int(size) for size in args.faces.split(",") if size]
     if sizes and "IN_A_NETWORK_OF_ITS_OWN" not in os.environ:
         command = ["unshare", "-n", "sh", "-c", 'ip link set lo up && exec "$@"', "sh", sys.executable, *sys.argv]
@@ -247,6 +303,10 @@ def main() -> None:
     if sizes:
         print(f"load {os.getloadavg()[0]:.1f}, {neighbours.cores()} cores")
     with tempfile.TemporaryDirectory() as folder:
+        if args.kills:
+            alone.make(30_000, args.profile, Path(folder) / "faces.npy")
+            kills(args.kills, np.load(Path(folder) / "faces.npy"), Path(folder))
+            return
         for n in sizes:
             data = Path(folder) / f"{n}.npy"
             alone.make(n, args.profile, data)
@@ -258,7 +318,7 @@ def main() -> None:
     for gigabit in args.gigabit:
         simulate(args.cores, gigabit, costs)
     for gigabit in args.gigabit:
-        photos(args.photo_ms, args.photo_overhead_ms, args.photo_bytes, gigabit)
+        photos(args.cores, args.photo_ms, args.photo_overhead_ms, args.photo_bytes, gigabit)
 
 
 if __name__ == "__main__":

@@ -200,6 +200,16 @@ def test_a_plugin_that_does_not_load_is_said_and_the_run_goes_on_without_it(tmp_
     assert "/nowhere/libwebgpu.so" in done.stdout and "at work     cpu" in done.stdout
 
 
+def test_the_doctor_lists_the_newer_package_of_directml_and_that_two_overwrite_another(tmp_path, models_dir, checkout):
+    """onnxruntime-windowsml brings DmlExecutionProvider, as onnxruntime-directml does."""
+    about = tmp_path / "onnxruntime_windowsml-1.30.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: onnxruntime-windowsml\nVersion: 1.30.0\n")
+    done = doctor(tmp_path, models_dir, checkout, "nothing", "")
+    assert "onnxruntime-windowsml 1.30.0" in done.stdout.splitlines()[1]
+    assert "onnxruntime and onnxruntime-windowsml overwrite each other" in done.stdout
+
+
 def test_a_provider_that_leaves_the_whole_model_to_the_cpu_does_not_count_as_started(pack, offered):
     class Idle:
         """As a plugin that knows too few operators: it is there, and does nothing."""
