@@ -54,7 +54,8 @@ COSTS: Costs = {                # measured by the first part, in seconds and byt
     "distance": 1.2e-8,         # of a core, for one such distance
 }
 
-PHOTO_MS, PHOTO_DRIVER_MS = 34.2, 3.7      # `machines.py throughput`: of a worker's core; of the busier of scheduler, client
+# of `machines.py throughput`: of a core of a worker; of scheduler or client, whichever takes longer
+PHOTO_MS, PHOTO_DRIVER_MS = 34.2, 3.7
 BY_PATH = 7_900     # `machines.py wire`: bytes to a worker, or from it, where it sees the photo
 
 
@@ -286,7 +287,7 @@ def main() -> None:
     parser.add_argument("--cores", type=int, default=8)
     parser.add_argument("--gigabit", type=float, nargs="+", default=[1.0, 10.0])
     parser.add_argument("--photo-ms", type=float, default=PHOTO_MS, help="of a core")
-    parser.add_argument("--photo-overhead-ms", type=float, default=PHOTO_DRIVER_MS, help="of the scheduler or the client")
+    parser.add_argument("--photo-overhead-ms", type=float, default=PHOTO_DRIVER_MS, help="scheduler or client")
     parser.add_argument("--photo-bytes", type=float, default=2e6, help="a phone's")
     parser.add_argument("--kills", type=int, default=0)
     parser.add_argument("--labels", nargs=2, help=argparse.SUPPRESS)
