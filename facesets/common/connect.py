@@ -76,7 +76,7 @@ def _introduce(address: str, security: "Security", seconds: float) -> None:
         raise SettingsError(f"--scheduler-tls: the certificates do not fit ({terminal.safe(error, 100)}); every "
                             "machine needs the same two files, see docs/cluster.md") from None
     except OSError as error:        # also of time
-        raise gone(address, error or f"not within {seconds:.0f} s") from None
+        raise gone(address, str(error) or f"not within {seconds:.0f} s") from None
     except Exception as error:      # whatever reading the bytes of another service as those of a scheduler gives
         raise SettingsError(f"what answers at {address} is no scheduler of Dask that this one understands "
                             f"({type(error).__name__}: {terminal.safe(error, 100)})") from None

@@ -29,7 +29,7 @@ def refusal(proof: Any, model: cache.Model, our_boxes: np.ndarray, our_raw: np.n
     our_boxes (n, 4), our_raw (n, D): the faces of the sample by our `model`.
     """
     if isinstance(proof, BaseException):
-        return f"fails ({type(proof).__name__}: {terminal.safe(proof)})"
+        return f"fails ({terminal.safe(f'{type(proof).__name__}: {proof}')})"
     if not isinstance(proof, remote.Proof):
         return NONE
     host = f"({terminal.safe(proof.host)})"

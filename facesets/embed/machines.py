@@ -9,7 +9,7 @@ that one which ends every process is found by itself; after TRIES of them it is 
 import asyncio
 import queue
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing, nullcontext, suppress
 from dataclasses import dataclass, field, replace
@@ -41,9 +41,8 @@ JOINING = 10.0          # the same where all that are there are refused
 @dataclass(eq=False)
 class Job:
     entry: Entry
-    ended: int = 0              # processes that had it and ended
-    ended_at: set[str] = field(default_factory=set)     # the homes of those
-    failed: set[str] = field(default_factory=set)       # homes of those that cannot analyse it
+    ends: Counter[str] = field(default_factory=Counter)     # processes that had it and ended, by their home
+    failed: set[str] = field(default_factory=set)           # homes of those that cannot analyse it
     why: str = REASON
     as_bytes: bool = False      # a worker that sees the others did not see this one
 
@@ -64,9 +63,9 @@ class Machine:
     def room(self, job: Job) -> int:
         """How many more photos it takes. A suspect is alone with a process."""
         if (not self.proof or self.refused or self.home in job.failed
-                or any(other.ended for other in self.hands.values())):
+                or any(other.ends for other in self.hands.values())):
             return 0
-        return (0 if self.hands else 1) if job.ended else AHEAD * self.threads - len(self.hands)
+        return (0 if self.hands else 1) if job.ends else AHEAD * self.threads - len(self.hands)
 
 
 @dataclass
@@ -95,6 +94,8 @@ class Machines:
         self._futures: dict[str, tuple[Future, Machine]] = {}
         self._done: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._again: deque[Job] = deque()           # what goes out first, suspects before all others
+        self._aside: list[Job] = []                 # those that failed only where nothing was done since
+        self._able: set[str] = set()                # homes whose last answer was a photo
         self._ends: dict[str, list[set[Job]]] = {}  # by home: what its processes had that ended since a photo was done
         self._looked = self._worked = self._hoped = -float("inf")
         self._told = False      # that a worker is waited for
@@ -138,10 +139,12 @@ class Machines:
                 self._look_around()
                 yield from self._give(entries, user, find)
                 if not self._again and not any(machine.hands for machine in self._machines.values()):
+                    yield from (_given_up(job, user) for job in self._aside)
                     return
                 yield from self._answers(user, find is None)
         finally:
             self._again.clear()
+            self._aside.clear()
             for machine in self._machines.values():
                 for key in machine.hands:
                     self._futures.pop(key, None)        # whoever still looks at it does so in vain
@@ -156,11 +159,15 @@ class Machines:
                 return
             job = self._again[0]
             ready = [machine for machine in self._machines.values() if machine.proof and not machine.refused]
-            if job.ended >= TRIES or len(job.failed) >= TRIES or (ready and {it.home for it in ready} <= job.failed):
+            if (job.ends.total() >= TRIES or len(job.failed) >= TRIES
+                    or (ready and {it.home for it in ready} <= job.failed)):
                 self._again.popleft()
-                yield lanes.failed(lanes.unread(job.entry, user), job.why, suspect=True)
+                if self._able & {*job.failed, *job.ends}:
+                    yield _given_up(job, user)
+                else:
+                    self._aside.append(job)
                 continue
-            others = [machine for machine in ready if machine.home not in job.ended_at | job.failed]
+            others = [machine for machine in ready if machine.home not in {*job.failed, *job.ends}]
             machine = max(others or ready, key=lambda it: it.room(job) / it.threads, default=None)
             if not machine or not machine.room(job) or not machine.proof:
                 return
@@ -231,8 +238,10 @@ class Machines:
         for name in [name for name in self._machines if name not in there]:
             machine = self._machines.pop(name)
             if not machine.refused:
-                self._ends.setdefault(machine.home, []).append(set(machine.hands.values()))
                 self._say(f"the worker {machine.address} is gone")
+            if not machine.refused and (machine.hands or not machine.proof):
+                self._ends.setdefault(machine.home, []).append(set(machine.hands.values()))
+                self._able.discard(machine.home)
             self._lost(machine, ended=True)
         for name in [name for name in there if name not in self._machines]:
             address, home = there[name]["address"], there[name]["nanny"] or there[name]["host"]
@@ -242,7 +251,7 @@ class Machines:
             elif len(ends := self._ends.get(home, [])) >= TRIES and not set.intersection(*ends):
                 self._refuse(machine, f"ended {len(ends)} times in a row, whatever it was to do; its output says why")
             else:
-                probes = [] if ends else self._probes       # perhaps it was one of them
+                probes = [] if set() in ends else self._probes      # at its proof; perhaps it was one of them
                 proof = connect.submit(self._client, self.address, self._prove, probes, workers=[address])
                 self._expect(proof, machine)
         if any(machine.proof and not machine.refused for machine in self._machines.values()):
@@ -272,6 +281,7 @@ class Machines:
     def _failed(self, machine: Machine, job: Job, why: str) -> None:
         """It goes elsewhere; a machine where photo after photo fails is to blame itself."""
         machine.failures += 1
+        self._able.discard(machine.home)
         job.failed.add(machine.home)
         job.why = why
         self._again.appendleft(job)
@@ -282,15 +292,21 @@ class Machines:
         machine.refused = True
         self._say(f"the worker {machine.address} {why}: refused")
         self._lost(machine, ended)
+        self._again.extend(self._aside)
+        self._aside.clear()
+        elsewhere = [job for other in self._machines.values() for job in other.hands.values()]
+        for job in [*self._again, *elsewhere] if not ended else ():     # it was the machine
+            job.failed.discard(machine.home)
+            del job.ends[machine.home]
 
     def _lost(self, machine: Machine, ended: bool) -> None:
         """What a machine had in its hands goes elsewhere."""
         for key, job in machine.hands.items():
             self._futures.pop(key, None)
             if ended:
-                job.ended, job.why = job.ended + 1, REASON
-                job.ended_at.add(machine.home)
-        self._again = deque(sorted([*machine.hands.values(), *self._again], key=lambda job: -job.ended))
+                job.ends[machine.home] += 1
+                job.why = REASON
+        self._again = deque(sorted([*machine.hands.values(), *self._again], key=lambda job: -job.ends.total()))
         machine.hands.clear()
 
     def _count(self, machine: Machine, provider: str, losses: int, first: bool) -> None:
@@ -298,10 +314,17 @@ class Machines:
         tally = self._tallies.setdefault((host, provider), Tally(machine.heard))
         machine.heard, machine.failures = time.monotonic(), 0
         self._ends.pop(machine.home, None)
+        self._able.add(machine.home)
+        self._again.extend(self._aside)
+        self._aside.clear()
         if first:
             tally.photos += 1
             tally.seconds = machine.heard - tally.began
         tally.losses = max(tally.losses, losses)
+
+
+def _given_up(job: Job, user: str) -> Outcome:
+    return lanes.failed(lanes.unread(job.entry, user), job.why, suspect=True)
 
 
 def _bare(entry: Entry) -> Entry:

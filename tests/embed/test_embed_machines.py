@@ -316,6 +316,30 @@ remote.look = lambda *_: os._exit(1)
     assert status == 0 and library.is_clean("ends"), said
 
 
+def test_a_worker_that_breaks_and_is_there_first_condemns_no_photo(library, engine, tmp_path):
+    (tmp_path / "breaks.py").write_text("""
+from facesets.embed import remote
+def look(*_):
+    raise type("It\\x1b[2J\\nbroke", (RuntimeError,), {})("gave up")
+remote.look = look
+""")
+    engine.worker("--preload", str(tmp_path / "breaks.py"))
+    said: list[str] = []
+    end = time.monotonic() + LIMIT
+
+    def entries():
+        while not any("refused" in line for line in said):
+            if any("takes 1" in line for line in said) and len(engine.processes) == 2:
+                engine.worker()         # a good one, later
+            assert time.monotonic() < end, said
+            yield from library.queue.entries[25:35]
+
+    with machines.Machines(engine.address, None, "opencv_zoo", SETTINGS, 60, said.append) as there:
+        found = there.outcomes(entries(), ours(library), others=library.queue.entries)
+        assert {outcome.photo.status for outcome in found} <= {"faces", "noface"}, said
+    assert sum("fails at 3 photos in a row" in line and "\x1b" not in line for line in said) == 1, said
+
+
 def test_all_modules_that_look_at_photos_make_the_version(checkout, tmp_path):
     def version(folder: Path) -> str:
         return subprocess.run([sys.executable, "-c", "from facesets.embed import remote; print(remote.VERSION)"],
