@@ -121,6 +121,7 @@ class Machines:
         self.stack = ExitStack()
         self.refused: set[str] = set()
         self.proofs: dict[str, Future | None] = {}      # of each process, that it runs what we run; None: judged
+        self.came: dict[str, float] = {}        # when a machine was first asked, by its nanny, which outlives processes
         self.cores: dict[str, int] = {}         # of each machine that is there, proven and not refused, by address
         self.asked = self.seen = self.began = -float("inf")
         self.told = False       # that one is waited for
@@ -267,7 +268,9 @@ class Machines:
             self.cores = {about["address"]: about["nthreads"] for process, about in found.items()
                           if self._proven(process, about["address"])}
             self.asked = now
-            if self.cores or any(self.proofs[process] for process in found):
+            starting = [self.came.setdefault(about["nanny"] or process, now) for process, about in found.items()
+                        if self.proofs[process]]
+            if self.cores or any(now - came < self.patience for came in starting):
                 self.seen = now
         if not self.cores and now - self.began > connect.TELL and not self.told:
             self.told = True

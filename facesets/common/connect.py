@@ -2,12 +2,15 @@
 
 import asyncio
 import logging
+import os
 import re
+import shlex
 import ssl
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
 SECONDS = 30.0      # that a scheduler may take to answer
 NAMES = ("cert.pem", "key.pem")
 ARRIVAL = 30.0      # that a result which is ready may take to come
+LOADS = "bool(__import__('config') and __import__('facesets.formats.queue'))"   # what a scheduler reads a task with
 TELL = 5.0          # without a worker, after which it is said that one is waited for
 LARGE = "1 GB"      # of a task, from which Dask warns; a photo goes as bytes where a worker does not see it
 
@@ -53,6 +57,11 @@ def connected(address: str, tls: Path | None, seconds: float = SECONDS) -> Itera
     except (OSError, ValueError, RuntimeError) as error:
         raise gone(address, error) from None
     try:
+        try:
+            ask(client, address, partial(client.run_on_scheduler, eval, LOADS, asynchronous=True))
+        except ImportError as error:
+            raise SettingsError(f"the scheduler {address} was not started in a checkout of face-sets "
+                                f"({terminal.safe(error)}); start it there, see docs/cluster.md") from None
         yield client
     finally:
         with suppress(TimeoutError, OSError):
@@ -169,8 +178,12 @@ def check(address: str, tls: Path | None) -> None:
             raise SettingsError(f"--scheduler {terminal.safe(address)}: without TLS only 127.0.0.1 is used, since "
                                 "photos and faces would travel in the clear; docs/cluster.md makes certificates in "
                                 "one command")
-    elif missing := ["--scheduler-tls"] if tls is None else [str(tls / name) for name in NAMES
-                                                             if not (tls / name).is_file()]:
-        raise SettingsError(f"--scheduler {terminal.safe(address)}: {' and '.join(missing)} is missing; "
-                            "--scheduler-tls names the folder of cert.pem and key.pem, which docs/cluster.md makes in "
-                            "one command")
+    elif tls is None:
+        raise SettingsError(f"--scheduler {terminal.safe(address)}: --scheduler-tls names the folder of cert.pem and "
+                            "key.pem, which docs/cluster.md makes in one command")
+    elif missing := [name for name in NAMES if not (tls / name).is_file()]:
+        raise SettingsError(f"--scheduler-tls {tls}: {' and '.join(missing)} is not there; docs/cluster.md makes both "
+                            "in one command")
+    elif os.name == "posix" and (tls / "key.pem").stat().st_mode & 0o077:
+        raise SettingsError(f"--scheduler-tls {tls}: key.pem can be read by others; run: chmod 600 "
+                            f"{shlex.quote(str(tls / 'key.pem'))}")

@@ -12,6 +12,7 @@ from . import decode, doctor, lanes, remote
 
 EQUAL = doctor.EQUAL    # cosine of a worker's embeddings of the sample to ours
 NONE = "gives answers that are none"
+OTHER = "has another version of face-sets; give it this one and start it again"
 
 
 def sample() -> bytes:
@@ -24,17 +25,19 @@ def sample() -> bytes:
 
 
 def refusal(proof: Any, model: cache.Model, our_boxes: np.ndarray, our_raw: np.ndarray) -> str:
-    """Why a worker that gives this for `remote.prove` gets no photos; "" where it is as we are.
+    """Why a worker that gives this for `remote.FIRST` or `remote.prove` gets no photos; "" where it is as we are.
 
     our_boxes (n, 4), our_raw (n, D): the faces of the sample by our `model`.
     """
+    if isinstance(proof, ImportError):
+        return f"was not started in a checkout of face-sets ({terminal.safe(proof)}); start it there"
+    if isinstance(proof, str):      # to the first question
+        return "" if proof == remote.VERSION else OTHER
     if isinstance(proof, BaseException):
         return f"fails ({terminal.safe(f'{type(proof).__name__}: {proof}')})"
     if not isinstance(proof, remote.Proof):
         return NONE
     host = f"({terminal.safe(proof.host)})"
-    if proof.version != remote.VERSION:
-        return f"{host} has another version of face-sets; give it this one and start it again"
     if proof.models != (model.detector_sha256, model.sha256):
         return f"{host} has other models under the name {model.name}"
     if (cosine := _parity(proof, our_boxes, our_raw)) < EQUAL:
@@ -45,7 +48,7 @@ def refusal(proof: Any, model: cache.Model, our_boxes: np.ndarray, our_raw: np.n
 
 def _parity(proof: remote.Proof, our_boxes: np.ndarray, our_raw: np.ndarray) -> float:
     """The lowest cosine of an embedding to ours of the same face; 0 where the faces are others."""
-    if proof.boxes is None or proof.raw is None or not all(
+    if not all(
             isinstance(its, np.ndarray) and its.dtype.kind == "f" and its.shape == mine.shape
             and np.isfinite(its).all() for its, mine in ((proof.boxes, our_boxes), (proof.raw, our_raw))):
         return 0.0

@@ -125,7 +125,7 @@ class Machines:
                  find: OtherDirections | None = None) -> Generator[Outcome, None, None]:
         """As lanes.outcomes; `analyser` is ours, which the workers' must equal. Their threads are their own affair."""
         sample = answers.sample()
-        self._prove = partial(remote.prove, self._settings, self._model, sample, remote.VERSION)
+        self._prove = partial(remote.prove, self._settings, self._model, sample)
         self._probes = [_bare(entry) for entry in others[::len(others) // 3 + 1]]
         self._ours, self._our_faces = analyser.model, remote.faces_of(decode.decode(sample), analyser)
         self._worked = self._hoped = time.monotonic()
@@ -251,9 +251,7 @@ class Machines:
             elif len(ends := self._ends.get(home, [])) >= TRIES and not set.intersection(*ends):
                 self._refuse(machine, f"ended {len(ends)} times in a row, whatever it was to do; its output says why")
             else:
-                probes = [] if set() in ends else self._probes      # at its proof; perhaps it was one of them
-                proof = connect.submit(self._client, self.address, self._prove, probes, workers=[address])
-                self._expect(proof, machine)
+                self._expect(connect.submit(self._client, self.address, eval, remote.FIRST, workers=[address]), machine)
         if any(machine.proof and not machine.refused for machine in self._machines.values()):
             self._worked = self._looked
         refused = [machine.refused for machine in self._machines.values()]
@@ -272,6 +270,10 @@ class Machines:
             return      # it went meanwhile
         if why := answers.refusal(proof, self._ours, *self._our_faces):
             self._refuse(machine, why)
+        elif isinstance(proof, str):
+            at_proof = set() in self._ends.get(machine.home, [])        # it ended there; perhaps for one of the probes
+            self._expect(connect.submit(self._client, self.address, self._prove, [] if at_proof else self._probes,
+                                        workers=[machine.address]), machine)
         else:
             machine.proof = proof
             sent = "" if proof.sees else ", sent to it: it does not see the photos"

@@ -36,29 +36,24 @@ class Proof:
     """What a worker can do."""
 
     host: str
-    version: str                        # of the modules that look at photos
-    models: tuple[str, str] = ("", "")  # SHA-256 of detector and recogniser
-    provider: str = ""
-    sees: bool = False                  # one of the photos by its path
-    boxes: np.ndarray | None = None     # (n, 4) and
-    raw: np.ndarray | None = None       # (n, D), of the faces of the sample
+    models: tuple[str, str]     # SHA-256 of detector and recogniser
+    provider: str
+    sees: bool                  # one of the photos by its path
+    boxes: np.ndarray           # (n, 4) and
+    raw: np.ndarray             # (n, D), of the faces of the sample
 
 
-def prove(settings: Callable[[], Any], model: str, sample: bytes, version_here: str, probes: Sequence[Entry]) -> Proof:
+def prove(settings: Callable[[], Any], model: str, sample: bytes, probes: Sequence[Entry]) -> Proof:
     """Load the models on the provider that the settings of this machine name, and show what comes out for `sample`; and
     whether one of `probes` lies here."""
-    proof = Proof(socket.gethostname(), VERSION)
-    if proof.version == version_here:
-        from . import decode, lanes, pipeline, turning  # noqa: F401, all now, before anybody changes one of them
-        mine = settings()
-        if model not in _analysers:
-            lanes.one_thread_each()
-            _analysers[model] = pipeline.load(model, mine.models_dir, mine.provider)
-        analyser = _analysers[model]
-        proof.models, proof.provider = (analyser.model.detector_sha256, analyser.model.sha256), analyser.provider
-        proof.sees = _sees(probes)
-        proof.boxes, proof.raw = faces_of(decode.decode(sample), analyser)
-    return proof
+    from . import decode, lanes, pipeline, turning  # noqa: F401, all now, before anybody changes one of them
+    mine = settings()
+    if model not in _analysers:
+        lanes.one_thread_each()
+        _analysers[model] = pipeline.load(model, mine.models_dir, mine.provider)
+    analyser = _analysers[model]
+    return Proof(socket.gethostname(), (analyser.model.detector_sha256, analyser.model.sha256), analyser.provider,
+                 _sees(probes), *faces_of(decode.decode(sample), analyser))
 
 
 def _sees(probes: Sequence[Entry]) -> bool:
@@ -121,3 +116,5 @@ def _version() -> str:
 
 
 VERSION = _version()      # as this process loads them, whatever lies there later
+# What a worker is asked first, which every Python understands: one that cannot read a task of ours says nothing at all.
+FIRST = f"__import__('config') and __import__({__name__!r}, fromlist=['VERSION']).VERSION"

@@ -65,8 +65,8 @@ class Engine:
     """Over TLS with `certificates`, else on this machine alone; `flags` go to the scheduler."""
 
     def __init__(self, folder: Path, models_dir: Path, certificates: Path | None = None,
-                 flags: tuple[str, ...] = ()) -> None:
-        self.folder, (its, self.worker_flags) = folder, documented(certificates)
+                 flags: tuple[str, ...] = (), home: Path = CHECKOUT) -> None:
+        self.folder, self.home, (its, self.worker_flags) = folder, home, documented(certificates)
         self.flags = [*its, *flags]
         self.environment = {**os.environ, "FACESETS_MODELS_DIR": str(models_dir), "FACESETS_PROVIDER": "cpu",
                             "PYTHONPATH": str(folder / "hooks"), "DASK_TEMPORARY_DIRECTORY": str(folder)}
@@ -98,7 +98,7 @@ class Engine:
     def _start(self, *words: str, **environment: str) -> subprocess.Popen:
         with open(self.folder / "engine.log", "ab") as log:
             command = [sys.executable, "-m", "dask", *words]
-            process = subprocess.Popen(command, stdout=log, stderr=log, cwd=CHECKOUT,
+            process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.home,
                                        env={**self.environment, **environment})
         self.processes.append(process)
         return process

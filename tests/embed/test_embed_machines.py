@@ -175,7 +175,7 @@ def test_a_photo_that_ends_whoever_opens_it_at_its_proof_holds_nobody_back(libra
 BROKEN = {
     "other numbers": "gives other faces on cpu: cosine",
     "no answers": "gives answers that are none",
-    "another version": "has another version of face-sets",
+    "another version": "has another version of face-sets; give it this one and start it again",
     "no numbers": "fails at 3 photos in a row, the last gives embeddings that are no numbers",
 }
 
@@ -353,7 +353,7 @@ def test_all_modules_that_look_at_photos_make_the_version(checkout, tmp_path):
     assert version(tmp_path) != version(checkout)
     late = ("import pathlib; from facesets.embed import remote; was = remote.VERSION; "
             "pathlib.Path(remote.__file__).with_name('pose.py').open('a').write('# another line'); "
-            "print(remote.prove(None, '', b'', 'theirs', []).version == was)")
+            "print(eval(remote.FIRST) == was)")
     run = subprocess.run([sys.executable, "-c", late], cwd=tmp_path, check=True, capture_output=True, text=True,
                          timeout=LIMIT)
     assert run.stdout == "True\n"      # an update does not change what runs since before it
@@ -367,7 +367,7 @@ def test_two_models_with_one_recogniser_are_two(library, tmp_path):
     with (tmp_path / pack.detector.path.name).open("ab") as file:
         file.write(b"\x32\x00")        # an empty producer_version: another file, the same network
     models = [remote.prove(partial(config.Embedding, provider="cpu", models_dir=library.models_dir), model, SAMPLE,
-                           remote.VERSION, []).models for model in ("opencv_zoo", str(tmp_path))]
+                           []).models for model in ("opencv_zoo", str(tmp_path))]
     assert models[0][0] != models[1][0] and models[0][1] == models[1][1]
 
 
@@ -421,6 +421,27 @@ def test_the_photos_of_a_worker_that_stands_still_go_to_the_others(library, engi
     assert sum("is silent" in line for line in said) == 1, said
 
 
+def test_a_scheduler_or_a_worker_that_was_not_started_in_a_checkout_is_told_so(library, tmp_path, models_dir):
+    (tmp_path / "elsewhere").mkdir()
+    engine = Engine(tmp_path / "engine", models_dir, home=tmp_path / "elsewhere")
+    try:
+        with pytest.raises(SettingsError, match=r"the scheduler .* was not started in a checkout of face-sets"), \
+                connect.connected(engine.address, None):
+            pass
+        engine.close()
+        engine.home = CHECKOUT
+        engine.start_scheduler()
+        engine.home = tmp_path / "elsewhere"
+        engine.worker()
+        said: list[str] = []
+        with machines.Machines(engine.address, None, "opencv_zoo", SETTINGS, 60, said.append) as there, \
+                pytest.raises(Paused, match="1 there, 1 of them refused"):
+            list(there.outcomes(library.queue.entries, ours(library), others=library.queue.entries))
+        assert sum("not started in a checkout of face-sets (No module named 'config')" in line for line in said) == 1
+    finally:
+        engine.close()
+
+
 def test_without_a_worker_the_run_pauses(library, engine):
     said: list[str] = []
     with machines.Machines(engine.address, None, "opencv_zoo", SETTINGS, 60, said.append, patience=7) as there, \
@@ -469,6 +490,10 @@ def test_over_tls_only_who_holds_the_key_is_let_in(library, certificates, tmp_pa
         status, _, said = finish(library.run("other", "--scheduler", engine.address, "--scheduler-tls", str(tmp_path)))
         assert status == 78 and "the certificates do not fit" in said, said
         (tmp_path / "cert.pem").write_text("nonsense")
+        (tmp_path / "key.pem").chmod(0o644)
+        with pytest.raises(SettingsError, match=r"key\.pem can be read by others; run: chmod 600"):
+            connect.check(engine.address, tmp_path)
+        (tmp_path / "key.pem").chmod(0o600)
         status, _, said = finish(library.run("none", "--scheduler", engine.address, "--scheduler-tls", str(tmp_path)))
         assert status == 78 and "the certificates do not fit" in said, said
         status, _, said = finish(library.run("clear", "--scheduler", loopback))
@@ -481,6 +506,7 @@ def test_over_tls_only_who_holds_the_key_is_let_in(library, certificates, tmp_pa
     (["--scheduler", "10.0.0.7:8786"], "an address is tls://host:8786"),
     (["--scheduler", "tcp://10.0.0.7:8786"], "without TLS only 127.0.0.1"),
     (["--scheduler", "tls://10.0.0.7:8786"], "--scheduler-tls names the folder"),
+    (["--scheduler", "tls://10.0.0.7:8786", "--scheduler-tls", "/nowhere"], ": cert.pem and key.pem is not there"),
     (["--scheduler", "tcp://127.0.0.1:99999"], "an address is tls://host:8786"),
 ])
 def test_an_address_that_is_none_or_not_safe_is_refused_in_one_line(library, flags, words):
