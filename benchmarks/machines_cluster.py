@@ -33,7 +33,7 @@ sys.path[:0] = [str(CHECKOUT), str(CHECKOUT / "tests"), str(CHECKOUT / "tests/em
 import cluster as alone  # noqa: E402
 from engine import Engine  # noqa: E402
 
-from facesets.cluster import linkage, machines, neighbours, tiles  # noqa: E402
+from facesets.cluster import linkage, machines, neighbours, tasks, tiles  # noqa: E402
 from facesets.cluster.known import match  # noqa: E402
 from facesets.common import files, terminal  # noqa: E402
 
@@ -147,11 +147,11 @@ def empty(_: np.ndarray) -> np.ndarray:
 def costs_of_one(rows: np.ndarray) -> Costs:
     """What the parts cost on one core, of these rows."""
     n, least = len(rows), 1 - alone.THRESHOLD
-    left, right = (machines.Block(rows[start:start + 16384], np.arange(start, start + 16384), tiles.largest(rows))
+    left, right = (tasks.Block(rows[start:start + 16384], np.arange(start, start + 16384), tiles.largest(rows))
                    for start in (0, 16384))
-    machines.links(least, "int8", left, right)
+    tasks.links(least, "int8", left, right)
     start = time.thread_time()
-    found = machines.links(least, "int8", left, right)
+    found = tasks.links(least, "int8", left, right)
     costs = {"tile": time.thread_time() - start, "links": float(found.nbytes)}
     start = time.process_time()
     neighbours.begun(rows, least)

@@ -6,12 +6,10 @@ the cores there are. Links come back, of sets that were not known to be one, and
 with its machine is done again; a machine of another version, or whose answer is none, gets no more of them.
 """
 
-import hashlib
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -21,9 +19,9 @@ import numpy as np
 
 from ..common import connect, terminal
 from ..common.errors import Failure, Paused
-from . import neighbours, tiles
+from . import neighbours, tasks, tiles
 from .known import NOBODY, Match, match
-from .tiles import PANEL, TILE
+from .tiles import TILE
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -35,58 +33,13 @@ HERE = 10 ** 9      # distances to centroids that are measured here, some second
 FEW = 8 * TILE      # faces, one block, up to which no other machine is asked
 FACES = 1 << 14     # whose distances to all centroids are a task
 TRIES = 5           # of a task whose machines are lost or fail, before it is one that fails
+BLAMED = 3          # tasks that fail on a machine, before it is one that fails
 PATIENCE = 60.0     # seconds without any machine, a time in which one starts again
+SILENT = 60.0       # seconds without a sign of a worker, which gives one every second or two; it stands still
 SENDING = 300.0     # seconds that a block may take; 67 MB at 2 Mbit/s
 FARTHEST = 2.01     # cos-dist, with float32's rounding; beyond it is nobody
 
-# Of a worker: what every Python understands, since one that cannot read a task of ours says nothing at all.
-PROOF = f"__import__('{__package__}.linkage') and __import__({__name__!r}, fromlist=['VERSION']).VERSION"
-
 Job = tuple[int, ...]       # numbers of the data that a task needs
-
-
-@dataclass(frozen=True)
-class Block:
-    rows: np.ndarray        # (B, d) float32
-    sets: np.ndarray        # (B,) int64, the set that each row was known to be in
-    largest: float          # of all rows of all blocks
-
-    @cached_property
-    def rounded(self) -> tiles.Rounded:
-        """Once on each worker that holds it, for all its tasks."""
-        return tiles.rounded(self.rows, np.arange(len(self.rows)), self.largest)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Block, (self.rows, self.sets, self.largest)      # rounding again is faster than sending that too
-
-    def __sizeof__(self) -> int:
-        return self.rows.nbytes + self.sets.nbytes      # by which Dask gives a task to who has most of its blocks
-
-
-def links(least: float, kind: str, left: Block, right: Block | None = None) -> np.ndarray:
-    """(k, 2) int64: sets of the blocks that are one, since a pair of their rows reaches `least`. Without `right`, of
-    the block with itself."""
-    both = [left] if right is None else [left, right]
-    rows, sets = (np.concatenate(parts) for parts in zip(*((block.rows, block.sets) for block in both), strict=True))
-    first, number = np.unique(sets, return_index=True, return_inverse=True)[1:]
-    forest, order = neighbours.Forest(len(rows)), np.arange(len(rows))
-    forest.parent[:] = first[number]
-    quick = tiles.tiles(rows, order, least, kind, (block.rounded for block in both))
-    search = neighbours.Search(forest, rows, order, least, quick)
-    for a in range(0, len(left.rows), PANEL):
-        start = a // TILE * TILE if right is None else len(left.rows)
-        search.panel(order[a:min(a + PANEL, len(left.rows))], start, len(rows))
-    roots = forest.roots(first)
-    new = roots != first
-    return np.stack([sets[first[new]], sets[roots[new]]], axis=1)
-
-
-def _version() -> str:
-    """SHA-256 of the modules of a task, whatever line ends the checkout has."""
-    digest = hashlib.sha256()
-    for name in ("dense", "known", "linkage", "machines", "neighbours", "tiles"):
-        digest.update(Path(__file__).with_name(f"{name}.py").read_bytes().replace(b"\r\n", b"\n"))
-    return digest.hexdigest()
 
 
 @contextmanager
@@ -99,28 +52,20 @@ def at(address: str, tls: Path | None) -> Iterator["Machines | None"]:
         yield None
 
 
-@dataclass(frozen=True)
-class Asked:
-    rows: np.ndarray                    # (n, d) faces, or the centroids
-    forbidden: dict[int, list[int]]     # face -> who it is not
-
-
-def matched(centroids: Asked, faces: Asked) -> Match:
-    return match(faces.rows, centroids.rows, faces.forbidden)
-
-
 class Machines:
     """The workers of a Dask engine, as clustering uses them; a context, which connects when they are first needed."""
 
     def __init__(self, address: str, tls: Path | None, say: Callable[[str], None] = terminal.say,
-                 patience: float = PATIENCE, most_held: int | None = None, here: int = HERE) -> None:
+                 patience: float = PATIENCE, silent: float = SILENT, most_held: int | None = None,
+                 here: int = HERE) -> None:
         connect.check(address, tls)
         self.address, self.tls, self.say, self.patience = address, tls, say, patience
         self.most_held = most_held      # bytes of blocks that a worker holds; None: its SHARE
-        self.here = here
+        self.silent, self.here = silent, here
         self.stack = ExitStack()
         self.refused: set[str] = set()
         self.proofs: dict[str, Future | None] = {}      # of each process, that it runs what we run; None: judged
+        self.signs: dict[str, tuple[float, float]] = {}     # of each process, the last: by its clock, by ours
         self.came: dict[str, float] = {}        # when a machine was first asked, by its nanny, which outlives processes
         self.cores: dict[str, int] = {}         # of each machine that is there, proven and not refused, by address
         self.asked = self.seen = self.began = -float("inf")
@@ -155,15 +100,15 @@ class Machines:
             jobs = [(i, j) if i < j else (i,) for j in blocks[start:] for i in range(start, min(start + strip, j + 1))
                     if min(ranges[i][0], ranges[j][0]) < max(ranges[i][1], ranges[j][1])]
 
-            def block(number: int, sets: np.ndarray = sets) -> Block:
+            def block(number: int, sets: np.ndarray = sets) -> tasks.Block:
                 part = slice(number * size, (number + 1) * size)
-                return Block(rows[order[part]], sets[part], largest)
+                return tasks.Block(rows[order[part]], sets[part], largest)
 
             def right(job: Job, found: Any, sets: np.ndarray = sets) -> bool:
                 theirs = np.concatenate([sets[number * size:(number + 1) * size] for number in job])
                 return fits(found, np.int64, (-1, 2), 0, n) and bool(np.isin(found, theirs).all())
 
-            for _, found in self.each(partial(links, least, kind), jobs, block, right):
+            for _, found in self.each(partial(tasks.links, least, kind), jobs, block, right):
                 forest.unite(*found.T)
         return forest.roots(np.arange(n))
 
@@ -173,9 +118,9 @@ class Machines:
             return match(faces, centroids, forbidden)
         starts = range(0, len(faces), FACES)
 
-        def data(number: int) -> Asked:     # 0 is for all of them, and fits: there are far fewer people than faces
+        def data(number: int) -> tasks.Asked:   # 0 is for all, and fits: there are far fewer people than faces
             part = range(len(faces))[starts[number - 1]:][:FACES] if number else range(0)
-            return Asked(centroids if number == 0 else faces[part.start:part.stop],
+            return tasks.Asked(centroids if number == 0 else faces[part.start:part.stop],
                          {face - part.start: forbidden[face] for face in part if face in forbidden})
 
         def right(job: Job, found: Any) -> bool:
@@ -186,14 +131,14 @@ class Machines:
                 for who, far in ((found.nearest, found.distance), (found.second, found.runner_up)))
 
         jobs = [(0, number + 1) for number in range(len(starts))]
-        found = {number: part for (_, number), part in self.each(matched, jobs, data, right)}
+        found = {number: part for (_, number), part in self.each(tasks.matched, jobs, data, right)}
         return Match(*map(np.concatenate, zip(*(vars(found[number]).values() for _, number in jobs), strict=True)))
 
     def each(self, work: Callable[..., Any], jobs: Iterable[Job], data: Callable[[int], object],
              right: Callable[[Job, Any], bool]) -> Iterator[tuple[Job, Any]]:
         """`work(*data)` of every job, in any order. Data are sent when first needed, and dropped after the last job
         that needs them. Raises Paused where the scheduler or all machines are gone, Failure where a task fails."""
-        waiting, tries = deque(jobs), Counter[Job]()
+        waiting, tries, failures = deque(jobs), Counter[Job](), Counter[str]()
         uses = Counter(number for job in waiting for number in job)
         sent: dict[int, Future] = {}
         running: dict[str, tuple[Job, Future, set[str]]] = {}       # by key; with the machines that may do it
@@ -223,7 +168,8 @@ class Machines:
                     again(job, error)
                     break
                 needs = [sent[number] for number in job]
-                future = connect.submit(self.client, self.address, work, *needs, workers=list(machines))
+                future = connect.submit(self.client, self.address, tasks.tried, work, *needs,
+                                        workers=list(machines))
                 running[str(future.key)] = job, future, set(machines)
                 future.add_done_callback(done.put)
             for future, answer in self._answers(done):
@@ -232,6 +178,11 @@ class Machines:
                 job = found[0]
                 if isinstance(answer, BaseException):
                     again(job, f"{type(answer).__name__}: {answer}")
+                elif isinstance(answer, tasks.Broken):
+                    failures[answer.address] += 1
+                    if failures[answer.address] == BLAMED:
+                        self._refuse(answer.address, f"it fails at task after task, at last with {answer.why}")
+                    again(job, answer.why)
                 elif not right(job, answer):
                     for address in connect.ask(self.client, self.address, self.client.scheduler.who_has,
                                                keys=[future.key])[future.key]:
@@ -265,6 +216,11 @@ class Machines:
         now = time.monotonic()
         if now - self.asked > 1 or not self.cores:
             found = connect.workers(self.client, self.address)
+            for process, about in found.items():
+                if self.signs.get(process, (0, 0))[0] != about["last_seen"]:
+                    self.signs[process] = about["last_seen"], now
+                elif now - self.signs[process][1] > self.silent:
+                    self._removed(about["address"])
             self.cores = {about["address"]: about["nthreads"] for process, about in found.items()
                           if self._proven(process, about["address"])}
             self.asked = now
@@ -280,17 +236,23 @@ class Machines:
                          "same command again")
         return self.cores
 
+    def _removed(self, address: str) -> None:
+        """Let go of a worker that stands still, as Dask does after five to ten minutes; what it had is done again."""
+        self._refuse(address, f"it has given no sign for {self.silent:.0f} s")
+        connect.ask(self.client, self.address, partial(self.client.scheduler.unregister, address=address,
+                                                       stimulus_id=f"silent-{time.time()}"))
+
     def _proven(self, process: str, address: str) -> bool:
         if process not in self.proofs:
             self.refused.discard(address)       # that was another process
-            self.proofs[process] = connect.submit(self.client, self.address, eval, PROOF, workers=[address])
+            self.proofs[process] = connect.submit(self.client, self.address, eval, tasks.FIRST, workers=[address])
             if why := connect.in_the_clear(self.address, address):
                 self._refuse(address, why)
         proof = self.proofs[process]
         if proof and proof.done():
             self.proofs[process] = None
             (theirs,) = connect.results(self.client, self.address, [proof])
-            if theirs != VERSION:
+            if theirs != tasks.VERSION:
                 self._refuse(address, f"{type(theirs).__name__}: {theirs}" if isinstance(theirs, BaseException) else
                              "it runs another version of face-sets; give it this one and start it again")
         return not self.proofs[process] and address not in self.refused
@@ -313,6 +275,3 @@ def fits(answer: Any, kind: type, shape: tuple[int, ...], least: float, most: fl
     return bool(isinstance(answer, np.ndarray) and answer.dtype == kind and answer.ndim == len(shape)
                 and all(want in (-1, is_) for want, is_ in zip(shape, answer.shape, strict=True))
                 and ((least <= answer) & (answer <= most)).all())
-
-
-VERSION = _version()      # as this process loads them, whatever lies there later

@@ -20,7 +20,7 @@ WORKER_PART = ("embed_worker.py", "config.py", "requirements-win.txt", "requirem
                "facesets/formats/distances.py", "facesets/formats/quality.py", "facesets/formats/queue.py",
                "facesets/embed/*.py", "facesets/cluster/__init__.py", "facesets/cluster/dense.py",
                "facesets/cluster/known.py", "facesets/cluster/linkage.py", "facesets/cluster/machines.py",
-               "facesets/cluster/neighbours.py", "facesets/cluster/tiles.py")
+               "facesets/cluster/neighbours.py", "facesets/cluster/tasks.py", "facesets/cluster/tiles.py")
 
 
 def worker_part(checkout: Path) -> list[Path]:

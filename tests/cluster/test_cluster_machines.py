@@ -23,7 +23,8 @@ from test_cluster_script import made_up_cache, run
 from facesets.cluster import neighbours
 from facesets.cluster.known import match
 from facesets.cluster.linkage import average_linkage
-from facesets.cluster.machines import VERSION, Machines
+from facesets.cluster.machines import Machines
+from facesets.cluster.tasks import VERSION
 from facesets.common import connect
 from facesets.common.errors import Failure, Paused, SettingsError
 
@@ -137,7 +138,7 @@ def test_what_a_killed_worker_had_is_done_again(start: Start) -> None:
 def test_a_worker_that_answers_rubbish_gets_no_more_work(start: Start, checkout: Path, tmp_path: Path,
                                                          answer: str) -> None:
     shutil.copytree(checkout / "facesets", tmp_path / "other" / "facesets")
-    with (tmp_path / "other" / "facesets" / "cluster" / "machines.py").open("a") as module:
+    with (tmp_path / "other" / "facesets" / "cluster" / "tasks.py").open("a") as module:
         module.write(f"\n\ndef links(*_):\n    return {answer}\n\n\nVERSION = {VERSION!r}\n")
     said: list[str] = []
     with engine(start, 0, say=said.append, patience=1.0) as machines:
@@ -170,7 +171,7 @@ def test_workers_without_our_code_or_of_another_version_get_no_work(start: Start
 
 def test_a_worker_of_another_version_that_comes_late_gets_no_task(start: Start, checkout: Path, tmp_path: Path) -> None:
     shutil.copytree(checkout / "facesets", tmp_path / "other" / "facesets")
-    with (tmp_path / "other" / "facesets" / "cluster" / "machines.py").open("a") as module:
+    with (tmp_path / "other" / "facesets" / "cluster" / "tasks.py").open("a") as module:
         module.write(f"\n\ndef links(*_):\n    open({str(tmp_path / 'ran')!r}, 'w').close()\n"
                      "    return np.zeros((0, 2), np.int64)\n")
     rows, said = faces(40_000, 9000), list[str]()
@@ -182,18 +183,31 @@ def test_a_worker_of_another_version_that_comes_late_gets_no_task(start: Start, 
     assert not (tmp_path / "ran").exists()
 
 
-def test_what_a_worker_that_stands_still_had_is_done_again(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL", f"{15 * slowness():.0f}s")
+def test_what_a_worker_that_stands_still_had_is_done_again(start: Start) -> None:
     rows, said = faces(40_000, 9000), list[str]()
     expected = neighbours.components(rows, 0.5)
-    with engine(start, 1, say=said.append) as machines:
+    with engine(start, 1, say=said.append, silent=15 * slowness()) as machines:
         other = worker(start, machines.address)
         machines.client.wait_for_workers(2, timeout=LIMIT)
         wait_until(lambda: len(machines._machines()) == 2, "both are proven")
         threading.Timer(1, other.send_signal, [signal.SIGSTOP]).start()
-        for _ in range(3):
+        while not any("given no sign" in line for line in said):
             assert np.array_equal(machines.components(rows, 0.5), expected)
-        wait_until(lambda: len(machines._machines()) == 1, "it is gone")
+        assert np.array_equal(machines.components(rows, 0.5), expected)
+
+
+def test_a_worker_on_which_all_fails_is_refused_and_the_others_do_its_work(start: Start, checkout: Path,
+                                                                           tmp_path: Path) -> None:
+    shutil.copytree(checkout / "facesets", tmp_path / "other" / "facesets")
+    with (tmp_path / "other" / "facesets" / "cluster" / "tasks.py").open("a") as module:
+        module.write(f"\n\ndef links(*_):\n    raise MemoryError('no more')\n\n\nVERSION = {VERSION!r}\n")
+    rows, said = faces(40_000, 9000), list[str]()
+    with engine(start, 1, say=said.append) as machines:
+        worker(start, machines.address, tmp_path / "other")
+        machines.client.wait_for_workers(2, timeout=LIMIT)
+        wait_until(lambda: len(machines._machines()) == 2, "both are proven")
+        assert np.array_equal(machines.components(rows, 0.5), neighbours.components(rows, 0.5))
+    assert sum("fails at task after task, at last with MemoryError: no more" in line for line in said) == 1, said
 
 
 def test_a_worker_on_another_machine_gets_nothing_in_the_clear(start: Start) -> None:
