@@ -210,6 +210,7 @@ main() {
     [[ -n $action || $user =~ ^[a-z0-9][a-z0-9_-]{0,31}$ ]] \
         || fail 64 "$(printf %q "$user") is no user label: 1 to 32 of a-z, 0-9, - and _, a letter or digit first"
     set_up
+    [[ $action != --demo || -z "${flags[*]}" ]] || fail 64 "--demo takes no settings"
     case $action in
         --demo) exec "$python" -m facesets.demo.run ;;
         --setup) say "ready: source .venv/bin/activate" ;;

@@ -7,6 +7,7 @@ with its machine is done again; a machine of another version, or whose answer is
 """
 
 import time
+from asyncio import CancelledError
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -252,6 +253,9 @@ class Machines:
         if proof and proof.done():
             self.proofs[process] = None
             (theirs,) = connect.results(self.client, self.address, [proof])
+            if isinstance(theirs, OSError | CancelledError):
+                del self.proofs[process]        # it or the scheduler went; if it comes again, it is asked again
+                return False
             if theirs != tasks.VERSION:
                 self._refuse(address, f"{type(theirs).__name__}: {theirs}" if isinstance(theirs, BaseException) else
                              "it runs another version of face-sets; give it this one and start it again")

@@ -82,10 +82,11 @@ def _introduce(address: str, security: "Security", seconds: float) -> None:
     try:
         listens, theirs = asyncio.run(asyncio.wait_for(questions(), seconds))
     except (ssl.SSLError, FatalCommClosedError) as error:
-        raise SettingsError(f"--scheduler-tls: the certificates do not fit ({terminal.safe(error, 100)}); every "
-                            "machine needs the same two files, see docs/cluster.md") from None
+        why = terminal.safe(error.__cause__ or error, 100)
+        raise SettingsError(f"--scheduler-tls: the certificates do not fit ({why}); every machine needs the same two "
+                            "files, see docs/cluster.md") from None
     except OSError as error:        # also of time
-        raise gone(address, str(error) or f"not within {seconds:.0f} s") from None
+        raise gone(address, str(error.__cause__ or error) or f"not within {seconds:.0f} s") from None
     except Exception as error:      # whatever reading the bytes of another service as those of a scheduler gives
         raise SettingsError(f"what answers at {address} is no scheduler of Dask that this one understands "
                             f"({type(error).__name__}: {terminal.safe(error, 100)})") from None

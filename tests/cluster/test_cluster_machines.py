@@ -196,6 +196,19 @@ def test_what_a_worker_that_stands_still_had_is_done_again(start: Start) -> None
         assert np.array_equal(machines.components(rows, 0.5), expected)
 
 
+def test_a_worker_that_ends_at_each_proof_is_not_waited_for_without_end(start: Start, checkout: Path,
+                                                                        tmp_path: Path) -> None:
+    shutil.copytree(checkout / "facesets", tmp_path / "other" / "facesets")
+    (tmp_path / "other" / "facesets" / "cluster" / "tasks.py").write_text("import os\nos._exit(1)\n")
+    said: list[str] = []
+    with engine(start, 0, say=said.append, patience=10) as machines:
+        start("worker", machines.address, "--nthreads", "1", home=tmp_path / "other")   # a nanny starts it ever again
+        machines.client.wait_for_workers(1, timeout=LIMIT)
+        with pytest.raises(Paused, match="no worker .* is left to work"):
+            machines.components(ROWS, 0.45)
+    assert len(said) == 2 and "is ready yet" in said[1]
+
+
 def test_a_worker_on_which_all_fails_is_refused_and_the_others_do_its_work(start: Start, checkout: Path,
                                                                            tmp_path: Path) -> None:
     shutil.copytree(checkout / "facesets", tmp_path / "other" / "facesets")

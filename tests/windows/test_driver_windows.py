@@ -236,6 +236,7 @@ def test_photos_that_windows_does_not_see_are_said_before_the_worker_starts(mach
     (True, True, ["--scheduler", "tls://nas:8786"], 0, "on the engine side: --scheduler tls://nas:8786"),
     (True, True, ["--windows", "--scheduler", "tls://nas:8786"], 64, "either --windows or --scheduler"),
     (True, True, ["--scheduler=tls://nas:8786", "--local"], 64, "either --local or --scheduler"),
+    (True, True, ["--demo", "--lanes", "2"], 64, "--demo takes no settings"),
     (True, False, ["--windows"], 78, "first: bash finalize_immich.sh --setup-windows"),
     (False, True, ["--windows"], 78, "first: bash finalize_immich.sh --setup-windows"),
 ])
