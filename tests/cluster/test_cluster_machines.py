@@ -204,7 +204,7 @@ def test_a_worker_that_ends_at_each_proof_is_not_waited_for_without_end(start: S
     with engine(start, 0, say=said.append, patience=10) as machines:
         start("worker", machines.address, "--nthreads", "1", home=tmp_path / "other")   # a nanny starts it ever again
         machines.client.wait_for_workers(1, timeout=LIMIT)
-        with pytest.raises(Paused, match="no worker .* is left to work"):
+        with pytest.raises(Paused, match=r"no worker .* is left to work"):
             machines.components(ROWS, 0.45)
     assert len(said) == 2 and "is ready yet" in said[1]
 
