@@ -1,6 +1,6 @@
 """What an engine costs: one process with threads against workers of a scheduler, all of them on this machine.
 
-Run     python benchmarks/machines.py throughput [PHOTOS]   time and CPU time of a photo, with 1 and 2 workers
+Run     python benchmarks/machines.py throughput [PHOTOS [WIDTH]]   time and CPU time of a photo, with 1 and 2 workers
         python benchmarks/machines.py wire [PHOTOS]         bytes through the scheduler a photo, by path and as bytes
         python benchmarks/machines.py memory                a slow consumer: who grows between photo 60 and 240
         python benchmarks/machines.py kills [N]             N kills each of worker, scheduler and client: the same cache
@@ -23,6 +23,7 @@ from pathlib import Path
 CHECKOUT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(CHECKOUT), str(CHECKOUT / "tests"), str(CHECKOUT / "tests/embed")]
 
+import cv2  # noqa: E402
 import people  # noqa: E402
 import psutil  # noqa: E402
 from engine import Engine  # noqa: E402
@@ -34,6 +35,7 @@ from facesets.formats import queue as queues  # noqa: E402
 
 CORES = providers.cores()
 ROUNDS = 2
+PHONE = 4000    # pixels that its photos are wide
 COUNTER = """
 import os, socket
 for name in ("send", "recv_into") if socket.socket.send.__name__ != "counted" else ():     # Dask loads this twice
@@ -47,11 +49,14 @@ for name in ("send", "recv_into") if socket.socket.send.__name__ != "counted" el
 
 
 class Bench:
-    def __init__(self, folder: Path, photos: int) -> None:
+    def __init__(self, folder: Path, photos: int, width: int = 0) -> None:
         self.folder, self.models = folder, folder / "models"
         folder.mkdir(exist_ok=True)
         packs.open_pack("opencv_zoo", self.models)
         self.photos = people.photos(folder / "photos", photos)
+        for path in self.photos if width else ():
+            small = cv2.imread(str(path))
+            cv2.imwrite(str(path), cv2.resize(small, (width, width * small.shape[0] // small.shape[1])))
         self.queue = people.queue(self.photos)
         queues.write(folder / "queue.json", self.queue)
 
@@ -89,10 +94,10 @@ def cpu_seconds(*roots: int) -> float:
     return total
 
 
-def throughput(photos: int = 480) -> None:
+def throughput(photos: int = 240, width: int = PHONE) -> None:
     """What a photo costs: the longer of two runs less the shorter, so that no start and no loading is in it."""
     with tempfile.TemporaryDirectory() as folder:
-        short, long = (Bench(Path(folder) / str(count), count) for count in (photos // 4, photos))
+        short, long = (Bench(Path(folder) / str(count), count, width) for count in (photos // 4, photos))
         ways = {"one process": None, "1 worker": (1, CORES), f"{CORES} workers": (CORES, 1)}
         found: dict[str, list[dict[str, float]]] = {way: [] for way in ways}
         for turn in range(ROUNDS):
@@ -105,7 +110,8 @@ def throughput(photos: int = 480) -> None:
                 finally:
                     if engine:
                         engine.close()
-        print(f"load {os.getloadavg()[0]:.1f}, {CORES} cores, best of {ROUNDS}; milliseconds a photo")
+        print(f"load {os.getloadavg()[0]:.1f}, {CORES} cores, best of {ROUNDS}; milliseconds a photo"
+              + (f" of {width} pixels across" if width else ""))
         alone = {part: min(turn[part] for turn in found["one process"]) for part in ("wall", "cpu")}
         for way, turns in found.items():
             best = min(turns, key=lambda turn: turn["cpu"])
