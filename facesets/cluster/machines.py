@@ -8,7 +8,7 @@ with its machine is done again; a machine of another version, or whose answer is
 
 import time
 from asyncio import CancelledError
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import cached_property, partial
@@ -33,7 +33,8 @@ AHEAD = 2           # tasks a core, so that none waits for the next
 HERE = 10 ** 9      # distances to centroids that are measured here, some seconds' work
 FEW = 8 * TILE      # faces, one block, up to which no other machine is asked
 FACES = 1 << 14     # whose distances to all centroids are a task
-TRIES = 5           # of a task whose machines are lost or fail, before it is one that fails
+TRIES = 5           # of a task, before it is one that fails
+LOST = 0.2          # of a try is one that ended with its machine, which any task may have been the cause of
 BLAMED = 3          # tasks that fail on a machine, before it is one that fails
 PATIENCE = 60.0     # seconds without any machine, a time in which one starts again
 SILENT = 60.0       # seconds without a sign of a worker, which gives one every second or two; it stands still
@@ -139,34 +140,37 @@ class Machines:
              right: Callable[[Job, Any], bool]) -> Iterator[tuple[Job, Any]]:
         """`work(*data)` of every job, in any order. Data are sent when first needed, and dropped after the last job
         that needs them. Raises Paused where the scheduler or all machines are gone, Failure where a task fails."""
-        waiting, tries, failures = deque(jobs), Counter[Job](), Counter[str]()
+        waiting, tries, failures = deque(jobs), defaultdict[Job, float](float), Counter[str]()
         uses = Counter(number for job in waiting for number in job)
         sent: dict[int, Future] = {}
         running: dict[str, tuple[Job, Future, set[str]]] = {}       # by key; with the machines that may do it
         done: SimpleQueue[Future] = SimpleQueue()
         self.seen = self.began = time.monotonic()
 
-        def again(job: Job, why: object) -> None:
-            tries[job] += 1
-            if tries[job] == TRIES:
+        def again(job: Job, why: object, cost: float = 1) -> None:
+            tries[job] += cost
+            if tries[job] >= TRIES:
                 raise Failure(f"a task failed {TRIES} times on the machines of {self.address}, at last with: "
                               f"{terminal.safe(why, 200)}; mend that, see docs/cluster.md, then the same command again")
-            for number in job:
-                sent.pop(number, None)      # it may be what was lost
             waiting.append(job)
+
+        def lost(job: Job, why: object) -> None:
+            for number in job:
+                sent.pop(number, None)      # it may have been lost as well
             self.asked = -float("inf")      # who is there may have changed
+            again(job, why, LOST)
 
         while waiting or running:
             machines = self._machines()
             for key in [key for key, (_, _, able) in running.items() if able.isdisjoint(machines)]:
-                again(running.pop(key)[0], "the machines that could do it went away")
+                lost(running.pop(key)[0], "the machines that could do it went away")
             for _ in range(min(len(waiting), AHEAD * sum(machines.values()) - len(running))):
                 job = waiting.popleft()
                 try:
                     for number in set(job).difference(sent):
                         sent[number] = self._scattered(data(number))
                 except Exception as error:      # distributed raises that kind too; a machine went away, or all did
-                    again(job, error)
+                    lost(job, error)
                     break
                 needs = [sent[number] for number in job]
                 future = connect.submit(self.client, self.address, tasks.tried, work, *needs,
@@ -178,7 +182,7 @@ class Machines:
                     continue
                 job = found[0]
                 if isinstance(answer, BaseException):
-                    again(job, f"{type(answer).__name__}: {answer}")
+                    lost(job, f"{type(answer).__name__}: {answer}")
                 elif isinstance(answer, tasks.Broken):
                     failures[answer.address] += 1
                     if failures[answer.address] == BLAMED:
@@ -257,7 +261,9 @@ class Machines:
                 del self.proofs[process]        # it or the scheduler went; if it comes again, it is asked again
                 return False
             if theirs != tasks.VERSION:
-                self._refuse(address, f"{type(theirs).__name__}: {theirs}" if isinstance(theirs, BaseException) else
+                self._refuse(address, f"it was not started in a checkout of face-sets ({theirs}); start it there"
+                             if isinstance(theirs, ImportError) else f"{type(theirs).__name__}: {theirs}"
+                             if isinstance(theirs, BaseException) else
                              "it runs another version of face-sets; give it this one and start it again")
         return not self.proofs[process] and address not in self.refused
 

@@ -183,7 +183,7 @@ def check(address: str, tls: Path | None) -> None:
         raise SettingsError(f"--scheduler {terminal.safe(address)}: --scheduler-tls names the folder of cert.pem and "
                             "key.pem, which docs/cluster.md makes in one command")
     elif missing := [name for name in NAMES if not (tls / name).is_file()]:
-        raise SettingsError(f"--scheduler-tls {tls}: {' and '.join(missing)} is not there; docs/cluster.md makes both "
+        raise SettingsError(f"--scheduler-tls {tls}: {' and '.join(missing)} missing; docs/cluster.md makes both "
                             "in one command")
     elif os.name == "posix" and (tls / "key.pem").stat().st_mode & 0o077:
         raise SettingsError(f"--scheduler-tls {tls}: key.pem can be read by others; run: chmod 600 "

@@ -506,7 +506,7 @@ def test_over_tls_only_who_holds_the_key_is_let_in(library, certificates, tmp_pa
     (["--scheduler", "10.0.0.7:8786"], "an address is tls://host:8786"),
     (["--scheduler", "tcp://10.0.0.7:8786"], "without TLS only 127.0.0.1"),
     (["--scheduler", "tls://10.0.0.7:8786"], "--scheduler-tls names the folder"),
-    (["--scheduler", "tls://10.0.0.7:8786", "--scheduler-tls", "/nowhere"], ": cert.pem and key.pem is not there"),
+    (["--scheduler", "tls://10.0.0.7:8786", "--scheduler-tls", "/nowhere"], ": cert.pem and key.pem missing"),
     (["--scheduler", "tcp://127.0.0.1:99999"], "an address is tls://host:8786"),
 ])
 def test_an_address_that_is_none_or_not_safe_is_refused_in_one_line(library, flags, words):
