@@ -81,7 +81,7 @@ class Machines:
 
     @cached_property
     def client(self) -> "Client":
-        client = self.stack.enter_context(connect.connected(self.address, self.tls))
+        client = self.stack.enter_context(connect.connected(self.address, self.tls, tasks.FIRST, tasks.VERSION))
         client.amm.stop()       # it would take blocks away between two tasks that need them
         return client
 

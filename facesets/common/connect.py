@@ -24,16 +24,17 @@ if TYPE_CHECKING:
 SECONDS = 30.0      # that a scheduler may take to answer
 NAMES = ("cert.pem", "key.pem")
 ARRIVAL = 30.0      # that a result which is ready may take to come
-LOADS = "bool(__import__('config') and __import__('facesets.formats.queue'))"   # what a scheduler reads a task with
 TELL = 5.0          # without a worker, after which it is said that one is waited for
 LARGE = "1 GB"      # of a task, from which Dask warns; a photo goes as bytes where a worker does not see it
 
 
 @contextmanager
-def connected(address: str, tls: Path | None, seconds: float = SECONDS) -> Iterator["Client"]:
+def connected(address: str, tls: Path | None, first: str, version: str,
+              seconds: float = SECONDS) -> Iterator["Client"]:
     """A client of the scheduler at `address`; `tls` is a folder with cert.pem and key.pem (docs/cluster.md).
 
-    Raises SettingsError for an address that is none or not safe, Paused where nobody answers.
+    The scheduler must know what travels through it: `first`, evaluated there, gives `version`. Raises SettingsError for
+    an address that is none or not safe and for a scheduler of another version, Paused where nobody answers.
     """
     check(address, tls)
     try:
@@ -58,10 +59,13 @@ def connected(address: str, tls: Path | None, seconds: float = SECONDS) -> Itera
         raise gone(address, error) from None
     try:
         try:
-            ask(client, address, partial(client.run_on_scheduler, eval, LOADS, asynchronous=True))
+            theirs = ask(client, address, partial(client.run_on_scheduler, eval, first, asynchronous=True))
         except ImportError as error:
             raise SettingsError(f"the scheduler {address} was not started in a checkout of face-sets "
                                 f"({terminal.safe(error)}); start it there, see docs/cluster.md") from None
+        if theirs != version:
+            raise SettingsError(f"the scheduler {address} runs another version of face-sets; give it this one and "
+                                "start it again")
         yield client
     finally:
         with suppress(TimeoutError, OSError):

@@ -109,7 +109,7 @@ class Machines:
 
     @cached_property
     def _client(self) -> "Client":
-        return self._stack.enter_context(connect.connected(self.address, self._tls))
+        return self._stack.enter_context(connect.connected(self.address, self._tls, remote.FIRST, remote.VERSION))
 
     def tell(self, summary: Summary) -> None:
         """Who did what, into the summary of a run."""

@@ -24,7 +24,7 @@ from facesets.cluster import neighbours
 from facesets.cluster.known import match
 from facesets.cluster.linkage import average_linkage
 from facesets.cluster.machines import Machines
-from facesets.cluster.tasks import VERSION
+from facesets.cluster.tasks import FIRST, VERSION
 from facesets.common import connect
 from facesets.common.errors import Failure, Paused, SettingsError
 
@@ -238,7 +238,7 @@ def test_a_worker_on_another_machine_gets_nothing_in_the_clear(start: Start) -> 
     _, address = scheduler(start, "--host", "0.0.0.0")
     wait_until(lambda: listens(address), "the scheduler listens")
     with pytest.raises(SettingsError, match="whoever is on the network may run programs"), \
-            connect.connected(address, None, LIMIT):
+            connect.connected(address, None, FIRST, VERSION, LIMIT):
         pass
 
 

@@ -323,14 +323,22 @@ def look(*_):
     raise type("It\\x1b[2J\\nbroke", (RuntimeError,), {})("gave up")
 remote.look = look
 """)
-    engine.worker("--preload", str(tmp_path / "breaks.py"))
+    (tmp_path / "late.py").write_text("""
+import time
+from facesets.embed import remote
+prove = remote.prove
+def late(*words):
+    time.sleep(5)
+    return prove(*words)
+remote.prove = late if prove.__name__ == "prove" else prove
+""")
+    for what in ("breaks", "late"):
+        engine.worker("--preload", str(tmp_path / f"{what}.py"))
     said: list[str] = []
     end = time.monotonic() + LIMIT
 
     def entries():
         while not any("refused" in line for line in said):
-            if any("takes 1" in line for line in said) and len(engine.processes) == 2:
-                engine.worker()         # a good one, later
             assert time.monotonic() < end, said
             yield from library.queue.entries[25:35]
 
@@ -426,11 +434,14 @@ def test_a_scheduler_or_a_worker_that_was_not_started_in_a_checkout_is_told_so(l
     engine = Engine(tmp_path / "engine", models_dir, home=tmp_path / "elsewhere")
     try:
         with pytest.raises(SettingsError, match=r"the scheduler .* was not started in a checkout of face-sets"), \
-                connect.connected(engine.address, None):
+                connect.connected(engine.address, None, remote.FIRST, remote.VERSION):
             pass
         engine.close()
         engine.home = CHECKOUT
         engine.start_scheduler()
+        with pytest.raises(SettingsError, match="runs another version of face-sets"), \
+                connect.connected(engine.address, None, remote.FIRST, "0" * 64):
+            pass
         engine.home = tmp_path / "elsewhere"
         engine.worker()
         said: list[str] = []
@@ -542,14 +553,14 @@ def test_what_is_no_scheduler_is_told_in_one_line_and_in_time(says, kind, words)
 
         threading.Thread(target=serve, daemon=True).start()
         address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
-        with pytest.raises(kind, match=words), connect.connected(address, None, seconds=2):
+        with pytest.raises(kind, match=words), connect.connected(address, None, "1", "1", seconds=2):
             pass
 
 
 def test_without_the_engine_s_packages_it_is_said_which_are_needed(certificates, monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(SettingsError, match=r"requirements-cluster\.txt"), \
-            connect.connected("tls://127.0.0.1:8786", certificates):
+            connect.connected("tls://127.0.0.1:8786", certificates, "1", "1"):
         pass
 
 
