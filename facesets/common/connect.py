@@ -46,7 +46,8 @@ def connected(address: str, tls: Path | None, first: str, version: str,
                             f"--require-hashes -r {lock}") from None
     for logger in ("distributed", "distributed.client", "tornado", "asyncio"):
         logging.getLogger(logger).setLevel(logging.CRITICAL)        # what matters becomes one line of ours
-    dask.config.set({"distributed.admin.large-graph-warning-threshold": LARGE})
+    dask.config.set({"distributed.admin.large-graph-warning-threshold": LARGE,
+                     "distributed.admin.low-level-log-length": 2})      # of whole messages, with the photos in them
     security = Security()
     if tls and address.startswith("tls:"):
         certificate, key = (str(tls / name) for name in NAMES)
