@@ -78,12 +78,10 @@ def whose(made: proposal.Proposal, caches: Sequence[cache.Cache]) -> dict[str, i
 
 def summary_of(made: proposal.Proposal, caches: Sequence[cache.Cache], emitted: Run | None) -> dict[str, Any]:
     """What the run did, in numbers that add up: every face is in exactly one of the counts below `faces`."""
-    reasons: dict[str, int] = {}
-    for face in made.rejected:
-        reasons[face.reason] = reasons.get(face.reason, 0) + 1
     conflicts = [{"faces": len(group.faces), "names": group.names}
                  for group in made.facesets if len(group.names) > 1]
-    return {"run": made.run, **made.counts, "rejected_for": reasons, "new_by_user": whose(made, caches),
+    return {"run": made.run, **made.counts, "rejected_for": Counter(face.reason for face in made.rejected),
+            "new_by_user": whose(made, caches),
             "known_by_faceset": {folder: len(faces) for folder, faces in made.extend.items()},
             "name_conflicts": conflicts, "dry_run": emitted is None,
             "exported": None if emitted is None else emitted.as_json()}

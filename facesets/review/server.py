@@ -18,6 +18,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -220,11 +221,8 @@ class Server:
                 "link": f"{server.rstrip('/')}/photos/{face.asset_id}" if server.startswith("http") else ""}
 
     def _years(self, faces: list[str]) -> dict[str, int]:
-        years: dict[str, int] = {}
-        for face in faces:
-            if (year := self.holdings.faces[face].taken_at[:4]).isdecimal():
-                years[year] = years.get(year, 0) + 1
-        return dict(sorted(years.items()))
+        years = Counter(self.holdings.faces[face].taken_at[:4] for face in faces)
+        return {year: years[year] for year in sorted(years) if year.isdecimal()}
 
     def _error(self, error: bottle.HTTPError) -> str:
         bottle.response.content_type = "text/plain; charset=utf-8"
