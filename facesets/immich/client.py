@@ -10,6 +10,7 @@ followed on that host alone, `.netrc` is not read, and no message holds a header
 
 import email.utils
 import http.client
+import http.cookiejar
 import ipaddress
 import json
 import random
@@ -259,8 +260,11 @@ class Client:
 
 
 def _session(access: Access) -> requests.Session:
-    """One for all threads: nothing in it changes, and urllib3 does not use a connection that the server has closed."""
+    """One for all threads: nothing in it changes, not even by a cookie, and urllib3 does not use a connection that the
+    server has closed.
+    """
     session = requests.Session()
+    session.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
     for scheme in ("https://", "http://"):
         session.mount(scheme, requests.adapters.HTTPAdapter(pool_maxsize=CONNECTIONS))
     # The environment is read once: requests would do it again at every request, and would add what ~/.netrc says.

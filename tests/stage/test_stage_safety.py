@@ -1,5 +1,6 @@
 """Refusals with words, and secrets and names that stay where they belong."""
 
+import itertools
 import json
 import re
 import signal
@@ -384,6 +385,20 @@ def test_the_403_of_a_firewall_is_no_refusal_of_the_key(tmp_path):
         assert run.status == 2 and "a proxy or firewall in between refuses this, not Immich" in run.err
         lab.server.route = lambda call: page if call.path.endswith("original") else route(call)
         assert lab.stage().summary["skipped_download_error"] == 1
+
+
+def test_cookies_that_a_proxy_sets_are_not_kept_by_the_threads_that_share_them(tmp_path):
+    with laboratory(tmp_path, fill=lambda lab: lab.add(40)) as lab:
+        route, number = lab.server.route, itertools.count()
+
+        def with_cookie(call):
+            reply = route(call)
+            reply.headers["Set-Cookie"] = f"visit{next(number)}=1; Path=/"
+            return reply
+        lab.server.route = with_cookie
+        run = lab.stage("--workers", "8")
+        assert run.status == 0, run.err
+        assert len(lab.server.log) > 40 and not any("cookie" in request.headers for request in lab.server.log)
 
 
 def test_the_reason_of_a_request_that_is_not_valid_is_told(tmp_path):
