@@ -90,7 +90,7 @@ def plan(run: Run, record: Record, members: cache.Cache, options: Options,
     draft.anew = {key for key, (_, entry) in draft.have.items() if renew and is_old(entry)}
     never = [item for item in record.left_out if item["reason"] in NEVER and not draft.anew]
     refused = {**refused, **gone, **{item["face"]: item["reason"] for item in never}}
-    refused |= {key: "not this person" for key in run.manifest.not_this.get(record.folder, ())}
+    refused |= {key: folders.NOT_THIS for key in run.manifest.not_this.get(record.folder, ())}
     shown = {f"{ONE_MOMENT} {Path(draft.have[key][1]['photo']).name}" for key in keys
              if key in draft.have and key not in refused}
     refused |= {item["face"]: item["reason"] for item in record.left_out if item["reason"] in shown}

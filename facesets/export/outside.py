@@ -7,6 +7,7 @@ beside what was: whatever a kill leaves of either is known as ours. The library 
 there of a person can be forgotten.
 """
 
+import json
 import os
 import re
 import shutil
@@ -18,11 +19,12 @@ from typing import Any
 
 from ..common import files, terminal
 from ..common.errors import Failure
-from ..library.folder import FILE, Record
+from ..library.folder import FILE, NOT_THIS, Record
 
 REMEMBERED = ".outside.json"       # in the library: folder, and the faceset that it is of, "" for sidecars of anybody
 LISTED, SCRATCH, LOCK, SCHEMA = ".facesets.json", ".facesets.pending", ".facesets.lock", 1
 RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.I)        # Windows opens a device instead
+NAMED = re.compile(r"(?:\d+-)?([0-9a-f]{12})(?:-[a-z]+)?")      # a picture: its rank, its photo, its framing
 MOVING = ".{}.moving"       # where a folder lies while two exchange their names
 LONGEST = 120       # bytes of a folder's name
 
@@ -76,8 +78,14 @@ def _take_over(folder: Path, scratch: Path) -> None:
 
 
 def called(face: Mapping[str, Any]) -> str:
-    """How the picture of a face begins: by its photo, so that it is the same whichever others there are."""
+    """What the name of a face's picture has of its photo, so that it is the same whichever others there are."""
     return str(face["sha256"][:12])
+
+
+def photo_of(stem: str) -> str:
+    """What the name of a picture has of its photo, "" where it is none of a photo."""
+    found = NAMED.fullmatch(stem)
+    return found[1] if found else ""
 
 
 def _shown(name: str) -> str:
@@ -101,6 +109,23 @@ def handwork(folder: Path) -> tuple[set[str], set[str]]:
     before = _known(folder)["files"]
     gone = _deleted(folder, before)
     return {_shown(name) for name in before if _is_picture(name)} - gone, gone
+
+
+def without_strangers(folder: Path, record: Record) -> list[str]:
+    """Remove what lies in `folder` of faces that are in the faceset no more, whatever a person did to it; a line of
+    what they had changed."""
+    known = _known(folder)
+    hers = {called(face) for face in (*record.faces, *record.left_out) if face.get("reason") != NOT_THIS}
+    out = {name: digest for name, digest in known["files"].items()
+           if photo_of(_shown(name)) not in ("", *hers) and (folder / name).is_file()}
+    changed = [name for name, digest in out.items() if files.sha256_of(folder / name) != digest]
+    for name in out:
+        (folder / name).unlink()
+    if out:
+        files.write_json(folder / LISTED, {
+            **known, "files": {name: digest for name, digest in known["files"].items() if name not in out}})
+    return [f"{len(changed)} that you had changed went, since the face is not hers any more, e.g. "
+            f"{terminal.safe(folder / changed[0])}"] if changed else []
 
 
 def lying(folder: Path, ending: str) -> tuple[int, int, list[str]]:
@@ -169,7 +194,7 @@ def settle(library: Path, target: Path, called: Mapping[str, str]) -> list[str]:
             os.rename(here[of], target / MOVING.format(of))
     for of, place in moving.items():
         if (target / MOVING.format(of)).is_dir() and not os.path.lexists(place):
-            os.rename(target / MOVING.format(of), place)
+            _renamed(target / MOVING.format(of), here[of], place)
     for of in [of for of in moving if (target / MOVING.format(of)).is_dir()]:      # what is in the way stayed there
         os.rename(target / MOVING.format(of), here[of])
         del moving[of]
@@ -180,13 +205,26 @@ def settle(library: Path, target: Path, called: Mapping[str, str]) -> list[str]:
         elif of in moving:
             now.append([str(moving[of]), of])
         elif place.is_dir() and not _emptied(place):
-            now.append([folder, of])
+            if place.name in called.values():       # somebody else's by now
+                place = place.rename(place.with_name(f"{place.name} (was {of})"))
+            now.append([str(place), of])
             said.append(f"{terminal.safe(place)} is of no faceset any more; what you changed or put there stays")
         elif of not in called:
             said.append(f"{terminal.safe(place)} is taken away, since {of} is no faceset any more")
     if now != before:
         files.write_json(library / REMEMBERED, {"schema": SCHEMA, "folders": now})
     return said
+
+
+def _renamed(aside: Path, before: Path, place: Path) -> None:
+    """Move a folder to its place; a configuration that a person changed names that one then."""
+    for path in aside.iterdir():
+        if path.suffix in (".toml", ".yaml", ".json") and path.name != LISTED:
+            data = path.read_bytes()
+            for text in (str, lambda path: json.dumps(str(path))[1:-1]):
+                data = data.replace(text(before).encode(), text(place).encode())
+            files.write_bytes(path, data)
+    os.rename(aside, place)
 
 
 def remember(library: Path, folder: Path, of: str) -> None:

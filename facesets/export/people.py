@@ -19,35 +19,39 @@ BEST = 20               # pictures of one person as they are
 def tight(record: Record, members: cache.Cache, folder: Path) -> list[str]:
     """For Frigate: 20 to 30 tight crops at their own resolution, whatever is best and varied."""
     photos, rows = render.Photos(), {key: row for row, key in enumerate(cache.face_keys(members))}
-    with outside.updating(folder) as scratch:
-        for face in chosen(record, folder):
-            if (photo := photos.read(members, rows[face["face"]])) is not None:
+    with outside.updating(folder) as scratch, terminal.progress(FRIGATE, folder.name, "crops") as bar:
+        for face in in_order(record, folder):
+            if bar.steps < FRIGATE and (photo := photos.read(members, rows[face["face"]])) is not None:
                 photo, (box,) = render.turned_right(photo, [face["box"]], face["turn"])
                 x1, y1, x2, y2 = crop.around(box, photo.shape[1::-1], TIGHT)
                 render.write_png(scratch / f"{outside.called(face)}.png", photo[y1:y2, x1:x2])
+                bar.update(1)
     return _said(folder, ENOUGH) + photos.said()
 
 
-def chosen(record: Record, folder: Path) -> list[dict[str, Any]]:
-    """Those of the faces whose crops Frigate gets."""
+def in_order(record: Record, folder: Path) -> list[dict[str, Any]]:
+    """The faces as Frigate gets them, the best and most varied first."""
     faces = _wanted(record, folder)
     unknown = np.zeros(len(faces))
     return [faces[place] for place in varied(
         np.array([face["quality"] for face in faces]), unknown, unknown,
-        np.array([face["light"] for face in faces]).reshape(-1, 2), FRIGATE)]
+        np.array([face["light"] for face in faces]).reshape(-1, 2), len(faces))]
 
 
 def best(record: Record, place: Path, folder: Path) -> list[str]:
-    """For programs and people: the best pictures of the faceset at `place` as they are."""
+    """For programs and people: the best pictures of the faceset at `place` as they are, by their rank; one that is
+    there keeps its number."""
+    there = {outside.photo_of(stem): stem for stem in outside.handwork(folder)[0]}
     with outside.updating(folder) as scratch:
         for face in [face for face in _wanted(record, folder) if (place / face["file"]).is_file()][:BEST]:
-            files.write_bytes(scratch / f"{outside.called(face)}.png", (place / face["file"]).read_bytes())
+            stem = there.get(outside.called(face), f"{face['rank']:02d}-{outside.called(face)}")
+            files.write_bytes(scratch / f"{stem}.png", (place / face["file"]).read_bytes())
     return _said(folder, 1)
 
 
 def _wanted(record: Record, folder: Path) -> list[dict[str, Any]]:
     """The faces with a picture, best first, but for those of which a person deleted it in `folder`."""
-    _, gone = outside.handwork(folder)
+    gone = {outside.photo_of(stem) for stem in outside.handwork(folder)[1]}
     return [face for face in record.faces if outside.called(face) not in gone]
 
 

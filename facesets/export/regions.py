@@ -137,23 +137,25 @@ def _hers(item: dict[str, Any]) -> bool:
 def _texts(photos: Mapping[str, Seen]) -> tuple[dict[str, str], list[str]]:
     """The sidecars of the photos, by SHA-256, and lines of those that get none."""
     texts, changed, previews = dict[str, str](), [], []
-    for sha256, seen in sorted(photos.items()):
-        path = seen.photo.path
-        if seen.photo.source == "preview":      # upright, and nobody says which way the original is stored
-            previews.append(path)
-            continue
-        try:
-            size, turn = render.header(path)
-            same = render.same_bytes(path, sha256) or render.still_shows(
-                decode.read_upright(path), seen.photo, np.array(seen.faces, cache.FACE))
-        except Exception as error:      # Pillow's plug-ins raise whatever they like
-            terminal.say(f"{terminal.safe(path)} cannot be read ({type(error).__name__}); it gets no sidecar")
-            continue
-        if same:
-            texts[sha256] = sidecar(size, turn, [(name, face["box"].tolist())
-                                                 for name, face in zip(seen.names, seen.faces, strict=True)])
-        else:
-            changed.append(path)
+    with terminal.progress(len(photos), "sidecars", "photos") as bar:
+        for sha256, seen in sorted(photos.items()):
+            bar.update()
+            path = seen.photo.path
+            if seen.photo.source == "preview":      # upright, and nobody says which way the original is stored
+                previews.append(path)
+                continue
+            try:
+                size, turn = render.header(path)
+                same = render.same_bytes(path, sha256) or render.still_shows(
+                    decode.read_upright(path), seen.photo, np.array(seen.faces, cache.FACE))
+            except Exception as error:      # Pillow's plug-ins raise whatever they like
+                terminal.say(f"{terminal.safe(path)} cannot be read ({type(error).__name__}); it gets no sidecar")
+                continue
+            if same:
+                texts[sha256] = sidecar(size, turn, [(name, face["box"].tolist())
+                                                     for name, face in zip(seen.names, seen.faces, strict=True)])
+            else:
+                changed.append(path)
     left = [f"without a sidecar, since only Immich's preview can be read, which does not say how they are turned: "
             f"{terminal.many(len(previews), 'photo')}, e.g. {terminal.safe(previews[0])}"] if previews else []
     return texts, [*render.changed(changed), *left]

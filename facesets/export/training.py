@@ -87,9 +87,10 @@ def write(record: Record, members: cache.Cache, folder: Path, boxes: Boxes, trai
         raise UsageError(f"--caption knows {{trigger}}, {{class}}, {{framing}} and {{year}}, not {{{unknown.pop()}}}")
     shots = choose(record, members, boxes, *outside.handwork(folder))
     trigger, photos = _trigger(record), render.Photos()
-    with outside.updating(folder) as scratch:
+    with outside.updating(folder) as scratch, terminal.progress(len(shots), folder.name, "pictures") as bar:
         made = []
         for shot in shots:
+            bar.update(1)
             if (photo := photos.read(members, shot.row)) is not None:
                 _picture(shot, photo, scratch, trainer)
                 text = describe(caption, trigger, kind, shot)
@@ -109,7 +110,7 @@ def choose(record: Record, members: cache.Cache, boxes: Boxes, there: Collection
                     keeps its framing, and one that was deleted is not shown in another one either
     """
     rows = {key: row for row, key in enumerate(cache.face_keys(members))}
-    deleted = {name.partition("-")[0] for name in gone} - {name.partition("-")[0] for name in there}
+    deleted = {outside.photo_of(name) for name in gone} - {outside.photo_of(name) for name in there}
     faces = [face for face in record.faces if face["face"] in rows and outside.called(face) not in deleted]
     at = [rows[face["face"]] for face in faces]
     order = varied(np.array([face["quality"] for face in faces]), members.faces["yaw"][at], members.faces["pitch"][at],

@@ -27,6 +27,7 @@ from ..formats import cache
 
 SCHEMA = 1
 MANIFEST, NAME = "manifest.json", "NAME.txt"
+NOT_THIS = "not this person"        # why a face was left out, as a person said
 FOLDER = re.compile(r"(_[a-z]+/)?[a-z0-9][a-z0-9_]*")       # of a faceset, below the library
 LINE = ("folder", "number", "name", "proposed_name", "members", "pictures", "spread", "years", "users", "run", "reason",
         "into")     # of a Record, in the order in which they are written; "members" is called "faces" there

@@ -29,6 +29,7 @@ def export(library: Library, facesets: Sequence[str], target: Path, purpose: str
             said = outside.settle(library.root, target, called)
             for name, record in records.items():
                 outside.remember(library.root, folders[name], name)
+                said += outside.without_strangers(folders[name], record)
                 said += _one(library.root / name, record, folders[name], purpose, boxes, caption, kind)
     return said or ["there is no faceset yet"]
 

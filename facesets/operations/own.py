@@ -47,8 +47,12 @@ def queue(folders: Iterable[Path]) -> Queue:
 def photos_in(folder: Path) -> Iterator[Path]:
     """Photos below `folder`, in the order of their names; a folder that cannot be read is told."""
     for place, folders, names in os.walk(folder, onerror=_not_read):
+        ours = {name for name in folders if any(os.path.exists(os.path.join(place, name, mark)) for mark in OURS)}
+        if ours:
+            terminal.say(f"{terminal.safe(place)}: {terminal.many(len(ours), 'folder')} of pictures that we wrote, "
+                         "not looked at")
         folders[:] = sorted(name for name in folders if not name.startswith(".") and name != "@eaDir"
-                            and not any(os.path.exists(os.path.join(place, name, ours)) for ours in OURS))
+                            and name not in ours)
         for name in sorted(names):
             if os.path.splitext(name)[1].lower() in PHOTOS and not name.startswith("."):
                 yield Path(place, name)

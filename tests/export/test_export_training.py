@@ -409,19 +409,20 @@ def test_a_picture_is_called_by_its_photo_so_what_was_done_to_it_holds_when_the_
     out = tmp_path / "out"
     said = outward.export(library, ["1"], out, purpose, index.boxes)
     first = {path.name: path.read_bytes() for path in (out / "Anna").glob("*.png")}
-    best = read_record(library.root / "faceset_001" / MANIFEST).faces[0]
-    deleted, retouched, *_ = sorted(name for name in first if name[:12] != best["sha256"][:12])
+    whole = read_record(library.root / "faceset_001" / MANIFEST).faces[0]["sha256"]
+    best = whole[:12]
+    deleted, retouched, *_ = sorted(name for name in first if best not in name)
     (out / "Anna" / deleted).unlink()
     (out / "Anna" / retouched).write_bytes(b"retouched")
     times = {path.name: path.stat().st_mtime_ns for path in (out / "Anna").glob("*.png")}
     with changing(library, "not-this") as run:
-        edit.not_this(run, "1", [best["sha256"]], OPTIONS)
+        edit.not_this(run, "1", [whole], OPTIONS)
     for _ in range(2):
         said = outward.export(library, ["1"], out, purpose, index.boxes)
         now = {path.name: path for path in (out / "Anna").glob("*.png")}
         assert said[0].endswith(f"{len(now)} pictures") and said[1].startswith("1 of yours lie where ours would")
         assert len(now) == 20        # the deleted one made room, if it could
-        assert deleted not in now and f"{best['sha256'][:12]}.png" not in now
+        assert deleted not in now and not any(best in name for name in now)
         assert now[retouched].read_bytes() == b"retouched"
         assert sum(path.read_bytes() == first[retouched] for path in now.values()) == 0
         assert all(path.stat().st_mtime_ns == times[name] for name, path in now.items() if name in times)
@@ -432,11 +433,13 @@ def test_the_best_are_taken(small, tmp_path) -> None:
     library, index = small
     outward.export(library, ["2"], tmp_path / "out", "folders", index.boxes)
     faces = read_record(library.root / "faceset_002" / MANIFEST).faces
-    taken = {path.stem for path in (tmp_path / "out" / "faceset_002").glob("*.png")}
-    assert taken == {face["sha256"][:12] for face in faces[:20]} and len(faces) == 22
+    taken = sorted(path.stem for path in (tmp_path / "out" / "faceset_002").glob("*.png"))
+    assert len(faces) == 22
+    assert taken == [f"{rank:02d}-{face['sha256'][:12]}" for rank, face in enumerate(faces[:20], 1)]
     record = Record("x", faces=[{"sha256": f"{at:064}", "quality": 0.9 - 0.02 * at, "light": [0.5, 0]} for at in
                                 range(40)])
-    assert {int(face["sha256"]) for face in people.chosen(record, tmp_path)} == set(range(30))
+    assert [face["quality"] for face in people.in_order(record, tmp_path)][:30] == [
+        face["quality"] for face in record.faces[:30]]
 
 
 def test_under_a_new_name_the_folder_comes_along_with_what_was_done_in_it(small, tmp_path) -> None:
@@ -468,6 +471,43 @@ def test_two_who_exchange_their_names_exchange_their_folders_with_what_was_done_
     outward.export(library, others, out, "folders", index.boxes)
     assert {path.name for path in out.iterdir()} == {"Anna", "Berta"}
     assert contents(out / "Berta") == before["Anna"] and contents(out / "Anna") == before["faceset_002"]
+
+
+@pytest.mark.parametrize("purpose", ["kohya", "folders"])
+def test_a_face_that_is_not_hers_any_more_goes_whatever_was_done_to_its_picture(world, tmp_path, purpose) -> None:
+    library, index = world
+    outward.export(library, ["2"], tmp_path / "out", purpose, index.boxes)
+    folder = tmp_path / "out" / "faceset_002"
+    first, second, *_ = sorted(folder.rglob("images/*.png" if purpose == "kohya" else "*.png"))
+    first.write_bytes(b"retouched")
+    changed = [first]
+    if purpose == "kohya":
+        second.with_suffix(".txt").write_text("by hand")
+        changed.append(second.with_suffix(".txt"))
+    stems = {outside.photo_of(path.stem) for path in changed}
+    whole = [item.sha256 for item in index.caches[0].photos if item.sha256[:12] in stems]
+    with changing(library, "not-this") as run:
+        edit.not_this(run, "2", whole, OPTIONS)
+    try:
+        said = outward.export(library, ["2"], tmp_path / "out", purpose, index.boxes)
+        assert said[0].startswith(f"{len(changed)} that you had changed went, since the face is not hers any more")
+        assert not [path for path in folder.rglob("*") if outside.photo_of(path.stem) in stems]
+    finally:
+        library.undo()
+    outward.export(library, ["2"], tmp_path / "out", purpose, index.boxes)
+    assert {outside.photo_of(path.stem) for path in folder.rglob("*.png")} >= stems
+
+
+def test_a_configuration_by_hand_names_the_folder_where_it_lies_after_a_new_name(small, tmp_path) -> None:
+    library, index = small
+    outward.export(library, ["1"], tmp_path, "folders", index.boxes)
+    (tmp_path / "Anna" / "dataset.toml").write_text(training.CONFIGURATIONS["kohya"](tmp_path / "Anna", "", "")[1]
+                                                    .replace("1024", "768"))
+    with changing(library, "name") as run:
+        edit.name(run, "1", "Zoë")
+    outward.export(library, ["1"], tmp_path, "folders", index.boxes)
+    dataset, = tomllib.loads((tmp_path / "Zoë" / "dataset.toml").read_text())["datasets"]
+    assert dataset["resolution"] == 768 and dataset["subsets"][0]["image_dir"] == str(tmp_path / "Zoë" / "images")
 
 
 def test_the_folder_of_a_faceset_that_is_none_any_more_goes_at_the_next_export(small, tmp_path) -> None:
@@ -555,6 +595,7 @@ def test_a_photo_on_its_side_is_cut_upright_and_a_large_one_brought_down(tmp_pat
         upright = np.full((3200, 2400, 3), 40 + number, np.uint8)
         cv2.ellipse(upright, (1200, 900), (500, 500), 0, 0, 360, SKIN, -1)
         upright[:300] = 200                     # the sky
+        cv2.circle(upright, (1000, 700), 60, (0, 0, 0), -1)         # an eye
         cv2.imwrite(item.path, np.rot90(upright))
         faces.photos[number] = replace(item, width=3200, height=2400, turn=1)
         faces.faces["box"][number] = (400, 700, 1400, 1700)
@@ -568,6 +609,9 @@ def test_a_photo_on_its_side_is_cut_upright_and_a_large_one_brought_down(tmp_pat
         assert max(image.shape[:2]) <= 2048
     made = {path.stem: cv2.imread(str(path)) for path in (tmp_path / "frigate" / "faceset_001").glob("*.png")}
     assert len(made) == 7 and all(len(detect(image)[0]) == 1 for image in made.values())
+    for image in made.values():
+        y, x = (np.argwhere(image.max(axis=2) < 9).mean(axis=0) / image.shape[:2])
+        assert y < 0.45 and x < 0.45
     assert max(max(cv2.imread(str(path)).shape) for path in (tmp_path / "kohya").rglob("images/*.png")) == 2048
 
 
