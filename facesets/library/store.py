@@ -127,16 +127,12 @@ class Library:
 
     def canonical(self) -> list[Faceset]:
         """The identities that new faces are compared with, by number."""
-        return self._facesets("facesets")
-
-    def dropped(self) -> list[Faceset]:
-        """Identities that a person dropped: faces near them must not come back as new ones."""
-        return self._facesets("dropped")
+        return self.facesets("facesets")
 
     def identities(self, model: cache.Model) -> list[Faceset]:
         """Whom faces of `model` may be; those a person dropped as well, so that they do not come back."""
         self.check_model(model)
-        return [*self.canonical(), *self.dropped()]
+        return self.facesets("facesets", "dropped")
 
     def settled(self) -> dict[str, str]:
         """Face key -> folder, of every face that some folder holds: clustering it again would add nothing."""
@@ -144,7 +140,7 @@ class Library:
 
     def everybody(self) -> list[Faceset]:
         """Whoever has a faceset, those that a person dropped or that could not be shown included."""
-        return self._facesets("masked", "dropped", "facesets")
+        return self.facesets("masked", "dropped", "facesets")
 
     def check_model(self, model: cache.Model) -> None:
         """Refuse faces of another recogniser than the one this library is made with: they cannot be compared."""
@@ -260,7 +256,8 @@ class Library:
                     getattr(manifest, where).append(entry)
             getattr(manifest, where).sort(key=lambda entry: (entry.number, entry.folder))
 
-    def _facesets(self, *lists: str) -> list[Faceset]:
+    def facesets(self, *lists: str) -> list[Faceset]:
+        """The identities in these lists of the manifest that are whole on disk, list by list."""
         manifest, found = self.manifest(), []
         for entry in (entry for name in lists for entry in getattr(manifest, name)):
             place = self.root / entry.folder

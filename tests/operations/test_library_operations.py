@@ -170,7 +170,7 @@ def test_the_last_wrong_face_takes_the_faceset_aside(shelf) -> None:
     pictures = [item["file"] for item in record(library, "faceset_003").faces]
     assert command(library, "not-this", "3", *pictures) == 0
     assert [entry.folder for entry in library.manifest().dropped] == ["_dropped/faceset_003"]
-    assert library.dropped() == []          # whose faces they are, clustering is to find out
+    assert library.facesets("dropped") == []          # whose faces they are, clustering is to find out
     (library.root.parent / "work" / "refine.json").unlink(missing_ok=True)
     assert command(library, "cluster", "--min-faces", "4") == 0
     made = proposal.read(library.root.parent / "work" / "refine.json")
@@ -183,7 +183,7 @@ def test_dropped_people_are_set_aside_with_everything_and_known_to_clustering(sh
     assert command(library, "drop", "1", "faceset_002") == 0
     assert (library.root / "_dropped" / "faceset_001" / "notes.txt").read_text() == "postman"
     assert [item.number for item in library.canonical()] == [3]
-    assert [item.number for item in library.dropped()] == [1, 2]
+    assert [item.number for item in library.facesets("dropped")] == [1, 2]
     assert command(library, "cluster") == 0
     made = proposal.read(library.root.parent / "work" / "refine.json")
     assert not made.facesets
@@ -627,7 +627,7 @@ def test_what_a_person_moves_in_the_file_manager_is_where_it_lies(shelf) -> None
     (library.root / "_dropped" / "faceset_001").rename(library.root / "faceset_001")        # and back
     (library.root / "faceset_002").rename(library.root / "_dropped" / "faceset_002")
     assert [item.folder for item in library.canonical()] == ["faceset_001", "faceset_003"]
-    assert [item.folder for item in library.dropped()] == ["_dropped/faceset_002"]
+    assert [item.folder for item in library.facesets("dropped")] == ["_dropped/faceset_002"]
     assert wrong in library.canonical()[0].not_this
     assert command(library, "name", "1", "Ada") == 0 and command(library, "not-this", "Ada", "0001.png") == 0
     assert record(library, "faceset_001").folder == "faceset_001" and len(record(library, "faceset_001").faces) == 6
