@@ -48,14 +48,14 @@ def private_folder(path: Path) -> Path:
 
 
 @contextmanager
-def replacing(path: Path, mode: int = FILE_MODE) -> Iterator[IO[bytes]]:
+def replacing(path: Path) -> Iterator[IO[bytes]]:
     """A binary file to write; it takes the name `path` when the block ends well, and vanishes when it does not."""
     path = Path(path)
     temporary = path.with_name(f".{path.name}.tmp")
     private_folder(path.parent)
     try:
         temporary.unlink(missing_ok=True)       # and a new one: in a folder of several it may be another's link
-        with open(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR, mode), "w+b") as file:
+        with open(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR, FILE_MODE), "w+b") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -98,14 +98,14 @@ def sync_folder(path: Path) -> None:
         os.close(descriptor)
 
 
-def write_bytes(path: Path, data: bytes, mode: int = FILE_MODE) -> None:
-    with replacing(path, mode) as file:
+def write_bytes(path: Path, data: bytes) -> None:
+    with replacing(path) as file:
         file.write(data)
 
 
-def write_json(path: Path, value: Any, mode: int = FILE_MODE) -> None:
+def write_json(path: Path, value: Any) -> None:
     """UTF-8, keys in the order given, one trailing newline: the same value gives the same bytes."""
-    write_bytes(path, (_laid_out(value) + "\n").encode("utf-8", "surrogatepass"), mode)
+    write_bytes(path, (_laid_out(value) + "\n").encode("utf-8", "surrogatepass"))
 
 
 def _laid_out(value: Any, pad: str = "\n") -> str:

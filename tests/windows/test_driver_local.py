@@ -59,7 +59,8 @@ def test_an_environment_of_a_python_that_the_system_replaced_is_made_again(machi
     kept = (machine.checkout / ".venv" / "requirements-wsl.txt").read_bytes()
     only_python(machine, "python3")
     python = machine.checkout / ".venv" / "bin" / "python"
-    files.write_bytes(python, b"#!/bin/sh\nexit 1\n", 0o700)       # starts, and finds none of its packages
+    files.write_bytes(python, b"#!/bin/sh\nexit 1\n")      # starts, and finds none of its packages
+    python.chmod(0o700)
     files.write_bytes(machine.checkout / ".venv" / "requirements-wsl.txt", kept)
     run = machine.run("--setup")
     assert run.returncode == 0 and "making the environment" in run.stderr and "ready:" in run.stderr, run.stderr
