@@ -326,11 +326,11 @@ remote.look = look
     (tmp_path / "late.py").write_text("""
 import time
 from facesets.embed import remote
-prove = remote.prove
-def late(*words):
-    time.sleep(5)
-    return prove(*words)
-remote.prove = late if prove.__name__ == "prove" else prove
+if remote.prove.__name__ == "prove":
+    def late(*words, prove=remote.prove):
+        time.sleep(5)
+        return prove(*words)
+    remote.prove = late
 """)
     for what in ("breaks", "late"):
         engine.worker("--preload", str(tmp_path / f"{what}.py"))
