@@ -108,7 +108,7 @@ def test_what_the_scripts_import_is_in_the_lock(checkout: Path) -> None:
 
 def test_what_the_tests_import_is_in_their_lock(checkout: Path) -> None:
     tests = [*(checkout / "tests").rglob("*.py")]
-    ours = {path.stem for path in checkout.glob("*.py")} | {"tests"}
+    ours = {path.stem for folder in (checkout, checkout / "benchmarks") for path in folder.glob("*.py")} | {"tests"}
     ours |= {part for path in tests for part in path.relative_to(checkout).with_suffix("").parts}
     pins = pinned(checkout / "requirements-wsl.txt") | pinned(checkout / "tests/requirements.txt")
     fuzzing = {"atheris"}       # has an environment of its own, as tests/trust/fuzz.py says
