@@ -345,6 +345,26 @@ def test_hand_sorted_folders_become_people_bystanders_are_dropped_and_mixed_fold
     assert len(record(library, "faceset_001").faces) == 9
 
 
+def test_one_photo_in_two_hand_sorted_folders_is_each_ones_and_a_folder_without_a_face_is_told(shelf) -> None:
+    library, _ = shelf
+    hand = library.root.parent / "hand"
+    mine = library_photos(hand, [7, 8], 5, "", together=1)
+    shared = hand / "together" / "000.png"
+    for folder in ("p007", "p008"):         # she stands in the photo with him: it lies in the folders of both
+        shutil.copy(shared, hand / folder / "both.png")
+    shutil.copy(hand / "p007" / "000.png", hand / "p008" / "hers.png")      # and one of hers by mistake in his
+    shutil.rmtree(hand / "together")
+    Image.new("RGB", (64, 64)).save(hand / "p008" / "blank.png")
+    (hand / "sea").mkdir()
+    Image.new("RGB", (64, 48)).save(hand / "sea" / "waves.png")
+    found = imports.propose(mine, own.queue([hand]), hand, library.canonical(), 0.55, 0.45)
+    assert [(Path(group.folder).name, len(group.faces)) for group in found.groups] == [("p007", 6), ("p008", 6)]
+    keys = [face.face for group in found.groups for face in group.faces]
+    assert len(set(keys)) == 12 and not found.bystanders and found.notes == ["sea: no face was found in its photos"]
+    change(library, lambda run: imports.carry_out(run, found, mine, OPTIONS))
+    assert [item.name for item in library.canonical()][3:] == ["p007", "p008"]
+
+
 def test_faces_of_another_recogniser_are_not_even_compared(shelf, capsys) -> None:
     """Here of a quarter of the dimension, so that four centroids would look like one."""
     library, faces = shelf
