@@ -19,8 +19,11 @@ PAIRS = 500     # of faces of one photo, enough to tell the direction in which t
 
 
 def identities(rows: np.ndarray, photos: np.ndarray, clarity: np.ndarray, rules: Rules,
-               machines: Machines | None = None) -> np.ndarray:
-    """(N,) int64 labels, numbered by first row. rows (N, D) float32 unit rows, photos (N,) int, clarity (N,)."""
+               machines: Machines | None = None, years: np.ndarray | None = None) -> np.ndarray:
+    """(N,) int64 labels, numbered by first row.
+
+    rows (N, D) float32 unit rows, photos (N,) int, clarity (N,), years (N,) int, 0 unknown.
+    """
     clear, moments = rules.clear(clarity), apart(rows, photos, rules)
     founders = clarity >= rules.founding_clarity
     labels = np.arange(len(rows), 2 * len(rows))        # dim faces are alone, until they join
@@ -28,8 +31,10 @@ def identities(rows: np.ndarray, photos: np.ndarray, clarity: np.ndarray, rules:
         rows[founders], rules.cluster_distance, photos=moments[founders], penalty=rules.photo_penalty,
         strict=rules.strictness * clear[founders], machines=machines)
     find = machines.match if machines else match
-    labels = join(rows, clear, merge(rows, moments, numbered(labels), rules, find), rules, find)
-    return part_twins(rows, photos, labels, rules)
+    labels = merge(rows, moments, numbered(labels), rules, find)
+    for year in np.unique(years[years > 0]) if years is not None else ():
+        labels = merge(rows, moments, labels, rules, find, np.abs(years - year) <= rules.overlap_years)
+    return part_twins(rows, photos, join(rows, clear, labels, rules, find), rules)
 
 
 def apart(rows: np.ndarray, photos: np.ndarray, rules: Rules) -> np.ndarray:
@@ -47,18 +52,22 @@ def apart(rows: np.ndarray, photos: np.ndarray, rules: Rules) -> np.ndarray:
     return moments
 
 
-def merge(rows: np.ndarray, photos: np.ndarray, labels: np.ndarray, rules: Rules, find: Find = match) -> np.ndarray:
+def merge(rows: np.ndarray, photos: np.ndarray, labels: np.ndarray, rules: Rules, find: Find = match,
+          judged: np.ndarray | None = None) -> np.ndarray:
     """Unite identities whose centroids are near: one person at two ages, whose single faces are far apart.
 
-    Only those that are each other's nearest, of those that do not share too many photos.
+    Only those that are each other's nearest, of those that do not share too many photos. `judged` (N,) bool: the faces
+    whose centroids are compared, all of them by default: as a whole two times of a child are far apart, their faces of
+    the years that both have are not.
     """
+    judged = np.ones(len(rows), bool) if judged is None else judged
     while True:
-        large = np.flatnonzero(np.bincount(labels) > rules.join_faces) if len(labels) else labels
+        large = np.flatnonzero(np.bincount(labels, judged) > rules.join_faces) if len(labels) else labels
         if len(large) < 2:
             return labels
         members = members_of(labels)
-        pairs = _pairs([rows[members[label]] for label in large], [photos[members[label]] for label in large], rules,
-                       find)
+        pairs = _pairs([rows[members[label][judged[members[label]]]] for label in large],
+                       [photos[members[label]] for label in large], rules, find)
         if not len(pairs):
             return labels
         renamed = np.arange(len(members))

@@ -20,6 +20,7 @@ class Pool:
     meta: np.ndarray            # (N,) cache.FACE; its photo index means nothing here
     photo: np.ndarray           # (N,) int64, the same for faces of one photo
     photo_sha256: list[str]     # N
+    year: np.ndarray            # (N,) int64 in which it was taken, 0 unknown
     persons: list[Person]       # N
     clarity: np.ndarray         # (N,) float32, norm of the raw embedding over the median of all: how much it tells
 
@@ -41,16 +42,17 @@ def pool(caches: Sequence[Cache]) -> Pool:
     rows = {key: row for row, key in reversed(list(enumerate(keys)))}
     unique = sorted(rows)
     first = np.array([rows[key] for key in unique], np.int64)
-    photos = [cache.photos[index].sha256 for cache in caches for index in cache.faces["photo"]]
+    photos = [cache.photos[index] for cache in caches for index in cache.faces["photo"]]
     persons = [person for cache in caches for person in cache.persons]
     named = _named(keys, persons)
-    sha256 = [photos[row] for row in first]
+    sha256 = [photos[row].sha256 for row in first]
     return Pool(
         model=caches[0].model, keys=unique,
         rows=np.concatenate([cache.embeddings for cache in caches])[first],
         meta=np.concatenate([cache.faces for cache in caches])[first],
         photo=np.unique(sha256, return_inverse=True)[1] if sha256 else np.zeros(0, np.int64),
-        photo_sha256=sha256, persons=[named[key] for key in unique],
+        photo_sha256=sha256, year=np.array([photos[row].year for row in first], np.int64),
+        persons=[named[key] for key in unique],
         clarity=clarity_of(np.concatenate([cache.norms for cache in caches])[first]))
 
 

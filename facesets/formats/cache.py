@@ -82,6 +82,11 @@ class Photo:
     turn: int = 0               # 0..3 quarter turns clockwise that make it upright
 
     @property
+    def year(self) -> int:
+        """In which it was taken, 0 unknown."""
+        return int(self.taken_at[:4]) if self.taken_at[:4].isdecimal() else 0
+
+    @property
     def called(self) -> set[str]:
         """What a person may name it by: its path, file name, SHA-256 or asset id."""
         return {self.path, os.path.basename(self.path), self.sha256, self.asset_id} - {""}

@@ -59,7 +59,7 @@ def split_eras(run: Run, faceset: str, options: Options, *, distance: float = 0.
     """
     entry = find(run.manifest, faceset)
     record, contents = drafts.existing(run, entry.folder)
-    years = np.array([_year(contents.faces.photos[photo].taken_at) for photo in contents.faces.faces["photo"]])
+    years = np.array([contents.faces.photos[photo].year for photo in contents.faces.faces["photo"]])
     rows = np.flatnonzero((contents.rank > 0) & (years > 0))
     labels = split(contents.faces.embeddings[rows], years[rows], distance, apart)
     eras = [rows[labels == era] for era in range(labels.max(initial=-1) + 1)]
@@ -119,7 +119,3 @@ def _give_way(run: Run, old: Record) -> None:
         run.remove(old.folder)
     run.manifest.take_out(old.folder)
     run.touch(old.folder)
-
-
-def _year(taken_at: str) -> int:
-    return int(taken_at[:4]) if taken_at[:4].isdecimal() else 0

@@ -151,6 +151,25 @@ def test_a_mirror_or_a_collage_does_not_split_a_person() -> None:
     assert [len(group.faces) for group in made.facesets] == [21]    # both images are hers
 
 
+def test_a_child_is_one_person_where_the_years_of_its_photos_overlap_and_no_gap_is_bridged() -> None:
+    rng, years = np.random.default_rng(2), np.repeat(np.arange(2000, 2012), 6)
+    ages = [unit(rng.standard_normal(D))]
+    while len(ages) < 12:
+        ages.append(unit(0.93 * ages[-1] + np.sqrt(1 - 0.93 ** 2) * unit(rng.standard_normal(D))))
+    rows = unit(np.stack(ages)[years - 2000] + 0.6 * unit(rng.standard_normal((72, D))))
+
+    def parts(which: np.ndarray, dated: bool) -> int:
+        faces = cache_of(rows[which])
+        faces.photos[:] = [replace(photo, taken_at=f"{year}-06-01" if dated else "")
+                           for photo, year in zip(faces.photos, years[which], strict=True)]
+        made = propose(faces)
+        return len(made.facesets) + len(made.thin)
+
+    everything, gap = years > 0, (years < 2004) | (years > 2008)
+    assert (parts(everything, False), parts(everything, True)) == (2, 1)
+    assert (parts(gap, False), parts(gap, True)) == (2, 2)
+
+
 def test_twins_in_photo_after_photo_are_two_people_and_a_face_beside_its_mirror_image_is_one() -> None:
     rules = replace(RULES, linked_closer=0)
     one, other = person(1, 12, 0.3), person(2, 12, 0.8)
