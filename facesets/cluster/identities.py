@@ -5,6 +5,7 @@ dropped), ambiguous, rejected, new (in a new faceset), left out (of a new or thi
 how many, and they add up to `faces`.
 """
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, replace
 
@@ -26,21 +27,25 @@ from .rules import Rules
 
 
 def with_distances(caches: Sequence[Cache]) -> Sequence[Cache]:
-    """The caches; with the distances that the library's strangers give where none were measured for the recogniser."""
+    """The caches with the distances of their recogniser, whatever they recorded when they were made.
+
+    Those that the library's strangers give where none were measured.
+    """
     model = caches[0].model
-    elsewhere = distances.MODELS.get(model.sha256)
-    if elsewhere and elsewhere != distances.BUFFALO_L:
+    measured = distances.MODELS.get(model.sha256)
+    found = (measured.known_distance, measured.cluster_distance) if measured else None
+    if not measured or measured == distances.BUFFALO_L:
+        faces = pool(caches)
+        told = calibrate.from_strangers(faces.rows, faces.photo, faces.clarity)
+        if told and found:      # one library's, not to be exceeded
+            told = min(told[0], found[0]), min(told[1], found[1])
+        found = told
+        if found and found != (model.known_distance, model.cluster_distance):
+            terminal.say(f"{terminal.safe(model.name)}: distances as the strangers among these faces give them, known "
+                         f"{found[0]:g} and cluster {found[1]:g}; `sort_faces.py calibrate` measures them")
+    if not found:
         return caches
-    faces = pool(caches)
-    found = calibrate.from_strangers(faces.rows, faces.photo, faces.clarity)
-    if found and elsewhere:     # one library's, not to be exceeded
-        found = min(found[0], elsewhere.known_distance), min(found[1], elsewhere.cluster_distance)
-    if found is None or found == (model.known_distance, model.cluster_distance):
-        return caches
-    terminal.say(f"{terminal.safe(model.name)}: distances as the strangers among these faces give them, known "
-                 f"{found[0]:g} and cluster {found[1]:g}; `sort_faces.py calibrate` measures them")
-    model = replace(model, known_distance=found[0], cluster_distance=found[1])
-    return [replace(one, model=model) for one in caches]
+    return [replace(one, model=replace(model, known_distance=found[0], cluster_distance=found[1])) for one in caches]
 
 
 def propose(caches: Sequence[Cache], known: Sequence[Faceset], rules: Rules, *, run: str, made_by: str, created: str,
@@ -111,8 +116,13 @@ def _twins(faces: Pool, free: np.ndarray, found: Match, certain: np.ndarray, kno
 
 
 def _twin_of(identity: Faceset, faces: Pool, asked: np.ndarray, rules: Rules, more: Collection[str] = ()) -> np.ndarray:
-    """(A,) bool: which of the faces `asked` are a twin's of somebody known, whose faces are its own and `more`."""
-    rows = (faces.row_of.get(key) for key in identity.face_keys.union(more))
+    """(A,) bool: which of the faces `asked` are a twin's of somebody known, whose faces are its own and `more`.
+
+    Where the faceset holds both faces of a photo, a collage, a person or an earlier run took both for this one.
+    """
+    held = Counter(key.partition("@")[0] for key in identity.face_keys)
+    alone = {key for key in identity.face_keys if held[key.partition("@")[0]] == 1}
+    rows = (faces.row_of.get(key) for key in alone.union(more))
     theirs = np.array(sorted(row for row in rows if row is not None), np.int64)
     other = twin(np.concatenate([faces.rows[asked], faces.rows[theirs], identity.centroid[None]]),
                  np.concatenate([faces.photo[asked], faces.photo[theirs], [-1]]), rules)

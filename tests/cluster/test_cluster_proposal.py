@@ -182,6 +182,15 @@ def test_twins_in_photo_after_photo_are_two_people_and_a_face_beside_its_mirror_
     assert len(propose(cache_of(mirrors, photos=together), rules=rules).facesets) == 1
 
 
+def test_whom_a_person_merged_is_not_taken_apart_by_the_collages_that_the_faceset_holds() -> None:
+    young, old = person(1, 12, 0.3), person(2, 24, 0.8)
+    rows = np.concatenate([young, likeness(0.68, young, old)])
+    faces = cache_of(rows, photos=[*range(12), *range(12), *range(20, 32)])     # twelve collages, twelve new ones
+    known = as_known("faceset_001", rows[:24], cache.face_keys(faces)[:24])
+    made = propose(faces, known=[known], rules=replace(RULES, linked_closer=0, merge_closer=0))
+    assert made.counts["known"] == 12 and not made.facesets
+
+
 def test_twins_are_told_by_a_few_photos_whoever_stands_left() -> None:
     """From pairs that are not sorted two siblings look like one person: each side has faces of both."""
     rules = replace(RULES, linked_closer=0)

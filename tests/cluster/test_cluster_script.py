@@ -20,7 +20,7 @@ from killing import killed
 import cluster_immich
 from facesets.common import files
 from facesets.export import swap
-from facesets.formats import cache, proposal
+from facesets.formats import cache, distances, proposal
 from facesets.formats import queue as queues
 from facesets.library.store import Library
 
@@ -137,6 +137,18 @@ def test_thresholds_come_from_the_flag_then_from_the_model(tmp_path: Path) -> No
                                     *flag]) == 0
         made = proposal.read(tmp_path / "work" / "immich" / "eva" / "refine.json")
         assert (made.settings["known_distance"], made.settings["cluster_distance"]) == (known, 0.55)
+
+
+def test_what_was_measured_of_a_recogniser_counts_whatever_its_cache_recorded_before(tmp_path: Path) -> None:
+    path, (sha256, measured) = tmp_path / "one.npz", list(distances.MODELS.items())[1]
+    made_up_cache(path)
+    old = cache.read(path)
+    cache.write(path, replace(old, model=replace(old.model, sha256=sha256)))
+    assert cluster_immich.main(["--user", "eva", "--cache", str(path), "--data-root", str(tmp_path / "work"),
+                                "--library", str(tmp_path / "library"), "--dry-run"]) == 0
+    made = proposal.read(tmp_path / "work" / "immich" / "eva" / "refine.json")
+    assert (made.settings["known_distance"], made.settings["cluster_distance"]) == (
+        measured.known_distance, measured.cluster_distance) != (old.model.known_distance, old.model.cluster_distance)
 
 
 def test_a_pack_without_distances_gets_those_of_the_strangers_and_says_so(checkout: Path, tmp_path: Path) -> None:
