@@ -97,4 +97,4 @@ def calibrate(job: Job) -> int:
     found = labelled.distances(faces, job.args.folder.absolute())
     entry = labelled.setting(found, faces.model)
     return job.answer({**asdict(found), "entry": entry},
-                      [*as_text(found), "for MODELS in facesets/formats/distances.py, and from then on for every cache:", entry])
+                      [*as_text(found), "for MODELS in facesets/formats/distances.py, for every cache:", entry])
