@@ -7,7 +7,6 @@ beside what was: whatever a kill leaves of either is known as ours. The library 
 there of a person can be forgotten.
 """
 
-import json
 import os
 import re
 import shutil
@@ -150,7 +149,7 @@ def _known(folder: Path) -> dict[str, Any]:
     except Failure as error:
         raise Failure(f"{error}{then}") from None
     with files.understood(place, "a list of ours", then):
-        files.texts(found, "library")
+        files.texts({"of": "", **found}, "library", "of")
         for name, digest in (*found["files"].items(), *found["coming"].items()):
             if not isinstance(digest, str) or ".." in Path(name).parts or Path(name).is_absolute():
                 raise ValueError(f"{name!r:.60} is no file of ours")
@@ -181,50 +180,43 @@ def alone(library: Path, target: Path, folders: Mapping[Path, str]) -> Iterator[
             (target / LOCK).unlink(missing_ok=True)
 
 
-def settle(library: Path, target: Path, called: Mapping[str, str]) -> list[str]:
+def settle(library: Path, target: Path, called: Mapping[str, str]) -> tuple[dict[str, Path], list[str]]:
     """Let the folders in `target` follow the names of their facesets (faceset -> folder's name), with all that was done
-    in them; take away those of who is no faceset any more, a line each."""
-    before, said, now = _remembered(library), [], list[list[str]]()
-    here = {of: Path(folder) for folder, of in before if of and Path(folder).parent == target.absolute()}
-    wanted = {of: target.absolute() / called[of] for of in here if of in called}
-    moving = {of: place for of, place in wanted.items()
-              if place != here[of] and (place in here.values() or not os.path.lexists(place))}
-    for of in moving:       # aside first: two may have changed their names
-        if here[of].is_dir():
-            os.rename(here[of], target / MOVING.format(of))
-    for of, place in moving.items():
-        if (target / MOVING.format(of)).is_dir() and not os.path.lexists(place):
-            _renamed(target / MOVING.format(of), here[of], place)
-    for of in [of for of in moving if (target / MOVING.format(of)).is_dir()]:      # what is in the way stayed there
-        os.rename(target / MOVING.format(of), here[of])
-        del moving[of]
-    for folder, of in before:
-        place = Path(folder)
-        if place != here.get(of) or wanted.get(of) == place:
-            now.append([folder, of])
-        elif of in moving:
-            now.append([str(moving[of]), of])
-        elif place.is_dir() and not _emptied(place):
-            if place.name in called.values():       # somebody else's by now
-                place = place.rename(place.with_name(f"{place.name} (was {of})"))
-            now.append([str(place), of])
-            said.append(f"{terminal.safe(place)} is of no faceset any more; what you changed or put there stays")
-        elif of not in called:
-            said.append(f"{terminal.safe(place)} is taken away, since {of} is no faceset any more")
-    if now != before:
-        files.write_json(library / REMEMBERED, {"schema": SCHEMA, "folders": now})
-    return said
+    in them, and take away what is of no faceset any more.
+
+    Each folder says itself whose it is, so after a kill the next run goes on. Returns where each faceset's folder is
+    now, and lines.
+    """
+    places, said = {of: target / name for of, name in called.items()}, []
+    here = {of: place for place in (sorted(target.iterdir()) if target.is_dir() else ())
+            if (place / LISTED).is_file() and (of := _of(library, place))}
+    moving = {of: place for of, place in here.items() if place != places.get(of)}
+    for of, place in moving.items():        # aside first: two may have exchanged their names
+        os.rename(place, target / MOVING.format(of))
+    for of, before in moving.items():
+        aside = target / MOVING.format(of)
+        if of not in places:
+            said.append(f"{terminal.safe(before)} is taken away, since {of} is no faceset any more")
+            if not _emptied(aside):
+                aside.rename(target / f"was {of}")
+                said[-1] += f"; what you changed or put there is in {terminal.safe(target / f'was {of}')}"
+            continue
+        if os.path.lexists(places[of]):
+            said.append(f"{terminal.safe(places[of])} is yours, so the folder of {of} is called otherwise")
+            places[of] = target / f"{called[of]} {of}"
+        os.rename(aside, places[of])
+    inside = target.absolute()
+    remembered = [entry for entry in _remembered(library) if not entry[1] or Path(entry[0]).parent != inside]
+    remembered += [[str(places[of].absolute()), of] for of in here if of in places]
+    files.write_json(library / REMEMBERED, {"schema": SCHEMA, "folders": remembered})
+    return places, said
 
 
-def _renamed(aside: Path, before: Path, place: Path) -> None:
-    """Move a folder to its place; a configuration that a person changed names that one then."""
-    for path in aside.iterdir():
-        if path.suffix in (".toml", ".yaml", ".json") and path.name != LISTED:
-            data = path.read_bytes()
-            for text in (str, lambda path: json.dumps(str(path))[1:-1]):
-                data = data.replace(text(before).encode(), text(place).encode())
-            files.write_bytes(path, data)
-    os.rename(aside, place)
+def _of(library: Path, folder: Path) -> str:
+    """The faceset that our `folder` is of; "" for sidecars of anybody, and for what is another library's."""
+    known, remembered = _known(folder), dict(_remembered(library))
+    mine = known["library"] == str(library.absolute()) or str(folder.absolute()) in remembered
+    return str(known.get("of", remembered.get(str(folder.absolute()), ""))) if mine else ""
 
 
 def remember(library: Path, folder: Path, of: str) -> None:
@@ -233,7 +225,7 @@ def remember(library: Path, folder: Path, of: str) -> None:
     now = [entry for entry in before if entry[0] != this] + [[this, of]]
     if [this, of] not in before or len(now) < len(before):
         files.write_json(library / REMEMBERED, {"schema": SCHEMA, "folders": now})
-    files.write_json(folder / LISTED, {**_known(folder), "library": str(library.absolute())})
+    files.write_json(folder / LISTED, {**_known(folder), "library": str(library.absolute()), "of": of})
 
 
 def _remembered(library: Path) -> list[list[str]]:

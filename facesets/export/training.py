@@ -99,7 +99,15 @@ def write(record: Record, members: cache.Cache, folder: Path, boxes: Boxes, trai
         if made:
             name, content = CONFIGURATIONS[trainer](folder.absolute(), trigger, kind)
             files.write_bytes(scratch / name, content.encode())
-    return report(record, folder, made) + outside.lying(folder, "")[2] + photos.said()
+    return report(record, folder, made) + outside.lying(folder, "")[2] + _stale(folder) + photos.said()
+
+
+def _stale(folder: Path) -> list[str]:
+    """A line of a configuration that a person changed, where the folder had another name."""
+    there = [path for path in (folder / name for name in ("dataset.toml", "concepts.json", "dataset.yaml"))
+             if path.is_file() and not any(json.dumps(_seen(folder / "images"), ensure_ascii=plain) in
+                                           path.read_text("utf-8", "replace") for plain in (True, False))]
+    return [f"{terminal.safe(path)} is yours and names another folder; change it" for path in there]
 
 
 def choose(record: Record, members: cache.Cache, boxes: Boxes, there: Collection[str] = (),

@@ -24,9 +24,8 @@ def export(library: Library, facesets: Sequence[str], target: Path, purpose: str
             wanted = sorted({face["photo"] for record in records.values() for face in record.faces})
             render.pause_where_away([path for path in wanted if not os.access(path, os.R_OK)], wanted)
         called = outside.names(manifest.facesets)
-        folders = {name: target / called[name] for name in records}
-        with outside.alone(library.root, target, {folder: name for name, folder in folders.items()}):
-            said = outside.settle(library.root, target, called)
+        with outside.alone(library.root, target, {target / called[name]: name for name in records}):
+            folders, said = outside.settle(library.root, target, called)
             for name, record in records.items():
                 outside.remember(library.root, folders[name], name)
                 said += outside.without_strangers(folders[name], record)

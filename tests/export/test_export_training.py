@@ -498,16 +498,59 @@ def test_a_face_that_is_not_hers_any_more_goes_whatever_was_done_to_its_picture(
     assert {outside.photo_of(path.stem) for path in folder.rglob("*.png")} >= stems
 
 
-def test_a_configuration_by_hand_names_the_folder_where_it_lies_after_a_new_name(small, tmp_path) -> None:
-    library, index = small
-    outward.export(library, ["1"], tmp_path, "folders", index.boxes)
-    (tmp_path / "Anna" / "dataset.toml").write_text(training.CONFIGURATIONS["kohya"](tmp_path / "Anna", "", "")[1]
-                                                    .replace("1024", "768"))
+def test_a_configuration_by_hand_that_names_a_folder_of_an_earlier_name_is_said(world, tmp_path) -> None:
+    library, index = world
+    outward.export(library, ["2"], tmp_path, "kohya", index.boxes)
+    config = tmp_path / "faceset_002" / "dataset.toml"
+    config.write_text(config.read_text().replace("1024", "768"))
+    assert "names another folder" not in " ".join(outward.export(library, ["2"], tmp_path, "kohya", index.boxes))
     with changing(library, "name") as run:
-        edit.name(run, "1", "Zoë")
-    outward.export(library, ["1"], tmp_path, "folders", index.boxes)
-    dataset, = tomllib.loads((tmp_path / "Zoë" / "dataset.toml").read_text())["datasets"]
-    assert dataset["resolution"] == 768 and dataset["subsets"][0]["image_dir"] == str(tmp_path / "Zoë" / "images")
+        edit.name(run, "2", "Berta")
+    try:
+        said = outward.export(library, ["2"], tmp_path, "kohya", index.boxes)
+    finally:
+        library.undo()
+    assert f"{tmp_path / 'Berta' / 'dataset.toml'} is yours and names another folder; change it" in said
+
+
+def test_killed_while_two_exchange_their_folders_the_next_export_has_them_right(small, tmp_path) -> None:
+    library, index = small
+    out = tmp_path / "out"
+    outward.export(library, [], out, "folders", index.boxes)
+    (out / "Anna" / "mine.txt").write_text("of 1")
+    next((out / "faceset_002").glob("*.png")).write_bytes(b"of 2")
+    before = {folder: contents(out / folder) for folder in ("Anna", "faceset_002")}
+    with changing(library, "name") as run:
+        edit.name(run, "1", "Berta")
+        edit.name(run, "2", "Anna")
+    kills, struck, called = 0, True, outside.names(library.manifest().facesets)
+    shutil.copytree(out, tmp_path / "kept", symlinks=True)
+    while struck:
+        shutil.rmtree(out)
+        shutil.copytree(tmp_path / "kept", out)
+        kills += 1
+        struck = killed(lambda: outside.settle(library.root, out, called), kills)
+        outward.export(library, [], out, "folders", index.boxes)
+        assert {path.name for path in out.iterdir()} == {"Anna", "Berta"}
+        assert contents(out / "Berta") == before["Anna"] and contents(out / "Anna") == before["faceset_002"]
+    assert kills > 4
+
+
+def test_where_a_folder_of_the_new_name_is_a_persons_own_hers_lies_beside_it(small, tmp_path) -> None:
+    library, index = small
+    outward.export(library, ["1"], tmp_path / "out", "folders", index.boxes)
+    deleted, *_ = (tmp_path / "out" / "Anna").glob("*.png")
+    deleted.unlink()
+    before = contents(tmp_path / "out" / "Anna")
+    (tmp_path / "out" / "Clara").mkdir()
+    with changing(library, "name") as run:
+        edit.name(run, "1", "Clara")
+    for _ in range(2):
+        said = outward.export(library, ["1"], tmp_path / "out", "folders", index.boxes)
+        now = contents(tmp_path / "out" / "Clara faceset_001")
+        assert before.items() <= now.items() and deleted.name not in now
+        assert not list((tmp_path / "out" / "Clara").iterdir())
+        assert said[0] == f"{tmp_path / 'out' / 'Clara'} is yours, so the folder of faceset_001 is called otherwise"
 
 
 def test_the_folder_of_a_faceset_that_is_none_any_more_goes_at_the_next_export(small, tmp_path) -> None:
@@ -528,8 +571,10 @@ def test_the_folder_of_a_faceset_that_is_none_any_more_goes_at_the_next_export(s
         edit.drop(run, "faceset_001")
         edit.drop(run, "faceset_002")
     said = outward.export(library, [], out, "folders", index.boxes)
-    assert said == [f"{out / 'Anna'} is of no faceset any more; what you changed or put there stays",
+    assert said == [f"{out / 'Anna'} is taken away, since faceset_001 is no faceset any more; what you changed or put "
+                    f"there is in {out / 'was faceset_001'}",
                     f"{out / 'faceset_002'} is taken away, since faceset_002 is no faceset any more"]
+    assert contents(out) == {"was faceset_001/mine.txt": b"mine"}
 
 
 def test_a_copy_of_a_library_leaves_what_the_first_one_wrote(small, tmp_path) -> None:
