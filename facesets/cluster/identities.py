@@ -44,6 +44,9 @@ def with_distances(caches: Sequence[Cache]) -> Sequence[Cache]:
             terminal.say(f"{terminal.safe(model.name)}: distances as the strangers among these faces give them, known "
                          f"{found[0]:g} and cluster {found[1]:g}; `sort_faces.py calibrate` measures them")
     if not found:
+        if not measured:
+            terminal.say(f"{terminal.safe(model.name)}: too few faces to tell its distances by, so known "
+                         f"{model.known_distance:g} and cluster {model.cluster_distance:g} until there are more")
         return caches
     return [replace(one, model=replace(model, known_distance=found[0], cluster_distance=found[1])) for one in caches]
 

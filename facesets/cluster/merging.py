@@ -8,13 +8,14 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..formats.vectors import unit_mean
+from ..formats.vectors import again, unit_mean
 from .known import Match, match
 from .linkage import average_linkage, members_of, numbered
 from .machines import Machines
 from .rules import Rules
 
 Find = Callable[..., Match]     # known.match, or the same on many machines
+SITTING = 0.88  # cosine from which on two faces are of one sitting: copies of a collage, a mirror, show it once
 PAIRS = 500     # of faces of one photo, enough to tell the direction in which two people differ
 
 
@@ -111,7 +112,8 @@ def twin(rows: np.ndarray, photos: np.ndarray, rules: Rules) -> np.ndarray:
     """
     order = np.argsort(photos, kind="stable")
     ends = np.flatnonzero(np.diff(photos[order])) + 1
-    pairs = np.array([faces for faces in np.split(order, ends) if len(faces) == 2][:PAIRS])
+    pairs = np.array([faces for faces in np.split(order, ends) if len(faces) == 2][:PAIRS], np.int64).reshape(-1, 2)
+    pairs = np.delete(pairs, [face // 2 for face in again(rows[pairs.ravel()], SITTING)], axis=0)
     if len(pairs) < rules.twin_photos:
         return np.zeros(len(rows), bool)
     differ = rows[pairs[:, 0]] - rows[pairs[:, 1]]      # (p, D)

@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 
 from facesets.cluster import identities, seen
 from facesets.cluster.known import match
-from facesets.cluster.merging import join, merge
+from facesets.cluster.merging import join, merge, twin
 from facesets.cluster.pool import pool
 from facesets.cluster.rules import Rules
 from facesets.common.errors import Failure
@@ -127,7 +127,7 @@ def test_what_a_person_said_of_many_costs_no_more_than_what_was_said() -> None:
 
 def test_a_photo_adds_one_face_to_a_person_at_most() -> None:
     rows = person(1, 9, 0.8)
-    one, two = np.unravel_index((rows @ rows.T).argmin(), (9, 9))
+    one, two = rows_far_apart(rows)
     photos = [0 if row in (one, two) else row + 1 for row in range(9)]
     made = propose(cache_of(rows, photos))
     assert len(made.facesets[0].faces) == 8 and len(made.leftover) == 1
@@ -172,8 +172,8 @@ def test_a_child_is_one_person_where_the_years_of_its_photos_overlap_and_no_gap_
 
 def test_twins_in_photo_after_photo_are_two_people_and_a_face_beside_its_mirror_image_is_one() -> None:
     rules = replace(RULES, linked_closer=0)
-    one, other = person(1, 12, 0.3), person(2, 12, 0.8)
-    twins = np.concatenate([one, likeness(0.68, one, other)])
+    one, other = person(1, 12, 0.5), person(2, 12, 0.8)
+    twins = np.concatenate([one, likeness(0.64, one, other)])
     mirrors = np.concatenate([one, unit(one + 0.5 * unit(person(3, 12, 9.0)))])
     together = [*range(12), *range(12)]
     apart = propose(cache_of(twins, photos=together), rules=rules).facesets
@@ -183,12 +183,24 @@ def test_twins_in_photo_after_photo_are_two_people_and_a_face_beside_its_mirror_
 
 
 def test_whom_a_person_merged_is_not_taken_apart_by_the_collages_that_the_faceset_holds() -> None:
-    young, old = person(1, 12, 0.3), person(2, 24, 0.8)
-    rows = np.concatenate([young, likeness(0.68, young, old)])
+    young, old = person(1, 12, 0.5), person(2, 24, 0.8)
+    rows = np.concatenate([young, likeness(0.64, young, old)])
     faces = cache_of(rows, photos=[*range(12), *range(12), *range(20, 32)])     # twelve collages, twelve new ones
     known = as_known("faceset_001", rows[:24], cache.face_keys(faces)[:24])
     made = propose(faces, known=[known], rules=replace(RULES, linked_closer=0, merge_closer=0))
     assert made.counts["known"] == 12 and not made.facesets
+
+
+def test_copies_of_one_collage_are_one_sign_of_a_twin_however_many() -> None:
+    one = person(1, 14, 0.8)
+    copies = unit(np.repeat(one[rows_far_apart(one)], 6, axis=0) + 0.1 * unit(person(2, 12, 9.0)))
+    photos = np.array([*range(14), *range(20, 26), *range(20, 26)])
+    assert not twin(np.concatenate([one, copies]), photos, RULES).any()
+    assert twin(np.concatenate([one, person(1, 6, seed=1), person(2, 6)]), photos, RULES).any()
+
+
+def rows_far_apart(rows: np.ndarray) -> list[int]:
+    return [int(row) for row in np.unravel_index((rows @ rows.T).argmin(), (len(rows), len(rows)))]
 
 
 def test_twins_are_told_by_a_few_photos_whoever_stands_left() -> None:
@@ -206,8 +218,8 @@ def test_twins_are_told_by_a_few_photos_whoever_stands_left() -> None:
 def test_a_twin_of_somebody_known_is_somebody_new(linked_closer: float) -> None:
     """Face by face, or as a cluster whose centroid is near, the younger one was taken for the elder."""
     rules = replace(RULES, linked_closer=linked_closer, merge_closer=0)
-    one, other = person(1, 12, 0.3), person(2, 12, 0.8)
-    rows = np.concatenate([one, likeness(0.68, one, other)])
+    one, other = person(1, 12, 0.5), person(2, 12, 0.8)
+    rows = np.concatenate([one, likeness(0.64, one, other)])
     for photos, people in ((range(24), 0), ([*range(12), *range(6), *range(20, 26)], 1)):
         faces = cache_of(rows, list(photos))
         known = as_known("faceset_001", one, cache.face_keys(faces)[:12])

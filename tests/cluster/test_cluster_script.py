@@ -129,6 +129,13 @@ def test_a_second_run_at_the_same_time_is_refused(checkout: Path, tmp_path: Path
     assert done.returncode == 2 and "the first" in done.stderr
 
 
+def test_too_few_faces_to_tell_distances_by_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made_up_cache(tmp_path / "one.npz")
+    assert cluster_immich.main(["--user", "eva", "--cache", str(tmp_path / "one.npz"), "--data-root",
+                                str(tmp_path / "work"), "--library", str(tmp_path / "library"), "--dry-run"]) == 0
+    assert "too few faces to tell its distances by, so known 0.45 and cluster 0.55" in capsys.readouterr().err
+
+
 def test_thresholds_come_from_the_flag_then_from_the_model(tmp_path: Path) -> None:
     made_up_cache(tmp_path / "one.npz")
     for flag, known in (((), 0.45), (("--known-distance", "0.3"), 0.3)):
