@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -195,7 +195,8 @@ def kills(wanted: int, rows: np.ndarray, folder: Path) -> None:
             _, said = run.communicate()
             same = run.returncode == 0 and np.array_equal(np.load(folder / "labels.npy"), ours)
             how = {0: "the same" if same else "OTHERS", 2: "paused", -signal.SIGKILL: "killed"}
-            ended[how.get(run.returncode, f"FAILED {said[-300:]}")] += 1
+            assert run.returncode in how, said
+            ended[how[run.returncode]] += 1
             if ends.scheduler.poll() is not None:
                 ends.close()
                 ends.processes.clear()
@@ -207,7 +208,8 @@ def kills(wanted: int, rows: np.ndarray, folder: Path) -> None:
 
 
 @terminal.script
-def labels(folder: Path, address: str) -> int:
+def labels(argv: Sequence[str]) -> int:
+    folder, address = Path(argv[0]), argv[1]
     with machines.Machines(address, None) as there:
         found = linkage.average_linkage(np.load(folder / "rows.npy"), alone.THRESHOLD, machines=there)
     with files.replacing(folder / "labels.npy") as file:
@@ -293,7 +295,7 @@ def main() -> None:
     parser.add_argument("--labels", nargs=2, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.labels:
-        sys.exit(labels(Path(args.labels[0]), args.labels[1]))
+        sys.exit(labels(args.labels))
     sizes = [int(size) for size in args.faces.split(",") if size]
     if sizes and "IN_A_NETWORK_OF_ITS_OWN" not in os.environ:
         command = ["unshare", "-n", "sh", "-c", 'ip link set lo up && exec "$@"', "sh", sys.executable, *sys.argv]
