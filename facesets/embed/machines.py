@@ -244,7 +244,7 @@ class Machines:
                 self._able.discard(machine.home)
             self._lost(machine, ended=True)
         for name in [name for name in there if name not in self._machines]:
-            address, home = there[name]["address"], there[name]["nanny"] or there[name]["host"]
+            address, home = there[name]["address"], there[name]["nanny"] or name
             machine = self._machines[name] = Machine(address, there[name]["nthreads"], home)
             if why := connect.in_the_clear(self.address, address):
                 self._refuse(machine, why)
