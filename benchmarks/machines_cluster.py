@@ -179,12 +179,14 @@ def kills(wanted: int, rows: np.ndarray, folder: Path) -> None:
     for what in ("worker", "scheduler", "client"):
         ends = Engine(folder / what, folder)
         began, done, ended = time.monotonic(), 0, Counter[str]()
+        for _ in range(2):
+            ends.worker()
         while done < wanted or not ended["the same"]:
-            while len(ends.processes) < 3:
-                ends.worker()
             run = subprocess.Popen([sys.executable, __file__, "--labels", folder, ends.address],
                                    stderr=subprocess.PIPE, text=True)
             while done < wanted and run.poll() is None:
+                while sum(process.poll() is None for process in ends.processes) < 3:     # a nanny may end as well
+                    ends.worker()
                 time.sleep(chance.uniform(0.5, 6))
                 there = {"worker": ends.at_work(), "scheduler": [ends.scheduler], "client": [run]}[what]
                 if run.poll() is None and there:
