@@ -47,8 +47,9 @@ def carry_out(run: Run, decisions: list[Decision], options: Options) -> None:
     Raises Failure for a face or faceset that the library does not know.
     """
     into = {item["faceset"]: item["into"] for item in decisions if item["do"] == "merge"}
+    groups: dict[str, list[str]] = {}
     for item in sorted(decisions, key=lambda item: list(DOES).index(item["do"])):
-        if not (entry := _entry(run, item["faceset"])):
+        if item["do"] == "drop" or not (entry := _entry(run, item["faceset"])):
             continue
         match item["do"]:
             case "name":
@@ -61,10 +62,13 @@ def carry_out(run: Run, decisions: list[Decision], options: Options) -> None:
             case "not-this":
                 _not_this(run, entry.folder, item["face"], options)
             case "merge":
-                if end := _entry(run, _end(entry.folder, into)):
-                    consolidate.merge(run, end.folder, [entry.folder], options)
-            case "drop":
-                edit.drop(run, entry.folder, "dropped in the report")
+                groups.setdefault(_end(entry.folder, into), []).append(entry.folder)
+    for folder, others in groups.items():
+        if _entry(run, folder):
+            consolidate.merge(run, folder, others, options)
+    for item in decisions:
+        if item["do"] == "drop" and (entry := _entry(run, item["faceset"])):
+            edit.drop(run, entry.folder, "dropped in the report")
 
 
 def _entry(run: Run, folder: str) -> Record | None:
