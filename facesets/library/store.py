@@ -9,6 +9,7 @@ manifest.json at the top
     reviewed   {folder: [faces that a person has seen to be right there, by formats.cache.short_key]}, NOBODY for
                those that are to stay in no faceset
     two_people [[folder, folder] of which a person said that they are two]
+    forgotten  how many identities `forget` removed
 
 ENTRY  {"folder", "number", "name", "proposed_name", "faces" (members), "pictures", "spread", "years" [first, last] or
         [], "users" {label: faces}, "run", "reason", "into" (of a merged one: the faceset that holds its faces now)}
@@ -32,7 +33,7 @@ from ..common.errors import AlreadyDone, Failure, Paused
 from ..formats import cache
 from ..formats.faceset import FACES, Faceset, read_member
 from . import folder as folders
-from . import journal
+from . import journal, older
 from .folder import Record
 
 SCHEMA = 2
@@ -57,6 +58,7 @@ class Manifest:
     not_this: dict[str, list[str]] = field(default_factory=dict)
     reviewed: dict[str, list[str]] = field(default_factory=dict)
     two_people: list[list[str]] = field(default_factory=list)
+    forgotten: int = 0      # nobody reads it but earlier versions, which refuse a library without it
 
     @property
     def known_distance(self) -> float:
@@ -180,6 +182,7 @@ class Library:
             try:
                 for line in journal.recover(self.root):
                     terminal.say(line)
+                older.bring_up(self.root, LISTS, SCHEMA)
                 yield
             finally:
                 self._held = False
@@ -226,13 +229,16 @@ class Library:
             raise AlreadyDone(f"{verb} was cut short, and carried to its end since; nothing else was changed now")
 
     def _settle(self) -> None:
-        """A reader that finds a change cut short ends it first; it is refused only while a run moves things."""
-        if not self._held and journal.unfinished(self.root):
+        """A reader that finds a change cut short ends it first; it is refused only while a run moves things.
+
+        So it does with a library of an earlier version, which is brought up once.
+        """
+        if not self._held and (journal.unfinished(self.root) or older.is_older(self.root)):
             try:
                 with self.locked("a reader"):
                     pass
             except Paused:
-                if journal.in_motion(self.root):
+                if journal.in_motion(self.root) or older.is_older(self.root):
                     raise
 
     def _as_they_lie(self, manifest: Manifest) -> None:
@@ -281,7 +287,7 @@ def read_manifest(path: Path) -> Manifest:
         two_people = [sorted((str(one), str(other))) for one, other in value.get("two_people", ())]
         manifest = Manifest(int(value["next_number"]), value["model"] and dict(value["model"]), **entries,
                             runs=[dict(run) for run in value["runs"]], not_this=not_this, reviewed=reviewed,
-                            two_people=two_people)
+                            two_people=two_people, forgotten=int(value.get("forgotten", 0)))
         if not 0 < manifest.known_distance < 4:
             raise ValueError("known_distance is no distance")
     return manifest

@@ -294,6 +294,7 @@ def _from_library(run: Run, gone: Sequence[str], keys: set[str]) -> None:
     for folder, path in _all_with(run.library, MANIFEST):       # of an earlier version, which kept them there too
         if folder not in gone and keys.intersection(files.read_json(path).get("not_this") or ()):
             run.write_record(run.record(folder))
+    manifest.forgotten += 1
     for name in (*REPORT, REVIEW, BEGUN):
         run.remove(name)
     run.final = True

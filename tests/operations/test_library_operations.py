@@ -18,6 +18,7 @@ from PIL import Image
 
 import config
 import sort_faces
+from facesets.common import files
 from facesets.common.errors import Failure, UsageError
 from facesets.export import swap
 from facesets.export.run import changing
@@ -122,6 +123,23 @@ def test_a_proposal_that_changes_names_nobody(shelf) -> None:
         cache.write(library.root.parent / "work" / "cache" / "immich_anna.npz", richer)
         assert command(library, "enrich") == 0
     assert (record(library, "faceset_002").proposed_name, library.canonical()[1].name) == ("Cleo", "")
+
+
+def test_a_library_of_the_version_that_wrote_proposals_into_name_txt_is_brought_up_once(shelf) -> None:
+    library, _ = shelf
+    assert command(library, "name", "1", "Ada") == 0
+    (library.root / "faceset_003" / "NAME.txt").write_text("Cleo\n")
+    proposed = library.root / "faceset_002" / "NAME.txt"
+    proposed.write_text("p002\n")              # as that version did, and remembered it
+    old = record(library, "faceset_002")
+    old.files["NAME.txt"] = files.sha256_of(proposed)
+    folders.write_record(library.root / "faceset_002" / "manifest.json", old)
+    manifest = library.root / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"schema": 2', '"schema": 1', 1))
+    assert [item.name for item in library.canonical()] == ["Ada", "", "Cleo"]
+    assert not proposed.exists() and '"schema": 2' in manifest.read_text()
+    proposed.write_text("p002\n")              # from now on it is a person who wrote it
+    assert [item.name for item in library.canonical()] == ["Ada", "p002", "Cleo"]
 
 
 @pytest.mark.parametrize("text", ["faceset_002", "2", "p002", "P002"])
