@@ -179,14 +179,12 @@ def kills(wanted: int, rows: np.ndarray, folder: Path) -> None:
     for what in ("worker", "scheduler", "client"):
         ends = Engine(folder / what, folder)
         began, done, ended = time.monotonic(), 0, Counter[str]()
-        for _ in range(2):
-            ends.worker()
         while done < wanted or not ended["the same"]:
+            refill(ends)
             run = subprocess.Popen([sys.executable, __file__, "--labels", folder, ends.address],
                                    stderr=subprocess.PIPE, text=True)
             while done < wanted and run.poll() is None:
-                while sum(process.poll() is None for process in ends.processes) < 3:     # a nanny may end as well
-                    ends.worker()
+                refill(ends)
                 time.sleep(chance.uniform(0.5, 6))
                 there = {"worker": ends.at_work(), "scheduler": [ends.scheduler], "client": [run]}[what]
                 if run.poll() is None and there:
@@ -207,6 +205,12 @@ def kills(wanted: int, rows: np.ndarray, folder: Path) -> None:
         print(f"{what:<10} {done} kills; labels of the runs: "
               + ", ".join(f"{count} {how}" for how, count in ended.items())
               + f" ({time.monotonic() - began:.0f} s)", flush=True)
+
+
+def refill(engine: Engine) -> None:
+    """Two workers; a nanny whose worker is killed while it starts ends as well."""
+    while sum(process.poll() is None for process in engine.processes) < 3:
+        engine.worker()
 
 
 @terminal.script
