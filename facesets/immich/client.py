@@ -147,8 +147,10 @@ class Client:
                 away = attempt % attempts == 0 and self.breaker.suspect(successes)
             finally:
                 self.breaker.leave()
-            if away or self.breaker.absences != absences:       # it is not this request's fault
-                attempt, absences = 0, self.breaker.absences
+            if self.breaker.absences != absences:       # it is not this request's fault; that wait was told
+                attempt, absences, began = 0, self.breaker.absences, time.monotonic()
+            elif away:
+                attempt = 0
             elif attempt >= attempts:
                 raise failure
             pauses = [min(LONGEST_PAUSE, self.access.retry_pause * 2 ** one / 2) for one in range(attempt, attempts)]

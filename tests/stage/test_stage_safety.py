@@ -293,6 +293,15 @@ def _stopped(_):
     raise Stopped
 
 
+def test_once_the_server_is_back_no_wait_is_told_for_what_failed_while_it_was_away(tmp_path):
+    with laboratory(tmp_path) as lab:
+        lab.extra["FACESETS_RETRY_PAUSE"] = "0.2"
+        lab.server.faults.add("down", "*/original", skip=4, times=1, seconds=5.2)      # longer than TOLD
+        run = lab.finish(lab.start("--wait-for-server", f"{LIMIT:.0f}s"))
+        assert run.status == 0 and "waiting up to" in run.err
+        assert "asking again" not in run.err.partition("the server is back")[2]
+
+
 @pytest.mark.parametrize("asked", [{}, {"retry_after": 4}, {"retry_after": 10}], ids=["no pause", "short", "longer"])
 def test_who_waits_for_a_server_that_asks_for_no_long_pause_reads_it_before_the_end(asked, tmp_path):
     with laboratory(tmp_path) as lab:
