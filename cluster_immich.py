@@ -48,13 +48,13 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def together(own: Path, folder: Path) -> list[Path]:
+def together(own: Path, folder: Path) -> dict[Path, cache.Cache]:
     """The user's cache, then all others of the same recogniser; one that cannot be read stops nobody else's."""
-    sources, model = [own], cache.model_of(own)
+    sources = {own: cache.read(own)}
     for path in sorted(folder.glob("*.npz")):
         try:
-            if path != own and cache.model_of(path).sha256 == model.sha256:
-                sources.append(path)
+            if path != own and cache.model_of(path).sha256 == sources[own].model.sha256:
+                sources[path] = cache.read(path)
         except Failure as error:
             terminal.say(f"without {path.name}: {error}")
     return sources
@@ -114,8 +114,9 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     paths, settings = config.load(config.Paths, args), config.load(config.Clustering, args)
     embedding, exporting = config.load(config.Embedding, args), config.load(config.Exporting, args)
     library, folder = Library(paths.library), paths.user_dir(args.user)
-    sources = args.cache or together(paths.cache(args.user), paths.caches)
-    caches = identities.with_distances([cache.read(path) for path in sources])
+    sources = ({path: cache.read(path) for path in args.cache} if args.cache else
+               together(paths.cache(args.user), paths.caches))
+    caches = identities.with_distances(list(sources.values()))
     say_what_is_missing(args, paths.queue(args.user), caches)
     memory = folder / "clustered.json"
     runs = {str(run.get("run")) for run in library.manifest().runs}

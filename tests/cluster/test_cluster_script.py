@@ -88,11 +88,15 @@ def test_who_is_seen_seldom_by_each_user_and_often_by_both_gets_a_faceset(checko
             persons=[both.persons[row] for row in rows]))
     cache.write(folder / "other_model.npz", replace(both, model=replace(MODEL, sha256="c" * 64)))
     (folder / "damaged.npz").write_bytes(b"half a file")
+    whole = bytearray((tmp_path / "both.npz").read_bytes())
+    whole[whole.index(both.embeddings.tobytes()) + 100] ^= 1        # a bad sector
+    (folder / "one_byte.npz").write_bytes(whole)
     alone = run(checkout, tmp_path, "--user", "eva", "--cache", str(folder / "immich_eva.npz"), "--dry-run", "--json")
     assert json.loads(alone.stdout)["facesets"] == 0, alone.stderr
     done = run(checkout, tmp_path, "--user", "ida", "--dry-run", "--json")
     assert json.loads(done.stdout)["new_by_user"] == {"eva": 5, "ida": 4}
     assert "their faces: 5 of eva, 4 of ida" in done.stderr and "without damaged.npz: " in done.stderr
+    assert "without one_byte.npz: " in done.stderr
 
 
 @pytest.mark.parametrize(("args", "status", "message"), [
