@@ -96,7 +96,8 @@ class Machines:
         self._again: deque[Job] = deque()           # what goes out first, suspects before all others
         self._aside: list[Job] = []                 # those that failed only where nothing was done since
         self._able: set[str] = set()                # homes whose last answer was a photo
-        self._ends: dict[str, list[set[Job]]] = {}  # by home: what its processes had that ended since a photo was done
+        self._ends: Counter[str] = Counter()        # by home, since a photo was done there: ends with new photos only
+        self._at_proof: set[str] = set()            # homes that ended there
         self._looked = self._worked = self._hoped = -float("inf")
         self._told = False      # that a worker is waited for
         self._tallies: dict[tuple[str, str], Tally] = {}     # (host, provider)
@@ -240,16 +241,18 @@ class Machines:
             if not machine.refused:
                 self._say(f"the worker {machine.address} is gone")
             if not machine.refused and (machine.hands or not machine.proof):
-                self._ends.setdefault(machine.home, []).append(set(machine.hands.values()))
+                self._ends[machine.home] += all(not job.ends for job in machine.hands.values())
                 self._able.discard(machine.home)
+            if not machine.proof:
+                self._at_proof.add(machine.home)
             self._lost(machine, ended=True)
         for name in [name for name in there if name not in self._machines]:
             address, home = there[name]["address"], there[name]["nanny"] or name
             machine = self._machines[name] = Machine(address, there[name]["nthreads"], home)
             if why := connect.in_the_clear(self.address, address):
                 self._refuse(machine, why)
-            elif len(ends := self._ends.get(home, [])) >= TRIES and not set.intersection(*ends):
-                self._refuse(machine, f"ended {len(ends)} times in a row, whatever it was to do; its output says why")
+            elif self._ends[home] >= TRIES:
+                self._refuse(machine, f"ended {TRIES} times in a row, whatever it was to do; its output says why")
             else:
                 self._expect(connect.submit(self._client, self.address, eval, remote.FIRST, workers=[address]), machine)
         if any(machine.proof and not machine.refused for machine in self._machines.values()):
@@ -271,9 +274,9 @@ class Machines:
         if why := answers.refusal(proof, self._ours, *self._our_faces):
             self._refuse(machine, why)
         elif isinstance(proof, str):
-            at_proof = set() in self._ends.get(machine.home, [])        # it ended there; perhaps for one of the probes
-            self._expect(connect.submit(self._client, self.address, self._prove, [] if at_proof else self._probes,
-                                        workers=[machine.address]), machine)
+            probes = [] if machine.home in self._at_proof else self._probes     # it may have been one of them
+            self._expect(connect.submit(self._client, self.address, self._prove, probes, workers=[machine.address]),
+                         machine)
         else:
             machine.proof = proof
             sent = "" if proof.sees else ", sent to it: it does not see the photos"

@@ -150,16 +150,16 @@ def test_a_scheduler_that_goes_away_pauses_the_run_and_the_same_command_goes_on(
 
 
 def test_a_photo_that_ends_three_workers_is_an_error_and_one_that_hangs_goes_elsewhere(library, engine):
-    fatal, hangs = str(library.paths[25]), str(library.paths[30])
+    fatal, hangs = [str(path) for path in library.paths[25:27]], str(library.paths[30])      # two side by side
     Path(hangs + ".once").touch()
     for _ in range(2):
-        engine.worker(FATAL=fatal, HANGS=hangs)
+        engine.worker(FATAL=":".join(fatal), HANGS=hangs)
     status, _, said = finish(library.run("fatal", "--scheduler", engine.address,
                                                "--photo-timeout", str(5 * slowness())))
     assert status == 0 and Path(hangs + ".hung").exists(), said
     errors = {photo.path: photo.reason for photo in cache.read(library.folder / "fatal/cache.npz").photos
               if photo.status == "error"}
-    assert errors.pop(fatal) == machines.REASON
+    assert [errors.pop(path) for path in fatal] == [machines.REASON] * 2
     assert set(errors) == {str(library.paths[20]), str(library.paths[21])}
     status, _, said = finish(library.run("fatal", "--retry-errors"))
     assert status == 0 and library.is_clean("fatal"), said
