@@ -54,7 +54,8 @@ COSTS: Costs = {                # measured by the first part, in seconds and byt
     "distance": 1.2e-8,         # of a core, for one such distance
 }
 
-# of `machines.py throughput`: of a core of a worker; of scheduler or client, whichever takes longer
+# As `machines.py throughput 480 0` measures them on a busy machine: of a core of a worker; of the scheduler, which
+# takes longer than the client.
 PHOTO_MS, PHOTO_DRIVER_MS = 34.2, 3.7
 BY_PATH = 7_900     # `machines.py wire`: bytes to a worker, or from it, where it sees the photo
 
