@@ -42,6 +42,10 @@ class Vanished(Unreadable):
     """There is no such file, or nobody may open it: perhaps the share is not there."""
 
 
+class TooSmall(Unreadable):
+    """This machine has too little memory for it; another may have enough."""
+
+
 def read_bytes(path: str | Path, max_bytes: int = MAX_BYTES) -> bytes:
     """The whole file. Raises Vanished or Unreadable; never waits on a pipe or device."""
     try:
@@ -78,7 +82,7 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     except UnidentifiedImageError:
         raise Unreadable("is no picture that can be decoded here") from None
     except MemoryError:
-        raise Unreadable("needs more memory than there is") from None
+        raise TooSmall("needs more memory than there is") from None
     except Exception as error:  # each decoder has errors of its own: SyntaxError, struct.error, EOFError, cv2.error ...
         raise Unreadable(f"cannot be decoded: {terminal.safe(' '.join(str(error).split()), 150)} "
                          f"({type(error).__name__})") from None

@@ -215,7 +215,7 @@ def first_look(entry: Entry, photo: Photo, bgr: np.ndarray, analyser: Analyser) 
 
 
 def unreadable(photo: Photo, error: decode.Unreadable) -> Outcome:
-    return failed(photo, str(error), isinstance(error, decode.Vanished))
+    return failed(photo, str(error), isinstance(error, decode.Vanished | decode.TooSmall))
 
 
 def failed(photo: Photo, reason: str, suspect: bool) -> Outcome:

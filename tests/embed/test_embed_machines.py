@@ -287,6 +287,23 @@ if decode.read_bytes.__name__ == "read_bytes":
     assert library.is_clean("stale")
 
 
+def test_a_photo_for_which_one_worker_has_too_little_memory_goes_to_another(library, engine, tmp_path):
+    (tmp_path / "small.py").write_text("""
+from facesets.embed import decode, remote
+def none(*_):
+    raise MemoryError
+if remote.look.__name__ == "look":
+    def look(*words, look=remote.look):
+        decode._decode = none
+        return look(*words)
+    remote.look = look
+""")
+    engine.worker("--preload", str(tmp_path / "small.py"))
+    engine.worker()
+    status, _, said = finish(library.run("small", "--scheduler", engine.address))
+    assert status == 0 and library.is_clean("small"), said
+
+
 def test_a_worker_that_ends_at_each_proof_is_refused_in_words(library, engine, tmp_path):
     (tmp_path / "ends.py").write_text("""
 import os
