@@ -7,6 +7,7 @@ beside what was: whatever a kill leaves of either is known as ours. The library 
 there of a person can be forgotten.
 """
 
+import itertools
 import os
 import re
 import shutil
@@ -47,7 +48,7 @@ def _take_over(folder: Path, scratch: Path) -> None:
            for path in sorted(scratch.rglob("*")) if path.is_file()}
     there = {name: files.sha256_of(folder / name) for name in before | coming if (folder / name).is_file()}
     ours = {name for name, digest in there.items() if digest in (before.get(name), coming.get(name))}
-    gone = _deleted(folder, before)
+    gone = _deleted(folder, known)
     deleted = {name: before[name] for name in before if _is_picture(name) and _shown(name) in gone}
     # what a person changed keeps what belongs to it and is not made any more; and a picture its mask, a mask its
     # picture, or a trainer refuses the folder
@@ -96,18 +97,18 @@ def _is_picture(name: str) -> bool:
     return name.endswith(".png") and not name.endswith("-masklabel.png") and Path(name).parent.name != "masks"
 
 
-def _deleted(folder: Path, before: dict[str, str]) -> set[str]:
-    pictures = {name for name in before if _is_picture(name)}
+def _deleted(folder: Path, known: dict[str, Any]) -> set[str]:
+    pictures = {name for name in known["files"] if _is_picture(name)}
     gone = {_shown(name) for name in pictures if not os.path.lexists(folder / name)}
-    return gone if len(gone) < len(pictures) else set()
+    return gone if len(gone) < len(pictures) or known["coming"] else set()      # a kill may have taken the others
 
 
 def handwork(folder: Path) -> tuple[set[str], set[str]]:
     """What an earlier export wrote into `folder`, without the endings: the pictures that are there, and those that a
     person deleted; of these none where no picture is left, since then all are wanted anew."""
-    before = _known(folder)["files"]
-    gone = _deleted(folder, before)
-    return {_shown(name) for name in before if _is_picture(name)} - gone, gone
+    known = _known(folder)
+    gone = _deleted(folder, known)
+    return {_shown(name) for name in known["files"] if _is_picture(name)} - gone, gone
 
 
 def without_strangers(folder: Path, record: Record) -> list[str]:
@@ -188,44 +189,55 @@ def settle(library: Path, target: Path, called: Mapping[str, str]) -> tuple[dict
     now, and lines.
     """
     places, said = {of: target / name for of, name in called.items()}, []
-    here = {of: place for place in (sorted(target.iterdir()) if target.is_dir() else ())
-            if (place / LISTED).is_file() and (of := _of(library, place))}
-    moving = {of: place for of, place in here.items() if place != places.get(of)}
+    here = _whose(library, target, places)
+    moving = {of: place for of, place in here.items() if of in places and place != places[of]}
+    for of in sorted(here.keys() - places.keys()):
+        place = here[of]
+        said.append(f"{terminal.safe(place)} is taken away, since {of} is no faceset any more")
+        if place.name in called.values():       # somebody else's by now
+            place = place.rename(_free(target / f"was {of}"))
+        if not _emptied(place):
+            said[-1] += f"; what you changed or put there is in {terminal.safe(place)}"
     for of, place in moving.items():        # aside first: two may have exchanged their names
         os.rename(place, target / MOVING.format(of))
-    for of, before in moving.items():
-        aside = target / MOVING.format(of)
-        if of not in places:
-            said.append(f"{terminal.safe(before)} is taken away, since {of} is no faceset any more")
-            if not _emptied(aside):
-                aside.rename(target / f"was {of}")
-                said[-1] += f"; what you changed or put there is in {terminal.safe(target / f'was {of}')}"
-            continue
+    for of in moving:
         if os.path.lexists(places[of]):
             said.append(f"{terminal.safe(places[of])} is yours, so the folder of {of} is called otherwise")
-            places[of] = target / f"{called[of]} {of}"
-        os.rename(aside, places[of])
-    inside = target.absolute()
-    remembered = [entry for entry in _remembered(library) if not entry[1] or Path(entry[0]).parent != inside]
-    remembered += [[str(places[of].absolute()), of] for of in here if of in places]
-    files.write_json(library / REMEMBERED, {"schema": SCHEMA, "folders": remembered})
+            places[of] = _free(target / f"{called[of]} {of}")
+        os.rename(target / MOVING.format(of), places[of])
     return places, said
 
 
-def _of(library: Path, folder: Path) -> str:
-    """The faceset that our `folder` is of; "" for sidecars of anybody, and for what is another library's."""
-    known, remembered = _known(folder), dict(_remembered(library))
-    mine = known["library"] == str(library.absolute()) or str(folder.absolute()) in remembered
-    return str(known.get("of", remembered.get(str(folder.absolute()), ""))) if mine else ""
+def _free(place: Path) -> Path:
+    return next(other for number in itertools.count(1)
+                if not os.path.lexists(other := place.with_name(f"{place.name} {number}") if number > 1 else place))
 
 
-def remember(library: Path, folder: Path, of: str) -> None:
-    """Let the library know, before anything is written, that `folder` is of the faceset `of`; "" for anybody's."""
-    this, before = str(folder.absolute()), _remembered(library)
-    now = [entry for entry in before if entry[0] != this] + [[this, of]]
-    if [this, of] not in before or len(now) < len(before):
-        files.write_json(library / REMEMBERED, {"schema": SCHEMA, "folders": now})
-    files.write_json(folder / LISTED, {**_known(folder), "library": str(library.absolute()), "of": of})
+def _whose(library: Path, target: Path, places: Mapping[str, Path]) -> dict[str, Path]:
+    """Our folders in `target`, by the faceset that they are of. Of two, as where a person copied one, the one that is
+    called so, or was being moved, or was written last; the others are theirs."""
+    remembered, here = dict(_remembered(library)), dict[str, Path]()
+    for place in sorted(target.iterdir()) if target.is_dir() else ():
+        if os.path.isfile(place / LISTED):
+            known, before = _known(place), remembered.get(str(place.absolute()))
+            of = str(known.get("of", before or ""))
+            if of and (before is not None or known["library"] == str(library.absolute())):
+                ranks = [places.get(of), target / MOVING.format(of),
+                         *(Path(folder) for folder, whose in remembered.items() if whose == of)]
+                here[of] = min((here.get(of, place), place),
+                               key=lambda one: ranks.index(one) if one in ranks else len(ranks))
+    return here
+
+
+def remember(library: Path, folders: Mapping[Path, str]) -> None:
+    """Let the library know, before anything is written, what each of the `folders` is of; "" for anybody's sidecars."""
+    before = _remembered(library)
+    these = {str(folder.absolute()): of for folder, of in folders.items()}
+    inside = {(Path(folder).parent, of) for folder, of in these.items() if of}
+    now = [[folder, of] for folder, of in before if folder not in these and (Path(folder).parent, of) not in inside]
+    files.write_json(library / REMEMBERED, {"schema": SCHEMA, "folders": now + [list(pair) for pair in these.items()]})
+    for folder, of in folders.items():
+        files.write_json(folder / LISTED, {**_known(folder), "library": str(library.absolute()), "of": of})
 
 
 def _remembered(library: Path) -> list[list[str]]:

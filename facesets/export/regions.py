@@ -84,13 +84,13 @@ def export(library: Library, target: Path, users: Mapping[str, Mapping[str, Coll
                 folders[target / (outside.clean(user) or OWN)] = _places(called, not user)
         said = [] if photos else ["no faceset has a name yet; sort_faces.py name FACESET NAME"]
         with outside.alone(library.root, target, dict.fromkeys(folders, "")):
+            outside.remember(library.root, dict.fromkeys(folders, ""))
             for folder, places in folders.items():
-                said += _write(library, folder, places, texts)
+                said += _write(folder, places, texts)
     return said + left
 
 
-def _write(library: Library, folder: Path, places: Sequence[Place], texts: Mapping[str, str]) -> list[str]:
-    outside.remember(library.root, folder, "")
+def _write(folder: Path, places: Sequence[Place], texts: Mapping[str, str]) -> list[str]:
     with outside.updating(folder) as scratch:
         for place, sha256, _ in places:
             files.write_bytes(scratch / f"{place}.xmp", texts[sha256].encode())

@@ -26,8 +26,8 @@ def export(library: Library, facesets: Sequence[str], target: Path, purpose: str
         called = outside.names(manifest.facesets)
         with outside.alone(library.root, target, {target / called[name]: name for name in records}):
             folders, said = outside.settle(library.root, target, called)
+            outside.remember(library.root, {folders[name]: name for name in records})
             for name, record in records.items():
-                outside.remember(library.root, folders[name], name)
                 said += outside.without_strangers(folders[name], record)
                 said += _one(library.root / name, record, folders[name], purpose, boxes, caption, kind)
     return said or ["there is no faceset yet"]

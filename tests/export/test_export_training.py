@@ -536,6 +536,60 @@ def test_killed_while_two_exchange_their_folders_the_next_export_has_them_right(
     assert kills > 4
 
 
+def test_a_copy_of_a_folder_beside_it_is_a_persons_own(small, tmp_path) -> None:
+    library, index = small
+    out = tmp_path / "out"
+    outward.export(library, ["1"], out, "folders", index.boxes)
+    for name in ("Anna-v1", "Ann"):
+        shutil.copytree(out / "Anna", out / name)
+    (out / "locked").mkdir(mode=0)
+    before = {name: contents(out / name) for name in ("Anna-v1", "Ann")}
+    for new in ("Anna", "Zoë", ""):
+        if new:
+            with changing(library, "name") as run:
+                edit.name(run, "1", new)
+        else:
+            with changing(library, "drop") as run:
+                edit.drop(run, "1")
+        said = outward.export(library, [], out, "folders", index.boxes)
+        assert not any("is yours" in line for line in said)
+        assert {path.name for path in out.iterdir()} - {"faceset_002", "locked"} == {*before, *([new] if new else [])}
+        assert all(contents(out / name) == data for name, data in before.items())
+
+
+def test_what_was_done_for_somebody_who_was_dropped_twice_is_kept_twice(small, tmp_path) -> None:
+    library, index = small
+    for text in ("one", "two"):
+        with changing(library, "name") as run:
+            edit.name(run, "1", "Anna")
+            edit.name(run, "2", "Berta")
+        outward.export(library, [], tmp_path, "folders", index.boxes)
+        (tmp_path / "Anna" / "mine.txt").write_text(text)
+        with changing(library, "drop") as run:
+            edit.drop(run, "1")
+            edit.name(run, "2", "Anna")
+        outward.export(library, [], tmp_path, "folders", index.boxes)
+        library.undo()
+    kept = {path.parent.name: path.read_text() for path in tmp_path.glob("*/mine.txt")}
+    assert kept == {"was faceset_001": "one", "was faceset_001 2": "two"}
+
+
+def test_a_picture_that_was_deleted_stays_away_also_where_all_others_were_on_their_way_at_a_kill(tmp_path) -> None:
+    def export(*names: str) -> None:
+        with outside.updating(tmp_path / "out") as scratch:
+            for name in names:
+                files.write_bytes(scratch / f"{name * 12}.png", b"picture")
+    kills, struck = 0, True
+    while struck:
+        shutil.rmtree(tmp_path / "out", ignore_errors=True)
+        export("a", "b", "c")
+        (tmp_path / "out" / f"{'b' * 12}.png").unlink()
+        kills += 1
+        struck = killed(lambda: export("d", "e"), kills)
+        assert "b" * 12 in outside.handwork(tmp_path / "out")[1]
+    assert kills > 5
+
+
 def test_where_a_folder_of_the_new_name_is_a_persons_own_hers_lies_beside_it(small, tmp_path) -> None:
     library, index = small
     outward.export(library, ["1"], tmp_path / "out", "folders", index.boxes)
@@ -572,9 +626,9 @@ def test_the_folder_of_a_faceset_that_is_none_any_more_goes_at_the_next_export(s
         edit.drop(run, "faceset_002")
     said = outward.export(library, [], out, "folders", index.boxes)
     assert said == [f"{out / 'Anna'} is taken away, since faceset_001 is no faceset any more; what you changed or put "
-                    f"there is in {out / 'was faceset_001'}",
+                    f"there is in {out / 'Anna'}",
                     f"{out / 'faceset_002'} is taken away, since faceset_002 is no faceset any more"]
-    assert contents(out) == {"was faceset_001/mine.txt": b"mine"}
+    assert contents(out) == {"Anna/mine.txt": b"mine"}
 
 
 def test_a_copy_of_a_library_leaves_what_the_first_one_wrote(small, tmp_path) -> None:
