@@ -13,8 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
+from ..cluster.groups import first_per_photo
 from ..cluster.known import match
 from ..cluster.linkage import average_linkage
+from ..cluster.merging import apart
+from ..cluster.rules import Rules
 from ..common.errors import Failure
 from ..export import swap
 from ..export.draft import Options
@@ -117,8 +120,10 @@ def _person_of(name: str, rows: np.ndarray, faces: cache.Cache, rough: float, fi
     if len(set(photos[person].tolist())) <= MAJORITY * len(set(photos.tolist())):
         return _Folder(name, rows, np.zeros(0, np.int64))
     for limit in (rough, fine):
-        centroid = unit_mean(vectors[person])
-        near = np.flatnonzero(1 - vectors @ centroid <= limit)
+        distance = 1 - vectors @ unit_mean(vectors[person])
+        near = np.flatnonzero(distance <= limit)
+        moments = apart(vectors[near], photos[near], Rules(known_distance=fine))
+        near = near[first_per_photo(moments, distance[near])]       # of two in a photo the other is somebody else
         person = near if len(near) else person
     return _Folder(name, rows, rows[person], unit_mean(vectors[person]))
 

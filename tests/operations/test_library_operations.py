@@ -383,6 +383,23 @@ def test_one_photo_in_two_hand_sorted_folders_is_each_ones_and_a_folder_without_
     assert [item.name for item in library.canonical()][3:] == ["p007", "p008"]
 
 
+def test_a_sister_beside_her_in_a_hand_sorted_folder_is_a_bystander(shelf) -> None:
+    library, _ = shelf
+    hand = library.root.parent / "hand"
+    mine = library_photos(hand, [7], 10, "", together=0)
+    beside = library_photos(hand / "x", [7, 8], 1, "", together=6)
+    for number in range(6):
+        shutil.copy(hand / "x" / "together" / f"{number:03d}.png", hand / "p007" / f"both{number}.png")
+    shutil.rmtree(hand / "x")
+    whole = stack([(mine, np.arange(10)), (beside, np.arange(2, 14))])
+    for row in range(10, 22):
+        sister = face_of(person(7) + 1.5 * person(8), 50_000 + row, 0.3)
+        whole.embeddings[row] = face_of(person(7), 50_000 + row, 0.3) if row % 2 == 0 else sister
+    found = imports.propose(whole, own.queue([hand]), hand, library.canonical(), 0.55, 0.45)
+    assert [len(group.faces) for group in found.groups] == [16] and len(found.bystanders) == 6
+    assert {face.face for face in found.bystanders} == set(cache.face_keys(whole)[11::2])
+
+
 def test_faces_of_another_recogniser_are_not_even_compared(shelf, capsys) -> None:
     """Here of a quarter of the dimension, so that four centroids would look like one."""
     library, faces = shelf
