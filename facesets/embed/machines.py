@@ -35,7 +35,7 @@ AHEAD = 2               # photos a thread: one is looked at, one waits
 MAX_BYTES = 512 << 20   # of photos that are sent and not answered yet
 LOOK_AROUND = 1.0       # seconds between two questions who is there
 PATIENCE = 300.0        # seconds without a worker to give a photo to; one that starts fetches and loads its models
-JOINING = 10.0          # the same where all that are there are refused
+JOINING = 10.0          # the same where all that are there are refused, and none that is good went, to come back
 
 
 @dataclass(eq=False)
@@ -100,6 +100,7 @@ class Machines:
         self._at_proof: set[str] = set()            # homes that ended there
         self._looked = self._worked = self._hoped = -float("inf")
         self._told = False      # that a worker is waited for
+        self._joining = JOINING
         self._tallies: dict[tuple[str, str], Tally] = {}     # (host, provider)
 
     def __enter__(self) -> "Machines":
@@ -240,6 +241,7 @@ class Machines:
             machine = self._machines.pop(name)
             if not machine.refused:
                 self._say(f"the worker {machine.address} is gone")
+                self._joining = self._patience if machine.proof else self._joining
             if not machine.refused and (machine.hands or not machine.proof):
                 self._ends[machine.home] += all(not job.ends for job in machine.hands.values())
                 self._able.discard(machine.home)
@@ -263,7 +265,7 @@ class Machines:
         if self._hoped == self._looked and self._looked - self._worked > connect.TELL and not self._told:
             self._told = True
             self._say(connect.waiting(self.address, len(refused), self._patience))
-        if self._looked - self._worked > self._patience or self._looked - self._hoped > JOINING:
+        if self._looked - self._worked > self._patience or self._looked - self._hoped > self._joining:
             raise Paused(f"no worker of {self.address} is ready ({len(refused)} there, {sum(refused)} of them refused, "
                          "see above); everything is saved; start one, see docs/cluster.md, then run the same command "
                          "again")

@@ -287,6 +287,27 @@ if decode.read_bytes.__name__ == "read_bytes":
     assert library.is_clean("stale")
 
 
+def test_a_good_worker_that_ends_is_waited_for_beside_one_that_is_refused(library, engine, tmp_path):
+    """Longer than where all that ever came are refused."""
+    (tmp_path / "broken.py").write_text("from facesets.embed import remote\nremote.VERSION = '0' * 64\n")
+    engine.worker("--preload", str(tmp_path / "broken.py"))
+    good = engine.worker()
+    said: list[str] = []
+
+    def entries():
+        yield from library.queue.entries[25:30]
+        for child in psutil.Process(good.pid).children():
+            child.kill()
+        good.kill()
+        threading.Timer(1.5 * machines.JOINING, engine.worker).start()
+        yield from library.queue.entries[30:35]
+
+    with machines.Machines(engine.address, None, "opencv_zoo", SETTINGS, 60, said.append) as there:
+        found = list(there.outcomes(entries(), ours(library), others=library.queue.entries))
+    assert {outcome.photo.status for outcome in found} <= {"faces", "noface"}, said
+    assert {outcome.photo.sha256 for outcome in found} == {entry.sha256 for entry in library.queue.entries[25:35]}
+
+
 def test_a_photo_for_which_one_worker_has_too_little_memory_goes_to_another(library, engine, tmp_path):
     (tmp_path / "small.py").write_text("""
 from facesets.embed import decode, remote
