@@ -1,5 +1,6 @@
 """Whether a worker of an engine may be believed: its proof once a process, and each of its answers, against ours."""
 
+from asyncio import CancelledError
 from dataclasses import replace
 from typing import Any
 
@@ -33,6 +34,8 @@ def refusal(proof: Any, model: cache.Model, our_boxes: np.ndarray, our_raw: np.n
         return f"was not started in a checkout of face-sets ({terminal.safe(proof)}); start it there"
     if isinstance(proof, str):      # to the first question
         return "" if proof == remote.VERSION else OTHER
+    if isinstance(proof, CancelledError | OSError):
+        return "gives answers that do not arrive: the scheduler must reach it at that address; see docs/cluster.md"
     if isinstance(proof, BaseException):
         return f"fails ({terminal.safe(f'{type(proof).__name__}: {proof}')})"
     if not isinstance(proof, remote.Proof):

@@ -1,5 +1,6 @@
 """embed_worker.py --scheduler as the operator runs it: the cache of one machine, whatever becomes of the others."""
 
+import asyncio
 import json
 import os
 import random
@@ -217,6 +218,12 @@ if kind == "no numbers" and remote.look.__name__ == "look":
     assert sum("refused" in line for line in said) == len(BROKEN), said
     clean = {photo.sha256: photo.status for photo in cache.read(library.folder / "clean/cache.npz").photos}
     assert all(outcome.photo.status == clean[outcome.photo.sha256] for outcome in found)
+
+
+def test_a_worker_that_the_scheduler_does_not_reach_is_told_from_one_that_fails():
+    for error in (asyncio.CancelledError(), TimeoutError()):
+        assert "the scheduler must reach it at that address" in answers.refusal(error, MODEL, np.zeros(0), np.zeros(0))
+    assert "fails (ValueError: no)" in answers.refusal(ValueError("no"), MODEL, np.zeros(0), np.zeros(0))
 
 
 MODEL = cache.Model("opencv_zoo", "a" * 64, "b" * 64, 128, 0.6, 0.7)
