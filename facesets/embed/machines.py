@@ -161,15 +161,16 @@ class Machines:
                 return
             job = self._again[0]
             ready = [machine for machine in self._machines.values() if machine.proof and not machine.refused]
-            if (job.ends.total() >= TRIES or len(job.failed) >= TRIES
-                    or (ready and {it.home for it in ready} <= job.failed)):
+            tried = {*job.failed, *job.ends}
+            others = [machine for machine in ready if machine.home not in tried]
+            if ((job.ends.total() >= TRIES or len(job.failed) >= TRIES
+                    or (ready and {it.home for it in ready} <= job.failed)) and (self._able & tried or not others)):
                 self._again.popleft()
-                if self._able & {*job.failed, *job.ends}:
+                if self._able & tried:
                     yield _given_up(job, user)
                 else:
                     self._aside.append(job)
                 continue
-            others = [machine for machine in ready if machine.home not in {*job.failed, *job.ends}]
             machine = max(others or ready, key=lambda it: it.room(job) / it.threads, default=None)
             if not machine or not machine.room(job) or not machine.proof:
                 return
