@@ -38,7 +38,7 @@ LOST = 0.2          # of a try is one that ended with its machine, which any tas
 BLAMED = 3          # tasks that fail on a machine, before it is one that fails
 PATIENCE = 60.0     # seconds without any machine, a time in which one starts again
 SILENT = 60.0       # seconds without a sign of a worker, which gives one every second or two; it stands still
-SENDING = 300.0     # seconds that a block may take; 67 MB at 2 Mbit/s
+SENDING = 60.0      # seconds that a block may take; 67 MB at 10 Mbit/s. A worker may stand still meanwhile
 FARTHEST = 2.01     # cos-dist, with float32's rounding; beyond it is nobody
 
 Job = tuple[int, ...]       # numbers of the data that a task needs
