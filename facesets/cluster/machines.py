@@ -172,8 +172,7 @@ class Machines:
                 except Exception as error:      # distributed raises that kind too; a machine went away, or all did
                     lost(job, error)
                     break
-                needs = [sent[number] for number in job]
-                future = connect.submit(self.client, self.address, tasks.tried, work, *needs,
+                future = connect.submit(self.client, self.address, tasks.tried, work, *(sent[number] for number in job),
                                         workers=list(machines))
                 running[str(future.key)] = job, future, set(machines)
                 future.add_done_callback(done.put)
@@ -189,9 +188,7 @@ class Machines:
                         self._refuse(answer.address, f"it fails at task after task, at last with {answer.why}")
                     again(job, answer.why)
                 elif not right(job, answer):
-                    for address in connect.ask(self.client, self.address, self.client.scheduler.who_has,
-                                               keys=[future.key])[future.key]:
-                        self._refuse(address, "it gave an answer that is none")
+                    self._refuse_giver(future)
                     again(job, "an answer that is none")
                 else:
                     uses.subtract(job)
@@ -272,6 +269,12 @@ class Machines:
         limits = [about["memory_limit"] for about in connect.workers(self.client, self.address).values()]
         held = self.most_held or min((limit for limit in limits if limit), default=1 << 32) // SHARE
         return max(2, held // size)
+
+    def _refuse_giver(self, future: "Future") -> None:
+        """Refuse whoever has this answer, which is none."""
+        holders = connect.ask(self.client, self.address, self.client.scheduler.who_has, keys=[future.key])
+        for address in holders[future.key]:
+            self._refuse(address, "it gave an answer that is none")
 
     def _refuse(self, address: str, why: str) -> None:
         if address not in self.refused:

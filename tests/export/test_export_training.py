@@ -456,11 +456,8 @@ def test_under_a_new_name_the_folder_comes_along_with_what_was_done_in_it(small,
     assert not (out / "Berta" / deleted.name).exists() and (out / "Berta" / retouched.name).read_bytes() == b"retouched"
 
 
-@pytest.mark.parametrize("others", [("1", "2"), ("2", "1"), ("1",), ("2",)])
-def test_two_who_exchange_their_names_exchange_their_folders_with_what_was_done_in_them(
-        small, tmp_path, others) -> None:
-    library, index = small
-    out = tmp_path / "out"
+def exchanged(library, index, out):
+    """Two were exported into `out`, something was done in each folder, and then their names were exchanged."""
     outward.export(library, [], out, "folders", index.boxes)
     (out / "Anna" / "mine.txt").write_text("of 1")
     next((out / "faceset_002").glob("*.png")).write_bytes(b"of 2")
@@ -468,6 +465,15 @@ def test_two_who_exchange_their_names_exchange_their_folders_with_what_was_done_
     with changing(library, "name") as run:
         edit.name(run, "1", "Berta")
         edit.name(run, "2", "Anna")
+    return before
+
+
+@pytest.mark.parametrize("others", [("1", "2"), ("2", "1"), ("1",), ("2",)])
+def test_two_who_exchange_their_names_exchange_their_folders_with_what_was_done_in_them(
+        small, tmp_path, others) -> None:
+    library, index = small
+    out = tmp_path / "out"
+    before = exchanged(library, index, out)
     outward.export(library, others, out, "folders", index.boxes)
     assert {path.name for path in out.iterdir()} == {"Anna", "Berta"}
     assert contents(out / "Berta") == before["Anna"] and contents(out / "Anna") == before["faceset_002"]
@@ -516,13 +522,7 @@ def test_a_configuration_by_hand_that_names_a_folder_of_an_earlier_name_is_said(
 def test_killed_while_two_exchange_their_folders_the_next_export_has_them_right(small, tmp_path) -> None:
     library, index = small
     out = tmp_path / "out"
-    outward.export(library, [], out, "folders", index.boxes)
-    (out / "Anna" / "mine.txt").write_text("of 1")
-    next((out / "faceset_002").glob("*.png")).write_bytes(b"of 2")
-    before = {folder: contents(out / folder) for folder in ("Anna", "faceset_002")}
-    with changing(library, "name") as run:
-        edit.name(run, "1", "Berta")
-        edit.name(run, "2", "Anna")
+    before = exchanged(library, index, out)
     kills, struck, called = 0, True, outside.names(library.manifest().facesets)
     shutil.copytree(out, tmp_path / "kept", symlinks=True)
     while struck:
