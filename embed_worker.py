@@ -22,7 +22,7 @@ import config
 from facesets.common import files, terminal
 from facesets.common.errors import OK, PAUSED, UsageError
 from facesets.embed import packs, pipeline
-from facesets.formats import cache, distances
+from facesets.formats import cache
 from facesets.formats import queue as queues
 
 
@@ -40,8 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         terminal.keep_log(args.queue.with_name("embed.log"), f"embed_worker.py --queue {args.queue} --out {args.out}")
         recogniser = packs.recogniser_sha256(settings.model)
         load = partial(pipeline.load, settings.model, settings.models_dir, settings.provider)
-        work = partial(pipeline.run, queues.read(args.queue), args.out, recogniser, load, options,
-                       distances.of(recogniser))
+        work = partial(pipeline.run, queues.read(args.queue), args.out, recogniser, load, options)
         summary = on_engine(config.load(config.Engine, args), settings.model, work)
     terminal.tell(asdict(summary), summary.lines(args.out), args.json)
     return PAUSED if summary.paused else OK

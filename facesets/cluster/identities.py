@@ -27,28 +27,28 @@ from .rules import Rules
 
 
 def with_distances(caches: Sequence[Cache]) -> Sequence[Cache]:
-    """The caches with the distances of their recogniser, whatever they recorded when they were made.
+    """The caches with the distances that their own strangers give, where none were measured of the recogniser.
 
-    Those that the library's strangers give where none were measured.
+    Those of buffalo_l, measured in one home library, are not exceeded.
     """
     model = caches[0].model
-    measured = distances.MODELS.get(model.sha256)
-    found = (measured.known_distance, measured.cluster_distance) if measured else None
-    if not measured or measured == distances.BUFFALO_L:
-        faces = pool(caches)
-        told = calibrate.from_strangers(faces.rows, faces.photo, faces.clarity)
-        if told and found:      # one library's, not to be exceeded
-            told = min(told[0], found[0]), min(told[1], found[1])
-        found = told
-        if found and found != (model.known_distance, model.cluster_distance):
-            terminal.say(f"{terminal.safe(model.name)}: distances as the strangers among these faces give them, known "
-                         f"{found[0]:g} and cluster {found[1]:g}; `sort_faces.py calibrate` measures them")
-    if not found:
-        if not measured:
+    if distances.measured(model.sha256):
+        return caches       # and have been read with them
+    faces = pool(caches)
+    told = calibrate.from_strangers(faces.rows, faces.photo, faces.clarity)
+    if not told:
+        if model.sha256 not in distances.MODELS:
             terminal.say(f"{terminal.safe(model.name)}: too few faces to tell its distances by, so known "
-                         f"{model.known_distance:g} and cluster {model.cluster_distance:g} until there are more")
+                         f"{model.known_distance:g} and cluster {model.cluster_distance:g} where none are set, until "
+                         "there are more")
         return caches
-    return [replace(one, model=replace(model, known_distance=found[0], cluster_distance=found[1])) for one in caches]
+    if model.sha256 in distances.MODELS:
+        most = distances.of(model.sha256)
+        told = min(told[0], most[0]), min(told[1], most[1])
+    if told != (model.known_distance, model.cluster_distance):
+        terminal.say(f"{terminal.safe(model.name)}: distances as the strangers among these faces give them, known "
+                     f"{told[0]:g} and cluster {told[1]:g} where none are set; `sort_faces.py calibrate` measures them")
+    return [replace(one, model=replace(model, known_distance=told[0], cluster_distance=told[1])) for one in caches]
 
 
 def propose(caches: Sequence[Cache], known: Sequence[Faceset], rules: Rules, *, run: str, made_by: str, created: str,

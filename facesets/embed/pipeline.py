@@ -60,6 +60,14 @@ class Summary:
         else:
             self.noface += 1
 
+    def recount(self, out: Path, todo: Sequence[queues.Entry]) -> None:
+        """Count the faces of this run as the cache has them: what the first look saw in turned photos is not in it."""
+        ours, now = {entry.sha256 for entry in todo}, self.with_faces + self.noface
+        found = zip(cache.columns(out, "sha256"), cache.faces_of(out), strict=True)
+        faces = [len(norms) for (sha256,), (norms, _) in found if sha256 in ours]
+        self.faces, self.with_faces = sum(faces), sum(map(bool, faces))
+        self.noface = now - self.with_faces
+
     def lines(self, out: Path) -> list[str]:
         """In words; `out` is the cache."""
         now = self.with_faces + self.noface + self.errors
@@ -87,21 +95,19 @@ def load(model: str, models_dir: Path, provider: str) -> "Analyser":
     providers.check(provider)      # before anything is fetched
     pack = packs.open_pack(model, models_dir)
     if pack.recogniser.sha256 not in distances.MODELS:
-        terminal.say(f"no distances are known for the recogniser of {pack.name}: those of buffalo_l are recorded, see "
-                     "MODELS in facesets/formats/distances.py")
+        terminal.say(f"no distances are known for the recogniser of {pack.name}: clustering takes "
+                     "those that the strangers in the library give")
     analyser = Analyser(pack, provider, distances.of(pack.recogniser.sha256), say=terminal.say)
     terminal.say(f"{pack.name} on {analyser.provider}")
     return analyser
 
 
 def run(queue: queues.Queue, out: Path, recogniser_sha256: str, load: Callable[[], "Analyser"],
-        options: Options = Options(), thresholds: tuple[float, float] | None = None,
-        elsewhere: Outcomes | None = None) -> Summary:
+        options: Options = Options(), elsewhere: Outcomes | None = None) -> Summary:
     """Embed what the cache `out` has not seen yet. `load` gives the analyser whose recogniser is named.
 
-    Names and paths of a queue that changed are taken over even where no photo is new; `thresholds`, if given, replace
-    those in the cache. `elsewhere` looks at the photos, if not the lanes of this process. Raises Failure where the
-    cache is of another model.
+    Names and paths of a queue that changed are taken over even where no photo is new. `elsewhere` looks at the photos,
+    if not the lanes of this process. Raises Failure where the cache is of another model.
     """
     started = time.monotonic()
     parts = Parts(out)
@@ -119,13 +125,13 @@ def run(queue: queues.Queue, out: Path, recogniser_sha256: str, load: Callable[[
         models = models or {out: work.load().model}
         work.first_looks(todo)
     model = next(iter(models.values()))
-    if thresholds:
-        model = replace(model, known_distance=thresholds[0], cluster_distance=thresholds[1])
-    if not summary.paused and (todo or parts.folder.exists() or not out.exists() or models.get(out) != model
+    if not summary.paused and (todo or parts.folder.exists() or not out.exists()
                                or cache.queue_of(out) != queues.digest(queue)):
         work.other_directions()
         if not summary.paused:
             parts.fold(queue, model)
+            if summary.turned:
+                summary.recount(out, todo)
     summary.elapsed = round(time.monotonic() - started, 3)
     return summary
 

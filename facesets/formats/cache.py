@@ -35,6 +35,7 @@ import numpy as np
 
 from ..common import files
 from ..common.errors import Failure
+from . import distances
 
 SCHEMA = 2
 
@@ -329,8 +330,10 @@ def _photos(members: Mapping[str, np.ndarray]) -> dict[str, list[Any]]:
 
 
 def _model(item: dict[str, Any]) -> Model:
+    """With the distances that were measured of the recogniser by now, whatever was known when the cache was made."""
+    known, apart = distances.measured(item["sha256"]) or (item["known_distance"], item["cluster_distance"])
     return Model(str(item["name"]), str(item["sha256"]), str(item["detector_sha256"]), int(item["dimension"]),
-                 float(item["known_distance"]), float(item["cluster_distance"]))
+                 float(known), float(apart))
 
 
 def _from_members(members: dict[str, np.ndarray]) -> Cache:

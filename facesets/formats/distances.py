@@ -14,7 +14,8 @@ class Thresholds:
 
 BUFFALO_L = Thresholds(0.45, 0.55, "one home library, 19,480 faces, buffalo_l")
 
-# SHA-256 of the recogniser's file -> its distances. A pack that is not here gets those of buffalo_l, and that is said.
+# SHA-256 of the recogniser's file -> its distances. A pack that is not here gets those that a library's strangers give
+# when it is clustered, and until then those of buffalo_l.
 MODELS: dict[str, Thresholds] = {
     "4c06341c33c2ca1f86781dab0e829f88ad5b64be9fba56e56bc9ebdefc619e43": BUFFALO_L,
     # benchmarks/identities.py prints what an operator gets at these, and with --strangers where the strangers of a
@@ -32,3 +33,9 @@ def of(recogniser_sha256: str) -> tuple[float, float]:
     """Where the recogniser's same person ends and where its clusters end; buffalo_l's if unknown."""
     found = MODELS.get(recogniser_sha256, BUFFALO_L)
     return found.known_distance, found.cluster_distance
+
+
+def measured(recogniser_sha256: str) -> tuple[float, float] | None:
+    """The same, where it was measured beyond one home library; else the strangers of each library tell."""
+    found = MODELS.get(recogniser_sha256, BUFFALO_L)
+    return None if found is BUFFALO_L else (found.known_distance, found.cluster_distance)

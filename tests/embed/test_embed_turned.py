@@ -64,6 +64,7 @@ def test_turned_photos_are_set_right_and_upright_ones_left_alone(library, found)
     assert not told[turns == 0].any() and not any(photo.turn for photo in upright.photos)
     assert summary.turned == np.count_nonzero(told)
     assert summary.with_faces + summary.noface + summary.errors == len(lying.photos)
+    assert (summary.faces, summary.noface) == (len(lying.faces), sum(p.status == "noface" for p in lying.photos))
 
 
 def test_boxes_and_landmarks_stay_in_the_frame_of_the_photo_and_the_embedding_is_the_upright_one(found):
