@@ -19,6 +19,7 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(CHECKOUT), str(CHECKOUT / "benchmarks")]
 
 import identities as figures  # noqa: E402
+from truth import Set, part, sets  # noqa: E402
 
 from facesets.cluster import identities  # noqa: E402
 from facesets.formats import cache  # noqa: E402
@@ -28,7 +29,7 @@ from facesets.formats.vectors import unit_mean  # noqa: E402
 SETS = "insightface_small-plain,family-40,kin-40,strangers-40,years-40"
 
 
-def grown(whole: figures.Set, months: int) -> tuple[list[np.ndarray], int]:
+def grown(whole: Set, months: int) -> tuple[list[np.ndarray], int]:
     """The facesets after so many months, rows of each, and how many faces the last one called ambiguous."""
     rows, rules = whole.rows, figures.rules_of(whole)
     keys = cache.face_keys(whole.caches[0])
@@ -38,7 +39,7 @@ def grown(whole: figures.Set, months: int) -> tuple[list[np.ndarray], int]:
     ambiguous = 0
     for now in range(months):
         known = [_faceset(at, rows[some], [keys[row] for row in some]) for at, some in enumerate(facesets)]
-        so_far = figures.part(whole.caches[0], np.flatnonzero(month <= now))
+        so_far = part(whole.caches[0], np.flatnonzero(month <= now))
         made = identities.propose([so_far], known, rules, run="", made_by="", created="")
         for at, identity in enumerate(known):
             more = [number[face.face] for face in made.extend.get(identity.folder, ())]
@@ -60,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--sets", default=SETS, help="names of sets, comma-separated")
     parser.add_argument("--months", type=int, default=6)
     args = parser.parse_args(argv)
-    for name, whole in figures.sets(args.keep, args.sets.split(",")):
+    for name, whole in sets(args.keep, args.sets.split(",")):
         facesets, ambiguous = grown(whole, args.months)
         print(f"{name}\n  at once       {figures.judge(figures.ours(whole), whole)}\n"
               f"  in {args.months:2} months  {figures.judge(facesets, whole)}, ambiguous {ambiguous}", flush=True)

@@ -7,7 +7,7 @@ Run     python benchmarks/identities.py --keep DIR                      the repo
         python benchmarks/identities.py --keep DIR --strangers          distances that a library gives by itself
         python benchmarks/identities.py --keep DIR --like               what the made-up libraries were made after
         ... --sets insightface_small-plain,strangers-10                 some of the sets alone
-Reads   ../shared/photos, ../shared/models; see labelled.py and generated.py for the sets
+Reads   ../shared/photos, ../shared/models; truth.py has the sets
 Judged  distances are fitted on half of the people of the plain photos of insightface_small, shares chosen on the other
         half and on made-up libraries of other seeds than the report's; docs/identities.md says how far that held.
 Prints  pure: facesets of one person only, and mostly of that person (a faceset of faces that have no person in common
@@ -19,7 +19,7 @@ Prints  pure: facesets of one person only, and mostly of that person (a faceset 
 import argparse
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -30,98 +30,17 @@ sys.path[:0] = [str(CHECKOUT), str(CHECKOUT / "benchmarks")]
 
 import generated  # noqa: E402
 import labelled  # noqa: E402
+from truth import LIKE, Set, halves, one, sets  # noqa: E402
 from usual_methods import USUAL  # noqa: E402
 
 from facesets.cluster import calibrate, groups, identities, merging  # noqa: E402
 from facesets.cluster.linkage import members_of  # noqa: E402
 from facesets.cluster.measures import bcubed, pairwise  # noqa: E402
-from facesets.cluster.pool import clarity_of  # noqa: E402
 from facesets.cluster.rules import Rules  # noqa: E402
 from facesets.formats import cache  # noqa: E402
 
-FIT, REPORT = (0, 1), (20, 21, 30, 31)      # seeds of made-up libraries
-LIKE = ("insightface_small", "plain")
+FIT = (0, 1)                        # seeds of made-up libraries that shares are chosen on
 LEAST, PHOTOS = 6, 3                # faces and photos of a faceset
-PURE = 0.995                        # share of pure facesets that is asked for
-
-
-@dataclass
-class Set:
-    """N faces with the truth: names (N,), "" for nobody in particular; judged (N,) whether a face counts."""
-
-    caches: list[cache.Cache]
-    names: np.ndarray
-    judged: np.ndarray
-
-    @property
-    def clarity(self) -> np.ndarray:
-        return clarity_of(np.concatenate([one.norms for one in self.caches]))
-
-    @property
-    def rows(self) -> np.ndarray:
-        return np.concatenate([one.embeddings for one in self.caches])
-
-    @property
-    def photos(self) -> np.ndarray:
-        return np.unique([one.photos[number].sha256 for one in self.caches for number in one.faces["photo"]],
-                         return_inverse=True)[1]
-
-
-# ---------------------------------------------------------------- the sets
-
-def sets(keep: Path, wanted: Sequence[str]) -> Iterator[tuple[str, Set]]:
-    """Those of the report, or those `wanted` by name, e.g. opencv_zoo-soft, two_users, strangers-10."""
-    everything = [*(f"{pack}-{kind}" for pack in labelled.PACKS for kind in labelled.KINDS), "two_users",
-                  *(f"{kind}-{seed}" for kind in generated.KINDS for seed in REPORT)]
-    for name in wanted or everything:
-        yield name, one(keep, name)
-
-
-def one(keep: Path, name: str) -> Set:
-    first, _, last = name.rpartition("-")
-    if name == "two_users":
-        return two_users(keep)
-    if first in generated.KINDS:
-        like = one(keep, "-".join(LIKE))
-        made, names, judged = generated.made(first, int(last), like.caches[0], like.names)
-    else:
-        made = labelled.embedded(first, last, keep)
-        names, judged = labelled.names_of(made, last, keep)
-    return Set([made], names, judged)
-
-
-def two_users(keep: Path) -> Set:
-    """The plain photos, every one of them taken by one of two users at random."""
-    whole = one(keep, "-".join(LIKE))
-    hers = np.random.default_rng(0).random(len(whole.caches[0].photos)) < 0.5
-    rows = [np.flatnonzero(hers[whole.caches[0].faces["photo"]] == user) for user in (True, False)]
-    order = np.concatenate(rows)
-    return Set([part(whole.caches[0], which) for which in rows], whole.names[order], whole.judged[order])
-
-
-def part(whole: cache.Cache, rows: np.ndarray) -> cache.Cache:
-    """The faces `rows`, all photos kept."""
-    return replace(whole, faces=whole.faces[rows], embeddings=whole.embeddings[rows], norms=whole.norms[rows],
-                   persons=[whole.persons[row] for row in rows])
-
-
-def halves(whole: Set) -> list[Set]:
-    """Half of the people each; who has no name is divided by photo."""
-    people = np.where(whole.names == "", -1, np.unique(whole.names.astype(str), return_inverse=True)[1])
-    return [Set([part(whole.caches[0], np.flatnonzero(half))], whole.names[half], whole.judged[half])
-            for half in coin(people, whole.photos)]
-
-
-def coin(people: np.ndarray, photos: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """(N,) bool twice: each person in one half, famous and rare ones evenly; unnamed faces by their photo."""
-    rng = np.random.default_rng(seed)
-    names, faces = np.unique(people[people >= 0], return_counts=True)
-    by_fame = names[np.lexsort((rng.random(len(names)), -faces))]
-    first = {int(name) for pair in range(0, len(by_fame), 2) for name in by_fame[pair + rng.integers(2)::2][:1]}
-    coin = dict(zip(np.unique(photos).tolist(), rng.random(len(np.unique(photos))) < 0.5, strict=True))
-    half = np.array([coin[photo] if who < 0 else who in first
-                     for who, photo in zip(people.tolist(), photos.tolist(), strict=True)], bool)
-    return half, ~half
 
 
 # ---------------------------------------------------------------- the figures
@@ -239,11 +158,13 @@ def without(whole: Set) -> dict[str, Rules]:
             "times of one person apart": replace(all_of, overlap_years=-1),
             "without photo veto": replace(all_of, photo_veto=9.0),
             "a veto by one photo": replace(all_of, veto_photos=1),
+            "twins by two photos": replace(all_of, twin_photos=2),
             "min_short 40": replace(all_of, min_short=40)}
 
 
 STEPS = {"mirrors are two people": ("apart", lambda rows, photos, rules: photos),
          "twins are one person": ("part_twins", lambda rows, photos, labels, rules: labels),
+         "every copy a sign of twins": ("SITTING", 2.0),
          "without merging": ("merge", lambda rows, photos, labels, *_: labels)}
 
 
@@ -278,7 +199,7 @@ def turns(whole: Set) -> None:
 
 def choose(keep: Path) -> None:
     """Distances fitted on one half of the people; then each share on the other half and on made-up libraries."""
-    fit, rest = halves(one(keep, "-".join(LIKE)))
+    fit, rest = halves(one(keep, LIKE))
     people = np.where(fit.names == "", -1, np.unique(fit.names.astype(str), return_inverse=True)[1])
     found = calibrate.calibrate(fit.rows, people, fit.photos, fit.clarity)
     print(f"half of the people choose known {found.known_distance}, cluster {found.cluster_distance}; config.py has "
@@ -306,7 +227,7 @@ def strangers(keep: Path) -> None:
 
 def like(keep: Path) -> None:
     """Cosine to the person's centroid by clarity, without the face itself: of the labelled photos, and by NOISE."""
-    whole = one(keep, "-".join(LIKE))
+    whole = one(keep, LIKE)
     sums = {name: whole.rows[whole.names == name].sum(axis=0) for name, faces in Counter(whole.names).items()
             if name and faces >= LEAST}
     own = np.array([whole.rows[row] @ (rest := sums[name] - whole.rows[row]) / np.linalg.norm(rest) if name in sums

@@ -11,7 +11,6 @@ import json
 import sys
 import zlib
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -96,15 +95,12 @@ def embedded(pack: str, kind: str, keep: Path) -> cache.Cache:
     """The cache that the embed worker makes of these photos, where `keep` has none."""
     path = keep / f"{pack}-{kind}.npz"
     opened = packs.open_pack(pack if pack in packs.KNOWN else str(SHARED / "models" / pack), keep)
-    known = distances.MODELS[opened.recogniser.sha256]
     if not path.exists():
         made = pipeline.run(photos(kind, keep), path, opened.recogniser.sha256, lambda: Analyser(
-            opened, "cpu", (known.known_distance, known.cluster_distance)))
+            opened, "cpu", distances.of(opened.recogniser.sha256)))
         print(f"{path}: {made.faces} faces, {made.noface} photos without, {made.errors} unreadable, "
               f"{made.elapsed:.0f} s", flush=True)
-    made = cache.read(path)
-    made.model = replace(made.model, known_distance=known.known_distance, cluster_distance=known.cluster_distance)
-    return made
+    return cache.read(path)
 
 
 def photos(kind: str, keep: Path) -> queue.Queue:

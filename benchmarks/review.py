@@ -25,7 +25,8 @@ sys.path[:0] = [str(CHECKOUT), str(CHECKOUT / "benchmarks")]
 
 import generated  # noqa: E402
 import labelled  # noqa: E402
-from identities import LIKE, REPORT, one, rules_of  # noqa: E402
+from identities import rules_of  # noqa: E402
+from truth import LIKE, REPORT, one  # noqa: E402
 
 from facesets.cluster import identities  # noqa: E402
 from facesets.formats import cache  # noqa: E402
@@ -50,7 +51,7 @@ class Case:
 
 
 def cases(keep: Path, fit: bool) -> Iterator[Case]:
-    packs = [pack for pack in labelled.PACKS if (pack != LIKE[0]) == fit]
+    packs = [pack for pack in labelled.PACKS if LIKE.startswith(pack) != fit]
     names = [f"{pack}-{kind}" for pack in packs for kind in KINDS]
     names += [f"{kind}-{seed}" for seed in (FIT if fit else REPORT) for kind in generated.KINDS]
     for name in names:

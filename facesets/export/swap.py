@@ -82,7 +82,7 @@ def finish(run: Run, made: Sequence[Draft], options: Options, min_faces: int = 1
         for draft in made:
             assert draft.selection
             run.touch(draft.record.folder)
-            run.count("pictures", sum(draft.keys[row] not in draft.have for row in draft.selection.order))
+            run.count("pictures_at_most", sum(draft.keys[row] not in draft.have for row in draft.selection.order))
             _count_anew(run, len(draft.anew))
         return
     pictures = drafts.picture(run, made, options, index)

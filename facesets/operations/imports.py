@@ -7,6 +7,7 @@ Words: n faces of one folder, D dimensions, P identities; `cos-dist` = 1 - cosin
 """
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -64,7 +65,8 @@ def propose(faces: cache.Cache, queue: Queue, root: Path, known: Sequence[Facese
         raise Failure(f"there is no folder with photos in {root}; one for each person is wanted, so name the folder "
                       "that they lie in")
     found.notes = [f"{name}: no face was found in its photos" for name, rows in by_folder.items() if not len(rows)]
-    folders = [_person_of(name, rows, faces, rough, fine) for name, rows in by_folder.items() if len(rows)]
+    folders = _each_once([_person_of(name, rows, faces, rough, fine) for name, rows in by_folder.items() if len(rows)],
+                         found)
     people = [folder for folder in folders if folder.centroid is not None]
     found.mixed = sorted(folder.name for folder in folders if folder.centroid is None)
     keys = cache.face_keys(faces)
@@ -126,6 +128,20 @@ def _person_of(name: str, rows: np.ndarray, faces: cache.Cache, rough: float, fi
         near = near[first_per_photo(moments, distance[near])]       # of two in a photo the other is somebody else
         person = near if len(near) else person
     return _Folder(name, rows, rows[person], unit_mean(vectors[person]))
+
+
+def _each_once(folders: Sequence[_Folder], found: Imported) -> list[_Folder]:
+    """The folders without those whose person has all its faces in an earlier folder too: one person has one name."""
+    first: dict[int, str] = {}      # row -> the first folder that has it as its person
+    kept = []
+    for folder in folders:
+        whose = Counter(first.setdefault(row, folder.name) for row in folder.person.tolist())
+        if folder.name in whose or not whose:
+            kept.append(folder)
+        else:
+            name = whose.most_common(1)[0][0]
+            found.notes.append(f"{folder.name} holds only faces that {name} holds too, so it is left out")
+    return kept
 
 
 def _targets(people: Sequence[_Folder], known: Sequence[Faceset], fine: float, found: Imported) -> dict[str, Faceset]:
