@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from facesets.cluster import calibrate
+from facesets.cluster import calibrate, identities
 from facesets.cluster.measures import bcubed, pairwise
 from facesets.embed import packs
-from facesets.formats import distances
+from facesets.formats import cache, distances
 
 COARSE = [0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75]
 LABELS = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=30)
@@ -74,6 +74,25 @@ def test_strangers_tell_the_distances_of_a_recogniser_whoever_is_in_the_library(
     assert calibrate.from_strangers(rows, np.arange(len(rows)), np.full(len(rows), 0.8)) is None
     assert calibrate.from_strangers(rows, np.zeros(len(rows), int), np.ones(len(rows))) is None     # all in one photo
     assert calibrate.from_strangers(rows[-300:], np.arange(300), np.ones(300)) is None      # all one person
+
+
+def test_distances_are_those_measured_else_the_strangers_and_of_buffalo_l_the_nearer_of_both() -> None:
+    rng = np.random.default_rng(0)
+
+    def taken(sha256: str, dimension: int) -> float:
+        rows = rng.standard_normal((600, dimension))
+        rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+        faces = np.zeros(600, cache.FACE)
+        faces["photo"] = np.arange(600)
+        model = cache.Model("pack", sha256, "d" * 64, dimension, *distances.of(sha256))
+        made = cache.Cache(model, [cache.Photo(f"/{number}.jpg", f"{number:064x}", "faces") for number in range(600)],
+                           faces, rows, np.ones(600, np.float32))
+        return identities.with_distances([made])[0].model.known_distance
+    buffalo_l, another = list(distances.MODELS)[:2]
+    strangers = {dimension: taken("e" * 64, dimension) for dimension in (60, 128)}
+    assert strangers[60] < distances.of(buffalo_l)[0] < strangers[128]
+    assert taken(buffalo_l, 128) == distances.of(buffalo_l)[0] and taken(buffalo_l, 60) == strangers[60]
+    assert taken(another, 60) == distances.of(another)[0]
 
 
 @pytest.mark.parametrize("name", ["insightface_small", "embed_512"])

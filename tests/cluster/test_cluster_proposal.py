@@ -22,7 +22,7 @@ from facesets.formats.proposal import Proposal
 from facesets.formats.vectors import unit_mean
 
 D = 64
-RULES = Rules(min_short=40, min_score=0.5)
+RULES = Rules()
 MODEL = cache.Model("made_up", "a" * 64, "b" * 64, D, 0.45, 0.55)
 
 
@@ -170,7 +170,7 @@ def test_a_child_is_one_person_where_the_years_of_its_photos_overlap_and_no_gap_
     assert (parts(gap, False), parts(gap, True)) == (2, 2)
 
 
-def test_twins_in_photo_after_photo_are_two_people_and_a_face_beside_its_mirror_image_is_one() -> None:
+def test_twins_in_photo_after_photo_are_two_people_and_who_is_beside_a_mirror_image_or_a_younger_self_is_one() -> None:
     rules = replace(RULES, linked_closer=0)
     one, other = person(1, 12, 0.5), person(2, 12, 0.8)
     twins = np.concatenate([one, likeness(0.64, one, other)])
@@ -180,6 +180,8 @@ def test_twins_in_photo_after_photo_are_two_people_and_a_face_beside_its_mirror_
     assert [len(group.faces) for group in propose(cache_of(twins), rules=rules).facesets] == [24]
     assert [len(group.faces) for group in apart] == [12, 12]
     assert len(propose(cache_of(mirrors, photos=together), rules=rules).facesets) == 1
+    ages = np.concatenate([one, likeness(0.77, one, other)])       # twelve collages of her young and old
+    assert len(propose(cache_of(ages, photos=together), rules=rules).facesets) == 1
 
 
 def test_whom_a_person_merged_is_not_taken_apart_by_the_collages_that_the_faceset_holds() -> None:
@@ -275,7 +277,7 @@ def test_three_faces_of_a_stranger_do_not_pull_six_towards_them() -> None:
 
 
 def test_gates_reject_with_a_reason_before_clustering() -> None:
-    made = propose(cache_of(person(1, 9), face_short=[39] + [80] * 8, det_score=[0.9, 0.3] + [0.9] * 7,
+    made = propose(cache_of(person(1, 9), face_short=[24] + [25] * 8, det_score=[0.9, 0.3] + [0.9] * 7,
                             norms=[20] * 8 + [11]))
     assert sorted(face.reason for face in made.rejected) == ["the detector is not sure of it",
                                                              "too dim: blurred, hidden or turned", "too small"]
@@ -407,6 +409,40 @@ def test_one_photo_in_common_is_a_mirror_and_two_are_two_people() -> None:
         assert len(set(merge(rows, photos, labels, RULES).tolist())) == people
 
 
+def test_collages_of_two_ages_do_not_keep_them_two_people() -> None:
+    young, old = person(1, 20, 0.6), likeness(0.75, person(1, 20, 0.6), person(2, 20, 0.6))
+    alike = young @ old.T
+    photos = np.arange(40)
+    for _ in range(3):
+        one, other = np.unravel_index(alike.argmax(), alike.shape)
+        photos[20 + other] = one
+        alike[one], alike[:, other] = -1, -1
+    assert [len(group.faces) for group in propose(cache_of(np.concatenate([young, old]))).facesets] == [40]
+    assert [len(group.faces) for group in propose(cache_of(np.concatenate([young, old]), photos=photos.tolist()))
+            .facesets] == [40]
+
+
+def test_a_photo_of_a_faceset_gives_it_no_second_face_later_and_a_mirror_gives_two_at_once() -> None:
+    rows = person(1, 9)
+    faces = cache_of(rows, photos=[*range(8), 0])
+    known = as_known("faceset_001", rows[:4], cache.face_keys(faces)[:4])
+    made = propose(faces, known=[known])
+    assert len(made.extend["faceset_001"]) == 4 and [face.face for face in made.ambiguous] == cache.face_keys(faces)[8:]
+    both = propose(faces, known=[as_known("faceset_001", rows)])
+    assert len(both.extend["faceset_001"]) == 9
+
+
+def test_brothers_who_are_alike_in_some_years_and_side_by_side_in_others_stay_two() -> None:
+    one, other = person(1, 10, 0.3), person(2, 10, 0.3)
+    later, its = person(3, 10, 0.3), person(3, 10, 0.3, seed=1)
+    rows, labels = np.concatenate([one, later, other, its]), np.repeat([0, 1], 20)
+    years = np.tile(np.repeat([0, 1], 10), 2)
+    for shared, people in ((0, 1), (5, 2)):
+        photos = np.arange(40)
+        photos[20:20 + shared] = np.arange(shared)
+        assert merge(rows, photos, labels, RULES, judged=years == 1).max() + 1 == people
+
+
 def test_two_ages_of_a_person_merge_by_centroid_unless_seen_side_by_side() -> None:
     young = person(1, 10, 0.9, seed=1)
     old = person(1, 10, 0.9, seed=2)
@@ -424,20 +460,22 @@ def test_a_leftover_joins_whom_it_clearly_resembles_and_nobody_when_in_doubt() -
         assert joined[-1] == label
 
 
-def test_a_leftover_joins_few_only_if_nearer_and_from_afar_only_if_no_other_is_near() -> None:
+def test_a_leftover_joins_few_or_with_others_only_if_nearer_and_from_afar_only_if_no_other_is_near() -> None:
     face = unit(np.eye(D)[:1])
     near = float(1 - RULES.near(1.0))
 
-    def joined(faces: int, cosine: float, other: float = 0) -> bool:
-        """Whether it joins so many copies at that cosine, where another identity lies at `other` of it."""
+    def joined(faces: int, cosine: float, other: float = 0, together: int = 1) -> bool:
+        """Whether so many of it join so many copies at that cosine, where another identity lies at `other` of it."""
         one, two = (unit(like * face + np.sqrt(1 - like ** 2) * np.eye(D)[axis])
                     for axis, like in ((1, cosine), (2, other)))
-        rows = np.concatenate([np.repeat(one, faces, axis=0), np.repeat(two, 40, axis=0), face])
-        labels = np.repeat([0, 1, 2], (faces, 40, 1))
+        rows = np.concatenate([np.repeat(one, faces, axis=0), np.repeat(two, 40, axis=0),
+                               np.repeat(face, together, axis=0)])
+        labels = np.repeat([0, 1, 2], (faces, 40, together))
         return bool(join(rows, np.full(len(rows), 1.0), labels, RULES)[-1] == 0)
 
     assert joined(40, near + 0.02, near - 0.1) and not joined(5, near + 0.02, near - 0.1)   # five say less of a person
     assert joined(40, near - 0.02) and not joined(40, near - 0.02, near - 0.1) and not joined(40, near - 0.1)
+    assert joined(40, near + 0.04, near - 0.1, 3) and not joined(40, near + 0.02, near - 0.1, 3)    # three are somebody
 
 
 def test_a_cluster_near_somebody_known_is_no_second_faceset_of_that_person() -> None:
@@ -451,6 +489,8 @@ def test_a_cluster_near_somebody_known_is_no_second_faceset_of_that_person() -> 
     far = cache.face_keys(cache_of(rows))[int((rows @ few.centroid).argmin())]
     apart = propose(cache_of(rows), known=[as_known("faceset_001", two, not_this=[far])], rules=rules)
     assert apart.counts["known"] == near
+    held = as_known("faceset_001", two, faces=[far[:64] + "@900,0,990,99"])      # another face of that photo
+    assert propose(cache_of(rows), known=[held], rules=rules).counts["known"] == 29
 
 
 def test_faces_of_somebody_who_was_dropped_are_not_counted_as_waiting_for_extend() -> None:

@@ -383,6 +383,16 @@ def test_one_photo_in_two_hand_sorted_folders_is_each_ones_and_a_folder_without_
     assert [item.name for item in library.canonical()][3:] == ["p007", "p008"]
 
 
+def test_a_second_folder_of_the_same_photos_is_told_on_the_first_run(shelf) -> None:
+    library, _ = shelf
+    hand = library.root.parent / "hand"
+    mine = library_photos(hand, [7, 8], 5, "")
+    shutil.copytree(hand / "p007", hand / "also")
+    found = imports.propose(mine, own.queue([hand]), hand, library.canonical(), 0.55, 0.45)
+    assert [Path(group.folder).name for group in found.groups] == ["also", "p008"] and not found.bystanders
+    assert found.notes == ["p007 holds only faces that also holds too, so it is left out"]
+
+
 def test_a_sister_beside_her_in_a_hand_sorted_folder_is_a_bystander(shelf) -> None:
     library, _ = shelf
     hand = library.root.parent / "hand"

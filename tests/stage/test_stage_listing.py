@@ -109,6 +109,7 @@ def test_what_a_smaller_face_would_stage_is_said(version, tmp_path):
         run = lab.stage()
         assert run.summary["big_enough_at_60_px"] == 2
         assert f"in {run.summary['skipped_no_big_face']}: --min-face-px 60 would stage 2 more" in run.err
+        assert "--min-face-px 60 would stage 2 more" in runs.last_run(next(tmp_path.rglob("summary.json")))[0]
         more = lab.stage("--min-face-px", "60").summary
         assert (more["staged_count"], more["big_enough_at_60_px"]) == (run.summary["staged_count"] + 2, 0)
 
