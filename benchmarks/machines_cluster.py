@@ -157,7 +157,7 @@ def costs_of_one(rows: np.ndarray) -> Costs:
     start = time.process_time()
     neighbours.begun(rows, least)
     costs["begin"] = (time.process_time() - start) / n
-    groups = linkage._groups(neighbours.components(rows, least - 1e-4))
+    groups = linkage.members_of(neighbours.components(rows, least - 1e-4), 2)
     for name, some in (("bundle", [group for group in groups if len(group) > linkage.SMALL]),
                        ("small", [group for group in groups if len(group) <= linkage.SMALL])):
         start = time.process_time()

@@ -166,7 +166,7 @@ def _extend(faces: Pool, free: np.ndarray, found: Match, certain: np.ndarray,
 def _clusters(faces: Pool, rest: np.ndarray, rules: Rules, machines: Machines | None) -> list[np.ndarray]:
     """The faces `rest` by identity, each ascending."""
     labels = identities(faces.rows[rest], faces.photo[rest], faces.clarity[rest], rules, machines, faces.year[rest])
-    return [rest[members] for members in members_of(labels)] if len(rest) else []
+    return [rest[members] for members in members_of(labels)]
 
 
 def _adopt(faces: Pool, clusters: Sequence[np.ndarray], known: Sequence[Faceset], rules: Rules,

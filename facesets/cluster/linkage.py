@@ -79,7 +79,7 @@ def average_linkage(rows: np.ndarray, threshold: float, *, strict: np.ndarray | 
     labels = np.arange(len(rows))
     stop = 1.0 - threshold
     slack = 3 * float(np.abs(lengths - 1).max(initial=0)) + float_slack(rows.shape[1])
-    groups = _groups((machines.components if machines else components)(rows, stop - slack))
+    groups = members_of((machines.components if machines else components)(rows, stop - slack), 2)
     here, bundles = _bundles(groups) if machines and len(rows) > FEW else (groups, [])
 
     def component(members: np.ndarray) -> Component:
@@ -117,7 +117,7 @@ def _bundles(groups: list[np.ndarray]) -> tuple[list[np.ndarray], list[list[np.n
     large = sorted((members for members in groups if len(members) > SMALL), key=len, reverse=True)
     bundle = np.cumsum([len(members) for members in large]) // BUNDLE
     return ([members for members in groups if len(members) <= SMALL],
-            [[large[at] for at in which] for which in members_of(bundle)] if large else [])
+            [[large[at] for at in which] for which in members_of(bundle)])
 
 
 def _merged(components: list[Component]) -> list[np.ndarray]:
@@ -146,7 +146,7 @@ def _reduce(clusters: Clusters, stop: float, most: int) -> np.ndarray:
     while len(clusters) > most:
         level, pieces, apart = _pieces(clusters, stop, neighbours, most)
         merged = np.arange(len(clusters))
-        for members in _groups(pieces):
+        for members in members_of(pieces, 2):
             merged[members] = members[_reduce(clusters.part(members), level, most)]
         before = len(clusters)
         clusters, number = clusters.merged(merged)
@@ -188,15 +188,12 @@ def _level(means: np.ndarray, neighbours: float) -> float:
     return float(np.partition(similar.ravel(), similar.size - rank)[similar.size - rank])
 
 
-def members_of(labels: np.ndarray) -> list[np.ndarray]:
-    """Rows of each label, ascending, in the order of the labels."""
+def members_of(labels: np.ndarray, least: int = 1) -> list[np.ndarray]:
+    """Rows of each label that at least so many rows have, ascending, in the order of the labels (n,) >= 0."""
     order = np.argsort(labels, kind="stable")
-    return np.split(order, np.flatnonzero(np.diff(labels[order])) + 1)
-
-
-def _groups(labels: np.ndarray) -> list[np.ndarray]:
-    """Rows of each label that more than one row has."""
-    return [group for group in members_of(labels) if len(group) > 1]
+    if least > 1:       # most labels are of one row
+        order = order[np.bincount(labels)[labels[order]] >= least]
+    return np.split(order, np.flatnonzero(np.diff(labels[order])) + 1) if len(order) else []
 
 
 def numbered(labels: np.ndarray) -> np.ndarray:

@@ -44,11 +44,10 @@ def apart(rows: np.ndarray, photos: np.ndarray, rules: Rules) -> np.ndarray:
     """
     moments = np.unique(photos, return_inverse=True)[1]
     following = moments.max(initial=0) + 1
-    for faces in members_of(moments):
-        if len(faces) > 1:
-            again = (np.tril(rows[faces] @ rows[faces].T, -1) >= 1 - rules.known_distance).any(axis=1)
-            moments[faces[again]] = following + np.arange(again.sum())
-            following += again.sum()
+    for faces in members_of(moments, 2):
+        again = (np.tril(rows[faces] @ rows[faces].T, -1) >= 1 - rules.known_distance).any(axis=1)
+        moments[faces[again]] = following + np.arange(again.sum())
+        following += again.sum()
     return moments
 
 
@@ -62,15 +61,17 @@ def merge(rows: np.ndarray, photos: np.ndarray, labels: np.ndarray, rules: Rules
     """
     judged = np.ones(len(rows), bool) if judged is None else judged
     while True:
-        large = np.flatnonzero(np.bincount(labels, judged) > rules.join_faces) if len(labels) else labels
+        size = np.bincount(labels, judged)
+        large = np.flatnonzero(size > rules.join_faces)
         if len(large) < 2:
             return labels
-        members = members_of(labels)
-        pairs = _pairs([rows[members[label][judged[members[label]]]] for label in large],
-                       [photos[members[label]] for label in large], rules, find)
+        theirs = np.flatnonzero((size > rules.join_faces)[labels])      # most identities of a library are one face
+        members = [theirs[faces] for faces in members_of(labels[theirs])]
+        pairs = _pairs([rows[faces[judged[faces]]] for faces in members], [photos[faces] for faces in members], rules,
+                       find)
         if not len(pairs):
             return labels
-        renamed = np.arange(len(members))
+        renamed = np.arange(len(size))
         renamed[large[pairs[:, 1]]] = large[pairs[:, 0]]
         labels = numbered(renamed[labels])
 
@@ -96,7 +97,7 @@ def _pairs(rows: list[np.ndarray], photos: list[np.ndarray], rules: Rules, find:
 def part_twins(rows: np.ndarray, photos: np.ndarray, labels: np.ndarray, rules: Rules) -> np.ndarray:
     """Two people of each identity that shows two in photo after photo, always the same two."""
     labels = labels.copy()
-    for members in members_of(labels):
+    for members in members_of(labels, 2 * rules.twin_photos):
         other = twin(rows[members], photos[members], rules)
         if other.any():
             labels[members[other]] = labels.max() + 1
