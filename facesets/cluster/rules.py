@@ -15,7 +15,7 @@ from ..formats.cache import Model
 
 @dataclass(frozen=True)
 class Rules:
-    """The reasons stand in config.py."""
+    """Those that can be set have their reasons in config.py, and all of them their worth in docs/identities.md."""
 
     known_distance: float = 0.45        # from a centroid to a face of that person of middling clarity
     cluster_distance: float = 0.55      # where average linkage stops
