@@ -304,7 +304,8 @@ def test_a_dry_run_makes_no_picture_and_changes_nothing(world) -> None:
     library, faces = world
     opened = []
     summary = swap.export(library, proposal_of(faces), [faces], swap.Options(lambda: opened.append(1)), dry_run=True)
-    assert summary.facesets == ["faceset_001", "faceset_002", "faceset_003"] and summary.counts["pictures_at_most"] == 24
+    assert summary.facesets == ["faceset_001", "faceset_002", "faceset_003"]
+    assert summary.counts["pictures_at_most"] == 24
     assert contents(library.root) == {} and not opened
 
 
