@@ -400,7 +400,7 @@ def test_one_photo_in_common_is_a_mirror_and_two_are_two_people() -> None:
 
 
 def test_collages_of_two_ages_do_not_keep_them_two_people() -> None:
-    rules = replace(RULES, cluster_distance=0.45)       # single faces of the two are too far apart
+    rules = replace(RULES, cluster_distance=0.4)        # single faces of the two are too far apart
     young = person(1, 20, 0.6)
     old = likeness(0.72, young, person(2, 20, 0.6))
     alike = young @ old.T
