@@ -56,6 +56,13 @@ def test_calibration_finds_distances_that_hold_for_people_kept_apart() -> None:
     assert len(told) == 1 + len(COARSE) and sum("cluster_distance" in line for line in told) == 1
 
 
+def test_what_a_few_labelled_people_give_is_never_looser_than_what_the_strangers_do() -> None:
+    columns = people(1.0)
+    most = calibrate.from_strangers(columns[0], columns[1], columns[3])
+    found = calibrate.calibrate(*columns, distances=COARSE)
+    assert most and found.known_distance <= most[0] and found.cluster_distance <= most[1]
+
+
 def test_a_recogniser_that_spreads_people_wider_gets_looser_distances() -> None:
     tight, wide = (calibrate.calibrate(*people(spread), distances=COARSE).cluster_distance for spread in (0.4, 0.9))
     assert tight < wide
