@@ -16,7 +16,7 @@ from ..formats.vectors import unit_mean
 from ..library.folder import Record
 from ..library.members import pick
 from ..library.run import Run
-from .edit import eras_of, find
+from .edit import eras_of, find, unused_name
 
 
 def split(embeddings: np.ndarray, years: np.ndarray, distance: float, apart: int) -> np.ndarray:
@@ -85,7 +85,10 @@ def _drafts(run: Run, whole: Record, contents: Contents, eras: Sequence[np.ndarr
         refused |= handwork.as_it_lies(run, old)[1]
     before, made, taken = {old.folder: old for old in earlier}, [], set[str]()
     for rows in eras:
-        thin, name = len(rows) < min_faces, _name(whole.folder, years[rows], taken)
+        thin = len(rows) < min_faces
+        # a person who changed much may have two eras of the same years, full or thin
+        name = unused_name(f"{whole.folder}_{years[rows].min()}_{years[rows].max()}", taken)
+        taken.add(name)
         folder = f"_thin/{name}" if thin else name
         record = replace(before.get(folder, Record(folder)), number=whole.number, name=whole.name,
                          proposed_name=whole.proposed_name, run=run.id, created=whole.created,
@@ -95,17 +98,6 @@ def _drafts(run: Run, whole: Record, contents: Contents, eras: Sequence[np.ndarr
         draft.have = {**{key: have[key] for key in draft.keys if key in have}, **draft.have}
         made.append(draft)
     return made
-
-
-def _name(faceset: str, years: np.ndarray, taken: set[str]) -> str:
-    """A name that no other era has: a person who changed much may have two of the same years, full or thin."""
-    base = name = f"{faceset}_{years.min()}_{years.max()}"
-    number = 1
-    while name in taken:
-        number += 1
-        name = f"{base}_{number}"
-    taken.add(name)
-    return name
 
 
 def _give_way(run: Run, old: Record) -> None:

@@ -23,7 +23,7 @@ from ..library.journal import MANIFEST
 from ..library.members import Index
 from ..library.run import Run
 from ..library.store import CANONICAL, NOBODY, Library
-from ..operations import consolidate, edit, verdicts
+from ..operations import consolidate, edit
 from .answers import FACESETS, Answer
 from .people import NEW, Loose, Person
 from .questions import Books
@@ -120,13 +120,13 @@ class Holdings:
             edit.not_this(run, answer.get("from", of), answer["out"], how)
         match answer["do"]:
             case "right":
-                verdicts.reviewed(run, of, answer.get("seen"))
+                edit.reviewed(run, of, answer.get("seen"))
             case "merge":
                 consolidate.merge(run, answer["into"], [of], how)
             case "two-people":
-                verdicts.two_people(run, of, answer["other"])
+                edit.two_people(run, of, answer["other"])
             case "split":
-                verdicts.split(run, of, answer["faces"], how)
+                edit.split(run, of, answer["faces"], how)
             case "name":
                 called = edit.find(run.manifest, of).name
                 if called not in (answer["name"], answer.get("was", called)):       # by hand, since
@@ -136,11 +136,11 @@ class Holdings:
             case "drop":
                 edit.drop(run, of, "dropped in the review")
             case "this-is":
-                verdicts.this_is(run, answer["into"], answer["group"], self.index, how)
+                edit.this_is(run, answer["into"], answer["group"], self.index, how)
             case "leave":
-                verdicts.left(run, answer["group"])
+                edit.left(run, answer["group"])
             case "promote":
-                verdicts.promote(run, answer["group"], self.index, how)
+                edit.promote(run, answer["group"], self.index, how)
 
     def _person(self, entry: Record, seen: Iterable[str]) -> Person:
         place = self.library.root / entry.folder

@@ -17,7 +17,7 @@ from facesets.formats.faceset import read_faces
 from facesets.library import store
 from facesets.library.members import Index, without_twins
 from facesets.library.store import Library
-from facesets.operations import consolidate, edit, verdicts
+from facesets.operations import consolidate, edit
 from facesets.report import alike, shelf
 
 
@@ -125,7 +125,7 @@ def test_a_face_of_nobody_becomes_a_persons_and_leaves_another(shelf_of) -> None
     index, keys = Index([faces]), cache.face_keys(faces)
     free, theirs = keys[24], keys[8]       # of a photo of all, in no faceset; of faceset_002
     change(library, lambda run: edit.not_this(run, "1", [free], OPTIONS))
-    change(library, lambda run: verdicts.this_is(run, "1", [free, theirs], index, OPTIONS))
+    change(library, lambda run: edit.this_is(run, "1", [free, theirs], index, OPTIONS))
     assert {free, theirs} <= keys_in(library, "faceset_001") and theirs not in keys_in(library, "faceset_002")
     manifest = library.manifest()
     assert "faceset_001" not in manifest.not_this and manifest.not_this["faceset_002"] == [theirs]
@@ -221,13 +221,13 @@ def test_a_thin_group_becomes_a_faceset_with_the_next_number(shelf_of) -> None:
     thin = proposal.Proposal("r2", "test", "2099-01-01T00:00:00Z", {}, (), thin=(proposal.Group(
         tuple(map(proposal.Face, keys)), proposed_name="Dora"),))
     proposal.write(library.root.parent / "work" / "refine.json", thin)
-    change(library, lambda run: verdicts.promote_thin(run, keys[1], [thin], Index([faces]), OPTIONS))
+    change(library, lambda run: edit.promote_thin(run, keys[1], [thin], Index([faces]), OPTIONS))
     assert keys_in(library, "faceset_004") == set(keys)
     library.undo()
     change(library, lambda run: swap.carry_out(run, thin, [faces], OPTIONS, candidates=True))
     folder = library.manifest().thin_eras[0].folder
     assert folder.startswith("_thin/thin_")
-    change(library, lambda run: verdicts.promote_thin(run, folder, [], Index([faces]), OPTIONS))
+    change(library, lambda run: edit.promote_thin(run, folder, [], Index([faces]), OPTIONS))
     manifest = library.manifest()
     assert not manifest.thin_eras and not (library.root / folder).exists()
     assert [(entry.folder, entry.proposed_name) for entry in manifest.facesets[3:]] == [("faceset_005", "Dora")]

@@ -30,9 +30,9 @@ def this_is(job: Job) -> int:
     A face is named by its key, as `why` prints it, or by its photo where that shows one face only.
     """
     from ...library.members import Index
-    from .. import verdicts
+    from .. import edit
     index = Index(job.caches())
-    return job.change(lambda run: verdicts.this_is(run, job.args.faceset, job.args.photos, index, job.options()))
+    return job.change(lambda run: edit.this_is(run, job.args.faceset, job.args.photos, index, job.options()))
 
 
 @verb("Corrections", FACESET, PICTURES, settings=KEEPING, example="7 0003.png 0011.png")
@@ -51,8 +51,8 @@ def split(job: Job) -> int:
 
     Its faces without a picture go along where they are nearer to these than to the ones that stay.
     """
-    from .. import verdicts
-    return job.change(lambda run: verdicts.split(run, job.args.faceset, job.args.photos, job.options()))
+    from .. import edit
+    return job.change(lambda run: edit.split(run, job.args.faceset, job.args.photos, job.options()))
 
 
 @verb("Corrections",
@@ -61,24 +61,24 @@ def split(job: Job) -> int:
 def promote(job: Job) -> int:
     """Make a faceset of a group that was too thin for one."""
     from ...library.members import Index
-    from .. import verdicts
+    from .. import edit
     index, made = Index(job.caches()), [proposal.read(path) for path in job.proposals()]
-    return job.change(*(lambda run, text=text: verdicts.promote_thin(run, text, made, index, job.options())
+    return job.change(*(lambda run, text=text: edit.promote_thin(run, text, made, index, job.options())
                         for text in job.args.groups))
 
 
 @verb("Corrections", FACESET, argument("other", metavar="FACESET"), example="7 31")
 def two_people(job: Job) -> int:
     """Say that two facesets that look alike are two people: nothing merges them, nobody asks again."""
-    from .. import verdicts
-    return job.change(lambda run: verdicts.two_people(run, job.args.faceset, job.args.other))
+    from .. import edit
+    return job.change(lambda run: edit.two_people(run, job.args.faceset, job.args.other))
 
 
 @verb("Corrections", SEVERAL, example="7 12")
 def reviewed(job: Job) -> int:
     """Say that facesets are right as they are; only what comes to them later is asked again."""
-    from .. import verdicts
-    return job.change(*(lambda run, text=text: verdicts.reviewed(run, text) for text in job.args.facesets))
+    from .. import edit
+    return job.change(*(lambda run, text=text: edit.reviewed(run, text) for text in job.args.facesets))
 
 
 @verb("Corrections", SEVERAL, example="12 13")
