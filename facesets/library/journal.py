@@ -24,10 +24,9 @@ an OSError says that nothing has changed. What is done but was not heard of is h
 import contextlib
 import errno
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TypeVar
 
 from ..common import files
 from ..common.errors import Failure
@@ -37,7 +36,6 @@ SCHEMA = 2
 PENDING, UNDO, UNDONE = ".pending", ".undo", "_undone"
 ASIDE = ("_thin", "_masked", "_merged", "_dropped")     # folders of the library that hold facesets
 MANIFEST, PLAN = "manifest.json", "plan.json"
-T = TypeVar("T")
 KEEP = 10       # runs that can be taken back, one after the other; their replaced files stay on disk that long
 
 
@@ -144,14 +142,9 @@ def wrote(root: Path, path: str) -> None:
             return
 
 
-def unfinished(root: Path) -> bool:
-    """Whether `recover` has something to do."""
-    return not _phases(root) <= {"done", "undone"}
-
-
-def in_motion(root: Path) -> bool:
-    """Whether a change is between its first rename and its last; while one is only being made, all is as it was."""
-    return bool(_phases(root) & {"doing", "undoing"})
+def unfinished(root: Path) -> set[str | None]:
+    """The phases of changes that `recover` has to end; None: it is only being made, and all is as it was."""
+    return {_phase(folder) for place in (PENDING, UNDO) for folder in _folders(root / place)} - {"done", "undone"}
 
 
 def history(root: Path) -> list[Path]:
@@ -197,36 +190,24 @@ def clear_if_empty(*folders: Path) -> None:
 
 
 def _forward(root: Path, folder: Path, plan: Plan) -> None:
-    def act() -> None:
-        _swap(root, plan.takes, folder / "old", plan.puts, folder / "new")
-        _set_phase(folder, "done")
-
-    def back() -> None:
-        _swap(root, plan.puts, folder / "new", plan.takes, folder / "old")
-        (folder / "phase").unlink()
-    _whole(act, back)
+    with _whole(lambda: _swap(root, folder, plan, None)):
+        _swap(root, folder, plan, "done")
     _purge(root, folder, plan)
 
 
 def _backward(root: Path, folder: Path, plan: Plan) -> list[str]:
-    def act() -> list[str]:
+    with _whole(lambda: _swap(root, folder, plan, "done")):
         still = {unit: origin for unit, origin in plan.puts.items() if not os.path.lexists(folder / "new" / unit)}
         kept = handwork.keep(root, folder / "old", still, plan.files, root / UNDONE / folder.name)
-        _swap(root, plan.puts, folder / "new", plan.takes, folder / "old")
-        clear_if_empty(*((root / unit).parent for unit in plan.puts if "/" in unit))
-        _set_phase(folder, "undone")
-        return kept
-
-    def back() -> None:
-        _swap(root, plan.takes, folder / "old", plan.puts, folder / "new")
-        _set_phase(folder, "done")
-    return _whole(act, back)
+        _swap(root, folder, plan, "undone")
+    return kept
 
 
-def _whole(act: Callable[[], T], back: Callable[[], None]) -> T:
-    """`act`, or nothing: where it is refused half way, `back` takes back what was done, and the refusal is raised."""
+@contextlib.contextmanager
+def _whole(back: Callable[[], None]) -> Iterator[None]:
+    """All or nothing: where it is refused half way, `back` takes back what was done, and the refusal is raised."""
     try:
-        return act()
+        yield
     except (OSError, Failure):
         try:
             back()
@@ -236,8 +217,11 @@ def _whole(act: Callable[[], T], back: Callable[[], None]) -> T:
         raise
 
 
-def _swap(root: Path, goes: Iterable[str], to: Path, comes: Iterable[str], source: Path) -> None:
-    """Take the units `goes` out of the library and put `comes` into it; what of it is done already is passed over."""
+def _swap(root: Path, folder: Path, plan: Plan, phase: str | None) -> None:
+    """Swap a change in, where it is to be done, else out again; what of it is swapped already is passed over."""
+    there: tuple[Collection[str], Path] = plan.takes, folder / "old"
+    here: tuple[Collection[str], Path] = plan.puts, folder / "new"
+    (goes, to), (comes, source) = (there, here) if phase == "done" else (here, there)
     for unit in sorted({*goes, *comes}, key=lambda unit: (unit == MANIFEST, unit)):
         place, gone, coming = root / unit, to / unit, source / unit
         if unit in goes and not os.path.lexists(gone) and os.path.lexists(place) and (
@@ -249,6 +233,9 @@ def _swap(root: Path, goes: Iterable[str], to: Path, comes: Iterable[str], sourc
             files.private_folder(place.parent)
             os.rename(coming, place)
     files.sync_folder(root)
+    if phase != "done":
+        clear_if_empty(*((root / unit).parent for unit in goes if "/" in unit))
+    _set_phase(folder, phase)
 
 
 def _purge(root: Path, folder: Path, plan: Plan) -> None:
@@ -294,12 +281,11 @@ def _phase(folder: Path) -> str | None:
         return None
 
 
-def _phases(root: Path) -> set[str | None]:
-    return {_phase(folder) for place in (PENDING, UNDO) for folder in _folders(root / place)}
-
-
-def _set_phase(folder: Path, phase: str) -> None:
-    files.write_bytes(folder / "phase", phase.encode("ascii"))
+def _set_phase(folder: Path, phase: str | None) -> None:
+    if phase is None:
+        (folder / "phase").unlink()
+    else:
+        files.write_bytes(folder / "phase", phase.encode("ascii"))
 
 
 def _discard(folder: Path) -> None:

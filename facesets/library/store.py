@@ -238,7 +238,7 @@ class Library:
                 with self.locked("a reader"):
                     pass
             except Paused:
-                if journal.in_motion(self.root) or older.is_older(self.root):
+                if journal.unfinished(self.root) - {None} or older.is_older(self.root):
                     raise
 
     def _as_they_lie(self, manifest: Manifest) -> None:

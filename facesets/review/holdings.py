@@ -1,7 +1,7 @@
 """The library as the review reads it, and what carries its answers out: each a run that `undo` takes back."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -118,29 +118,17 @@ class Holdings:
         of, how = answer["of"], self.options
         if answer.get("out"):
             edit.not_this(run, answer.get("from", of), answer["out"], how)
-        match answer["do"]:
-            case "right":
-                edit.reviewed(run, of, answer.get("seen"))
-            case "merge":
-                consolidate.merge(run, answer["into"], [of], how)
-            case "two-people":
-                edit.two_people(run, of, answer["other"])
-            case "split":
-                edit.split(run, of, answer["faces"], how)
-            case "name":
-                called = edit.find(run.manifest, of).name
-                if called not in (answer["name"], answer.get("was", called)):       # by hand, since
-                    raise Failure(f"{of} is called {terminal.safe(called)!r} since, and stays so; name it again to "
-                                  "change that")
-                edit.name(run, of, answer["name"])
-            case "drop":
-                edit.drop(run, of, "dropped in the review")
-            case "this-is":
-                edit.this_is(run, answer["into"], answer["group"], self.index, how)
-            case "leave":
-                edit.left(run, answer["group"])
-            case "promote":
-                edit.promote(run, answer["group"], self.index, how)
+        acts: dict[str, Callable[[], object]] = {
+            "right": lambda: edit.reviewed(run, of, answer.get("seen")),
+            "merge": lambda: consolidate.merge(run, answer["into"], [of], how),
+            "two-people": lambda: edit.two_people(run, of, answer["other"]),
+            "split": lambda: edit.split(run, of, answer["faces"], how),
+            "name": lambda: _name(run, of, answer["name"], answer.get("was")),
+            "drop": lambda: edit.drop(run, of, "dropped in the review"),
+            "this-is": lambda: edit.this_is(run, answer["into"], answer["group"], self.index, how),
+            "leave": lambda: edit.left(run, answer["group"]),
+            "promote": lambda: edit.promote(run, answer["group"], self.index, how)}
+        acts[answer["do"]]()
 
     def _person(self, entry: Record, seen: Iterable[str]) -> Person:
         place = self.library.root / entry.folder
@@ -183,6 +171,13 @@ class Holdings:
         among = tuple(folder for folder in reason.split(" or ") if Path(folder).name.startswith("faceset_"))
         return Loose(short[0], short, members.embeddings, among if len(among) == 2 else (), reason,
                      self.photos)
+
+
+def _name(run: Run, of: str, name: str, was: str | None) -> None:
+    called = edit.find(run.manifest, of).name
+    if was is not None and called not in (name, was):       # by hand, since
+        raise Failure(f"{of} is called {terminal.safe(called)!r} since, and stays so; name it again to change that")
+    edit.name(run, of, name)
 
 
 def _made(folders: Iterable[str]) -> str:
