@@ -6,7 +6,6 @@ is near to, be it another folder or a faceset that exists.
 Words: n faces of one folder, D dimensions, P identities; `cos-dist` = 1 - cosine similarity.
 """
 
-import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -24,7 +23,7 @@ from ..export import swap
 from ..export.draft import Options
 from ..formats import cache
 from ..formats.faceset import Faceset
-from ..formats.proposal import Face, Group, Proposal
+from ..formats.proposal import Face, Group, Proposal, signed
 from ..formats.queue import Queue
 from ..formats.vectors import unit_mean
 from ..library.run import Run
@@ -87,8 +86,8 @@ def propose(faces: cache.Cache, queue: Queue, root: Path, known: Sequence[Facese
 
 def carry_out(run: Run, found: Imported, faces: cache.Cache, options: Options) -> None:
     """Make the facesets that the folders stand for, append to those that exist, and name them."""
-    made = Proposal(run.id, "sort_faces.py import-folders", time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-                    asdict(faces.model), (), facesets=tuple(found.groups),
+    made = Proposal(**signed("import-folders", "sort_faces.py import-folders"), model=asdict(faces.model),
+                    caches=(), facesets=tuple(found.groups),
                     extend={folder: tuple(members) for folder, members in found.extend.items()})
     swap.carry_out(run, made, [faces], options, min_faces=1, extend=True)
     if not run.dry_run:

@@ -15,7 +15,6 @@ import json
 import os
 import secrets
 import threading
-import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from ..common.errors import Failure, Paused, UsageError, of_disk
 from ..library import journal
 from ..operations.forget import REVIEW
 from . import answers
-from .answers import FACESETS, Answer
+from .answers import FACESETS
 from .holdings import Holdings
 from .people import NEW
 from .questions import Books, Outlook, Question, ask, outlook
@@ -42,7 +41,6 @@ class Stale(Exception):
 @dataclass
 class Said:
     run: str
-    answer: Answer
     words: str
     question: str       # id of what it answered
     before: Books
@@ -91,7 +89,7 @@ class Desk:
             self._line({"run": run, "say": whole})
             if "new" in answer:
                 self._made[answer["new"]] = NEW + run
-            self.past = [*self.past, Said(run, answer, said, question, before)][-journal.KEEP:]
+            self.past = [*self.past, Said(run, said, question, before)][-journal.KEEP:]
             self._show(answers.carry(before, answer))
             return said
 

@@ -7,8 +7,8 @@ from ...common import terminal
 from ...common.errors import FAILED, OK, Failure
 from ...formats import cache, proposal
 from .facesets import KEEPING
-from .immich import taken_back
 from .job import Job
+from .others import taken_back
 from .table import CACHE, FACESET, PICTURES, argument, verb
 
 SEVERAL = argument("facesets", metavar="FACESET", nargs="+")

@@ -1,4 +1,4 @@
-"""Verbs that make facesets, let them grow and look after them, and that write files for other programs."""
+"""Verbs that make facesets, let them grow and look after them."""
 
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -9,7 +9,7 @@ from ...formats import cache, proposal
 from ...library.run import Run
 from .faces import clustered, embedded, proposed
 from .job import Job
-from .table import CACHE, CLUSTERING, EMBEDDING, EXPORTING, FACESET, FACESETS, INTO, OUT, SHELF, argument, verb
+from .table import CACHE, CLUSTERING, EMBEDDING, EXPORTING, FACESET, FACESETS, INTO, SHELF, argument, verb
 
 MAKING, KEEPING = [EMBEDDING, CLUSTERING, EXPORTING], [EMBEDDING, EXPORTING]
 
@@ -117,36 +117,3 @@ def enrich(job: Job) -> int:
     from .. import upkeep
     caches = [cache.read(path) for path in job.cache_paths()]
     return job.change(lambda run: upkeep.enrich(run, job.args.facesets, caches, job.options()))
-
-
-@verb("For others", FACESETS,
-      argument("--for", dest="purpose", required=True, metavar="PROGRAM",
-               choices=("kohya", "onetrainer", "ai-toolkit", "frigate", "folders"),
-               help="kohya, onetrainer, ai-toolkit, frigate or folders"),
-      OUT, argument("--caption", metavar="TEXT", help="of {trigger}, {class}, {framing} and {year}"),
-      argument("--class", dest="kind", default="person", metavar="WORD", help="person, woman, child, ..."), CACHE,
-      looks=True, alone=True, example="Anna --for kohya --out ~/training")
-def export_training(job: Job) -> int:
-    """Write pictures for trainers, Frigate and others, into folders of yours.
-
-    Training folders have three framings, captions and loss masks; frigate and folders a person's best pictures.
-
-    What lies below --out from an earlier export is renewed, under an earlier name too; what you changed or added there
-    stays."""
-    from ...export.training import CAPTION, CONFIGURATIONS
-    from ...library.members import Index
-    from .. import outward
-    boxes = Index(job.caches()).boxes if job.args.purpose in CONFIGURATIONS else lambda sha256: ()
-    said = outward.export(job.library, job.args.facesets, job.outside, job.args.purpose, boxes,
-                          job.args.caption or CAPTION, job.args.kind)
-    return job.answer(said, said)
-
-
-@verb("For others", OUT, looks=True, alone=True, example="--out ~/sidecars")
-def export_regions(job: Job) -> int:
-    """Write who is where as XMP sidecars, for digiKam and Lightroom.
-
-    One for each photo that shows somebody with a name; lay them beside the photos."""
-    from ...export import regions
-    said = regions.export(job.library, job.outside, {queue.user: queue.called for queue in job.queues()})
-    return job.answer(said, said)

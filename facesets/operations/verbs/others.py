@@ -1,4 +1,4 @@
-"""The verb that writes to Immich, and what `undo` needs to take it back there."""
+"""Verbs that leave the facesets as they are: files for other programs, names for Immich, and those that only look."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -9,7 +9,40 @@ from ...common.errors import FAILED
 from ...formats.queue import Queue
 from ...formats.queue import read as read_queue
 from .job import Job
-from .table import CACHE, CLUSTERING, argument, verb
+from .table import CACHE, CLUSTERING, FACESETS, OUT, argument, verb
+
+
+@verb("For others", FACESETS,
+      argument("--for", dest="purpose", required=True, metavar="PROGRAM",
+               choices=("kohya", "onetrainer", "ai-toolkit", "frigate", "folders"),
+               help="kohya, onetrainer, ai-toolkit, frigate or folders"),
+      OUT, argument("--caption", metavar="TEXT", help="of {trigger}, {class}, {framing} and {year}"),
+      argument("--class", dest="kind", default="person", metavar="WORD", help="person, woman, child, ..."), CACHE,
+      looks=True, alone=True, example="Anna --for kohya --out ~/training")
+def export_training(job: Job) -> int:
+    """Write pictures for trainers, Frigate and others, into folders of yours.
+
+    Training folders have three framings, captions and loss masks; frigate and folders a person's best pictures.
+
+    What lies below --out from an earlier export is renewed, under an earlier name too; what you changed or added there
+    stays."""
+    from ...export.training import CAPTION, CONFIGURATIONS
+    from ...library.members import Index
+    from .. import outward
+    boxes = Index(job.caches()).boxes if job.args.purpose in CONFIGURATIONS else lambda sha256: ()
+    said = outward.export(job.library, job.args.facesets, job.outside, job.args.purpose, boxes,
+                          job.args.caption or CAPTION, job.args.kind)
+    return job.answer(said, said)
+
+
+@verb("For others", OUT, looks=True, alone=True, example="--out ~/sidecars")
+def export_regions(job: Job) -> int:
+    """Write who is where as XMP sidecars, for digiKam and Lightroom.
+
+    One for each photo that shows somebody with a name; lay them beside the photos."""
+    from ...export import regions
+    said = regions.export(job.library, job.outside, {queue.user: queue.called for queue in job.queues()})
+    return job.answer(said, said)
 
 
 @verb("For others", argument("--user", type=terminal.user_label, required=True, metavar="LABEL", help="whose Immich"),
@@ -66,3 +99,28 @@ def _writer(job: Job, queue: Queue, with_albums: bool) -> Any:
                     preflight.authority(server.ca_file), server.connect_timeout, server.read_timeout,
                     server.retry_pause, may_write=True)
     return writing.opened(access, queue, (*writing.NAMES, *(writing.ALBUMS if with_albums else ())))
+
+
+@verb("Looking", looks=True)
+def status(job: Job) -> int:
+    """One screen: every user, every stage, what is left, what to run next."""
+    from .. import status as screen
+    found = screen.status(job.paths.data_root, job.library, job.folders)
+    return job.answer(asdict(found), screen.text(found))
+
+
+@verb("Looking", argument("photo", metavar="PHOTO"), CACHE, looks=True, example="/mnt/d/photos/IMG_2041.jpg")
+def why(job: Job) -> int:
+    """Tell what became of every face of a photo."""
+    from .. import why as reasons
+    found = reasons.why(job.library, job.args.photo, job.cache_paths(), job.proposals())
+    return job.answer(found, reasons.text(found))
+
+
+@verb("Looking", settings=["Reporting"], looks=True)
+def report(job: Job) -> int:
+    """Write index.html into the library: who is there, what to check, what the runs did; opens without a network."""
+    from ...report import make
+    made = make.make(job.paths.library, job.paths.data_root, job.settings("Reporting").report_alike,
+                     job.folders)
+    return job.tell(made.as_json(), made.lines())
