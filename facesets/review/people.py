@@ -1,6 +1,8 @@
 """Of whom the review asks: a faceset with its faces, where it comes apart best, and faces that lie in none. Pure.
 
-Words: n faces of D dimensions, `rows` (n, D) unit; a distance is a cos-dist.
+And who is near whom, kept up from answer to answer: to find it all anew takes longer than an answer may.
+Words: n faces of D dimensions, `rows` (n, D) unit; a distance is a cos-dist. Q points, of which the first P are people,
+whom others may be near.
 """
 
 from collections.abc import Iterable, Mapping
@@ -9,11 +11,13 @@ from functools import cached_property
 
 import numpy as np
 
-from ..formats.vectors import nearer, unit_mean
+from ..formats.vectors import nearer, nearest, unit_mean
 
 FEWEST_HALF = 3         # faces; fewer do not speak for a second person
 ROUNDS = 8              # of 2-means; it settles in three or four
+LISTED = 10             # the nearest people that are kept of each point
 NEW = "new "            # how the name of a faceset without a folder begins
+Found = list[tuple[str, float]]     # people with their cos-dist, the nearest first
 
 
 @dataclass(frozen=True)
@@ -142,3 +146,32 @@ class Loose:
     @cached_property
     def centroid(self) -> np.ndarray:
         return unit_mean(self.rows)
+
+
+@dataclass(frozen=True, eq=False)
+class Near:
+    """`of`: the nearest people of every point, itself left out."""
+
+    points: Mapping[str, np.ndarray] = field(default_factory=dict)
+    people: frozenset[str] = frozenset()
+    of: Mapping[str, Found] = field(default_factory=dict)
+
+    def after(self, people: Mapping[str, np.ndarray], others: Mapping[str, np.ndarray]) -> "Near":
+        """As it is with these points; one is the same as before where it is the same array."""
+        points = {**people, **others}
+        new = [at for at, (name, row) in enumerate(points.items()) if self.points.get(name) is not row]
+        rows = np.array(list(points.values()), np.float32)                      # (Q, D)
+        moved = {name for name in self.people if people.get(name) is not self.points[name]}
+        kept = {name: near for name in points
+                if (near := self.of.get(name, [])) and moved.isdisjoint(other for other, _ in near)}
+        stale = np.array([name not in kept for name in points], bool)           # (Q,)
+        stale[new] = True
+        if came := [at for at in new if at < len(people)] if kept else []:
+            reach = np.array([kept[name][-1][1] if name in kept and len(kept[name]) == LISTED else np.inf
+                              for name in points])
+            stale |= (1 - rows[came] @ rows.T < reach).any(axis=0)
+        which, names = np.flatnonzero(stale), list(points)
+        index, distance = nearest(rows, which, len(people), LISTED)
+        of = kept | {names[at]: [(names[place], apart) for place, apart in zip(*both, strict=True) if apart < np.inf]
+                     for at, *both in zip(which, index.tolist(), distance.tolist(), strict=True)}
+        return Near(points, frozenset(people), {name: of[name] for name in points})

@@ -17,8 +17,7 @@ from functools import lru_cache
 import numpy as np
 
 from ..formats.vectors import nearer
-from .near import Found, Near
-from .people import Loose, Person
+from .people import Found, Loose, Near, Person
 
 PURE = 0.995            # share of faces that lie right, at which the review may end
 ALIKE = 3               # look-alikes that are shown

@@ -9,8 +9,7 @@ from report_library import around
 from facesets.common.errors import UsageError
 from facesets.formats.vectors import unit_mean
 from facesets.review import answers
-from facesets.review.near import Near
-from facesets.review.people import Halves, Loose, Person, halves
+from facesets.review.people import Halves, Loose, Near, Person, halves
 from facesets.review.questions import LEAST, PURE, SAME, WRONG, Books, ask, outlook, probability
 
 RNG = np.random.default_rng(5)
