@@ -1,13 +1,192 @@
-"""calibrate: a folder with one folder per person, as rows and labels for facesets.cluster.calibrate."""
+"""Hand-sorted folders, one for each person: as identities (import-folders), and to find a model's distances (calibrate).
 
+A person sorted them, so they come before clustering. Each folder's own person is the largest group of its faces;
+bystanders go in two passes, around a rough centroid and around the one that is left. A folder where nobody has the
+majority is mixed: each of its faces goes to the identity it is near to, be it another folder or a faceset that exists.
+Words: n faces of one folder, N of all, D dimensions, P identities; `cos-dist` = 1 - cosine similarity.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from ..cluster.calibrate import Calibration, calibrate
+from ..cluster.groups import first_per_photo
+from ..cluster.known import match
+from ..cluster.linkage import average_linkage
+from ..cluster.merging import apart
 from ..cluster.pool import clarity_of
+from ..cluster.rules import Rules
 from ..common.errors import Failure
+from ..export import swap
+from ..export.draft import Options
 from ..formats import cache
+from ..formats.faceset import Faceset
+from ..formats.proposal import Face, Group, Proposal, signed
+from ..formats.queue import Queue
+from ..formats.vectors import unit_mean
+from ..library.run import Run
+from . import edit
+
+MAJORITY = 0.5      # share of a folder's photos that its person must be in; else the folder is mixed
+
+
+@dataclass
+class Imported:
+    """What the folders say."""
+
+    groups: list[Group] = field(default_factory=list)               # new identities, one per folder
+    extend: dict[str, list[Face]] = field(default_factory=dict)     # faces of facesets that exist
+    names: dict[str, str] = field(default_factory=dict)             # what the folders call these
+    bystanders: list[Face] = field(default_factory=list)
+    mixed: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass
+class _Folder:
+    name: str
+    rows: np.ndarray        # of the cache
+    person: np.ndarray      # those of its person
+    centroid: np.ndarray | None = None
+
+
+def propose(faces: cache.Cache, queue: Queue, root: Path, known: Sequence[Faceset], rough: float,
+            fine: float) -> Imported:
+    """Who is in the folders right below `root`. `rough` and `fine` are the cos-dists of the two passes.
+
+    `queue` lists what lies in the folders now; the cache may know the same photos by older paths.
+    """
+    found = Imported()
+    by_folder = _by_folder(faces, queue, root)
+    if not by_folder:
+        raise Failure(f"there is no folder with photos in {root}; one for each person is wanted, so name the folder "
+                      "that they lie in")
+    found.notes = [f"{name}: no face was found in its photos" for name, rows in by_folder.items() if not len(rows)]
+    folders = _each_once([_person_of(name, rows, faces, rough, fine) for name, rows in by_folder.items() if len(rows)],
+                         found)
+    people = [folder for folder in folders if folder.centroid is not None]
+    found.mixed = sorted(folder.name for folder in folders if folder.centroid is None)
+    keys = cache.face_keys(faces)
+    targets = _targets(people, known, fine, found)
+    held = {folder.name: [Face(keys[row], round(float(1 - faces.embeddings[row] @ folder.centroid), 4))
+                          for row in folder.person] for folder in people}
+    loose = [(folder, row) for folder in folders for row in np.setdiff1d(folder.rows, folder.person)]
+    _route(faces, keys, loose, people, known, fine, held, found)
+    for folder in people:
+        members = sorted(held[folder.name], key=lambda face: (face.distance, face.face))
+        if target := targets.get(folder.name):
+            found.extend.setdefault(target.folder, []).extend(members)
+            found.names[target.folder] = folder.name
+        else:
+            found.groups.append(Group(tuple(members), proposed_name=folder.name, folder=str(root / folder.name)))
+    return found
+
+
+def carry_out(run: Run, found: Imported, faces: cache.Cache, options: Options) -> None:
+    """Make the facesets that the folders stand for, append to those that exist, and name them."""
+    made = Proposal(**signed("import-folders", "sort_faces.py import-folders"), model=asdict(faces.model),
+                    caches=(), facesets=tuple(found.groups),
+                    extend={folder: tuple(members) for folder, members in found.extend.items()})
+    swap.carry_out(run, made, [faces], options, min_faces=1, extend=True)
+    if not run.dry_run:
+        for folder, name in found.names.items():
+            entry = edit.find(run.manifest, folder)
+            if not entry.name:
+                edit.name(run, folder, name)
+    run.notes += [*found.notes, *(f"{name} is mixed: its faces went to whom they are near to" for name in found.mixed)]
+    run.count("bystanders", len(found.bystanders))
+
+
+def _by_folder(faces: cache.Cache, queue: Queue, root: Path) -> dict[str, np.ndarray]:
+    """Name of each folder right below `root` -> rows of the faces of its photos, whatever path brought them first."""
+    names: dict[str, set[str]] = {}     # SHA-256 -> the folders that it lies in
+    for entry in queue.entries:
+        for path in (entry.path, *(alias.path for alias in entry.aliases)):
+            place = Path(path).relative_to(root).parts
+            names.setdefault(entry.sha256, set()).update(place[:1] if len(place) > 1 else ())
+    of_photo, rows = cache.rows_of(faces), dict[str, list[int]]()
+    for sha256, places in names.items():
+        for name in places:
+            rows.setdefault(name, []).extend(of_photo.get(sha256, ()))
+    return {name: np.array(sorted(found), np.int64) for name, found in sorted(rows.items())}
+
+
+def _person_of(name: str, rows: np.ndarray, faces: cache.Cache, rough: float, fine: float) -> _Folder:
+    vectors, photos = faces.embeddings[rows], faces.faces["photo"][rows]
+    labels = average_linkage(vectors, rough)
+    sizes = np.bincount(labels)
+    person = np.flatnonzero(labels == sizes.argmax())
+    if len(set(photos[person].tolist())) <= MAJORITY * len(set(photos.tolist())):
+        return _Folder(name, rows, np.zeros(0, np.int64))
+    for limit in (rough, fine):
+        distance = 1 - vectors @ unit_mean(vectors[person])
+        near = np.flatnonzero(distance <= limit)
+        moments = apart(vectors[near], photos[near], Rules(known_distance=fine))
+        near = near[first_per_photo(moments, distance[near])]       # of two in a photo the other is somebody else
+        person = near if len(near) else person
+    return _Folder(name, rows, rows[person], unit_mean(vectors[person]))
+
+
+def _each_once(folders: Sequence[_Folder], found: Imported) -> list[_Folder]:
+    """The folders without those whose person has all its faces in an earlier folder too: one person has one name."""
+    first: dict[int, str] = {}      # row -> the first folder that has it as its person
+    kept = []
+    for folder in folders:
+        whose = Counter(first.setdefault(row, folder.name) for row in folder.person.tolist())
+        if folder.name in whose or not whose:
+            kept.append(folder)
+        else:
+            name = whose.most_common(1)[0][0]
+            found.notes.append(f"{folder.name} holds only faces that {name} holds too, so it is left out")
+    return kept
+
+
+def _targets(people: Sequence[_Folder], known: Sequence[Faceset], fine: float, found: Imported) -> dict[str, Faceset]:
+    """Folder -> the faceset that exists and is its person; of two folders, which are two people, the nearer one's."""
+    claims = []
+    for folder in people:
+        assert folder.centroid is not None
+        near = [(float(1 - item.centroid @ folder.centroid), item) for item in known]
+        near = [(apart, item) for apart, item in near if apart <= fine]
+        same = [(apart, item) for apart, item in near if item.name.casefold() == folder.name.casefold()]
+        if near:
+            apart, item = min(same or near, key=lambda claim: claim[0])
+            claims.append((bool(item.name) and not same, apart, folder.name, item))
+    targets: dict[str, Faceset] = {}
+    for other_name, apart, name, item in sorted(claims, key=lambda claim: claim[:3]):
+        if other_name or item.folder in {target.folder for target in targets.values()}:
+            whose = (f"is called {item.name}; if it is the same person: sort_faces.py name {item.folder} {name!r}"
+                     if other_name else "is another folder's")
+            found.notes.append(f"{name} looks like {item.folder} ({apart:.2f}), which {whose}")
+        else:
+            targets[name] = item
+    return targets
+
+
+def _route(faces: cache.Cache, keys: list[str], loose: list[tuple[_Folder, int]], people: list[_Folder],
+           known: Sequence[Faceset], fine: float, held: dict[str, list[Face]], found: Imported) -> None:
+    """Faces of mixed folders go to the nearest identity within `fine`; bystanders go to nobody."""
+    centroids = [folder.centroid for folder in people] + [item.centroid for item in known]
+    taken = {face.face for members in held.values() for face in members}
+    rows = np.array([row for _, row in loose], np.int64)
+    nearest = match(faces.embeddings[rows], np.array(centroids, np.float32).reshape(-1, faces.model.dimension))
+    for place, (folder, row) in enumerate(loose):
+        key, distance, who = keys[row], float(nearest.distance[place]), int(nearest.nearest[place])
+        if key in taken:
+            continue
+        if who < 0 or distance > fine or folder.centroid is not None:
+            found.bystanders.append(Face(key, round(min(distance, 2.0), 4), f"a bystander in {folder.name}"))
+            continue
+        taken.add(key)
+        face = Face(key, round(distance, 4))
+        if who < len(people):
+            held[people[who].name].append(face)
+        else:
+            found.extend.setdefault(known[who - len(people)].folder, []).append(face)
 
 
 def people_of(faces: cache.Cache, root: Path) -> tuple[np.ndarray, np.ndarray]:

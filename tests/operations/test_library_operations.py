@@ -28,7 +28,7 @@ from facesets.library import folder as folders
 from facesets.library import journal
 from facesets.library.members import pick, stack
 from facesets.library.store import Library
-from facesets.operations import consolidate, edit, eras, imports, labelled, own, upkeep
+from facesets.operations import consolidate, edit, eras, labelled, own, upkeep
 from facesets.operations.verbs import Job
 
 
@@ -353,12 +353,12 @@ def test_hand_sorted_folders_become_people_bystanders_are_dropped_and_mixed_fold
     whole = hand_sorted([(mine, np.arange(10)), (guest, np.arange(1)), (mixed, np.array([9, 19, 29, 39]))], hand)
     shutil.rmtree(hand / "x"), shutil.rmtree(hand / "y")
     moved = hand.rename(hand.with_name("sorted"))       # the cache knows the photos by the paths of another time
-    found = imports.propose(whole, own.queue([moved]), moved, library.canonical(), 0.55, 0.45)
+    found = labelled.propose(whole, own.queue([moved]), moved, library.canonical(), 0.55, 0.45)
     assert [Path(group.folder).name for group in found.groups] == ["p007", "p008"] and found.mixed == ["mixed"]
     assert [len(group.faces) for group in found.groups] == [6, 6]       # five of their own, one of the mixed folder
     assert len(found.extend["faceset_001"]) == 1 and len(found.bystanders) == 2
     moved.rename(hand)
-    change(library, lambda run: imports.carry_out(run, found, whole, OPTIONS))
+    change(library, lambda run: labelled.carry_out(run, found, whole, OPTIONS))
     assert [item.name for item in library.canonical()][3:] == ["p007", "p008"]
     assert len(record(library, "faceset_001").faces) == 9
 
@@ -375,11 +375,11 @@ def test_one_photo_in_two_hand_sorted_folders_is_each_ones_and_a_folder_without_
     Image.new("RGB", (64, 64)).save(hand / "p008" / "blank.png")
     (hand / "sea").mkdir()
     Image.new("RGB", (64, 48)).save(hand / "sea" / "waves.png")
-    found = imports.propose(mine, own.queue([hand]), hand, library.canonical(), 0.55, 0.45)
+    found = labelled.propose(mine, own.queue([hand]), hand, library.canonical(), 0.55, 0.45)
     assert [(Path(group.folder).name, len(group.faces)) for group in found.groups] == [("p007", 6), ("p008", 6)]
     keys = [face.face for group in found.groups for face in group.faces]
     assert len(set(keys)) == 12 and not found.bystanders and found.notes == ["sea: no face was found in its photos"]
-    change(library, lambda run: imports.carry_out(run, found, mine, OPTIONS))
+    change(library, lambda run: labelled.carry_out(run, found, mine, OPTIONS))
     assert [item.name for item in library.canonical()][3:] == ["p007", "p008"]
 
 
@@ -405,7 +405,7 @@ def test_a_sister_beside_her_in_a_hand_sorted_folder_is_a_bystander(shelf) -> No
     for row in range(10, 22):
         sister = face_of(person(7) + 1.5 * person(8), 50_000 + row, 0.3)
         whole.embeddings[row] = face_of(person(7), 50_000 + row, 0.3) if row % 2 == 0 else sister
-    found = imports.propose(whole, own.queue([hand]), hand, library.canonical(), 0.55, 0.45)
+    found = labelled.propose(whole, own.queue([hand]), hand, library.canonical(), 0.55, 0.45)
     assert [len(group.faces) for group in found.groups] == [16] and len(found.bystanders) == 6
     assert {face.face for face in found.bystanders} == set(cache.face_keys(whole)[11::2])
 
@@ -430,7 +430,7 @@ def test_a_folder_without_folders_of_photos_is_refused(shelf, tmp_path) -> None:
     (hand / "photo.jpg").write_bytes(Path(faces.photos[0].path).read_bytes())
     for known in (library.canonical(), []):
         with pytest.raises(Failure, match="one for each person is wanted, so name the folder that they lie in"):
-            imports.propose(faces, own.queue([hand]), hand, known, 0.55, 0.45)
+            labelled.propose(faces, own.queue([hand]), hand, known, 0.55, 0.45)
 
 
 def test_a_date_of_digits_that_are_none_is_no_date(tmp_path) -> None:
@@ -511,12 +511,12 @@ def test_two_hand_sorted_folders_near_one_unnamed_faceset_stay_two_people(shelf)
     middle = library.canonical()[0].centroid
     for row in range(10):       # the first folder is the faceset's person, the second a sibling
         both.embeddings[row] = face_of(middle if row < 5 else middle + 0.7 * person(8), 40_000 + row, 0.3)
-    found = imports.propose(both, own.queue([hand]), hand, library.canonical(), 0.55, 0.45)
+    found = labelled.propose(both, own.queue([hand]), hand, library.canonical(), 0.55, 0.45)
     assert found.names == {"faceset_001": "p007"} and [Path(group.folder).name for group in found.groups] == ["p008"]
     assert any("p008 looks like faceset_001" in note for note in found.notes)
-    change(library, lambda run: imports.carry_out(run, found, both, OPTIONS))
+    change(library, lambda run: labelled.carry_out(run, found, both, OPTIONS))
     assert [item.name for item in library.canonical()] == ["p007", "", "", "p008"]
-    again = imports.propose(both, own.queue([hand]), hand, library.canonical(), 0.55, 0.45)      # each finds its own
+    again = labelled.propose(both, own.queue([hand]), hand, library.canonical(), 0.55, 0.45)      # each finds its own
     assert again.names == {"faceset_001": "p007", "faceset_004": "p008"} and not again.groups
 
 

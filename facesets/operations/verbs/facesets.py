@@ -57,16 +57,16 @@ def import_folders(job: Job) -> int:
     """Take hand-sorted folders as identities, one each; bystanders are dropped, mixed folders shared out.
 
     A dry run finds the faces all the same, since it could not tell otherwise; no faceset is touched."""
-    from .. import imports, own
+    from .. import labelled, own
     queue = own.queue([job.args.folder])
     if embedded(job, queue).paused:
         return PAUSED
     faces = cache.read(job.own_cache)
     job.library.check_model(faces.model)
-    found = imports.propose(faces, queue, job.args.folder.absolute(), job.library.canonical(),
+    found = labelled.propose(faces, queue, job.args.folder.absolute(), job.library.canonical(),
                             job.settings(CLUSTERING).cluster_distance or faces.model.cluster_distance,
                             job.settings(CLUSTERING).known_distance or faces.model.known_distance)
-    return job.change(lambda run: imports.carry_out(run, found, faces, job.options(faces.model)))
+    return job.change(lambda run: labelled.carry_out(run, found, faces, job.options(faces.model)))
 
 
 @verb("Facesets", FACESET, settings=[*MAKING, SHELF], example='"Aunt Ilse"')
