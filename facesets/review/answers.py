@@ -14,7 +14,7 @@ from typing import Any
 
 from ..common import terminal
 from ..common.errors import UsageError
-from .people import NEW, Loose, Person
+from .people import NEW, Person
 from .questions import Books, pair
 
 Answer = dict[str, Any]
@@ -89,9 +89,8 @@ def carry(books: Books, answer: Answer) -> Books:
             people[of] = replace(people[of], seen=people[of].seen | set(people[of].faces))
         case "merge":
             gone, into = people.pop(of), people[answer["into"]]
-            grown = into.having(gone.faces, gone.rows, gone.behind)
-            people[answer["into"]] = replace(grown, seen=grown.seen | gone.seen, name=into.name or gone.name,
-                                             proposed=into.proposed or gone.proposed)
+            people[answer["into"]] = replace(into.having(gone.faces, gone.rows, gone.seen, gone.behind),
+                                             name=into.name or gone.name, proposed=into.proposed or gone.proposed)
             two = _renamed(two, of, answer["into"])
         case "two-people":
             two |= {pair(of, answer["other"])}
@@ -106,26 +105,20 @@ def carry(books: Books, answer: Answer) -> Books:
         case "drop":
             del people[of]
         case "this-is":
-            group, into = loose.pop(of), people[answer["into"]]
-            grown = into.having(group.faces, group.rows)
-            people[answer["into"]] = replace(grown, seen=grown.seen | set(group.faces))
+            group = loose.pop(of)
+            people[answer["into"]] = people[answer["into"]].having(group.faces, group.rows, group.faces)
         case "leave":
             del loose[of]
         case "promote":
             group = loose.pop(of)
             people[answer["new"]] = Person(answer["new"], group.faces, group.rows, photos=group.photos)
             added += 1
-    return replace(books, people=people, loose=_still(loose, people), two=two, added=added)
+    return replace(books, people=people, loose=loose, two=two, added=added)
 
 
 def _renamed(two: frozenset[tuple[str, str]], of: str, into: str) -> frozenset[tuple[str, str]]:
     pairs = (sorted(into if name == of else name for name in pair) for pair in two)
     return frozenset((one, other) for one, other in pairs if one != other)
-
-
-def _still(loose: dict[str, Loose], people: dict[str, Person]) -> dict[str, Loose]:
-    return {name: item if all(folder in people for folder in item.among) else replace(item, among=tuple(
-        folder for folder in item.among if folder in people)) for name, item in loose.items()}
 
 
 def words(books: Books, answer: Answer) -> str:

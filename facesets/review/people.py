@@ -125,11 +125,13 @@ class Person:
         return replace(self, faces=tuple(self.faces[at] for at in stay), rows=self.rows[stay],
                        behind=self.behind[~along])
 
-    def having(self, faces: tuple[str, ...], rows: np.ndarray, behind: np.ndarray | None = None) -> "Person":
+    def having(self, faces: tuple[str, ...], rows: np.ndarray, seen: Iterable[str],
+               behind: np.ndarray | None = None) -> "Person":
         new = [at for at, face in enumerate(faces) if face not in self.faces]
         grown = [some for some in (self.behind, behind) if some is not None and len(some)]
-        return replace(self, faces=(*self.faces, *(faces[at] for at in new)), rows=np.concatenate(
-            [self.rows, rows[new]]), behind=np.concatenate(grown) if grown else self.behind)
+        return replace(self, faces=(*self.faces, *(faces[at] for at in new)), seen=self.seen | set(seen),
+                       rows=np.concatenate([self.rows, rows[new]]),
+                       behind=np.concatenate(grown) if grown else self.behind)
 
 
 @dataclass(frozen=True, eq=False)

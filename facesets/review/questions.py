@@ -166,7 +166,8 @@ def _pairs(books: Books) -> Iterable[Question]:
 def _of_loose(books: Books, loose: Loose) -> Question | None:
     near = books.near(loose.id)
     chance = float(probability(SAME, near[0][1] / books.known)) if near else 0.0
-    if not loose.among and chance < LEAST and len(loose.faces) < ENOUGH:
+    among = any(folder in books.people for folder in loose.among)
+    if not among and chance < LEAST and len(loose.faces) < ENOUGH:
         return None
     return Question("loose", loose.id, chance * len(loose.faces), chance, suspects=loose.faces)
 
