@@ -112,7 +112,9 @@ def merge(into: cache.Cache, other: cache.Cache) -> cache.Cache:
             taken[number] = photo.status != "error" and (mine.status == "error" or photo.turn != mine.turn == 0)
             first, second = (photo, mine) if taken[number] else (mine, photo)
             moved_away = not os.path.exists(first.path) and os.path.exists(second.path)
-            photos[place[photo.sha256]] = replace(_filled(first, second), path=(second if moved_away else first).path)
+            photos[place[photo.sha256]] = replace(
+                first, path=(second if moved_away else first).path, taken_at=first.taken_at or second.taken_at,
+                asset_id=first.asset_id or second.asset_id, user=first.user or second.user)
             if second.path != first.path and not moved_away:
                 aliases[second.path] = photo.sha256
         moved[number] = place[photo.sha256]
@@ -127,11 +129,6 @@ def merge(into: cache.Cache, other: cache.Cache) -> cache.Cache:
                        np.concatenate([into.embeddings[stay], other.embeddings[rows]]),
                        np.concatenate([into.norms[stay], other.norms[rows]]),
                        [named[row] for row in stay] + [other.persons[row] for row in rows], aliases)
-
-
-def _filled(first: cache.Photo, second: cache.Photo) -> cache.Photo:
-    return replace(first, taken_at=first.taken_at or second.taken_at, asset_id=first.asset_id or second.asset_id,
-                   user=first.user or second.user)
 
 
 def _named(into: cache.Cache, other: cache.Cache) -> list[cache.Person]:

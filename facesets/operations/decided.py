@@ -14,7 +14,6 @@ library stops it before anything changed.
 """
 
 from pathlib import Path
-from typing import Any
 
 from ..common import files, terminal
 from ..common.errors import Failure
@@ -34,11 +33,8 @@ def read(path: Path) -> tuple[str, list[Decision]]:
     """`Library.id` and the decisions in `path`. Raises Failure, in words, for anything that is none."""
     value = files.read_json(path, 1)
     with files.understood(path, "a file of decisions"):
-        return value["library"], [_decision(item) for item in value["decisions"]]
-
-
-def _decision(item: dict[str, Any]) -> Decision:
-    return files.texts(item, "do", "faceset", *DOES[item["do"]], *(["was"] if "was" in item else []))
+        return value["library"], [files.texts(item, "do", "faceset", *DOES[item["do"]], *({"was"} & item.keys()))
+                                  for item in value["decisions"]]
 
 
 def carry_out(run: Run, decisions: list[Decision], options: Options) -> None:

@@ -42,7 +42,7 @@ def read(books: Books, value: Any) -> Answer:
         answer["seen"] = [face for face in books.people[answer["of"]].faces if face not in answer["out"]]
     if answer["do"] == "merge":
         answer["from"] = answer["of"]
-        if _keeps(books.people[answer["of"]], books.people[answer["into"]]):
+        if _rank(books.people[answer["of"]]) < _rank(books.people[answer["into"]]):
             answer["of"], answer["into"] = answer["into"], answer["of"]
     if answer["do"] in OF_LOOSE:
         answer["group"] = list(books.loose[answer["of"]].faces)
@@ -51,11 +51,9 @@ def read(books: Books, value: Any) -> Answer:
     return answer
 
 
-def _keeps(one: Person, other: Person) -> bool:
-    """Whether `one` of two that become one keeps its folder: the one with a name, else the lower number."""
-    def rank(person: Person) -> tuple[bool, bool, int, str]:
-        return not person.name, person.folder.startswith(NEW), len(person.folder), person.folder
-    return rank(one) < rank(other)
+def _rank(person: Person) -> tuple[bool, bool, int, str]:
+    """Of two that become one, the lower one keeps its folder: the one with a name, else with the lower number."""
+    return not person.name, person.folder.startswith(NEW), len(person.folder), person.folder
 
 
 def _check(books: Books, answer: Answer) -> None:
@@ -91,7 +89,8 @@ def carry(books: Books, answer: Answer) -> Books:
             gone, into = people.pop(of), people[answer["into"]]
             people[answer["into"]] = replace(into.having(gone.faces, gone.rows, gone.seen, gone.behind),
                                              name=into.name or gone.name, proposed=into.proposed or gone.proposed)
-            two = _renamed(two, of, answer["into"])
+            both = (pair(*(answer["into"] if name == of else name for name in one)) for one in two)
+            two = frozenset((one, other) for one, other in both if one != other)
         case "two-people":
             two |= {pair(of, answer["other"])}
         case "split":
@@ -114,11 +113,6 @@ def carry(books: Books, answer: Answer) -> Books:
             people[answer["new"]] = Person(answer["new"], group.faces, group.rows, photos=group.photos)
             added += 1
     return replace(books, people=people, loose=loose, two=two, added=added)
-
-
-def _renamed(two: frozenset[tuple[str, str]], of: str, into: str) -> frozenset[tuple[str, str]]:
-    pairs = (sorted(into if name == of else name for name in pair) for pair in two)
-    return frozenset((one, other) for one, other in pairs if one != other)
 
 
 def words(books: Books, answer: Answer) -> str:

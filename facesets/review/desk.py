@@ -194,15 +194,11 @@ class Desk:
                 if not done:
                     return
                 self._waiting.pop(0)
-                if not self._waiting:
-                    self._settled()
+                if not self._waiting:       # the file has served; after a failure the library says what is so
+                    with contextlib.suppress(OSError):      # the next start finds nothing in it that has not ended
+                        self.path.unlink(missing_ok=True)
+                    self._heed()
                 self.changed.notify_all()
-
-    def _settled(self) -> None:
-        """All is carried out: the file has served, and after a failure the library says what is so."""
-        with contextlib.suppress(OSError):      # the next start finds nothing in it that has not ended
-            self.path.unlink(missing_ok=True)
-        self._heed()
 
     def _carry_out(self, line: dict[str, Any]) -> bool:
         """False where it waits for the disk, or for somebody else at work, until the review ends: the next one does it.

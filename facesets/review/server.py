@@ -109,7 +109,8 @@ class Server:
         app.get("/photo/<face:re:[0-9a-f]{12}>", callback=lambda face: self._picture(pictures.whole, face))
         app.get("/favicon.ico", callback=lambda: bottle.HTTPResponse(status=204))
         app.get("/now", callback=self._now)
-        app.post("/answer", callback=lambda: self._post(self._answer))
+        app.post("/answer", callback=lambda: self._post(lambda sent: self.desk.say(
+            sent.get("answer"), str(sent.get("question")), sent.get("version"))))
         app.post("/later", callback=lambda: self._post(lambda sent: self.desk.put_off(
             str(sent.get("question")), sent.get("version"))))
         app.post("/undo", callback=lambda: self._post(lambda sent: self.desk.undo(sent.get("version"))))
@@ -164,9 +165,6 @@ class Server:
         except (ValueError, RecursionError, Failure, OSError) as error:    # a disk that is full, or away
             bottle.response.status = 400
             return {"problem": str(error)[:300]}
-
-    def _answer(self, sent: dict[str, Any]) -> str:
-        return self.desk.say(sent.get("answer"), str(sent.get("question")), sent.get("version"))
 
     def _now(self) -> dict[str, Any]:
         """All that the page shows now."""
