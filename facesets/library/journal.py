@@ -76,16 +76,12 @@ def would_undo(root: Path) -> dict[str, list[str]]:
     folders = [*history(root), *unheard][::-1]
     plan = _plan(folders[0]) if folders else Plan("")
     verbs = [folder.name.partition("-")[2] for folder in folders]
-    found: dict[str, list[str]] = {"would_take_back": verbs[:1], "as_before": [], "comes_back": [], "goes": [],
-                                   "runs_before_it": verbs[1:]}
-    for unit in sorted({*plan.takes, *plan.puts} - {MANIFEST}):
-        if plan.puts.get(unit) == unit:
-            found["as_before"].append(unit)
-        elif unit in plan.takes:
-            found["comes_back"].append(unit)
-        elif not plan.puts[unit]:
-            found["goes"].append(unit)
-    return found
+    units = sorted({*plan.takes, *plan.puts} - {MANIFEST})
+    return {"would_take_back": verbs[:1],
+            "as_before": [unit for unit in units if plan.puts.get(unit) == unit],
+            "comes_back": [unit for unit in units if unit in plan.takes and plan.puts.get(unit) != unit],
+            "goes": [unit for unit in units if unit not in plan.takes and not plan.puts[unit]],
+            "runs_before_it": verbs[1:]}
 
 
 def recover(root: Path) -> list[str]:

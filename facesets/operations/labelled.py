@@ -1,4 +1,4 @@
-"""Hand-sorted folders, one for each person: as identities (import-folders), and to find a model's distances (calibrate).
+"""Hand-sorted folders, one a person: identities for import-folders, a model's distances for calibrate.
 
 A person sorted them, so they come before clustering. Each folder's own person is the largest group of its faces;
 bystanders go in two passes, around a rough centroid and around the one that is left. A folder where nobody has the
