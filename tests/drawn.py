@@ -3,20 +3,24 @@
 The rest is real: photos on disk, caches, unit vectors per person, the whole of the library and the export.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+import sort_faces
 from facesets.common import files
 from facesets.embed import align
 from facesets.export.draft import Options
 from facesets.export.embeddings import W600K_R50
 from facesets.export.looks import Looks
+from facesets.export.run import changing
 from facesets.formats import cache
 from facesets.formats.proposal import Face, Group, Proposal
+from facesets.library.run import Run
+from facesets.library.store import Library
 
 MODEL = cache.Model("drawn", W600K_R50, "d" * 64, 512, 0.45, 0.55)
 SKIN = (60, 120, 220)       # BGR; nothing else in the drawings comes near it
@@ -124,3 +128,17 @@ def contents(root: Path) -> dict[str, bytes]:
     """Every file of a library that a person sees, with its bytes."""
     return {path.relative_to(root).as_posix(): path.read_bytes() for path in sorted(root.rglob("*"))
             if path.is_file() and not path.relative_to(root).parts[0].startswith(".")}
+
+
+def command(library: Library, *words: str) -> int:
+    """sort_faces.py as the operator types it, on this library, beside which its data root lies."""
+    verb, *rest = words
+    return sort_faces.main([verb, "--data-root", str(library.root.parent / "work"), "--library", str(library.root),
+                            *rest])
+
+
+def change(library: Library, act: Callable[[Run], object]) -> Run:
+    """One run of the library, with everything that the tools read of it."""
+    with changing(library, "test") as run:
+        act(run)
+    return run

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from drawn import OPTIONS, face_of, library_photos, person, proposal_of
+from drawn import OPTIONS, command, face_of, library_photos, person, proposal_of
 from killing import killed
 
-import sort_faces
 from facesets.cluster import seen
 from facesets.common import files
 from facesets.export import swap
@@ -57,12 +56,6 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def library(template: Path, tmp_path: Path) -> Library:
     shutil.copytree(template, tmp_path, dirs_exist_ok=True)
     return Library(tmp_path / "library")
-
-
-def command(library: Library, *words: str) -> int:
-    verb, *rest = words
-    return sort_faces.main([verb, "--data-root", str(library.root.parent / "work"), "--library", str(library.root),
-                            *rest])
 
 
 def traces(library: Library, keys: set[str], name: str) -> list[str]:

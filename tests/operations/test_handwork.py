@@ -3,20 +3,16 @@
 import os
 import random
 import shutil
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from drawn import OPTIONS, contents, library_photos, proposal_of
+from drawn import OPTIONS, change, command, contents, library_photos, proposal_of
 
-import sort_faces
 from facesets.export import swap
-from facesets.export.run import changing
 from facesets.formats import cache
 from facesets.formats.faceset import read_faces
 from facesets.formats.proposal import Face, Group
-from facesets.library import folder as folders
 from facesets.library.run import Run
 from facesets.library.store import Library
 from facesets.operations import edit, eras
@@ -38,12 +34,6 @@ def library(template: Path, tmp_path: Path) -> Library:
     return Library(tmp_path / "library")
 
 
-def command(library: Library, *words: str) -> int:
-    verb, *rest = words
-    places = ("--data-root", str(library.root.parent / "work"), "--library", str(library.root))
-    return sort_faces.main([verb, *places, *rest])
-
-
 def split(library: Library, *words: str) -> list[str]:
     """Split the first faceset by years; the folders of its eras."""
     assert command(library, "split-eras", "1", "--era-years", "1", "--min-faces", "3", *words) == 0
@@ -51,18 +41,14 @@ def split(library: Library, *words: str) -> list[str]:
     return [entry.folder for entry in (*manifest.eras, *manifest.thin_eras)]
 
 
-def record(library: Library, folder: str) -> folders.Record:
-    return folders.read_record(library.root / folder / folders.MANIFEST)
-
-
 def pictured(library: Library, folder: str) -> set[str]:
-    return {item["face"] for item in record(library, folder).faces}
+    return {item["face"] for item in library.record(folder).faces}
 
 
 def delete(library: Library, folder: str, file: str) -> str:
     """The face whose picture is deleted."""
     (library.root / folder / file).unlink()
-    return next(item["face"] for item in record(library, folder).faces if item["file"] == file)
+    return next(item["face"] for item in library.record(folder).faces if item["file"] == file)
 
 
 @pytest.mark.parametrize("between", [(), ("refine",)], ids=["at once", "taken up before"])
@@ -122,9 +108,9 @@ def test_a_picture_that_was_changed_by_hand_is_kept_as_is_said(library: Library,
     for verb in ("refine", "enrich", "dedup"):
         assert command(library, verb) == 0
         assert b"painted over" in {path.read_bytes() for path in place.glob("*.png")}, verb
-    assert command(library, "not-this", "1", record(library, "faceset_001").faces[0]["file"]) == 0
+    assert command(library, "not-this", "1", library.record("faceset_001").faces[0]["file"]) == 0
     assert b"painted over" in {path.read_bytes() for path in place.glob("*.png")}
-    listed = [item["file"] for item in record(library, "faceset_001").faces]
+    listed = [item["file"] for item in library.record("faceset_001").faces]
     assert len(set(listed)) == len(listed) and all((place / file).is_file() for file in listed)
 
 
@@ -157,11 +143,6 @@ def test_two_eras_of_the_same_years_have_a_folder_each(two_looks: Library, min_f
     assert command(two_looks, "drop", "1") == 0
     assert sorted(path.name for path in (two_looks.root / "_dropped").iterdir()) == [
         "faceset_001", "faceset_001_2012_2013", "faceset_001_2012_2013_2"]
-
-
-def change(library: Library, act: Callable[[Run], object]) -> None:
-    with changing(library, "test") as run:
-        act(run)
 
 
 def test_an_era_that_is_set_aside_replaces_no_earlier_one(two_looks: Library) -> None:
@@ -213,7 +194,7 @@ def test_whatever_is_done_in_whatever_order_no_work_of_a_person_is_lost(library:
         lost = work - set(contents(library.root).values())
         assert not lost, (lost, told)
         for item in library.canonical():
-            files = [entry["file"] for entry in record(library, item.folder).faces]
+            files = [entry["file"] for entry in library.record(item.folder).faces]
             assert len(set(files)) == len(files) == (read_faces(item.path / "faces.npz").rank > 0).sum(), told
         assert not (library.root / ".pending").exists()
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from drawn import MODEL, OPTIONS, contents, face_of, library_photos, person, proposal_of
+from drawn import MODEL, OPTIONS, change, command, contents, face_of, library_photos, person, proposal_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from killing import killed, steps
@@ -50,23 +50,6 @@ def shelf(template, tmp_path):
     return Library(tmp_path / "library"), faces
 
 
-def command(library: Library, *words: str) -> int:
-    """sort_faces.py as the operator types it, on this library."""
-    verb, *rest = words
-    place = library.root.parent
-    return sort_faces.main([verb, "--data-root", str(place / "work"), "--library", str(library.root), *rest])
-
-
-def change(library: Library, act):
-    with changing(library, "test") as run:
-        act(run)
-    return run
-
-
-def record(library: Library, folder: str) -> folders.Record:
-    return folders.read_record(library.root / folder / "manifest.json")
-
-
 def test_a_name_is_kept_by_everything_that_follows(shelf) -> None:
     library, faces = shelf
     assert command(library, "name", "faceset_002", "Frau\x1b[31m B.") == 0
@@ -85,7 +68,7 @@ def test_a_name_that_is_only_proposed_is_in_no_file_of_a_persons(shelf) -> None:
     assert command(library, "name", "1", "Ada") == 0
     (library.root / "faceset_001" / "NAME.txt").unlink()        # by hand: she has no name any more
     assert library.canonical()[0].name == "" and command(library, "not-this", "1", "0001.png") == 0
-    assert library.manifest().facesets[0].name == "" and record(library, "faceset_001").name == ""
+    assert library.manifest().facesets[0].name == "" and library.record("faceset_001").name == ""
 
 
 @pytest.mark.parametrize("new", [
@@ -122,7 +105,7 @@ def test_a_proposal_that_changes_names_nobody(shelf) -> None:
                                          for row in range(len(faces.faces))])
         cache.write(library.root.parent / "work" / "cache" / "immich_anna.npz", richer)
         assert command(library, "enrich") == 0
-    assert (record(library, "faceset_002").proposed_name, library.canonical()[1].name) == ("Cleo", "")
+    assert (library.record("faceset_002").proposed_name, library.canonical()[1].name) == ("Cleo", "")
 
 
 def test_a_library_of_the_version_that_wrote_proposals_into_name_txt_is_brought_up_once(shelf) -> None:
@@ -131,7 +114,7 @@ def test_a_library_of_the_version_that_wrote_proposals_into_name_txt_is_brought_
     (library.root / "faceset_003" / "NAME.txt").write_text("Cleo\n")
     proposed = library.root / "faceset_002" / "NAME.txt"
     proposed.write_text("p002\n")              # as that version did, and remembered it
-    old = record(library, "faceset_002")
+    old = library.record("faceset_002")
     old.files["NAME.txt"] = files.sha256_of(proposed)
     folders.write_record(library.root / "faceset_002" / "manifest.json", old)
     manifest = library.root / "manifest.json"
@@ -152,7 +135,7 @@ def test_a_name_written_into_the_folder_by_hand_is_the_name(shelf) -> None:
     (library.root / "faceset_003" / "NAME.txt").write_text("Cleo\nfrom the office\n")
     assert edit.find(library.manifest(), "cleo").folder == "faceset_003"
     assert command(library, "not-this", "Cleo", "0001.png") == 0
-    assert record(library, "faceset_003").name == "Cleo" == library.manifest().facesets[2].name
+    assert library.record("faceset_003").name == "Cleo" == library.manifest().facesets[2].name
     assert (library.root / "faceset_003" / "NAME.txt").read_text() == "Cleo\nfrom the office\n"
 
 
@@ -168,9 +151,9 @@ def test_a_faceset_that_nobody_has_heard_of_is_a_usage_error(shelf) -> None:
 
 def test_a_wrong_face_goes_and_stays_away(shelf) -> None:
     library, faces = shelf
-    wrong = record(library, "faceset_001").faces[1]
+    wrong = library.record("faceset_001").faces[1]
     assert command(library, "not-this", "faceset_001", "0002.png") == 0
-    after = record(library, "faceset_001")
+    after = library.record("faceset_001")
     assert wrong["face"] not in json.dumps([after.faces, after.left_out])
     assert library.manifest().not_this == {"faceset_001": [wrong["face"]]}
     assert wrong["face"] not in library.canonical()[0].face_keys
@@ -185,7 +168,7 @@ def test_a_wrong_face_goes_and_stays_away(shelf) -> None:
 
 def test_the_last_wrong_face_takes_the_faceset_aside(shelf) -> None:
     library, _ = shelf
-    pictures = [item["file"] for item in record(library, "faceset_003").faces]
+    pictures = [item["file"] for item in library.record("faceset_003").faces]
     assert command(library, "not-this", "3", *pictures) == 0
     assert [entry.folder for entry in library.manifest().dropped] == ["_dropped/faceset_003"]
     assert library.facesets("dropped") == []          # whose faces they are, clustering is to find out
@@ -224,7 +207,7 @@ def test_several_operations_are_one_run_and_one_undo(shelf) -> None:
         edit.name(run, "Ada", "Ada L.")
     change(library, all_of_it)
     assert [item.folder for item in library.canonical()] == ["faceset_001"] and library.canonical()[0].name == "Ada L."
-    assert len(record(library, "faceset_001").faces) == 5 and len(library.manifest().not_this["faceset_001"]) == 3
+    assert len(library.record("faceset_001").faces) == 5 and len(library.manifest().not_this["faceset_001"]) == 3
     assert (library.root / "_merged" / "faceset_003" / "0001.png").exists()
     assert (library.root / "_dropped" / "faceset_002" / "0001.png").exists()
     library.undo()
@@ -236,7 +219,7 @@ def test_refine_takes_up_deleted_pictures_and_undo_brings_the_rest_back(shelf) -
     (library.root / "faceset_001" / "0004.png").unlink()
     before = contents(library.root)
     assert command(library, "refine") == 0
-    after = record(library, "faceset_001")
+    after = library.record("faceset_001")
     assert len(after.faces) == 7 and [item["file"] for item in after.faces][-1] == "0007.png"
     assert command(library, "refine") == 0      # nothing is left to do, so there is no further run
     assert len(library.manifest().runs) == 2
@@ -267,7 +250,7 @@ def test_enrich_learns_names_and_dates_and_writes_missing_files_again(shelf) -> 
                      photos=[replace(photo, taken_at="1999-01-01T00:00:00") for photo in faces.photos])
     cache.write(library.root.parent / "work" / "cache" / "immich_anna.npz", richer)
     assert command(library, "enrich") == 0
-    after = record(library, "faceset_002")
+    after = library.record("faceset_002")
     assert after.names == {"Bea": 8} and after.proposed_name == "Bea" and after.eras == {"1999": 8}
     assert (library.root / "faceset_002" / "faceset_002_top8.fsz").exists()
     runs = len(library.manifest().runs)
@@ -288,7 +271,7 @@ def test_consolidate_proposes_and_merges_when_asked(shelf, capsys) -> None:
     assert len(library.canonical()) == 4
     assert command(library, "consolidate", "--apply") == 0
     assert [item.number for item in library.canonical()] == [1, 2, 3]
-    assert len(record(library, "faceset_001").faces) == 15
+    assert len(library.record("faceset_001").faces) == 15
     assert library.manifest().merged[0].into == "faceset_001"
 
 
@@ -323,7 +306,7 @@ def test_eras_become_folders_beside_the_faceset_and_follow_it(shelf) -> None:
     assert contents(library.root / "faceset_001") == before
     assert len(library.canonical()) == 3
     for folder in eras_now:
-        years = set(record(library, folder).eras)
+        years = set(library.record(folder).eras)
         first, last = folder.rsplit("_", 2)[1:]
         assert min(years) == first and max(years) == last and int(last) - int(first) <= 2
     pictures = [path.read_bytes() for folder in eras_now for path in (library.root / folder).glob("*.png")]
@@ -360,7 +343,7 @@ def test_hand_sorted_folders_become_people_bystanders_are_dropped_and_mixed_fold
     moved.rename(hand)
     change(library, lambda run: labelled.carry_out(run, found, whole, OPTIONS))
     assert [item.name for item in library.canonical()][3:] == ["p007", "p008"]
-    assert len(record(library, "faceset_001").faces) == 9
+    assert len(library.record("faceset_001").faces) == 9
 
 
 def test_one_photo_in_two_hand_sorted_folders_is_each_ones_and_a_folder_without_a_face_is_told(shelf) -> None:
@@ -388,7 +371,7 @@ def test_a_second_folder_of_the_same_photos_is_told_on_the_first_run(shelf) -> N
     hand = library.root.parent / "hand"
     mine = library_photos(hand, [7, 8], 5, "")
     shutil.copytree(hand / "p007", hand / "also")
-    found = imports.propose(mine, own.queue([hand]), hand, library.canonical(), 0.55, 0.45)
+    found = labelled.propose(mine, own.queue([hand]), hand, library.canonical(), 0.55, 0.45)
     assert [Path(group.folder).name for group in found.groups] == ["also", "p008"] and not found.bystanders
     assert found.notes == ["p007 holds only faces that also holds too, so it is left out"]
 
@@ -687,7 +670,7 @@ def test_a_copy_made_by_hand_is_nobody_and_tears_no_face(shelf, capsys) -> None:
 
 def test_what_a_person_moves_in_the_file_manager_is_where_it_lies(shelf) -> None:
     library, _ = shelf
-    wrong = record(library, "faceset_001").faces[0]["face"]
+    wrong = library.record("faceset_001").faces[0]["face"]
     assert command(library, "not-this", "1", "0001.png") == 0 and command(library, "drop", "1") == 0
     (library.root / "_dropped" / "faceset_001").rename(library.root / "faceset_001")        # and back
     (library.root / "faceset_002").rename(library.root / "_dropped" / "faceset_002")
@@ -695,7 +678,7 @@ def test_what_a_person_moves_in_the_file_manager_is_where_it_lies(shelf) -> None
     assert [item.folder for item in library.facesets("dropped")] == ["_dropped/faceset_002"]
     assert wrong in library.canonical()[0].not_this
     assert command(library, "name", "1", "Ada") == 0 and command(library, "not-this", "Ada", "0001.png") == 0
-    assert record(library, "faceset_001").folder == "faceset_001" and len(record(library, "faceset_001").faces) == 6
+    assert library.record("faceset_001").folder == "faceset_001" and len(library.record("faceset_001").faces) == 6
     assert [entry.folder for entry in library.manifest().dropped] == ["_dropped/faceset_002"]
 
 

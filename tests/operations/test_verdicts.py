@@ -5,12 +5,10 @@ import shutil
 from dataclasses import replace
 
 import pytest
-from drawn import OPTIONS, contents, face_of, library_photos, person, proposal_of
+from drawn import OPTIONS, change, command, contents, face_of, library_photos, person, proposal_of
 
-import sort_faces
 from facesets.export import draft as drafts
 from facesets.export import swap
-from facesets.export.run import changing
 from facesets.formats import cache, proposal
 from facesets.formats.cache import short_key
 from facesets.formats.faceset import read_faces
@@ -38,18 +36,6 @@ def shelf_of(template, tmp_path):
     place, faces = template
     shutil.copytree(place, tmp_path, dirs_exist_ok=True)
     return Library(tmp_path / "library"), faces
-
-
-def command(library: Library, *words: str) -> int:
-    place = library.root.parent
-    verb, *rest = words
-    return sort_faces.main([verb, "--data-root", str(place / "work"), "--library", str(library.root), *rest])
-
-
-def change(library: Library, act):
-    with changing(library, "test") as run:
-        act(run)
-    return run
 
 
 def keys_in(library: Library, folder: str) -> set[str]:
