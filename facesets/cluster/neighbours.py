@@ -5,7 +5,6 @@ that are found to hang together early (by a few pivots) are sorted side by side,
 multiplied at all.
 """
 
-import os
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ..common.pool import cores
 from . import tiles
 from .tiles import PANEL, TILE
 
@@ -127,7 +127,3 @@ def share_out(work: Callable[[int], None], parts: Iterable[int]) -> None:
     with ThreadPoolExecutor(lanes) as pool:
         for _ in pool.map(work, parts):     # raises what the work raised
             pass
-
-
-def cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

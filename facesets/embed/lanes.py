@@ -13,20 +13,19 @@ import os
 import sys
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field, replace
-from itertools import islice
 
 import cv2
 import numpy as np
 
 from ..common import terminal
 from ..common.errors import Paused
+from ..common.pool import cores, in_lanes
 from ..formats import quality
 from ..formats.cache import FACE, Cache, Model, Photo
 from ..formats.queue import Entry
-from . import align, decode, pose, providers
+from . import align, decode, pose
 from .analyser import Analyser
 
 SECOND_MARGIN = 0.6     # of the longer side, black around the photo at the second look
@@ -35,7 +34,6 @@ KEPT = 512 << 20        # bytes of free memory that stay with the process
 M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8     # of malloc.h
 Mark = Callable[[Entry], AbstractContextManager[object]]
 IN_A_ROW = 12           # photos that cannot be opened one after the other: perhaps the share is gone, not the photos
-PATIENCE = 10.0         # seconds that a stop waits for the photos in the lanes; one may hang in a decoder or share
 PROBES = 24             # other photos, from all over the queue, of which one that can be read tells that it is there
 
 
@@ -68,26 +66,8 @@ def outcomes(entries: Sequence[Entry], analyser: Analyser, lanes: int = 0, user:
         return next(recognised([outcome], analyser)) if analyser.batch == 1 else outcome
 
     one_thread_each()
-    with closing(_in_lanes(work, entries, lanes or default_lanes(analyser.provider))) as arriving:
+    with closing(in_lanes(work, entries, lanes or default_lanes(analyser.provider))) as arriving:
         yield from trusted(recognised(arriving, analyser), others, analyser)
-
-
-def _in_lanes(work: Callable[[Entry], Outcome], entries: Sequence[Entry],
-              lanes: int) -> Generator[Outcome, None, None]:
-    """What `work` makes of every entry, as soon as it is ready; one waits in front of each lane, or behind it."""
-    source, pending = iter(entries), set[Future[Outcome]]()
-    pool = ThreadPoolExecutor(lanes, "lane")
-    try:
-        while True:
-            pending.update(pool.submit(work, entry) for entry in islice(source, 2 * lanes - len(pending)))
-            if not pending:
-                return
-            done, pending = wait(pending, 0.2, FIRST_COMPLETED)     # Windows delivers Ctrl-C only between waits
-            for future in done:
-                yield future.result()
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-        wait([future for future in pending if not future.cancelled()], PATIENCE)
 
 
 def recognised(arriving: Iterable[Outcome], analyser: Analyser) -> Iterator[Outcome]:
@@ -119,7 +99,7 @@ def recognised(arriving: Iterable[Outcome], analyser: Analyser) -> Iterator[Outc
 
 def default_lanes(provider: str) -> int:
     """One a core on the CPU; where others compute, more, since a lane that waits for them uses no core."""
-    return providers.cores() + {"cpu": 0, "openvino": 1}.get(provider, 2)
+    return cores() + {"cpu": 0, "openvino": 1}.get(provider, 2)
 
 
 def one_thread_each() -> None:

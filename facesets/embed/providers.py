@@ -7,7 +7,6 @@ import functools
 import importlib
 import importlib.util
 import json
-import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +16,7 @@ import numpy as np
 import onnxruntime
 
 from ..common.errors import Failure, SettingsError
+from ..common.pool import cores
 from .graph import Network
 
 # In the order of preference of `auto`.
@@ -33,11 +33,6 @@ DEVICE_LOST = re.compile(r"887A000[567]|887A0020|DXGI_ERROR|device (instance )?(
                          r"|CUDNN_STATUS_EXECUTION_FAILED", re.IGNORECASE)
 
 Opener = Callable[..., Any]     # onnxruntime.InferenceSession, or a stand-in for a device that is not here
-
-
-def cores() -> int:
-    """How many this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def available() -> tuple[str, ...]:

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 _analysers: dict[str, "Analyser"] = {}     # of this process, by the name of the model
 SHARE_SECONDS = 20.0    # that the folder of the photos may take to show one
-BELOW = ("common/connect", "common/errors", "common/files", "common/terminal", "formats/boxes", "formats/cache",
-         "formats/distances", "formats/quality", "formats/queue")       # what the modules beside this one import
+BELOW = ("common/connect", "common/errors", "common/files", "common/pool", "common/terminal", "formats/boxes",
+         "formats/cache", "formats/distances", "formats/quality", "formats/queue")       # what is imported here
 
 
 class NotProven(Exception):

@@ -6,7 +6,7 @@ A decoded photo lives as long as its faces are cut out; `workers` photos are in 
 import hashlib
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import numpy as np
 
 from ..common import files, terminal
 from ..common.errors import Failure, Paused
+from ..common.pool import in_lanes
 from ..embed import align, decode
 from ..formats import cache
 from ..formats.boxes import turned_boxes
@@ -58,19 +59,14 @@ def render(wishes: dict[str, list[Wish]], folder: Path, looks: Looks, size: int,
     files.private_folder(folder)
     cv2.setNumThreads(1)        # a photo is one thread; OpenCV's own would compete with the others, YuNet's most of all
     results: dict[str, Made | str] = {}
-    with (ThreadPoolExecutor(workers) as pool,
+
+    def work(job: tuple[str, list[Wish]]) -> dict[str, Made | str]:
+        return _photo(*job, folder, looks, size, padding, read)
+    with (closing(in_lanes(work, wishes.items(), workers)) as arriving,
           terminal.progress(sum(map(len, wishes.values())), "pictures", "faces") as bar):
-        running: set[Future[dict[str, Made | str]]] = set()
-        try:
-            for path, faces in wishes.items():
-                if len(running) >= workers * 2:
-                    running = _collect(running, results, bar.update)
-                running.add(pool.submit(_photo, path, faces, folder, looks, size, padding, read))
-            while running:
-                running = _collect(running, results, bar.update)
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+        for made in arriving:
+            results.update(made)
+            bar.update(len(made))
     pause_where_away([path for path, faces in wishes.items() if results[faces[0].key] == MISSING], list(wishes))
     return results
 
@@ -87,16 +83,6 @@ def pause_where_away(missing: Sequence[str], wanted: Sequence[str]) -> None:
                                              for path in away):
         raise Paused(f"{len(away)} of {len(wanted)} photos cannot be read, e.g. {terminal.safe(away[0])}; is the share "
                      "with the photos mounted? Nothing was changed; run the same command again")
-
-
-def _collect(running: set[Future[dict[str, Made | str]]], results: dict[str, Made | str],
-             advance: Callable[[int], object]) -> set[Future[dict[str, Made | str]]]:
-    done, rest = wait(running, return_when=FIRST_COMPLETED)
-    for future in done:
-        made = future.result()
-        results.update(made)
-        advance(len(made))
-    return rest
 
 
 def _photo(path: str, faces: Sequence[Wish], folder: Path, looks: Looks, size: int, padding: float,

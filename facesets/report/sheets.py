@@ -7,7 +7,7 @@ a page that is open keeps its pictures until the next one has been written.
 import hashlib
 import os
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ import numpy as np
 
 from ..common import files, terminal
 from ..common.errors import Failure
+from ..common.pool import in_lanes
 from .shelf import Set
 
 FOLDER = "_report"      # begins with _, so that it is no faceset
@@ -63,13 +64,13 @@ def make(root: Path, sheets: Iterable[tuple[Set, Sheet]]) -> None:
     """Make the sheets that are not there yet."""
     files.private_folder(root / FOLDER)
     wanted = [(item, sheet) for item, sheet in sheets if sheet.faces and not (root / sheet.file).exists()]
-    with ThreadPoolExecutor(WORKERS) as pool, terminal.progress(len(wanted), "contact sheets", "sheets") as bar:
-        try:
-            for _ in pool.map(lambda job: _write(root / job[1].file, _sheet(root / job[0].folder, *job)), wanted):
-                bar.update()
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+
+    def work(job: tuple[Set, Sheet]) -> None:
+        _write(root / job[1].file, _sheet(root / job[0].folder, *job))
+    with (closing(in_lanes(work, wanted, WORKERS)) as arriving,
+          terminal.progress(len(wanted), "contact sheets", "sheets") as bar):
+        for _ in arriving:
+            bar.update()
 
 
 def clear(root: Path, keep: set[str]) -> None:
