@@ -16,7 +16,7 @@ import argparse
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -134,7 +134,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     looks = detector.opener(caches[0].model, embedding.model, embedding.models_dir, embedding.provider)
     held = {*library.settled(), *(face.face for faces in made.extend.values() for face in faces)}
     looked_at = {key for one in caches for key in cache.face_keys(one)} - held     # they are free once that is undone
-    emitted = swap.export(library, made, caches, swap.Options(looks, **asdict(exporting)), min_faces=settings.min_faces,
+    emitted = swap.export(library, replace(made, thin=(), extend={}), caches,
+                          swap.Options(looks, **asdict(exporting)), min_faces=settings.min_faces,
                           ready=lambda run: seen.promise(memory, before, made, looked_at.difference(run.waiting)))
     seen.remember(memory, before, made, looked_at.difference(emitted.waiting), bool(emitted.facesets))
     seen.keep_promise(memory, ())

@@ -116,7 +116,7 @@ def growth(place: Path, photos: Sequence[Path], sizes: Sequence[int]) -> tuple[l
         exported.append(seconds(lambda: swap.export(library, made, [faces], OPTIONS), 1))    # noqa: B023
         grown = replace(made, run="more", facesets=(), extend={
             f"faceset_{number:03d}": tuple(map(proposal.Face, mine[25:])) for number, mine in enumerate(keys, 1)})
-        extended.append(seconds(lambda: swap.export(library, grown, [faces], OPTIONS, extend=True), 1))  # noqa: B023
+        extended.append(seconds(lambda: swap.export(library, grown, [faces], OPTIONS), 1))  # noqa: B023
         print(f"  {size:6} faces: export-swap {exported[-1]:6.2f} s, extend by as many {extended[-1]:6.2f} s, "
               f"peak {peak():5.0f} MB")
     return exported, extended

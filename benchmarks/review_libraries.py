@@ -120,5 +120,6 @@ def options(faces: cache.Cache, models: Path) -> Options:
 def _keep(place: Path, faces: cache.Cache, made: Proposal, models: Path, truth: dict[str, str]) -> None:
     cache.write(place / "faces.npz", faces)
     proposal.write(place / "refine.json", made)
-    swap.export(Library(place / "library"), made, [faces], options(faces, models), min_faces=3)
+    swap.export(Library(place / "library"), replace(made, thin=(), extend={}), [faces], options(faces, models),
+                min_faces=3)
     (place / "truth.json").write_text(json.dumps({cache.short_key(key): who for key, who in truth.items()}))

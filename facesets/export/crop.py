@@ -16,7 +16,7 @@ from ..formats.boxes import overlap
 from . import clean
 from .looks import OVERLAP, Looks, Sight
 
-RULES = 4               # of all that is decided here and in clean.py; pictures made under others are made anew
+RULES = 4               # of all that is decided here and in clean.py; `refine` makes those of others anew
 TIGHTEST = 0.2          # of padding, where the photo's edge leaves no more
 TIGHTER = 0.35          # of padding, to keep a neighbour out; at 0.2 many a face is too large for SCRFD at 640
 HAIR = 0.2              # of the face's height, more above it that stays where the picture gets narrower

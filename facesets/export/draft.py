@@ -53,11 +53,11 @@ class Options:
 class Draft:
     record: Record                      # folder, number, name and what else is settled already
     members: cache.Cache                # N faces
-    keys: list[str] = field(default_factory=list)
-    selection: Selection | None = None
-    have: Pictures = field(default_factory=dict)
-    anew: set[str] = field(default_factory=set)                     # keys of `have` whose pictures are made anew
-    notes: list[str] = field(default_factory=list)
+    keys: list[str]
+    selection: Selection
+    have: Pictures
+    anew: set[str]                      # keys of `have` whose pictures are made anew
+    notes: list[str]
     pictured: list[int] = field(default_factory=list)               # rows with a picture, best first
     worth: np.ndarray = field(default_factory=lambda: np.zeros(0))  # of `pictured`, for the choice of the top ones
 
@@ -85,14 +85,13 @@ def plan(run: Run, record: Record, members: cache.Cache, options: Options,
     photo is still there, but for what a person changed.
     """
     keys = cache.face_keys(members)
-    draft = Draft(record, members, keys)
-    draft.have, gone, draft.notes = as_it_lies(run, record)
-    draft.anew = {key for key, (_, entry) in draft.have.items() if renew and is_old(entry)}
-    never = [item for item in record.left_out if item["reason"] in NEVER and not draft.anew]
+    have, gone, notes = as_it_lies(run, record)
+    anew = {key for key, (_, entry) in have.items() if renew and int(entry.get("rules", 1)) < RULES
+            and entry["isolation"] != CHANGED and os.access(entry["photo"], os.R_OK)}
+    never = [item for item in record.left_out if item["reason"] in NEVER and not anew]
     refused = {**refused, **gone, **{item["face"]: item["reason"] for item in never}}
     refused |= {key: folders.NOT_THIS for key in run.manifest.not_this.get(record.folder, ())}
-    shown = {f"{ONE_MOMENT} {Path(draft.have[key][1]['photo']).name}" for key in keys
-             if key in draft.have and key not in refused}
+    shown = {f"{ONE_MOMENT} {Path(have[key][1]['photo']).name}" for key in keys if key in have and key not in refused}
     refused |= {item["face"]: item["reason"] for item in record.left_out if item["reason"] in shown}
     rows = [row for row, key in enumerate(keys) if key not in refused]
     names = [Path(members.photos[photo].path).name for photo in members.faces["photo"]]
@@ -103,21 +102,14 @@ def plan(run: Run, record: Record, members: cache.Cache, options: Options,
     distance[rows] = chosen.distance
     reasons = {rows[index]: reason for index, reason in chosen.reasons.items()}
     reasons |= {row: refused[key] for row, key in enumerate(keys) if key in refused}
-    draft.selection = Selection([rows[index] for index in chosen.order], reasons, distance)
-    return draft
-
-
-def is_old(entry: Mapping[str, Any]) -> bool:
-    """Whether a picture was made under older rules and can be made anew; what a person changed is theirs."""
-    return (int(entry.get("rules", 1)) < RULES and entry["isolation"] != CHANGED
-            and os.access(entry["photo"], os.R_OK))
+    return Draft(record, members, keys, Selection([rows[index] for index in chosen.order], reasons, distance), have,
+                 anew, notes)
 
 
 def wishes(drafts: Iterable[Draft], index: Index | None = None) -> dict[str, list[Wish]]:
     """Pictures that are still to be made, by photo, so that each photo is decoded once; `index` knows other faces."""
     wanted: dict[str, list[Wish]] = {}
     for draft in drafts:
-        assert draft.selection
         for row in draft.selection.order:
             if draft.keys[row] not in draft.have or draft.keys[row] in draft.anew:
                 face = draft.members.faces[row]
@@ -142,7 +134,6 @@ def picture(run: Run, drafts: Sequence[Draft], options: Options, index: Index | 
 
 def choose(draft: Draft, made: Mapping[str, Made | str], options: Options) -> None:
     """Settle which rows have a picture, in the order in which one would choose them; of each moment the best stays."""
-    assert draft.selection
     selected, members = draft.selection.order, draft.members
     failed = {row: reason for row in selected if isinstance(reason := made.get(draft.keys[row]), str)
               and (draft.keys[row] not in draft.have or reason in NEVER)}
@@ -228,7 +219,6 @@ def _entry(members: cache.Cache, row: int, rank: int, name: str, distance: float
 
 
 def _left_out(draft: Draft, row: int, distance: np.ndarray) -> dict[str, Any]:
-    assert draft.selection
     return {**_who(draft.members, row), "distance": round(float(distance[row]), 4),
             "reason": draft.selection.reasons.get(row, "")}
 

@@ -9,63 +9,57 @@
 """
 
 import hashlib
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Sequence
 
 from ..common import terminal
 from ..common.errors import Failure
 from ..formats import cache
-from ..formats.faceset import FACES, Faceset
+from ..formats.faceset import Faceset
 from ..formats.proposal import Group, Proposal
 from ..library.folder import Record
 from ..library.members import Index, without_twins
 from ..library.store import ASIDE, CANONICAL, Library
 from . import draft as drafts
 from . import embeddings
-from .crop import NEVER, RULES
+from .crop import NEVER
 from .draft import Draft, Options
 from .render import Made
 from .run import Run, changing
 
 __all__ = ["Options", "export", "finish"]
 
-ANEW = 2000         # pictures of an earlier version that one run makes anew, some ten minutes; the next run takes more
-
 
 def export(library: Library, proposal: Proposal, caches: Sequence[cache.Cache], options: Options, *,
-           min_faces: int = 6, extend: bool = False, candidates: bool = False, dry_run: bool = False,
-           ready: Callable[[Run], object] = lambda run: None) -> Run:
-    """Make a faceset of every group of `proposal.facesets`, in one change of `library`; what exists stays as it is.
-
-    caches         hold the faces that the proposal names by key; photos are read from the paths in them
-    min_faces      fewer pictures than this, and the faceset goes to _masked/ (if faces could not be shown alone) or is
-                   left for a later run (if too few were chosen)
-    extend         also append `proposal.extend` to the facesets that it names
-    candidates     also export `proposal.thin`, into _thin/
-    ready          called once all is made, before the library changes
-    A group whose faces some folder of the library holds already adds nothing, so the same proposal twice adds nothing.
-    Pictures of an earlier version of our rules are made anew, ANEW at a time.
-    Raises Failure if a cache is of another recogniser than the library or lacks a face; then nothing has changed.
-    """
+           min_faces: int = 6, dry_run: bool = False, ready: Callable[[Run], object] = lambda run: None) -> Run:
+    """`carry_out` as one change of `library`; `ready` is called once all is made, before the library changes."""
     with changing(library, "export-swap", proposal.run, dry_run) as run:
-        carry_out(run, proposal, caches, options, min_faces=min_faces, extend=extend, candidates=candidates)
+        carry_out(run, proposal, caches, options, min_faces)
         ready(run)
     return run
 
 
-def carry_out(run: Run, proposal: Proposal, caches: Sequence[cache.Cache], options: Options, *,
-              min_faces: int = 6, extend: bool = False, candidates: bool = False, anew: int = ANEW) -> None:
-    """`export` as a part of a run; with at least `anew` pictures of an earlier version it makes no more of them."""
+def carry_out(run: Run, proposal: Proposal, caches: Sequence[cache.Cache], options: Options,
+              min_faces: int = 6) -> None:
+    """Make a faceset of every group of `proposal.facesets`, a candidate in _thin/ of every one of `thin`, and append
+    `extend` to the facesets that it names; what exists stays as it is.
+
+    caches         hold the faces that the proposal names by key; photos are read from the paths in them
+    min_faces      fewer pictures than this, and the faceset goes to _masked/ (if faces could not be shown alone) or is
+                   left for a later run (if too few were chosen)
+    A group whose faces some folder of the library holds already adds nothing, so the same proposal twice adds nothing.
+    Raises Failure if a cache is of another recogniser than the library or lacks a face; then nothing has changed.
+    """
     if not caches:
         raise Failure("no cache to take the faces from; run embed_worker.py first")
     index, model = Index(caches), caches[0].model
     run.use_model(model)
     settled, since = run.library.settled(), _since(run, proposal)
-    new = [_new_draft(run, group, index, settled, since, proposal, options, min_faces) for group in proposal.facesets]
-    thin = [_thin_draft(run, group, index, settled, proposal, options) for group in proposal.thin] if candidates else []
-    grown = [_grown_draft(run, folder, [face.face for face in faces], index, settled, options)
-             for folder, faces in sorted(proposal.extend.items())] if extend else []
-    made = [item for item in (*new, *thin, *grown) if item]
-    made += _aged_drafts(run, {draft.record.folder for draft in made}, options, anew)
+    drafted = [_new_draft(run, group, index, settled, since, proposal, options, min_faces)
+               for group in proposal.facesets]
+    drafted += [_thin_draft(run, group, index, settled, proposal, options) for group in proposal.thin]
+    drafted += [_grown_draft(run, folder, [face.face for face in faces], index, settled, options)
+                for folder, faces in sorted(proposal.extend.items())]
+    made = [draft for draft in drafted if draft]
     finish(run, made, options, min_faces, index)
     if made and not embeddings.usable(model):
         run.notes.append(f"{model.name}: ReActor and VisoMaster files are not written, those tools need "
@@ -80,10 +74,10 @@ def finish(run: Run, made: Sequence[Draft], options: Options, min_faces: int = 1
     """
     if run.dry_run:
         for draft in made:
-            assert draft.selection
             run.touch(draft.record.folder)
             run.count("pictures_at_most", sum(draft.keys[row] not in draft.have for row in draft.selection.order))
-            _count_anew(run, len(draft.anew))
+            if draft.anew:
+                run.count("pictures_made_anew", len(draft.anew))
         return
     pictures = drafts.picture(run, made, options, index)
     for draft in made:
@@ -93,7 +87,6 @@ def finish(run: Run, made: Sequence[Draft], options: Options, min_faces: int = 1
 
 def _place(run: Run, draft: Draft, pictures: dict[str, Made | str], options: Options, min_faces: int) -> None:
     """Assemble one folder where it belongs: with the others, or aside."""
-    assert draft.selection
     folder, where, grown = draft.record.folder, "facesets", bool(draft.record.files)
     if folder.startswith("_thin/"):
         where = "thin_eras"
@@ -114,12 +107,6 @@ def _place(run: Run, draft: Draft, pictures: dict[str, Made | str], options: Opt
         run.count("without_pictures")
         run.notes.append(f"{folder}: no face of it can be shown alone; " +
                                  ("it stays as it is" if grown else "there is no such folder"))
-        if draft.anew:      # remembered, else every run would try in vain
-            record = run.record(folder)
-            for face in record.faces:
-                face["rules"] = RULES if face["face"] in draft.anew else face.get("rules", 1)
-            run.write_record(record)
-            run.enter(record)
         return
     before = len(draft.have)
     record = drafts.assemble(run, draft, pictures, options)
@@ -128,12 +115,8 @@ def _place(run: Run, draft: Draft, pictures: dict[str, Made | str], options: Opt
                        "thin_eras": "thin"}[where])
     more = len(record.faces) - before
     run.count("pictures" if more >= 0 else "pictures_removed", abs(more))
-    _count_anew(run, sum(isinstance(pictures.get(key), Made) for key in draft.anew))
-
-
-def _count_anew(run: Run, pictures: int) -> None:
-    if pictures:
-        run.count("pictures_made_anew", pictures)
+    if anew := sum(isinstance(pictures.get(key), Made) for key in draft.anew):
+        run.count("pictures_made_anew", anew)
 
 
 def _since(run: Run, proposal: Proposal) -> list[Faceset]:
@@ -167,7 +150,6 @@ def _new_draft(run: Run, group: Group, index: Index, settled: dict[str, str], si
         return None
     record = _record(run, group, proposal, "")
     draft = drafts.plan(run, record, members, options)
-    assert draft.selection
     if len(draft.selection.order) < min_faces:
         run.count("left_for_later")
         return None
@@ -210,30 +192,4 @@ def _grown_draft(run: Run, folder: str, keys: Sequence[str], index: Index, settl
         return None
     settled.update(dict.fromkeys(fresh, folder))
     run.count("known_faces", len(fresh))
-    return drafts.plan(run, record, without_twins(contents.faces, index.pick(fresh)), options, renew=True)
-
-
-def _is_aged(run: Run, folder: str) -> bool:
-    try:
-        return any(map(drafts.is_old, run.record(folder).faces))
-    except Failure:     # its manifest is damaged: no reason to make no other faceset
-        return False
-
-
-def _aged_drafts(run: Run, others: Container[str], options: Options, enough: int) -> list[Draft]:
-    """Facesets, but for `others`, with pictures that an earlier version made, as many as have `enough` of them."""
-    aged: list[Draft] = []
-    later, manifest = 0, run.manifest
-    for entry in (*manifest.facesets, *manifest.eras, *manifest.thin_eras):
-        if entry.folder in others or not run.exists(f"{entry.folder}/{FACES}") or not _is_aged(run, entry.folder):
-            continue
-        if sum(len(draft.anew) for draft in aged) >= enough:
-            later += 1
-            continue
-        record, contents = drafts.existing(run, entry.folder)
-        draft = drafts.plan(run, record, contents.faces, options, renew=True)
-        if draft.anew:
-            aged.append(draft)
-    if later:
-        run.notes.append(f"{later} more facesets have pictures of an earlier version; the next runs make them anew")
-    return aged
+    return drafts.plan(run, record, without_twins(contents.faces, index.pick(fresh)), options)

@@ -163,7 +163,6 @@ def _without(run: Run, entry: Record, wrong: set[str], options: Options) -> None
     if len(rest) == len(contents.keys):
         return
     draft = drafts.plan(run, record, pick(contents.faces, rest), options)
-    assert draft.selection
     if draft.selection.order:
         swap.finish(run, [draft], options)
     else:

@@ -91,7 +91,7 @@ def carry_out(run: Run, found: Imported, faces: cache.Cache, options: Options) -
     made = Proposal(**signed("import-folders", "sort_faces.py import-folders"), model=asdict(faces.model),
                     caches=(), facesets=tuple(found.groups),
                     extend={folder: tuple(members) for folder, members in found.extend.items()})
-    swap.carry_out(run, made, [faces], options, min_faces=1, extend=True)
+    swap.carry_out(run, made, [faces], options, min_faces=1)
     if not run.dry_run:
         for folder, name in found.names.items():
             entry = edit.find(run.manifest, folder)

@@ -44,7 +44,6 @@ def refine(run: Run, facesets: Sequence[str], options: Options) -> None:
 
 def _differs(draft: Draft, options: Options) -> bool:
     """Whether the faceset would have other pictures, or in another order."""
-    assert draft.selection
     if draft.anew or any(draft.keys[row] not in draft.have for row in draft.selection.order):
         return True
     drafts.choose(draft, {}, options)
@@ -66,7 +65,6 @@ def dedup(run: Run, facesets: Sequence[str], options: Options) -> None:
         rows = [row for row, key in enumerate(contents.keys) if owner[key][1] == folder]
         run.count("double_faces", len(contents.keys) - len(rows))
         draft = drafts.plan(run, record, pick(contents.faces, rows), options)
-        assert draft.selection
         lost = {item["face"] for item in record.faces} - {draft.keys[row] for row in draft.selection.order}
         if (lost or len(rows) < len(contents.keys)) and draft.selection.order:
             run.count("pictures_removed", len(lost))

@@ -1,7 +1,6 @@
-"""Pictures that an earlier version made are made anew by the next run, and what a person did stays."""
+"""Pictures that an earlier version made are made anew by `refine`, and what a person did stays."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -47,10 +46,10 @@ def record_of(library: Library, folder: str) -> Record:
     return read_record(library.root / folder / "manifest.json")
 
 
-def export(world) -> swap.Run:
-    library, faces = world
-    nothing_new = replace(proposal_of(faces, "20260105-000000-again"), facesets=())
-    return swap.export(library, nothing_new, [faces], OPTIONS)
+def refine(world, *facesets: str, options: swap.Options = OPTIONS) -> swap.Run:
+    with changing(world[0], "refine") as run:
+        upkeep.refine(run, facesets, options)
+    return run
 
 
 def is_slab(path: Path) -> bool:
@@ -59,14 +58,14 @@ def is_slab(path: Path) -> bool:
 
 def test_every_picture_of_older_rules_is_made_anew_once_and_the_summary_says_so(world) -> None:
     library, _ = world
-    run = export(world)
+    run = refine(world)
     assert run.counts["pictures_made_anew"] == 14 and run.counts["changed"] == 2
     for folder in ("faceset_001", "faceset_002"):
         record = record_of(library, folder)
         assert {(face["isolation"], face["rules"]) for face in record.faces} == {("alone", crop.RULES)}
         assert len(record.faces) == 7 and not any(is_slab(library.root / folder / name) for name in record.top)
     before = contents(library.root)
-    assert export(world).facesets == [] and contents(library.root) == before
+    assert refine(world).facesets == [] and contents(library.root) == before
 
 
 def test_what_a_person_deleted_or_changed_and_what_lost_its_photo_stays_as_it_is(world) -> None:
@@ -76,14 +75,14 @@ def test_what_a_person_deleted_or_changed_and_what_lost_its_photo_stays_as_it_is
     cv2.imwrite(str(folder / faces[1]["file"]), SLAB + 99)
     (folder / "top8" / "mine.png").write_bytes(b"mine")
     Path(faces[2]["photo"]).unlink()
-    assert export(world).counts["pictures_made_anew"] == 11
+    assert refine(world).counts["pictures_made_anew"] == 11
     record = record_of(library, "faceset_001")
     now = {face["face"]: face for face in record.faces}
     assert faces[0]["face"] not in now and (folder / "top8" / "mine.png").read_bytes() == b"mine"
     edited, lost = now.pop(faces[1]["face"]), now.pop(faces[2]["face"])
     assert (cv2.imread(str(folder / edited["file"])) == SLAB + 99).all() and is_slab(folder / lost["file"])
     assert len(now) == 4 and not any(is_slab(folder / face["file"]) for face in now.values())
-    assert export(world).facesets == []
+    assert refine(world).facesets == []
 
 
 def test_a_picture_whose_photo_is_another_one_by_now_stays_and_keeps_no_run_busy(world) -> None:
@@ -91,10 +90,10 @@ def test_a_picture_whose_photo_is_another_one_by_now_stays_and_keeps_no_run_busy
     faces = record_of(library, "faceset_001").faces
     Path(faces[0]["photo"]).write_bytes(b"a disk's fault")
     cv2.imwrite(faces[1]["photo"], SLAB)
-    assert export(world).counts["pictures_made_anew"] == 12
+    assert refine(world).counts["pictures_made_anew"] == 12
     now = {face["face"]: face["file"] for face in record_of(library, "faceset_001").faces}
     assert len(now) == 7 and all(is_slab(library.root / "faceset_001" / now[face["face"]]) for face in faces[:2])
-    assert export(world).facesets == []
+    assert refine(world).facesets == []
 
 
 def test_a_photo_with_another_date_in_it_is_still_there_and_another_photo_of_its_size_takes_no_picture_away(
@@ -105,10 +104,10 @@ def test_a_photo_with_another_date_in_it_is_still_there_and_another_photo_of_its
         with open(face["photo"], "ab") as file:
             file.write(b"as of exiftool")
     cv2.imwrite(faces[0]["photo"], np.zeros((480, 640, 3), np.uint8))
-    assert export(world).counts["pictures_made_anew"] == 13
+    assert refine(world).counts["pictures_made_anew"] == 13
     now = {face["face"]: face["file"] for face in record_of(library, "faceset_001").faces}
     assert len(now) == 7 and is_slab(library.root / "faceset_001" / now[faces[0]["face"]])
-    assert export(world).facesets == []
+    assert refine(world).facesets == []
 
 
 def test_a_photo_that_was_turned_since_is_called_so_and_no_fault_of_the_face(tmp_path) -> None:
@@ -129,46 +128,36 @@ def test_a_photo_that_was_another_one_and_is_put_back_gets_its_picture_by_refine
     run = swap.export(library, proposal_of(faces), [faces], OPTIONS)
     assert run.counts["pictures"] == 8 and any("1 photo has changed since" in note for note in run.notes)
     path.write_bytes(before)
-    with changing(library, "refine") as run:
-        upkeep.refine(run, [], OPTIONS)
+    run = refine((library, faces))
     assert run.counts["pictures"] == 1 and len(record_of(library, "faceset_001").faces) == 9
 
 
-def test_a_faceset_of_which_no_picture_can_be_made_anew_stays_and_is_not_tried_again(world) -> None:
-    library, faces = world
-    asked = []
+def test_a_faceset_of_which_no_picture_can_be_made_anew_stays_as_it_is(world) -> None:
+    library, _ = world
 
     def nobody(pixels: np.ndarray):
-        asked.append(1)
         return np.zeros((0, 4)), np.zeros(0), np.zeros((0, 5, 2))
-
-    def again() -> swap.Run:
-        return swap.export(library, replace(proposal_of(faces), facesets=()), [faces],
-                           swap.Options(lambda: Looks((nobody,))))
-    before = {name: data for name, data in contents(library.root).items() if not name.endswith("manifest.json")}
-    run = again()
-    assert run.counts["without_pictures"] == 2 and asked and any("stays as it is" in note for note in run.notes)
-    asked.clear()
-    run = again()
-    assert not asked and not run.notes and not run.counts
-    after = {name: data for name, data in contents(library.root).items() if not name.endswith("manifest.json")}
-    assert before == after and len(record_of(library, "faceset_001").faces) == 7
+    before = contents(library.root)
+    run = refine(world, options=swap.Options(lambda: Looks((nobody,))))
+    assert run.counts["without_pictures"] == 2 and any("stays as it is" in note for note in run.notes)
+    assert contents(library.root) == before and len(record_of(library, "faceset_001").faces) == 7
 
 
-def test_a_share_that_is_away_stops_nobody_elses_run(world) -> None:
+def test_nothing_is_lost_while_the_share_is_away(world) -> None:
     library, faces = world
     photos = Path(faces.photos[0].path).parents[1]
     photos.rename(photos.with_name("away"))
     before = contents(library.root)
-    assert export(world).facesets == [] and contents(library.root) == before
+    assert refine(world).facesets == [] and contents(library.root) == before
     photos.with_name("away").rename(photos)
-    assert export(world).counts["pictures_made_anew"] == 14
+    assert refine(world).counts["pictures_made_anew"] == 14
 
 
 def test_a_faceset_without_its_manifest_stops_nobody_elses_run_and_what_is_advised_works(world) -> None:
     library, _ = world
     (library.root / "faceset_001" / "manifest.json").unlink()
-    assert export(world).counts["pictures_made_anew"] == 7
+    run = refine(world, "faceset_002")
+    assert run.counts["pictures_made_anew"] == 7 and run.facesets == ["faceset_002"]
     with pytest.raises(Failure, match=r"move \S+ out of the library, then: sort_faces.py drop faceset_001") as said, \
             changing(library, "name") as run:
         edit.name(run, "faceset_001", "Anna")
@@ -177,24 +166,6 @@ def test_a_faceset_without_its_manifest_stops_nobody_elses_run_and_what_is_advis
     with changing(library, "drop") as run:
         edit.drop(run, "faceset_001")
     assert [entry.folder for entry in library.manifest().entries] == ["faceset_002"]
-
-
-def test_a_large_library_is_made_anew_little_by_little(world) -> None:
-    library, faces = world
-    nothing_new, runs = replace(proposal_of(faces), facesets=()), []
-    for _ in range(2):
-        with changing(library, "extend") as run:
-            swap.carry_out(run, nothing_new, [faces], OPTIONS, anew=5)
-        runs.append(run)
-    assert runs[0].facesets == ["faceset_001"] and any("1 more facesets" in note for note in runs[0].notes)
-    assert runs[1].facesets == ["faceset_002"] and not runs[1].notes
-
-
-def test_refine_makes_one_faceset_anew(world) -> None:
-    library, _ = world
-    with changing(library, "refine") as run:
-        upkeep.refine(run, ["faceset_002"], OPTIONS)
-    assert run.counts["pictures_made_anew"] == 7 and run.facesets == ["faceset_002"]
 
 
 def test_killed_in_the_middle_the_next_run_makes_them_anew_and_loses_nothing(tmp_path) -> None:
@@ -207,11 +178,11 @@ def test_killed_in_the_middle_the_next_run_makes_them_anew_and_loses_nothing(tmp
         (library.root / "faceset_001" / "0002.png").unlink()
         return library
     whole = aged("whole")
-    undisturbed = steps(lambda: export((whole, faces)))
+    undisturbed = steps(lambda: refine((whole, faces)))
     for at in range(1, undisturbed, undisturbed // 6):
         library = aged(f"library{at}")
-        assert killed(lambda library=library: export((library, faces)), at)
-        export((library, faces))
+        assert killed(lambda library=library: refine((library, faces)), at)
+        refine((library, faces))
         record = record_of(library, "faceset_001")
         assert [face["rules"] for face in record.faces] == [crop.RULES] * 2
         assert "deleted by hand" in record.left_out[0]["reason"]

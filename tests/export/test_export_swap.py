@@ -169,7 +169,7 @@ def together(faces: cache.Cache, who: int) -> list[str]:
 def grow(world, folder: str, keys: list[str]):
     known = replace(proposal_of(world[1], "20260102-000000-grow"), facesets=(),
                     extend={folder: tuple(Face(key) for key in keys)})
-    return export(world, proposal=known, extend=True)
+    return export(world, proposal=known)
 
 
 def test_a_proposal_made_before_somebody_got_a_faceset_does_not_split_them_in_two(world) -> None:
@@ -275,10 +275,9 @@ def test_candidates_go_to_thin_once(world) -> None:
     full = proposal_of(faces)
     thin = replace(full, facesets=(), thin=tuple(replace(group, reason="4 faces, 6 are needed")
                                                  for group in full.facesets[:1]))
-    assert export(world, proposal=thin).facesets == []
-    made = export(world, proposal=thin, candidates=True).facesets
+    made = export(world, proposal=thin).facesets
     assert len(made) == 1 and made[0].startswith("_thin/thin_") and not library.canonical()
-    assert export(world, proposal=thin, candidates=True).facesets == []
+    assert export(world, proposal=thin).facesets == []
 
 
 def test_faces_of_another_recogniser_are_refused(world) -> None:

@@ -56,8 +56,21 @@ def test_a_name_is_kept_by_everything_that_follows(shelf) -> None:
     assert (library.root / "faceset_002" / "NAME.txt").read_text() == "Frau\ufffd[31m B.\n"
     keys = cache.face_keys(faces)[25:33:3]
     grown = replace(proposal_of(faces), facesets=(), extend={"faceset_002": tuple(map(proposal.Face, keys))})
-    swap.export(library, grown, [faces], OPTIONS, extend=True)
+    swap.export(library, grown, [faces], OPTIONS)
     assert library.canonical()[1].name == "Frau\ufffd[31m B." and library.manifest().facesets[1].name.startswith("Frau")
+
+
+def test_candidates_are_exported_only_where_they_are_asked_for_and_known_faces_by_extend(shelf, capsys) -> None:
+    library, faces = shelf
+    work, keys = library.root.parent / "work", cache.face_keys(faces)
+    proposal.write(work / "refine.json", replace(
+        proposal_of(faces), facesets=(), caches=(str(work / "cache" / "immich_anna.npz"),),
+        thin=(proposal.Group(tuple(map(proposal.Face, keys[24:33:3]))),),
+        extend={"faceset_002": (proposal.Face(keys[25]),)}))
+    for words, expected in (((), []), (("--candidates",), ["_thin"])):
+        capsys.readouterr()
+        assert command(library, "export-swap", "--dry-run", "--json", *words) == 0
+        assert [folder[:5] for folder in json.loads(capsys.readouterr().out)["facesets"]] == expected
 
 
 def test_a_name_that_is_only_proposed_is_in_no_file_of_a_persons(shelf) -> None:
@@ -159,7 +172,7 @@ def test_a_wrong_face_goes_and_stays_away(shelf) -> None:
     assert wrong["face"] not in library.canonical()[0].face_keys
     assert wrong["face"] in library.canonical()[0].not_this
     again = replace(proposal_of(faces), facesets=(), extend={"faceset_001": (proposal.Face(wrong["face"]),)})
-    assert swap.export(library, again, [faces], OPTIONS, extend=True).facesets == []
+    assert swap.export(library, again, [faces], OPTIONS).facesets == []
     assert command(library, "cluster") == 0
     proposed = proposal.read(library.root.parent / "work" / "refine.json").extend["faceset_001"]
     assert len(proposed) == 3 and wrong["face"] not in {face.face for face in proposed}
@@ -188,7 +201,7 @@ def test_dropped_people_are_set_aside_with_everything_and_known_to_clustering(sh
     assert command(library, "cluster") == 0
     made = proposal.read(library.root.parent / "work" / "refine.json")
     assert not made.facesets
-    grown = swap.export(library, made, [shelf[1]], OPTIONS, extend=True)
+    grown = swap.export(library, replace(made, thin=()), [shelf[1]], OPTIONS)
     assert grown.facesets == ["faceset_003"] and grown.counts["of_dropped_people"] == 6
     library.undo()
     assert command(library, "undo") == 0 and len(library.canonical()) == 3
@@ -284,7 +297,7 @@ def test_two_names_or_common_photos_speak_against_one_person(shelf) -> None:
     together = [proposal.Face(key) for key in cache.face_keys(faces)[24:]]
     grown = replace(proposal_of(faces), facesets=(), extend={
         f"faceset_00{who + 1}": tuple(together[who::3]) for who in range(3)})
-    swap.export(library, grown, [faces], OPTIONS, extend=True)
+    swap.export(library, grown, [faces], OPTIONS)
     change(library, lambda run: [edit.name(run, f"faceset_00{n}", "Same") for n in (1, 2, 3)] and None)
     assert "3 photos show both" in consolidate.propose(library, 2.0)[0].against
 

@@ -210,7 +210,7 @@ def test_a_thin_group_becomes_a_faceset_with_the_next_number(shelf_of) -> None:
     change(library, lambda run: edit.promote_thin(run, keys[1], [thin], Index([faces]), OPTIONS))
     assert keys_in(library, "faceset_004") == set(keys)
     library.undo()
-    change(library, lambda run: swap.carry_out(run, thin, [faces], OPTIONS, candidates=True))
+    change(library, lambda run: swap.carry_out(run, thin, [faces], OPTIONS))
     folder = library.manifest().thin_eras[0].folder
     assert folder.startswith("_thin/thin_")
     change(library, lambda run: edit.promote_thin(run, folder, [], Index([faces]), OPTIONS))

@@ -27,9 +27,9 @@ def export_swap(job: Job) -> int:
     caches = clustered(job) if job.args.cache else ()
     if not caches:
         raise Failure(f"{where} names no cache; give it with --cache")
-    return job.show(swap.export(
-        job.library, made, caches, job.options(caches[0].model),
-        min_faces=job.settings(CLUSTERING).min_faces, candidates=job.args.candidates, dry_run=job.dry_run))
+    wanted = replace(made, extend={}, thin=made.thin if job.args.candidates else ())
+    return job.show(swap.export(job.library, wanted, caches, job.options(caches[0].model),
+                                min_faces=job.settings(CLUSTERING).min_faces, dry_run=job.dry_run))
 
 
 @verb("Facesets", CACHE, settings=MAKING, alone=True)
@@ -44,7 +44,7 @@ def extend(job: Job) -> int:
     users = [(user, stage.more) for user in runs.users(job.paths.data_root) if (stage := user.stage("stage"))]
 
     def act(run: Run) -> None:
-        swap.carry_out(run, known, caches, job.options(caches[0].model), extend=True)
+        swap.carry_out(run, known, caches, job.options(caches[0].model))
         for user, more in users:
             if more and (waiting := user.waiting(job.library)):
                 each = ", ".join(f"{folder} {count:,}" for folder, count in sorted(waiting.items()))
