@@ -25,9 +25,9 @@ from ..library.members import Index, pick
 from ..library.run import Run
 from . import embeddings, fsz, outside
 from .crop import NEVER, RULES
-from .handwork import CHANGED, TOP, Pictures, as_it_lies, own_files
+from .handwork import CHANGED, TOP, Picture, Pictures, as_it_lies, own_files
 from .looks import Looks
-from .render import OTHER, Made, Wish, changed, render
+from .render import OTHER, Wish, changed, render
 from .select import ONE_MOMENT, Selection, best_first, in_order, one_moment, select, varied
 
 CLEANED = ("cleaned", "masked")     # pictures in which something was painted; "masked" ones are of an earlier version
@@ -55,20 +55,28 @@ class Draft:
     members: cache.Cache                # N faces
     keys: list[str]
     selection: Selection
-    have: Pictures
-    anew: set[str]                      # keys of `have` whose pictures are made anew
+    have: Pictures                      # pictures that there are
+    anew: set[str]                      # keys of those that are made anew
     notes: list[str]
+    made: set[str] = field(default_factory=set)                     # keys of `have` whose pictures this run made
+    failed: dict[str, str] = field(default_factory=dict)            # keys of faces that it made none of, and why
     pictured: list[int] = field(default_factory=list)               # rows with a picture, best first
     worth: np.ndarray = field(default_factory=lambda: np.zeros(0))  # of `pictured`, for the choice of the top ones
 
-    def picture(self, row: int, made: Mapping[str, Made | str]) -> dict[str, Any]:
-        """What the manifest says of the picture of a row, new or there already."""
-        found = made.get(self.keys[row])
-        if isinstance(found, Made):
-            return {"isolation": found.isolation, "light": list(found.light), "look": found.look, "rules": RULES}
-        entry = self.have[self.keys[row]][1]
-        return {"isolation": entry["isolation"], "light": entry["light"], "look": entry.get("look", ""),
-                "rules": RULES if self.keys[row] in self.anew else entry.get("rules", 1)}     # or every run would try
+    def take(self, made: Mapping[str, Picture | str]) -> None:
+        """Enter what became of the pictures that were wanted."""
+        for key in self.anew:       # made or not, or every run would try
+            self.have[key][1]["rules"] = RULES
+        for key in self.keys:
+            if isinstance(found := made.get(key), str):
+                self.failed[key] = found
+            elif found:
+                self.have[key] = found
+                self.made.add(key)
+
+    def entry(self, row: int) -> dict[str, Any]:
+        """What the manifest says of the picture of a row."""
+        return self.have[self.keys[row]][1]
 
 
 def existing(run: Run, folder: str) -> tuple[Record, Contents]:
@@ -121,31 +129,31 @@ def wishes(drafts: Iterable[Draft], index: Index | None = None) -> dict[str, lis
     return wanted
 
 
-def picture(run: Run, drafts: Sequence[Draft], options: Options, index: Index | None = None) -> dict[str, Made | str]:
+def picture(run: Run, drafts: Sequence[Draft], options: Options, index: Index | None = None) -> None:
     """Make the missing pictures of `drafts`, and settle which rows of each have one."""
     wanted = wishes(drafts, index)
     made = render(wanted, run.scratch / "pictures", options.open_looks(), options.image_size, options.padding,
                   options.export_workers) if wanted else {}
     run.notes += changed([path for path, faces in wanted.items() if any(made[wish.key] == OTHER for wish in faces)])
     for draft in drafts:
-        choose(draft, made, options)
-    return made
+        draft.take(made)
+        choose(draft, options)
 
 
-def choose(draft: Draft, made: Mapping[str, Made | str], options: Options) -> None:
+def choose(draft: Draft, options: Options) -> None:
     """Settle which rows have a picture, in the order in which one would choose them; of each moment the best stays."""
     selected, members = draft.selection.order, draft.members
-    failed = {row: reason for row in selected if isinstance(reason := made.get(draft.keys[row]), str)
+    failed = {row: reason for row in selected if (reason := draft.failed.get(draft.keys[row]))
               and (draft.keys[row] not in draft.have or reason in NEVER)}
     draft.selection.reasons.update(failed)
     rows = np.array([row for row in selected if row not in failed], np.int64)
     meta, norms = members.faces[rows], members.norms[rows]
     enlarged = ENLARGED * meta["face_short"] * (1 + 2 * options.padding) < options.image_size
-    cleaned = np.array([draft.picture(row, made)["isolation"] in CLEANED for row in rows], bool)
+    cleaned = np.array([draft.entry(row)["isolation"] in CLEANED for row in rows], bool)
     worth = quality.worth(meta["quality"], norms, float(np.median(norms)) if len(norms) else 1.0)
     order = in_order(worth, enlarged, cleaned, draft.selection.distance[rows])
     rows, worth = rows[order], (worth - LESS_CLEANED * cleaned - LESS_ENLARGED * enlarged)[order]
-    same = one_moment(members.embeddings[rows], [draft.picture(row, made)["look"] for row in rows])
+    same = one_moment(members.embeddings[rows], [draft.entry(row).get("look", "") for row in rows])
     for at, better in same.items():
         photo = members.photos[members.faces["photo"][rows[better]]]
         draft.selection.reasons[int(rows[at])] = f"{ONE_MOMENT} {Path(photo.path).name}"
@@ -153,7 +161,7 @@ def choose(draft: Draft, made: Mapping[str, Made | str], options: Options) -> No
     draft.pictured, draft.worth = rows[kept].tolist(), worth[kept]
 
 
-def assemble(run: Run, draft: Draft, made: dict[str, Made | str], options: Options) -> Record:
+def assemble(run: Run, draft: Draft, options: Options) -> Record:
     """Build the folder of a draft with at least one picture, and put it into the change; its new manifest."""
     record, members = draft.record, draft.members
     pictured = set(draft.pictured)
@@ -166,15 +174,17 @@ def assemble(run: Run, draft: Draft, made: dict[str, Made | str], options: Optio
     built = run.fresh()
     kept = {draft.keys[row] for row in draft.pictured}
     own_files(run.current(record.folder), record, built, (had for key, had in draft.have.items() if key not in kept))
-    entries = _pictures(draft, made, distance, built)
+    entries = _pictures(draft, distance, built)
     chosen = varied(draft.worth, members.faces["yaw"][draft.pictured],
                     members.faces["pitch"][draft.pictured], np.array([item["light"] for item in entries]), options.top)
     new = replace(
         record, centroid=[round(float(value), 7) for value in centroid], model=asdict(members.model),
         spread=round(float(distance[draft.pictured].mean()), 4),
         eras=folders.years_of(members.photos[members.faces["photo"][row]] for row in draft.pictured),
-        users=_users(members), faces=entries, top=sorted(entries[index]["file"] for index in chosen),
-        left_out=[_left_out(draft, row, distance) for row in rest])
+        users=dict(sorted(Counter(members.photos[photo].user for photo in members.faces["photo"]).items())),
+        faces=entries, top=sorted(entries[index]["file"] for index in chosen),
+        left_out=[{**_who(members, row), "distance": round(float(distance[row]), 4),
+                   "reason": draft.selection.reasons.get(row, "")} for row in rest])
     write_faces(built / FACES, Contents(pick(members, [*draft.pictured, *rest]), rank, centroid))
     ours = [*(item["file"] for item in entries), FACES, *_tools(run, built, draft, new)]
     digests = {name: files.sha256_of(built / name) for name in ours}
@@ -190,37 +200,24 @@ def assemble(run: Run, draft: Draft, made: dict[str, Made | str], options: Optio
     return new
 
 
-def _pictures(draft: Draft, made: dict[str, Made | str], distance: np.ndarray, built: Path) -> list[dict[str, Any]]:
+def _pictures(draft: Draft, distance: np.ndarray, built: Path) -> list[dict[str, Any]]:
     """Put the pictures into `built` under the names of their ranks; the entries of the manifest."""
     entries: list[dict[str, Any]] = []
     number = 0
-    for row in draft.pictured:
-        key, number = draft.keys[row], number + 1
+    for rank, row in enumerate(draft.pictured, 1):
+        number += 1
         while (built / f"{number:04d}.png").exists():   # a person's file of that name stays
             number += 1
-        name, found = f"{number:04d}.png", made.get(key)
-        if isinstance(found, Made):
-            os.rename(found.path, built / name)
-        else:
-            files.link(draft.have[key][0], built / name)
-        entries.append(_entry(draft.members, row, len(entries) + 1, name, float(distance[row]),
-                              draft.picture(row, made)))
+        name, picture = f"{number:04d}.png", draft.entry(row)
+        files.link(draft.have[draft.keys[row]][0], built / name)
+        face = draft.members.faces[row:row + 1]
+        entries.append({
+            "rank": rank, "file": name, **_who(draft.members, row), "distance": round(float(distance[row]), 4),
+            "isolation": picture["isolation"], "light": picture["light"], "look": picture.get("look", ""),
+            "rules": picture.get("rules", 1), "box": [round(float(side), 1) for side in face["box"][0]],
+            "turn": draft.members.photos[face["photo"][0]].turn,
+            "parts": {part: round(float(value[0]), 4) for part, value in quality.parts(face).items()}})
     return entries
-
-
-def _entry(members: cache.Cache, row: int, rank: int, name: str, distance: float,
-           picture: dict[str, Any]) -> dict[str, Any]:
-    face = members.faces[row]
-    return {"rank": rank, "file": name, **_who(members, row), "distance": round(distance, 4), **picture,
-            "box": [round(float(side), 1) for side in face["box"]],
-            "turn": members.photos[face["photo"]].turn,
-            "parts": {part: round(float(value[0]), 4)
-                      for part, value in quality.parts(members.faces[row:row + 1]).items()}}
-
-
-def _left_out(draft: Draft, row: int, distance: np.ndarray) -> dict[str, Any]:
-    return {**_who(draft.members, row), "distance": round(float(distance[row]), 4),
-            "reason": draft.selection.reasons.get(row, "")}
 
 
 def _who(members: cache.Cache, row: int) -> dict[str, Any]:
@@ -229,10 +226,6 @@ def _who(members: cache.Cache, row: int) -> dict[str, Any]:
     return {"face": cache.face_key(photo.sha256, face["box"]), "photo": photo.path, "sha256": photo.sha256,
             "asset_id": photo.asset_id, "user": photo.user, "taken_at": photo.taken_at,
             "quality": round(float(face["quality"]), 4)}
-
-
-def _users(members: cache.Cache) -> dict[str, int]:
-    return dict(sorted(Counter(members.photos[photo].user for photo in members.faces["photo"]).items()))
 
 
 def _tools(run: Run, built: Path, draft: Draft, record: Record) -> list[str]:

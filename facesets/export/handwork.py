@@ -12,7 +12,8 @@ from ..library.run import Run
 BY_HAND = "its picture was deleted by hand"
 CHANGED = "changed by hand"         # how such a picture shows its face alone
 TOP = "top8"                        # the pictures of _top8.fsz as plain files, for tools and people
-Pictures = dict[str, tuple[Path, dict[str, Any]]]       # face key -> a picture that there is, and its entry
+Picture = tuple[Path, dict[str, Any]]     # a picture that there is, and what the manifest says of it
+Pictures = dict[str, Picture]             # by the key of its face
 
 
 def as_it_lies(run: Run, record: Record) -> tuple[Pictures, dict[str, str], list[str]]:
@@ -33,7 +34,7 @@ def as_it_lies(run: Run, record: Record) -> tuple[Pictures, dict[str, str], list
     return have, gone, notes
 
 
-def own_files(folder: Path, record: Record, built: Path, dropped: Iterable[tuple[Path, dict[str, Any]]]) -> None:
+def own_files(folder: Path, record: Record, built: Path, dropped: Iterable[Picture]) -> None:
     """What a person put into the folder goes on with it; of ours what they wrote into the name, what they changed in
     top8, and those of the pictures that are `dropped` which they changed."""
     ours = {folders.MANIFEST, TOP, *record.files}

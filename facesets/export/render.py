@@ -20,6 +20,7 @@ from ..embed import align, decode
 from ..formats import cache
 from ..formats.boxes import turned_boxes
 from . import crop
+from .handwork import Picture
 from .looks import Looks
 
 GONE = 0.25         # share of the photos that may be missing because somebody deleted them; of more, the share is away
@@ -41,16 +42,8 @@ class Wish:
     turn: int = 0                                   # quarter turns clockwise that make the photo upright
 
 
-@dataclass(frozen=True)
-class Made:
-    path: Path
-    isolation: str
-    light: tuple[float, float]
-    look: str
-
-
 def render(wishes: dict[str, list[Wish]], folder: Path, looks: Looks, size: int, padding: float,
-           workers: int = 2, read: Callable[[str], np.ndarray] = decode.read_upright) -> dict[str, Made | str]:
+           workers: int = 2, read: Callable[[str], np.ndarray] = decode.read_upright) -> dict[str, Picture | str]:
     """Make the pictures of `wishes` (path of a photo -> faces in it) in `folder`.
 
     Returns face key -> the picture, or the reason why there is none. A full disk raises Failure, and photos that cannot
@@ -58,9 +51,9 @@ def render(wishes: dict[str, list[Wish]], folder: Path, looks: Looks, size: int,
     """
     files.private_folder(folder)
     cv2.setNumThreads(1)        # a photo is one thread; OpenCV's own would compete with the others, YuNet's most of all
-    results: dict[str, Made | str] = {}
+    results: dict[str, Picture | str] = {}
 
-    def work(job: tuple[str, list[Wish]]) -> dict[str, Made | str]:
+    def work(job: tuple[str, list[Wish]]) -> dict[str, Picture | str]:
         return _photo(*job, folder, looks, size, padding, read)
     with (closing(in_lanes(work, wishes.items(), workers)) as arriving,
           terminal.progress(sum(map(len, wishes.values())), "pictures", "faces") as bar):
@@ -86,14 +79,14 @@ def pause_where_away(missing: Sequence[str], wanted: Sequence[str]) -> None:
 
 
 def _photo(path: str, faces: Sequence[Wish], folder: Path, looks: Looks, size: int, padding: float,
-           read: Callable[[str], np.ndarray]) -> dict[str, Made | str]:
+           read: Callable[[str], np.ndarray]) -> dict[str, Picture | str]:
     try:
         photo = read(path)
     except decode.Vanished:
         return {wish.key: MISSING for wish in faces}
     except decode.Unreadable as reason:
         return {wish.key: f"the photo {reason}" for wish in faces}
-    made: dict[str, Made | str] = {}
+    made: dict[str, Picture | str] = {}
     for wish in faces:
         upright, (box, *others) = turned_right(photo, [wish.box, *wish.others], wish.turn)
         try:
@@ -102,7 +95,8 @@ def _photo(path: str, faces: Sequence[Wish], folder: Path, looks: Looks, size: i
             made[wish.key] = str(reason) if same_bytes(path, wish.key[:64]) else OTHER
             continue
         place = folder / (hashlib.sha256(wish.key.encode()).hexdigest() + ".png")
-        made[wish.key] = Made(place, picture.isolation, picture.light, picture.look)
+        made[wish.key] = place, {"isolation": picture.isolation, "light": list(picture.light), "look": picture.look,
+                                "rules": crop.RULES}
         write_png(place, picture.pixels)
     return made
 

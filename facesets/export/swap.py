@@ -23,7 +23,6 @@ from . import draft as drafts
 from . import embeddings
 from .crop import NEVER
 from .draft import Draft, Options
-from .render import Made
 from .run import Run, changing
 
 __all__ = ["Options", "export", "finish"]
@@ -79,13 +78,13 @@ def finish(run: Run, made: Sequence[Draft], options: Options, min_faces: int = 1
             if draft.anew:
                 run.count("pictures_made_anew", len(draft.anew))
         return
-    pictures = drafts.picture(run, made, options, index)
+    drafts.picture(run, made, options, index)
     for draft in made:
         run.notes += draft.notes
-        _place(run, draft, pictures, options, min_faces)
+        _place(run, draft, options, min_faces)
 
 
-def _place(run: Run, draft: Draft, pictures: dict[str, Made | str], options: Options, min_faces: int) -> None:
+def _place(run: Run, draft: Draft, options: Options, min_faces: int) -> None:
     """Assemble one folder where it belongs: with the others, or aside."""
     folder, where, grown = draft.record.folder, "facesets", bool(draft.record.files)
     if folder.startswith("_thin/"):
@@ -93,8 +92,7 @@ def _place(run: Run, draft: Draft, pictures: dict[str, Made | str], options: Opt
     elif not CANONICAL.fullmatch(folder):
         where = "eras"
     elif not grown and len(draft.pictured) < min_faces:
-        failed = [pictures.get(draft.keys[row]) for row in draft.selection.order]
-        unread = sum(isinstance(reason, str) and reason not in NEVER for reason in failed)
+        unread = sum(reason not in NEVER for reason in draft.failed.values())
         if len(draft.pictured) + unread >= min_faces:
             run.count("left_for_later")
             run.notes.append(f"1 more would be a faceset if {unread} photos of it could be read; it waits")
@@ -108,15 +106,14 @@ def _place(run: Run, draft: Draft, pictures: dict[str, Made | str], options: Opt
         run.notes.append(f"{folder}: no face of it can be shown alone; " +
                                  ("it stays as it is" if grown else "there is no such folder"))
         return
-    before = len(draft.have)
-    record = drafts.assemble(run, draft, pictures, options)
+    record = drafts.assemble(run, draft, options)
     run.enter(record, where)
     run.count({"facesets": "changed" if grown else "new", "eras": "eras", "masked": "masked",
                        "thin_eras": "thin"}[where])
-    more = len(record.faces) - before
+    more = len(record.faces) - len(draft.have.keys() - (draft.made - draft.anew))
     run.count("pictures" if more >= 0 else "pictures_removed", abs(more))
-    if anew := sum(isinstance(pictures.get(key), Made) for key in draft.anew):
-        run.count("pictures_made_anew", anew)
+    if anew := draft.made & draft.anew:
+        run.count("pictures_made_anew", len(anew))
 
 
 def _since(run: Run, proposal: Proposal) -> list[Faceset]:

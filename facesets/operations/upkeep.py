@@ -46,7 +46,7 @@ def _differs(draft: Draft, options: Options) -> bool:
     """Whether the faceset would have other pictures, or in another order."""
     if draft.anew or any(draft.keys[row] not in draft.have for row in draft.selection.order):
         return True
-    drafts.choose(draft, {}, options)
+    drafts.choose(draft, options)
     before = [item["face"] for item in sorted(draft.record.faces, key=lambda item: int(item["rank"]))]
     return before != [draft.keys[row] for row in draft.pictured]
 
