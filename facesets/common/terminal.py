@@ -45,9 +45,9 @@ def name(text: object) -> str:
     return safe(" ".join(str(text).split()), LONGEST_NAME)
 
 
-def many(number: int, what: str) -> str:
+def many(number: int, what: str, plural: str = "") -> str:
     """How many of something there are, in words."""
-    return f"{number:,} {what}" + "s" * (number != 1)
+    return f"{number:,} {what if number == 1 else plural or what + 's'}"
 
 
 def user_label(text: str) -> str:

@@ -7,7 +7,6 @@ else may run, and nothing may be fetched but pictures beside the page.
 
 import base64
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,25 +21,24 @@ from . import runs, sections, sheets
 PAGE = "index.html"
 TEMPLATES = Path(__file__).parent / "page"
 SCRIPTS = ("make.js", "cards.js", "dialogs.js", "page.js")      # one script, in this order
+# Our script and style by their hashes, pictures beside the page or in it, nothing else.
+POLICY = ("default-src 'none'; img-src 'self' file: data:; script-src {script}; style-src {style}; base-uri 'none'; "
+          "form-action 'none'; require-trusted-types-for 'script'; trusted-types 'none'")
 
 
 @dataclass(frozen=True)
 class Made:
-    path: Path
+    report: str         # the page
     facesets: int
     pictures: int
     to_check: int
     problems: list[str]
 
-    def as_json(self) -> dict[str, object]:
-        return {"report": str(self.path), "facesets": self.facesets, "pictures": self.pictures,
-                "to_check": self.to_check, "problems": self.problems}
-
     def lines(self) -> list[str]:
         """What was made, as a person reads it."""
         return [*(f"not shown: {line}" for line in self.problems),
                 f"{self.facesets:,} facesets, {self.pictures:,} pictures, {self.to_check:,} facesets to check: "
-                f"{self.path}"]
+                f"{self.report}"]
 
 
 def render(context: dict[str, object]) -> str:
@@ -50,7 +48,7 @@ def render(context: dict[str, object]) -> str:
     css = (TEMPLATES / "page.css").read_text(encoding="utf-8")
     script = "".join((TEMPLATES / name).read_text(encoding="utf-8") for name in SCRIPTS)
     return environment.get_template("page.html").render(
-        **context, css=Markup(css), js=Markup(script), policy=policy([script], [css]))
+        **context, css=Markup(css), js=Markup(script), policy=POLICY.format(script=_hash(script), style=_hash(css)))
 
 
 def make(root: Path, data_root: Path, alike: float, folders: str = "") -> Made:
@@ -73,16 +71,9 @@ def make(root: Path, data_root: Path, alike: float, folders: str = "") -> Made:
         raise Paused(f"{error.filename or root}: {error.strerror or error}; mend that, then run the same command again"
                      ) from None
     sets = gathered.sets
-    return Made(root / PAGE, len(sets), sum(len(item.faces) for item in sets), len(gathered.touched),
+    return Made(str(root / PAGE), len(sets), sum(len(item.faces) for item in sets), len(gathered.touched),
                 gathered.unreadable)
 
 
-def policy(scripts: Sequence[str], styles: Sequence[str]) -> str:
-    """The Content-Security-Policy: our script and style by hash, pictures beside the page or in it, nothing else."""
-    return (f"default-src 'none'; img-src 'self' file: data:; script-src {_hashes(scripts)}; "
-            f"style-src {_hashes(styles)}; base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'; "
-            "trusted-types 'none'")
-
-
-def _hashes(texts: Sequence[str]) -> str:
-    return " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'" for text in texts)
+def _hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ..common import terminal
 from ..formats.summary import SHOWN
 from ..library.store import Library, Manifest
 from . import charts, runs, sheets, shelf
@@ -73,7 +74,7 @@ def context(gathered: Gathered, folders: str) -> dict[str, Any]:
              ("left-out", "Left out", 0, bool(left_out))]
     return {
         "folders": folders, "cards": cards, "tile": sheets.TILE, "users": users, "known": manifest.known_distance,
-        "counted": counted, "pictures": sum(len(item.faces) for item in sets),
+        "counted": terminal.many, "pictures": sum(len(item.faces) for item in sets),
         "subtitle": " · ".join(filter(None, [
             _span(years), ", ".join(users), f"made {time.strftime('%d %B %Y, %H:%M').lstrip('0')}"])),
         "made": time.strftime("%Y-%m-%d %H:%M"),
@@ -86,7 +87,7 @@ def context(gathered: Gathered, folders: str) -> dict[str, Any]:
 
 def _card(item: shelf.Set, best: Sheet, odd: Sheet | None, new: bool, check: bool) -> dict[str, Any]:
     users = [f"{user} {count}" for user, count in sorted(item.users.items())] if len(item.users) > 1 else item.users
-    facts = [counted(len(item.faces), "picture"), _span([year for year in item.years if item.years[year]])]
+    facts = [terminal.many(len(item.faces), "picture"), _span([year for year in item.years if item.years[year]])]
     more = [f"spread {item.spread:.2f}", ", ".join(filter(None, users))]
     first, last = (min(item.years), max(item.years)) if item.years else (0, -1)
     return {"folder": item.folder, "number": item.number, "name": item.name, "title": item.title,
@@ -128,10 +129,6 @@ def packed(faces: Iterable[shelf.Face], users: dict[str, int]) -> str:
         out += bytes([round(255 * min(max(face.quality, 0), 1)), round(127.5 * min(max(face.distance, 0), 2)),
                       face.year - 1900 if 1900 < face.year < 2156 else 0, min(users.get(face.user, 255), 255)])
     return base64.b64encode(bytes(out)).decode("ascii")
-
-
-def counted(count: int, word: str, words: str = "") -> str:
-    return f"{count:,} {word if count == 1 else words or word + 's'}"
 
 
 def _user(user: runs.User) -> dict[str, Any]:

@@ -72,8 +72,8 @@ def library(pristine: Path, tmp_path: Path) -> Path:
 
 
 def report(library: Path) -> Reader:
-    made = make.make(library, library.parent / "work", 0.1)
-    return Reader(made.path.read_text(encoding="utf-8"))
+    make.make(library, library.parent / "work", 0.1)
+    return Reader((library / make.PAGE).read_text(encoding="utf-8"))
 
 
 def data_of(page: Reader) -> dict[str, Any]:

@@ -243,8 +243,7 @@ def test_what_immich_calls_somebody_now_wins_over_the_backup(server, tmp_path):
 
 
 def report_of(lab: Lab) -> str:
-    made = make.make(lab.root / "library", lab.root, 0.1)
-    return made.path.read_text()
+    return Path(make.make(lab.root / "library", lab.root, 0.1).report).read_text()
 
 
 def pictures_in(page: str) -> list[np.ndarray]:

@@ -123,4 +123,4 @@ def report(job: Job) -> int:
     from ...report import make
     made = make.make(job.paths.library, job.paths.data_root, job.settings("Reporting").report_alike,
                      job.folders)
-    return job.tell(made.as_json(), made.lines())
+    return job.tell(vars(made), made.lines())
