@@ -69,8 +69,7 @@ def export(library: Library, target: Path, users: Mapping[str, Mapping[str, Coll
     """
     with library.locked("sort_faces.py export-regions"):
         photos = _named(library)
-        paths = [seen.photo.path for seen in photos.values()]
-        render.pause_where_away([path for path in paths if not os.access(path, os.R_OK)], paths)
+        render.pause_where_away([seen.photo.path for seen in photos.values()])
         texts, left = _texts(photos)
         folders: dict[Path, list[Place]] = {
             folder: [] for folder in outside.sidecars(library.root, target)}       # that nobody is in by now

@@ -60,15 +60,17 @@ def render(wishes: dict[str, list[Wish]], folder: Path, looks: Looks, size: int,
         for made in arriving:
             results.update(made)
             bar.update(len(made))
-    pause_where_away([path for path, faces in wishes.items() if results[faces[0].key] == MISSING], list(wishes))
+    pause_where_away(list(wishes), [path for path, faces in wishes.items() if results[faces[0].key] == MISSING])
     return results
 
 
-def pause_where_away(missing: Sequence[str], wanted: Sequence[str]) -> None:
-    """Raise Paused unless the `missing` of the `wanted` photos are plainly deleted, or a few that seem to be.
+def pause_where_away(wanted: Sequence[str], missing: Sequence[str] | None = None) -> None:
+    """Raise Paused unless the `missing` ones of the photos, all that cannot be read, are plainly deleted, or a few that
+    seem to be.
 
     A photo is plainly deleted where another one in its folder can still be seen, and seems so where one beside that.
     """
+    missing = [path for path in wanted if not os.access(path, os.R_OK)] if missing is None else missing
     seen = [Path(path) for path in set(wanted) - set(missing) if os.path.exists(path)]
     folders, around = {path.parent for path in seen}, {path.parent.parent for path in seen}
     away = [path for path in missing if os.path.exists(path) or Path(path).parent not in folders]

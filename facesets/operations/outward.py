@@ -1,6 +1,5 @@
 """export-training: what a person takes out of the library for other programs, in folders of the operator's own."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,8 +20,7 @@ def export(library: Library, facesets: Sequence[str], target: Path, purpose: str
         records = {line.folder: replace(read_record(library.root / line.folder / MANIFEST), name=line.name)
                    for line in chosen}
         if purpose != "folders":        # else a share that is not mounted would empty what was made before
-            wanted = sorted({face["photo"] for record in records.values() for face in record.faces})
-            render.pause_where_away([path for path in wanted if not os.access(path, os.R_OK)], wanted)
+            render.pause_where_away(sorted({face["photo"] for record in records.values() for face in record.faces}))
         called = outside.names(manifest.facesets)
         with outside.alone(library.root, target, {target / called[name]: name for name in records}):
             folders, said = outside.settle(library.root, target, called)
