@@ -7,7 +7,7 @@ Words: N faces, D dimensions, M photos; `box` = (x1, y1, x2, y2) in pixels of th
     norms         (N,)          float32, of the raw embeddings: raw = embeddings * norms[:, None]
     meta          (N,)          FACE below
     processed     (M,)          S64, SHA-256 of every photo that reached an outcome, in the order of `photos`
-    photos, immich, path_aliases, model, queue      uint8: UTF-8 JSON, see `_texts_of`
+    photos, immich, path_aliases, model, queue      uint8: UTF-8 JSON, see `dump`
 
 The SHA-256 of the bytes is the identity of a photo, and `face_keys` that of a face: both survive any reordering and
 merging. Paths are stored as WSL sees them. The same faces and photos give the same bytes.
@@ -93,6 +93,9 @@ class Photo:
         return {self.path, os.path.basename(self.path), self.sha256, self.asset_id} - {""}
 
 
+PHOTO_COLUMNS = tuple(item.name for item in fields(Photo))
+
+
 @dataclass(frozen=True)
 class Person:
     """Who Immich says that a face is; empty where it says nothing."""
@@ -168,15 +171,19 @@ def write(path: Path, cache: Cache) -> None:
 
 def dump(file: IO[bytes], cache: Cache) -> None:
     check(cache)
-    members = {
+    texts = {   # long lists as columns, which parse several times faster than rows of objects
+        "photos": {name: [getattr(photo, name) for photo in cache.photos] for name in PHOTO_COLUMNS},
+        "immich": {"person_id": [person.id for person in cache.persons],
+                   "person_name": [person.name for person in cache.persons]},
+        "path_aliases": dict(sorted(cache.path_aliases.items())), "model": asdict(cache.model), "queue": cache.queue}
+    write_members(file, {
         "schema": np.int64(SCHEMA),
         "embeddings": np.ascontiguousarray(cache.embeddings, np.float32),
         "norms": np.ascontiguousarray(cache.norms, np.float32),
         "meta": np.ascontiguousarray(cache.faces, FACE),
         "processed": np.array([photo.sha256 for photo in cache.photos], "S64"),
-        **{name: _to_json(value) for name, value in _texts_of(cache).items()},
-    }
-    write_members(file, members, "w")
+        **{name: np.frombuffer(json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass"), np.uint8)
+           for name, value in texts.items()}}, "w")
 
 
 def write_members(file: IO[bytes], members: Mapping[str, Any], mode: Literal["w", "a"]) -> None:
@@ -296,25 +303,6 @@ def check(cache: Cache) -> None:
         raise ValueError("a photo has no outcome")
     if not all(0 <= photo.turn <= 3 for photo in cache.photos):
         raise ValueError("a photo is turned by more than it can be")
-
-
-PHOTO_COLUMNS = tuple(item.name for item in fields(Photo))
-
-
-def _texts_of(cache: Cache) -> dict[str, Any]:
-    """The members that are JSON; long lists as columns, which parse several times faster than rows of objects."""
-    return {
-        "photos": {name: [getattr(photo, name) for photo in cache.photos] for name in PHOTO_COLUMNS},
-        "immich": {"person_id": [person.id for person in cache.persons],
-                   "person_name": [person.name for person in cache.persons]},
-        "path_aliases": dict(sorted(cache.path_aliases.items())),
-        "model": asdict(cache.model),
-        "queue": cache.queue,
-    }
-
-
-def _to_json(value: Any) -> np.ndarray:
-    return np.frombuffer(json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass"), np.uint8)
 
 
 def _of_json(array: np.ndarray) -> Any:
