@@ -1,6 +1,7 @@
 """A pack at work: photos to boxes and landmarks, faces to embeddings. InsightFace's `FaceAnalysis`, detector and
 recogniser only."""
 
+import functools
 import threading
 from collections.abc import Callable
 from functools import partial
@@ -41,7 +42,7 @@ class Analyser:
             self.batch = recogniser.shape[0] if isinstance(recogniser.shape[0], int) else (
                 CPU_BATCH if name in providers.ON_CPU else GPU_BATCH)
             try:
-                self._at = partial(_at_side, detector, name, threads, say, opener)
+                self._at = functools.cache(partial(_at_side, detector, name, threads, say, opener))
                 self.detector = self._at(detect.SIDE)
                 self.recogniser = providers.Session(recogniser, name, threads, {0: self.batch}, say, opener)
                 break
@@ -50,7 +51,6 @@ class Analyser:
                     raise error if isinstance(error, Failure) else Failure(
                         f"{name} cannot run {pack.name}: {str(error).splitlines()[0]}") from None
                 say(f"{name} does not start ({str(error).splitlines()[0]}); trying the next provider")
-        self._smaller: dict[int, providers.Session] = {}
         self._opening = threading.Lock()
         self.kind = detect.Yunet() if "cls_8" in detector.outputs else detect.Scrfd()
         self._mean, self._divisor = (0.0, 1.0) if recogniser.normalises else (127.5, 127.5)
@@ -76,12 +76,8 @@ class Analyser:
         return detect.in_photo(self.kind.faces(outputs, side), place, self.kind.overlap)
 
     def _session(self, side: int) -> providers.Session:
-        if side == detect.SIDE or isinstance(self.detector.network.shape[2], int):
-            return self.detector
-        with self._opening:
-            if side not in self._smaller:
-                self._smaller[side] = self._at(side)
-            return self._smaller[side]
+        with self._opening:     # one at a time, each once
+            return self.detector if isinstance(self.detector.network.shape[2], int) else self._at(side)
 
     def blob(self, square: np.ndarray) -> np.ndarray:
         """(1, 3, side, side) float32, the detector's input, of a square photo (side, side, 3)."""

