@@ -17,7 +17,7 @@ known   [{"asset_id", "path", "sha256", "faces"}]: assets not staged because som
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -93,17 +93,13 @@ class Queue:
         return {one.sha256: one.faces for one in self.known} | {one.sha256: one.faces for one in self.entries}
 
 
-def write(path: Path, queue: Queue) -> None:
-    write_streamed(path, replace(queue, entries=(), known=()), queue.entries, queue.known)
-
-
-def write_streamed(path: Path, queue: Queue, entries: Iterable[Entry], known: Iterable[Known]) -> None:
-    """The same for any number of entries: one at a time is in memory; `queue` has none."""
+def write(path: Path, queue: Queue, entries: Iterable[Entry] = (), known: Iterable[Known] = ()) -> None:
+    """The queue; with any number of `entries` and `known` instead of its own, of which one at a time is in memory."""
     with files.replacing(path) as file:
         head = json.dumps({"schema": SCHEMA, "user": queue.user, "server": queue.server, "owner": queue.owner},
                           ensure_ascii=False, indent=1)
         file.write(_utf8(head[:-2]))
-        for name, items in (("entries", entries), ("known", known)):
+        for name, items in (("entries", entries or queue.entries), ("known", known or queue.known)):
             file.write(_utf8(f',\n "{name}": ['))
             before = "\n"
             for item in items:
@@ -120,7 +116,7 @@ def _utf8(text: str) -> bytes:
 
 def digest(queue: Queue) -> str:
     """Stands for all that the queue says: the same queue, the same text."""
-    return hashlib.sha256(repr(queue).encode("utf-8", "surrogatepass")).hexdigest()
+    return hashlib.sha256(_utf8(repr(queue))).hexdigest()
 
 
 def read(path: Path) -> Queue:

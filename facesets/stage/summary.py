@@ -44,7 +44,7 @@ def is_long(state: State) -> bool:
 
 def write_queue(state: State, path: Path, queue: queues.Queue, folder: Path, to_windows: Callable[[Path], str]) -> None:
     """`queue`, which says whose it is, with all that the last listing found."""
-    queues.write_streamed(path, queue, _entries(state, folder, to_windows), _known(state))
+    queues.write(path, queue, _entries(state, folder, to_windows), _known(state))
 
 
 def _entries(state: State, folder: Path, to_windows: Callable[[Path], str]) -> Iterator[queues.Entry]:
