@@ -23,6 +23,7 @@ from ..common import terminal
 from ..common.errors import Paused
 from ..common.pool import cores, in_lanes
 from ..formats import quality
+from ..formats.boxes import turned
 from ..formats.cache import FACE, Cache, Model, Photo
 from ..formats.queue import Entry
 from . import align, decode, pose
@@ -184,14 +185,28 @@ def read(entry: Entry, data: bytes | None = None) -> bytes:
 
 def first_look(entry: Entry, photo: Photo, bgr: np.ndarray, analyser: Analyser) -> Outcome:
     """The faces of a photo (H, W, 3); where there is none that should be there, those that it shows padded."""
-    boxes, scores, landmarks = analyser.detect(bgr)
-    again = not len(boxes) and face_expected(entry, *bgr.shape[:2])
-    if again:
-        boxes, scores, landmarks = analyser.detect(bgr, SECOND_MARGIN)
+    found = faces_in(photo, bgr, analyser)
+    if not len(found.faces) and face_expected(entry, *bgr.shape[:2]):
+        found = faces_in(photo, bgr, analyser, SECOND_MARGIN)
+        found.second_look = bool(len(found.faces))
+    return found
+
+
+def faces_in(photo: Photo, bgr: np.ndarray, analyser: Analyser, margin: float = 0.0, turn: int = 0) -> Outcome:
+    """The faces of a photo (H, W, 3) as they are seen with a margin, or when it is turned, and their crops; boxes and
+    landmarks as they are in the photo itself."""
+    boxes, scores, landmarks = analyser.detect(bgr, margin, turn=turn)
     if not len(boxes):
         return Outcome(photo)
-    crops = align.crops(bgr, landmarks)
-    return Outcome(replace(photo, status="faces"), describe(boxes, scores, landmarks, crops), crops, second_look=again)
+    faces, crops = np.zeros(len(boxes), FACE), align.crops(bgr, landmarks)
+    faces["box"], faces["det_score"] = boxes, scores
+    faces["face_short"] = (boxes[:, 2:] - boxes[:, :2]).min(axis=1)
+    faces["blur"] = align.blur(crops)
+    faces["landmarks"] = turned(landmarks, turn, (bgr.shape[1], bgr.shape[0]))
+    faces["yaw"], faces["pitch"], faces["roll"] = pose.angles(faces["landmarks"]).T
+    faces["quality"] = quality.score(faces)
+    faces["landmarks"] = landmarks
+    return Outcome(replace(photo, status="faces", turn=turn), faces, crops)
 
 
 def unreadable(photo: Photo, error: decode.Unreadable) -> Outcome:
@@ -205,17 +220,6 @@ def failed(photo: Photo, reason: str, suspect: bool) -> Outcome:
 def unread(entry: Entry, user: str = "") -> Photo:
     return Photo(entry.path, entry.sha256, taken_at=entry.taken_at, width=entry.width, height=entry.height,
                  source=entry.source, asset_id=entry.asset_id, user=user)
-
-
-def describe(boxes: np.ndarray, scores: np.ndarray, landmarks: np.ndarray, crops: np.ndarray) -> np.ndarray:
-    """(n,) FACE: what the cache keeps of each face besides its embedding."""
-    faces = np.zeros(len(boxes), FACE)
-    faces["box"], faces["landmarks"], faces["det_score"] = boxes, landmarks, scores
-    faces["face_short"] = (boxes[:, 2:] - boxes[:, :2]).min(axis=1)
-    faces["blur"] = align.blur(crops)
-    faces["yaw"], faces["pitch"], faces["roll"] = pose.angles(landmarks).T
-    faces["quality"] = quality.score(faces)
-    return faces
 
 
 def face_expected(entry: Entry, height: int, width: int) -> bool:

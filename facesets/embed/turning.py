@@ -7,18 +7,16 @@ again. `benchmarks/embed_more.py turned` says how many are set right, and at wha
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from ..formats import cache
-from ..formats.boxes import turned
 from ..formats.cache import Photo
 from ..formats.queue import Entry, Queue
-from . import align
 from .analyser import Analyser
-from .lanes import Outcome, describe, face_expected
+from .lanes import Outcome, face_expected, faces_in
 from .parts import Parts
 
 CLEAR = 0.75        # of the median norm
@@ -84,11 +82,7 @@ def _clearest(outcome: Outcome) -> float:
 
 
 def _faces(photo: Photo, bgr: np.ndarray, turn: int, analyser: Analyser) -> Outcome:
-    """The faces of a photo as they are seen when it is turned; boxes and landmarks as they are in the photo itself."""
-    boxes, scores, landmarks = analyser.detect(bgr, turn=turn)
-    if not len(boxes):
-        return Outcome(photo)
-    crops = align.crops(bgr, landmarks)
-    faces = describe(boxes, scores, turned(landmarks, turn, (bgr.shape[1], bgr.shape[0])), crops)
-    faces["landmarks"] = landmarks
-    return Outcome(replace(photo, status="faces", turn=turn), faces, raw=analyser.recognise(crops))
+    """The faces of a photo as they are seen when it is turned, recognised."""
+    found = faces_in(photo, bgr, analyser, turn=turn)
+    found.raw, found.crops = analyser.recognise(found.crops), found.crops[:0]
+    return found
