@@ -91,11 +91,15 @@ class User:
     photos: list[Outcome] = field(default_factory=list)
     unfolded: bool = False      # a worker is at work, or was stopped: parts lie beside the cache
 
+    @property
+    def people(self) -> list[Person]:
+        return [one for stage in self.stages for one in stage.people]
+
     def waiting(self, library: Library) -> Counter[str]:
         """Faceset -> photos of that person that a backup says are not needed yet. Somebody who was new to the backup is
         the faceset that holds most of the faces.
         """
-        people = [one for stage in self.stages for one in stage.people if one.photos > one.fetched]
+        people = [one for one in self.people if one.photos > one.fetched]
         sets = library.canonical() if people else []
         photos = {one: (entry.sha256, entry.source == "preview", len(entry.faces))
                   for entry in (self.queue.entries if self.queue else ())

@@ -4,7 +4,7 @@ import base64
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -65,12 +65,10 @@ def context(gathered: Gathered, folders: str) -> dict[str, Any]:
              for index, (item, plan) in enumerate(zip(sets, gathered.plans, strict=True))]
     years = [year for item in sets for year in item.years if item.years[year]]
     users = sorted({user for item in sets for user in item.users})
-    shown = [{"one": cards[pair.one], "other": cards[pair.other], "distance": pair.distance, "near": pair.near,
-              "same_name": pair.same_name} for pair in gathered.pairs[:MOST]]
-    work, drawn, left_out = list(map(_user, gathered.users)), charts.all_of(sets), _left_out(sets, gathered.users)
+    shown, drawn, left_out = gathered.pairs[:MOST], charts.all_of(sets), _left_out(sets, gathered.users)
     views = [("facesets", "Facesets", len(cards), True), ("check", "To check", len(shown), bool(cards)),
              ("charts", "Charts", 0, bool(drawn)),
-             ("runs", "Runs", 0, bool(work or manifest.runs or gathered.unreadable)),
+             ("runs", "Runs", 0, bool(gathered.users or manifest.runs or gathered.unreadable)),
              ("left-out", "Left out", 0, bool(left_out))]
     return {
         "folders": folders, "cards": cards, "tile": sheets.TILE, "users": users, "known": manifest.known_distance,
@@ -80,7 +78,8 @@ def context(gathered: Gathered, folders: str) -> dict[str, Any]:
         "made": time.strftime("%Y-%m-%d %H:%M"),
         "views": [{"id": name, "title": title, "count": count} for name, title, count, holds in views if holds],
         "pairs": shown, "more_pairs": len(gathered.pairs) - len(shown),
-        "charts": drawn, "problems": gathered.unreadable, "work": work, "left_out": left_out,
+        "charts": drawn, "problems": gathered.unreadable, "left_out": left_out,
+        "work": gathered.users, "stages": STAGES, "ago": runs.ago, "most_people": SHOWN,
         "library_runs": [_run(run) for run in reversed(manifest.runs[-LAST_RUNS:])],
         "data": data(gathered, users, latest)}
 
@@ -129,19 +128,6 @@ def packed(faces: Iterable[shelf.Face], users: dict[str, int]) -> str:
         out += bytes([round(255 * min(max(face.quality, 0), 1)), round(127.5 * min(max(face.distance, 0), 2)),
                       face.year - 1900 if 1900 < face.year < 2156 else 0, min(users.get(face.user, 255), 255)])
     return base64.b64encode(bytes(out)).decode("ascii")
-
-
-def _user(user: runs.User) -> dict[str, Any]:
-    people = [one for stage in user.stages for one in stage.people]
-    return {"label": user.label, "problems": user.problems, "people": people[:SHOWN], "more": len(people[SHOWN:]),
-            "stages": [{
-        "title": STAGES[stage.name], "what": stage.what, "when": runs.ago(stage.at), "total": stage.total,
-        "adds_up": stage.adds_up, "sum": sum(part.count for part in stage.parts), "parts": [
-            {**asdict(part), "before": sum(earlier.count for earlier in stage.parts[:at])}
-            for at, part in enumerate(stage.parts)],
-        "notes": stage.notes, "reasons": stage.reasons,
-        "reasons_title": "Why some are too poor" if stage.name == "cluster" else "Why some failed"}
-        for stage in user.stages]}
 
 
 def _run(run: dict[str, Any]) -> dict[str, str]:
