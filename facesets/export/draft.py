@@ -1,13 +1,13 @@
 """A faceset on its way to disk: what it is made of, which pictures it wants, and the folder that comes of it.
 
-`plan` chooses, `wishes` says which pictures are missing, `assemble` writes the folder into a change of the library.
+`plan` chooses, `picture` makes the pictures that are missing, `assemble` writes the folder into a change of the library.
 An existing folder keeps its pictures: they only change places. What a person did in it holds: a picture that was
 deleted is not made again, one that was changed stays as it is, a foreign file is never overwritten.
 """
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -114,9 +114,12 @@ def plan(run: Run, record: Record, members: cache.Cache, options: Options,
                  anew, notes)
 
 
-def wishes(drafts: Iterable[Draft], index: Index | None = None) -> dict[str, list[Wish]]:
-    """Pictures that are still to be made, by photo, so that each photo is decoded once; `index` knows other faces."""
-    wanted: dict[str, list[Wish]] = {}
+def picture(run: Run, drafts: Sequence[Draft], options: Options, index: Index | None = None) -> None:
+    """Make the missing pictures of `drafts`, each photo decoded once, and settle which rows of each have one.
+
+    With `index`, all faces that its caches know in a photo are kept out of the others' pictures.
+    """
+    wanted: dict[str, list[Wish]] = {}      # by photo
     for draft in drafts:
         for row in draft.selection.order:
             if draft.keys[row] not in draft.have or draft.keys[row] in draft.anew:
@@ -126,12 +129,6 @@ def wishes(drafts: Iterable[Draft], index: Index | None = None) -> dict[str, lis
                 others = index.boxes(photo.sha256) if index else ()
                 wanted.setdefault(photo.path, []).append(Wish(draft.keys[row], (x1, y1, x2, y2), others,
                                                                draft.members.embeddings[row], photo.turn))
-    return wanted
-
-
-def picture(run: Run, drafts: Sequence[Draft], options: Options, index: Index | None = None) -> None:
-    """Make the missing pictures of `drafts`, and settle which rows of each have one."""
-    wanted = wishes(drafts, index)
     made = render(wanted, run.scratch / "pictures", options.open_looks(), options.image_size, options.padding,
                   options.export_workers) if wanted else {}
     run.notes += changed([path for path, faces in wanted.items() if any(made[wish.key] == OTHER for wish in faces)])

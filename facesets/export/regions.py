@@ -118,7 +118,8 @@ def _named(library: Library) -> dict[str, Seen]:
         if line.name:
             record = read_record(library.root / line.folder / MANIFEST)
             members = read_faces(library.root / line.folder / FACES).faces
-            hers = {item["face"] for item in (*record.faces, *filter(_hers, record.left_out))}
+            hers = {item["face"] for item in record.faces} | {     # with a picture, or without but hers all the same
+                item["face"] for item in record.left_out if item["reason"].startswith(NO_DOUBT)}
             for key, face in zip(cache.face_keys(members), members.faces, strict=True):
                 if key in hers:
                     photo = members.photos[face["photo"]]
@@ -126,11 +127,6 @@ def _named(library: Library) -> dict[str, Seen]:
                     seen.faces.append(face)
                     seen.names.append(line.name)
     return photos
-
-
-def _hers(item: dict[str, Any]) -> bool:
-    """Whether a face without a picture is of its faceset all the same."""
-    return bool(item["reason"].startswith(NO_DOUBT))
 
 
 def _texts(photos: Mapping[str, Seen]) -> tuple[dict[str, str], list[str]]:

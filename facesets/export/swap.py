@@ -67,10 +67,7 @@ def carry_out(run: Run, proposal: Proposal, caches: Sequence[cache.Cache], optio
 
 def finish(run: Run, made: Sequence[Draft], options: Options, min_faces: int = 1,
            index: Index | None = None) -> None:
-    """Make the pictures of all drafts, each photo decoded once, and put their folders into the run.
-
-    With `index`, all faces that its caches know in a photo are kept out of the others' pictures.
-    """
+    """Make the pictures of all drafts, as `draft.picture` does, and put their folders into the run."""
     if run.dry_run:
         for draft in made:
             run.touch(draft.record.folder)
