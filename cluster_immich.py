@@ -25,7 +25,7 @@ from facesets.cluster import identities, machines, seen
 from facesets.cluster.rules import Rules
 from facesets.common import files, terminal
 from facesets.common.errors import Failure
-from facesets.export import detector, swap
+from facesets.export import looks, swap
 from facesets.formats import cache, proposal
 from facesets.formats import queue as queues
 from facesets.library.run import Run
@@ -131,11 +131,11 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     proposal.write(folder / "refine.json", made)
     if args.dry_run:
         return summary_of(made, caches, None)
-    looks = detector.opener(caches[0].model, embedding.model, embedding.models_dir, embedding.provider)
+    opener = looks.opener(caches[0].model, embedding.model, embedding.models_dir, embedding.provider)
     held = {*library.settled(), *(face.face for faces in made.extend.values() for face in faces)}
     looked_at = {key for one in caches for key in cache.face_keys(one)} - held     # they are free once that is undone
     emitted = swap.export(library, replace(made, thin=(), extend={}), caches,
-                          swap.Options(looks, **asdict(exporting)), min_faces=settings.min_faces,
+                          swap.Options(opener, **asdict(exporting)), min_faces=settings.min_faces,
                           ready=lambda run: seen.promise(memory, before, made, looked_at.difference(run.waiting)))
     seen.remember(memory, before, made, looked_at.difference(emitted.waiting), bool(emitted.facesets))
     seen.keep_promise(memory, ())

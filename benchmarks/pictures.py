@@ -26,8 +26,8 @@ sys.path.insert(0, str(CHECKOUT))
 from facesets.common import terminal  # noqa: E402
 from facesets.embed import packs  # noqa: E402
 from facesets.embed.decode import read_upright  # noqa: E402
-from facesets.export import crop, detector, select, swap  # noqa: E402
-from facesets.export.looks import Looks  # noqa: E402
+from facesets.export import crop, select, swap  # noqa: E402
+from facesets.export.looks import Looks, opener  # noqa: E402
 from facesets.formats import cache  # noqa: E402
 from facesets.formats.faceset import FACES, read_faces  # noqa: E402
 from facesets.formats.proposal import Face, Group, Proposal  # noqa: E402
@@ -153,7 +153,7 @@ def cost(library: Path, model: Path, models_dir: Path, wanted: int = 200) -> Ite
     keys = [cache.face_keys(read_faces(folder / FACES).faces) for folder in sorted(library.glob("faceset_*"))[::every]]
     made = Proposal("cost", "", "2099", {}, (), facesets=tuple(Group(tuple(map(Face, some))) for some in keys))
     caches = [cache.read(path) for path in (library.parent / "work/cache").glob("*.npz")]
-    opened = detector.opener(caches[0].model, str(model), models_dir, "cpu")()
+    opened = opener(caches[0].model, str(model), models_dir, "cpu")()
     spent: Counter[str] = Counter()
 
     def timed(name: str, act: Callable[..., Any]) -> Callable[..., Any]:

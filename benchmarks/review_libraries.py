@@ -18,7 +18,7 @@ from drawn import _cache as as_cache  # noqa: E402
 from identities import one, part, rules_of  # noqa: E402
 
 from facesets.cluster import identities  # noqa: E402
-from facesets.export import detector, swap  # noqa: E402
+from facesets.export import looks, swap  # noqa: E402
 from facesets.export.draft import Options  # noqa: E402
 from facesets.formats import cache, proposal  # noqa: E402
 from facesets.formats.proposal import Face, Group, Proposal  # noqa: E402
@@ -113,7 +113,7 @@ def spoiled(groups: list[list[Face]]) -> list[list[Face]]:
 def options(faces: cache.Cache, models: Path) -> Options:
     """Who does not belong there has a picture, too. What tells whether a drawn one shows its face is a stand-in."""
     drawn = faces.model.name != PACK
-    return Options((lambda: LOOKS) if drawn else detector.opener(faces.model, PACK, models, "cpu"), image_size=128,
+    return Options((lambda: LOOKS) if drawn else looks.opener(faces.model, PACK, models, "cpu"), image_size=128,
                    outlier_distance=2.0)
 
 

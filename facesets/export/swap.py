@@ -3,9 +3,9 @@
 `cluster_immich.py` and `sort_faces.py` call it so:
 
     embedding = config.load(config.Embedding, args)
-    looks = detector.opener(model, embedding.model, embedding.models_dir, embedding.provider)
+    opener = looks.opener(model, embedding.model, embedding.models_dir, embedding.provider)
     summary = swap.export(Library(paths.library), proposal, [cache.read(path), ...],
-                          swap.Options(looks, **asdict(config.load(config.Exporting, args))), min_faces=6)
+                          swap.Options(opener, **asdict(config.load(config.Exporting, args))), min_faces=6)
 """
 
 import hashlib

@@ -8,7 +8,7 @@ import numpy as np
 from drawn import MODEL
 
 from facesets.embed import packs
-from facesets.export import detector
+from facesets.export.looks import opener
 
 
 def test_a_picture_is_looked_at_as_every_tool_will(checkout, shared, models_dir, monkeypatch) -> None:
@@ -17,7 +17,7 @@ def test_a_picture_is_looked_at_as_every_tool_will(checkout, shared, models_dir,
     model = shared / "models" / "insightface_small"
     theirs, _ = pictures.looks(model, models_dir)
     made_with = replace(MODEL, sha256=packs.recogniser_sha256(str(model)))
-    ours = detector.opener(made_with, str(model), models_dir, "cpu")()
+    ours = opener(made_with, str(model), models_dir, "cpu")()
     looks = {"YuNet": ours.looks[0], "SCRFD at 640": ours.looks[1], "SCRFD at 320": ours.in_doubt[0],
              "SCRFD at its own scale": ours.in_doubt[1]}
     assert len(ours.looks) == len(ours.in_doubt) == 2 and set(theirs) == set(looks)

@@ -64,15 +64,15 @@ class Job:
 
     def options(self, model: cache.Model | None = None) -> Any:
         """How facesets are made of faces of a model, by default the library's."""
-        from ...export import detector, draft
+        from ...export import draft, looks
         if model is None:
             known = self.library.manifest().model
             if not known:
                 raise Failure(f"{self.paths.library} holds no faceset yet; `sort_faces.py status` says what to run")
             model = cache.Model(**known)
         embedding = self.settings("Embedding")
-        looks = detector.opener(model, embedding.model, embedding.models_dir, embedding.provider)
-        return draft.Options(looks, **asdict(self.settings("Exporting")))
+        opener = looks.opener(model, embedding.model, embedding.models_dir, embedding.provider)
+        return draft.Options(opener, **asdict(self.settings("Exporting")))
 
     def cache_paths(self) -> list[Path]:
         """Those that are named, else all in work/cache that go with the library's model."""
