@@ -39,14 +39,17 @@ def unclear(parts: Parts, queue: Queue) -> dict[str, float]:
     sizes: dict[str, tuple[int, int]] = {}                  # (height, width) of the photos to ask
     done: set[str] = set()
     for path in filter(Path.exists, (parts.out, *parts.paths)):
-        photos = cache.columns(path, "sha256", "turn", "status", "height", "width")
-        now = {sha256 for sha256, turn, *_ in photos if turn}
-        done |= now
-        if path != parts.out and now:
+        part = cache.read(path)
+        turned = {photo.sha256 for photo in part.photos if photo.turn}
+        done |= turned
+        if path != parts.out and turned:
             continue
-        found.update(zip((photo[0] for photo in photos), cache.faces_of(path), strict=True))
-        if path != parts.out or not cache.queue_of(path):
-            sizes.update({sha256: size for sha256, _, status, *size in photos if status != "error"})
+        rows = cache.rows_of(part)
+        for photo in part.photos:
+            of_photo = rows.get(photo.sha256, [])
+            found[photo.sha256] = part.norms[of_photo], part.faces[of_photo]
+            if photo.status != "error" and (path != parts.out or not part.queue):
+                sizes[photo.sha256] = photo.height, photo.width
     norms = [of_photo for of_photo, _ in found.values() if len(of_photo)]
     median = float(np.median(np.concatenate(norms))) if norms else 0.0
     asked = {}

@@ -256,15 +256,6 @@ def columns(path: Path, *names: str) -> list[tuple[Any, ...]]:
         return list(zip(*(photos[name] for name in names), strict=True))
 
 
-def faces_of(path: Path) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Norms (n,) and FACE rows (n,) of every photo of the cache `path`, without reading the embeddings."""
-    with opened(path) as archive:
-        norms, faces, count = archive["norms"], archive["meta"], len(shas_of(archive))
-        order = np.argsort(faces["photo"], kind="stable")
-        ends = np.searchsorted(faces["photo"][order], np.arange(1, count))
-        return list(zip(np.split(norms[order], ends), np.split(faces[order], ends), strict=True))[:count]
-
-
 def model_of(path: Path) -> Model:
     """The model of the cache `path`, without reading the rest of it."""
     with opened(path) as archive:
