@@ -31,17 +31,18 @@ class Parts:
         """Which model made the cache and each part, as far as they exist."""
         return {path: cache.model_of(path) for path in (self.out, *self.paths[:1]) if path.exists()}
 
+    @property
+    def written(self) -> list[Path]:
+        """The cache, if there is one yet, and the parts."""
+        return [path for path in (self.out, *self.paths) if path.exists()]
+
     def processed(self) -> frozenset[str]:
         """SHA-256 of every photo in the cache and the parts."""
-        return cache.processed(self.out).union(*map(cache.processed, self.paths))
-
-    def caches(self) -> tuple[list[Cache], list[Cache]]:
-        """The cache, if there is one yet, and the parts."""
-        return [cache.read(self.out)] if self.out.exists() else [], [cache.read(path) for path in self.paths]
+        return frozenset[str]().union(*map(cache.processed, self.written))
 
     def errors(self) -> frozenset[str]:
         """SHA-256 of every photo whose last outcome is an error."""
-        last = {str(sha256): status for path in (self.out, *self.paths)
+        last = {str(sha256): status for path in self.written
                 for sha256, status in cache.columns(path, "sha256", "status")}
         return frozenset(sha256 for sha256, status in last.items() if status == "error")
 
@@ -57,8 +58,7 @@ class Parts:
         Photos come in the order of the queue, after those that are in no queue any more, so a run that was killed gives
         the same file as one that was not. What the queue says about a photo and its faces holds from now on.
         """
-        before, parts = self.caches()
-        whole = combined([Cache(model), *before, *parts], [entry.sha256 for entry in queue.entries])
+        whole = combined([Cache(model), *map(cache.read, self.written)], [entry.sha256 for entry in queue.entries])
         whole.queue = queues.digest(queue)
         renew_photos(whole, queue)
         if queue.user:

@@ -8,7 +8,6 @@ again. `benchmarks/embed_more.py turned` says how many are set right, and at wha
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -38,7 +37,7 @@ def unclear(parts: Parts, queue: Queue) -> dict[str, float]:
     found: dict[str, tuple[np.ndarray, np.ndarray]] = {}    # norms and FACE rows of each photo at the first look
     sizes: dict[str, tuple[int, int]] = {}                  # (height, width) of the photos to ask
     done: set[str] = set()
-    for path in filter(Path.exists, (parts.out, *parts.paths)):
+    for path in parts.written:
         part = cache.read(path)
         turned = {photo.sha256 for photo in part.photos if photo.turn}
         done |= turned
