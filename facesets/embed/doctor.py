@@ -6,7 +6,7 @@ import importlib.metadata
 import importlib.util
 import platform
 import sys
-import time
+import timeit
 import warnings
 from collections.abc import Callable
 from functools import partial
@@ -125,10 +125,7 @@ def unit(rows: np.ndarray) -> np.ndarray:
 
 def _milliseconds(call: Callable[[], object]) -> float:
     call()
-    started = time.perf_counter()
-    for _ in range(ROUNDS):
-        call()
-    return (time.perf_counter() - started) / ROUNDS * 1000
+    return timeit.timeit(call, number=ROUNDS) / ROUNDS * 1000
 
 
 def sample_paths() -> list[Path]:

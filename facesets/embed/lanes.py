@@ -144,19 +144,14 @@ def trusted(arrivals: Iterator[Outcome], others: Sequence[Entry], analyser: Anal
 
     held: list[Outcome] = []
     for outcome in arrivals:
-        if outcome.suspect:
-            held.append(outcome)
-            if len(held) == IN_A_ROW and works():
-                yield from held
-                held.clear()
-            elif len(held) == IN_A_ROW:
-                raise Paused(f"{IN_A_ROW} photos in a row failed, the last because {outcome.photo.path} "
-                             f"{outcome.photo.reason}; is the share mounted? Everything before them is saved; "
-                             "mend it and run the same command again")
-        else:
+        held.append(outcome)
+        if outcome.suspect and len(held) == IN_A_ROW and not works():
+            raise Paused(f"{IN_A_ROW} photos in a row failed, the last because {outcome.photo.path} "
+                         f"{outcome.photo.reason}; is the share mounted? Everything before them is saved; "
+                         "mend it and run the same command again")
+        if not outcome.suspect or len(held) == IN_A_ROW:
             yield from held
             held.clear()
-            yield outcome
     yield from held
 
 
