@@ -138,7 +138,7 @@ def floor(model: str, queue: queues.Queue, provider: str) -> dict[str, Any]:
 
     for entry in queue.entries:
         bgr = clocked("decode", lambda path=entry.path: cv2.imread(path))
-        blob = analyser.blob(detect.frame(bgr).square)
+        blob = analyser.kind.blob(detect.frame(bgr).square)
         clocked("detect", lambda blob=blob: analyser.detector.run(blob))
         landmarks = analyser.detect(bgr)[2]
         crops = clocked("align", lambda bgr=bgr, landmarks=landmarks: align.crops(bgr, landmarks))

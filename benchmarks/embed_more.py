@@ -146,7 +146,7 @@ def tried() -> None:
 
 def _graphs(detector: graph.Network, recogniser: graph.Network, bgr: np.ndarray, analyser: Analyser,
             saved: Path) -> None:
-    blob = analyser.blob(cv2.resize(bgr, (640, 640)))
+    blob = analyser.kind.blob(cv2.resize(bgr, (640, 640)))
     faces = analyser.face_blob(*align.crops(bgr, np.repeat(analyser.detect(bgr)[2][:1], 32, axis=0)))
     options = providers.session_options(detector, "cpu", 1, {2: 640, 3: 640})
     options.optimized_model_filepath = str(saved)

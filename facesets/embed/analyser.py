@@ -72,16 +72,12 @@ class Analyser:
         if session is self.detector:
             margin, side = max(margin, (detect.SIDE / side - 1) / 2), detect.SIDE
         place = detect.frame(bgr, margin, side, turn)
-        outputs = session.run(self.blob(place.square))
+        outputs = session.run(self.kind.blob(place.square))
         return detect.in_photo(self.kind.faces(outputs, side), place, self.kind.overlap)
 
     def _session(self, side: int) -> providers.Session:
         with self._opening:     # one at a time, each once
             return self.detector if isinstance(self.detector.network.shape[2], int) else self._at(side)
-
-    def blob(self, square: np.ndarray) -> np.ndarray:
-        """(1, 3, side, side) float32, the detector's input, of a square photo (side, side, 3)."""
-        return self.kind.blob(square)
 
     def embed(self, bgr: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
         """(n, D) float32 raw embeddings of the faces at landmarks (n, 5, 2) of a photo (H, W, 3)."""

@@ -55,6 +55,7 @@ class Scrfd:
     overlap = 0.4
 
     def blob(self, square: np.ndarray) -> np.ndarray:
+        """(1, 3, side, side) float32, the input, of a square photo (side, side, 3)."""
         return cv2.dnn.blobFromImage(square, 1 / 128, square.shape[:2], (127.5, 127.5, 127.5), swapRB=True)
 
     def faces(self, outputs: Sequence[np.ndarray], side: int = SIDE) -> Faces:

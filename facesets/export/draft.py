@@ -231,10 +231,8 @@ def _tools(run: Run, built: Path, draft: Draft, record: Record) -> list[str]:
     everything, best, model = (f"{folder if (built / f'{start}{ending}').exists() else start}{ending}"
                                for ending in ENDINGS)      # a person's file of that name stays
     top = [item for item in record.faces if item["file"] in record.top]
-    for name, chosen in ((everything, record.faces), (best, top)):
-        fsz.write(built / name, [(item["file"], built / item["file"]) for item in chosen],
-                  {"faceset": folder,
-                   "faces": [{"file": item["file"], "quality": item["quality"]} for item in chosen]})
+    fsz.write(built / everything, folder, record.faces)
+    fsz.write(built / best, folder, top)
     for item in top:
         if not (built / TOP / item["file"]).exists():       # a person's file of that name stays
             files.link(built / item["file"], built / TOP / item["file"])

@@ -7,7 +7,7 @@ every PNG joins the average, so each has exactly one; a subfolder would break th
 
 import json
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,12 @@ from ..common import files
 STAMP = (1980, 1, 1, 0, 0, 0)       # the same pictures give the same bytes
 
 
-def write(path: Path, pictures: Sequence[tuple[str, Path]], manifest: dict[str, Any]) -> None:
-    """Write `pictures` (name in the zip, file), best first, and `manifest` into `path`."""
+def write(path: Path, faceset: str, faces: Sequence[Mapping[str, Any]]) -> None:
+    """Write the pictures of `faces`, entries of the manifest of `faceset`, best first, which lie beside `path`."""
+    manifest = {"faceset": faceset, "faces": [{"file": face["file"], "quality": face["quality"]} for face in faces]}
     with files.replacing(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-        for name, source in pictures:
-            archive.writestr(_member(name), source.read_bytes())
+        for face in faces:
+            archive.writestr(_member(face["file"]), (path.parent / face["file"]).read_bytes())
         text = json.dumps(manifest, ensure_ascii=False, indent=1) + "\n"
         archive.writestr(_member("manifest.json"), text.encode("utf-8", "surrogatepass"))
 
