@@ -18,15 +18,15 @@ BEST = 20               # pictures of one person as they are
 
 def tight(record: Record, members: cache.Cache, folder: Path) -> list[str]:
     """For Frigate: 20 to 30 tight crops at their own resolution, whatever is best and varied."""
-    photos, rows = render.Photos(), {key: row for row, key in enumerate(cache.face_keys(members))}
+    changed, rows = list[str](), {key: row for row, key in enumerate(cache.face_keys(members))}
     with outside.updating(folder) as scratch, terminal.progress(FRIGATE, folder.name, "crops") as bar:
         for face in in_order(record, folder):
-            if bar.steps < FRIGATE and (photo := photos.read(members, rows[face["face"]])) is not None:
+            if bar.steps < FRIGATE and (photo := render.read(members, rows[face["face"]], changed)) is not None:
                 photo, (box,) = render.turned_right(photo, [face["box"]], face["turn"])
                 x1, y1, x2, y2 = crop.around(box, photo.shape[1::-1], TIGHT)
                 render.write_png(scratch / f"{outside.called(face)}.png", photo[y1:y2, x1:x2])
                 bar.update(1)
-    return _said(folder, ENOUGH) + photos.said()
+    return _said(folder, ENOUGH) + render.changed(changed)
 
 
 def in_order(record: Record, folder: Path) -> list[dict[str, Any]]:

@@ -129,28 +129,19 @@ def header(path: str) -> tuple[tuple[int, int], int]:
     return size, turn
 
 
-class Photos:
-    """The photos of faces, as long as they show the faces where they were found; it counts the others."""
-
-    def __init__(self) -> None:
-        self.changed: list[str] = []
-
-    def read(self, members: cache.Cache, row: int) -> np.ndarray | None:
-        """The photo of a face, as `decode.read_upright` gives it; None where it cannot be read, which is said, or
-        where it has changed."""
-        photo = members.photos[members.faces["photo"][row]]
-        try:
-            pixels = decode.read_upright(photo.path)
-        except decode.Unreadable as reason:
-            terminal.say(f"{terminal.safe(photo.path)}: the photo {reason}")
-            return None
-        if same_bytes(photo.path, photo.sha256) or still_shows(pixels, photo, members.faces[row:row + 1]):
-            return pixels
-        self.changed.append(photo.path)
+def read(members: cache.Cache, row: int, changed: list[str]) -> np.ndarray | None:
+    """The photo of a face, as `decode.read_upright` gives it, if it shows the face where it was found; else None, and
+    it is said or, where it has changed, listed in `changed`."""
+    photo = members.photos[members.faces["photo"][row]]
+    try:
+        pixels = decode.read_upright(photo.path)
+    except decode.Unreadable as reason:
+        terminal.say(f"{terminal.safe(photo.path)}: the photo {reason}")
         return None
-
-    def said(self) -> list[str]:
-        return changed(self.changed)
+    if same_bytes(photo.path, photo.sha256) or still_shows(pixels, photo, members.faces[row:row + 1]):
+        return pixels
+    changed.append(photo.path)
+    return None
 
 
 def changed(paths: Sequence[str]) -> list[str]:

@@ -86,12 +86,12 @@ def write(record: Record, members: cache.Cache, folder: Path, boxes: Boxes, trai
     if unknown := set(re.findall(r"{(.*?)}", caption)) - set(re.findall(r"{(.*?)}", CAPTION)):
         raise UsageError(f"--caption knows {{trigger}}, {{class}}, {{framing}} and {{year}}, not {{{unknown.pop()}}}")
     shots = choose(record, members, boxes, *outside.handwork(folder))
-    trigger, photos = _trigger(record), render.Photos()
+    trigger, changed = _trigger(record), list[str]()
     with outside.updating(folder) as scratch, terminal.progress(len(shots), folder.name, "pictures") as bar:
         made = []
         for shot in shots:
             bar.update(1)
-            if (photo := photos.read(members, shot.row)) is not None:
+            if (photo := render.read(members, shot.row, changed)) is not None:
                 _picture(shot, photo, scratch, trainer)
                 text = describe(caption, trigger, kind, shot)
                 files.write_bytes(scratch / "images" / f"{shot.name}.txt", f"{text}\n".encode())
@@ -99,7 +99,7 @@ def write(record: Record, members: cache.Cache, folder: Path, boxes: Boxes, trai
         if made:
             name, content = CONFIGURATIONS[trainer](folder.absolute(), trigger, kind)
             files.write_bytes(scratch / name, content.encode())
-    return report(record, folder, made) + outside.lying(folder, "")[2] + _stale(folder) + photos.said()
+    return report(record, folder, made) + outside.lying(folder, "")[2] + _stale(folder) + render.changed(changed)
 
 
 def _stale(folder: Path) -> list[str]:
