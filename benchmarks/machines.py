@@ -29,12 +29,12 @@ import psutil  # noqa: E402
 from engine import Engine  # noqa: E402
 
 import config  # noqa: E402
-from facesets.common import pool  # noqa: E402
+from facesets.common import threads  # noqa: E402
 from facesets.embed import machines, packs, pipeline  # noqa: E402
 from facesets.formats import cache  # noqa: E402
 from facesets.formats import queue as queues  # noqa: E402
 
-CORES = pool.cores()
+CORES = threads.cores()
 ROUNDS = 2
 PHONE = 4000    # pixels that its photos are wide
 COUNTER = """

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..common.pool import cores
+from ..common.threads import cores
 from . import tiles
 from .tiles import PANEL, TILE
 

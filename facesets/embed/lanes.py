@@ -21,7 +21,7 @@ import numpy as np
 
 from ..common import terminal
 from ..common.errors import Paused
-from ..common.pool import cores, in_lanes
+from ..common.threads import cores, in_lanes
 from ..formats import quality
 from ..formats.boxes import turned
 from ..formats.cache import FACE, Cache, Model, Photo

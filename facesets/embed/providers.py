@@ -16,7 +16,7 @@ import numpy as np
 import onnxruntime
 
 from ..common.errors import Failure, SettingsError
-from ..common.pool import cores
+from ..common.threads import cores
 from .graph import Network
 
 # In the order of preference of `auto`.

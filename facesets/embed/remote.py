@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _analysers: dict[str, "Analyser"] = {}     # of this process, by the name of the model
 SHARE_SECONDS = 20.0    # that the folder of the photos may take to show one
-BELOW = ("common/connect", "common/errors", "common/files", "common/pool", "common/terminal", "formats/boxes",
+BELOW = ("common/connect", "common/errors", "common/files", "common/terminal", "common/threads", "formats/boxes",
          "formats/cache", "formats/distances", "formats/quality", "formats/queue")       # what is imported here
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..common import files, terminal
 from ..common.errors import Failure, Paused
-from ..common.pool import in_lanes
+from ..common.threads import in_lanes
 from ..embed import align, decode
 from ..formats import cache
 from ..formats.boxes import turned_boxes

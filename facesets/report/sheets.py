@@ -16,7 +16,7 @@ import numpy as np
 
 from ..common import files, terminal
 from ..common.errors import Failure
-from ..common.pool import in_lanes
+from ..common.threads import in_lanes
 from .shelf import Set
 
 FOLDER = "_report"      # begins with _, so that it is no faceset

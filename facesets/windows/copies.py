@@ -15,8 +15,8 @@ from ..common.errors import Failure, Paused, of_disk
 # and the packages of requirements-win.txt only: tests/windows/test_driver_worker_part.py imports them in a bare folder.
 WORKER_PART = ("embed_worker.py", "config.py", "requirements-win.txt", "requirements-cluster.txt",
                "facesets/__init__.py", "facesets/common/__init__.py", "facesets/common/connect.py",
-               "facesets/common/errors.py", "facesets/common/files.py", "facesets/common/pool.py",
-               "facesets/common/terminal.py", "facesets/formats/__init__.py", "facesets/formats/boxes.py",
+               "facesets/common/errors.py", "facesets/common/files.py", "facesets/common/terminal.py",
+               "facesets/common/threads.py", "facesets/formats/__init__.py", "facesets/formats/boxes.py",
                "facesets/formats/cache.py", "facesets/formats/distances.py", "facesets/formats/quality.py",
                "facesets/formats/queue.py", "facesets/embed/*.py", "facesets/cluster/__init__.py",
                "facesets/cluster/dense.py", "facesets/cluster/known.py", "facesets/cluster/linkage.py",
