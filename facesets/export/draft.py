@@ -67,7 +67,7 @@ class Draft:
         """Enter what became of the pictures that were wanted."""
         for key in self.anew:       # made or not, or every run would try
             self.have[key][1]["rules"] = RULES
-        for key in self.keys:
+        for key in [self.keys[row] for row in self.selection.order]:
             if isinstance(found := made.get(key), str):
                 self.failed[key] = found
             elif found:
