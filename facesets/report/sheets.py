@@ -55,7 +55,7 @@ def plan(item: Set) -> tuple[Sheet, Sheet | None]:
 def _of(item: Set, faces: Iterable[int]) -> Sheet:
     """The sheet of these faces of a faceset, named by what is on it."""
     chosen = tuple(faces)
-    told = "\n".join(f"{item.faces[face].file} {item.digests.get(item.faces[face].file, '')}" for face in chosen)
+    told = "\n".join(f"{item.faces[face].file} {item.faces[face].digest}" for face in chosen)
     digest = hashlib.sha256(f"{TILE} {CUT} {WEBP_QUALITY}\n{told}".encode()).hexdigest()[:8]
     return Sheet(f"{FOLDER}/{item.folder}-{digest}.webp", chosen)
 

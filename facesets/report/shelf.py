@@ -5,7 +5,7 @@ Words: P facesets, n faces with a picture, D dimensions; `cos-dist` = 1 - cosine
 
 import re
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ class Face:
     distance: float     # cos-dist to the centroid
     year: int           # 0 unknown
     user: str
+    digest: str = ""    # SHA-256 of the picture
 
 
 @dataclass
@@ -53,7 +54,6 @@ class Set:
     faces: list[Face]
     left_out: Counter[str]          # reason without its numbers -> faces
     centroid: np.ndarray            # (D,) float32 unit
-    digests: dict[str, str] = field(default_factory=dict, repr=False)   # file -> SHA-256
 
     @property
     def title(self) -> str:
@@ -79,18 +79,19 @@ def read(root: Path, manifest: Manifest) -> tuple[list[Set], list[str]]:
 
 def _set(path: Path, line: Record) -> Set:
     record = folders.read_record(path / folders.MANIFEST)
-    faces = [_face(item) for item in record.faces if (path / item["file"]).is_file()]
+    faces = [_face(item, record.files.get(item["file"], "")) for item in record.faces
+             if (path / item["file"]).is_file()]
     return Set(line.folder, line.number, line.name, record.proposed_name, record.names, line.run,
                float(record.spread), {int(year): int(count) for year, count in record.eras.items() if year.isdecimal()},
                {user or OWN: count for user, count in record.users.items()}, faces,
                Counter(without_numbers(item["reason"]) for item in record.left_out),
-               read_member(path / FACES, "centroid"), {face.file: record.files.get(face.file, "") for face in faces})
+               read_member(path / FACES, "centroid"))
 
 
-def _face(item: dict[str, Any]) -> Face:
+def _face(item: dict[str, Any], digest: str) -> Face:
     year = item["taken_at"][:4]
     return Face(item["file"], float(item["quality"]), float(item["distance"]),
-                int(year) if year.isdecimal() else 0, str(item["user"]) or OWN)
+                int(year) if year.isdecimal() else 0, str(item["user"]) or OWN, digest)
 
 
 def without_numbers(reason: str) -> str:
