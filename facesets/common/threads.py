@@ -7,7 +7,8 @@ from itertools import islice
 from typing import TypeVar
 
 PATIENCE = 10.0         # seconds that a stop waits for what the lanes do; one may hang in a decoder or share
-Item, Result = TypeVar("Item"), TypeVar("Result")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 def cores() -> int:

@@ -45,8 +45,8 @@ def unclear(parts: Parts, queue: Queue) -> dict[str, float]:
             continue
         rows = cache.rows_of(part)
         for photo in part.photos:
-            of_photo = rows.get(photo.sha256, [])
-            found[photo.sha256] = part.norms[of_photo], part.faces[of_photo]
+            mine = rows.get(photo.sha256, [])
+            found[photo.sha256] = part.norms[mine], part.faces[mine]
             if photo.status != "error" and (path != parts.out or not part.queue):
                 sizes[photo.sha256] = photo.height, photo.width
     norms = [of_photo for of_photo, _ in found.values() if len(of_photo)]

@@ -1,6 +1,6 @@
 """A faceset on its way to disk: what it is made of, which pictures it wants, and the folder that comes of it.
 
-`plan` chooses, `picture` makes the pictures that are missing, `assemble` writes the folder into a change of the library.
+`plan` chooses, `picture` makes what is missing, `assemble` writes the folder into a change of the library.
 An existing folder keeps its pictures: they only change places. What a person did in it holds: a picture that was
 deleted is not made again, one that was changed stays as it is, a foreign file is never overwritten.
 """
