@@ -52,8 +52,8 @@ class Parts:
         cache.write(path, part)
         self.paths.append(path)
 
-    def fold(self, queue: queues.Queue, model: Model) -> None:
-        """Write the cache of all parts and what was in it before, and drop the parts.
+    def fold(self, queue: queues.Queue, model: Model) -> Cache:
+        """Write the cache of all parts and what was in it before, and drop the parts; what is in it now.
 
         Photos come in the order of the queue, after those that are in no queue any more, so a run that was killed gives
         the same file as one that was not. What the queue says about a photo and its faces holds from now on.
@@ -65,6 +65,7 @@ class Parts:
             name_persons(whole, {entry.sha256: entry.faces for entry in queue.entries})
         cache.write(self.out, whole)
         self.drop()
+        return whole
 
     def drop(self) -> None:
         for path in self.paths:         # the oldest first: what a kill leaves is no older than the cache

@@ -60,11 +60,10 @@ class Summary:
         else:
             self.noface += 1
 
-    def recount(self, out: Path, todo: Sequence[queues.Entry]) -> None:
+    def recount(self, whole: cache.Cache, todo: Sequence[queues.Entry]) -> None:
         """Count the faces of this run as the cache has them: what the first look saw in turned photos is not in it."""
-        ours, now = {entry.sha256 for entry in todo}, self.with_faces + self.noface
-        found = zip(cache.columns(out, "sha256"), cache.faces_of(out), strict=True)
-        faces = [len(norms) for (sha256,), (norms, _) in found if sha256 in ours]
+        rows, now = cache.rows_of(whole), self.with_faces + self.noface
+        faces = [len(rows.get(entry.sha256, ())) for entry in todo]
         self.faces, self.with_faces = sum(faces), sum(map(bool, faces))
         self.noface = now - self.with_faces
 
@@ -129,9 +128,9 @@ def run(queue: queues.Queue, out: Path, recogniser_sha256: str, load: Callable[[
                                or cache.queue_of(out) != queues.digest(queue)):
         work.other_directions()
         if not summary.paused:
-            parts.fold(queue, model)
+            whole = parts.fold(queue, model)
             if summary.turned:
-                summary.recount(out, todo)
+                summary.recount(whole, todo)
     summary.elapsed = round(time.monotonic() - started, 3)
     return summary
 

@@ -56,7 +56,7 @@ def test_close_ups_that_immich_saw_are_found_at_the_second_look(analyser, close_
 def test_photos_with_a_face_are_looked_at_once(analyser, shared, monkeypatch):
     margins = []
     real = analyser.detect
-    monkeypatch.setattr(analyser, "detect", lambda bgr, margin=0.0: (margins.append(margin), real(bgr, margin))[1])
+    monkeypatch.setattr(analyser, "detect", lambda bgr, margin=0.0, **_: (margins.append(margin), real(bgr, margin))[1])
     for path in sorted(shared.glob("photos/groups/*.jpg"))[::40]:
         outcome = lanes.look(people.entry(path, faces=WHOLE), analyser)
         boxes, scores, landmarks = real(decode.read_upright(path))
