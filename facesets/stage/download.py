@@ -9,7 +9,6 @@ import functools
 import hashlib
 import os
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,11 +18,13 @@ import requests
 from ..common import files
 from ..formats.queue import PICTURES
 from ..immich.client import Client, Transient
+from .duplicates import Sums
 from .state import Asset, Photo
 
 RAW = {".3fr", ".ari", ".arw", ".cap", ".cin", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".fff", ".iiq", ".k25",
        ".kdc", ".mrw", ".nef", ".nrw", ".orf", ".ori", ".pef", ".psd", ".raf", ".raw", ".rw2", ".rwl", ".sr2", ".srf",
        ".srw", ".x3f"}
+ROUTES = {"original": "/assets/{}/original", "preview": "/assets/{}/thumbnail?size=preview"}     # by source
 LARGEST = 1 << 30       # bytes of a file whose size nobody says; the embed worker reads none half as large
 LONGEST_TAG = 60        # characters of an ETag that fit into a file name
 
@@ -36,90 +37,65 @@ class Got:
     photo: Photo        # its `path` is "" until `named` has looked at the content
 
 
-@dataclass
-class _Body:
-    sha256: "hashlib._Hash"
-    sha1: "hashlib._Hash"
-    length: int = 0
-
-    def add(self, piece: bytes) -> None:
-        self.sha256.update(piece)
-        self.sha1.update(piece)
-        self.length += len(piece)
-
-
 def needs_preview(asset: Asset) -> bool:
     """No decoder here reads raw files, and Immich has developed them already."""
     return Path(asset.name).suffix.lower() in RAW or Path(asset.path).suffix.lower() in RAW
 
 
-def original(client: Client, asset: Asset, folder: Path) -> Got:
-    """One attempt at the original, going on where an earlier one broke off."""
-    return _fetch(client, asset, folder, f"/assets/{asset.id}/original", "original")
-
-
-def preview(client: Client, asset: Asset, folder: Path) -> Got:
-    """One attempt at Immich's upright JPEG."""
-    return _fetch(client, asset, folder, f"/assets/{asset.id}/thumbnail?size=preview", "preview")
-
-
-def _fetch(client: Client, asset: Asset, folder: Path, route: str, source: str) -> Got:
+def fetch(client: Client, asset: Asset, folder: Path, source: str) -> Got:
+    """One attempt at the "original", going on where an earlier one broke off, or at Immich's JPEG, its "preview"."""
     parts = files.private_folder(folder / ".part")
     stem = part_stem(asset.id, source)
     expected = asset.size if source == "original" else 0
     part, tag = _earlier(parts, stem, expected)
-    body = _Body(hashlib.sha256(), hashlib.sha1())
-    if part is not None:
-        for chunk in _read(part):
-            body.add(chunk)
-    if part is None or body.length != expected:
-        part = _receive(client, route, part, tag, body, parts, stem, expected or LARGEST)
-    sha1 = base64.b64encode(body.sha1.digest()).decode()
-    if expected and body.length != expected:
+    sums = Sums.of(part) if part else Sums()
+    if part is None or sums.length != expected:
+        route = ROUTES[source].format(asset.id)
+        part, sums = _receive(client, route, part, tag, sums, parts, stem, expected or LARGEST)
+    if expected and sums.length != expected:
         part.unlink()
-        raise Transient(f"wrong length: {body.length} bytes, but its record says {expected}")
-    if source == "original" and asset.content and sha1 != asset.checksum:
+        raise Transient(f"wrong length: {sums.length} bytes, but its record says {expected}")
+    if source == "original" and asset.content and sums.checksum != asset.checksum:
         part.unlink()
         raise Transient("wrong bytes: the checksum differs")
-    if not body.length:
+    if not sums.length:
         part.unlink()
         raise Transient("the server's file is empty")
     checksum = asset.checksum if asset.content else ""
-    return Got(part, Photo(body.sha256.hexdigest(), sha1, checksum, body.length, source, "", str(folder)))
+    return Got(part, Photo(sums.sha256.hexdigest(), sums.checksum, checksum, sums.length, source, "", str(folder)))
 
 
-def _receive(client: Client, route: str, part: Path | None, tag: str, body: _Body, parts: Path, stem: str,
-             most: int) -> Path:
+def _receive(client: Client, route: str, part: Path | None, tag: str, sums: Sums, parts: Path, stem: str,
+             most: int) -> tuple[Path, Sums]:
     """Ask for what is missing, append it, and return the part, whose length is checked against what was promised.
 
     A body of more than `most` bytes ends there, or one that unpacks to anything could fill the disk.
     """
     headers = {"Accept-Encoding": "identity"}
-    if part is not None and body.length:
-        headers |= {"Range": f"bytes={body.length}-", "If-Range": tag}
+    if part:
+        headers |= {"Range": f"bytes={sums.length}-", "If-Range": tag}
     with client.open("GET", route, headers=headers) as answer:
         _is_file(answer)
         start, total = _span(answer)
-        if part is None or start != body.length or answer.status_code != 206:
+        if not part or start != sums.length or answer.status_code != 206:
             if start:
                 raise Transient(f"the server answers with bytes from {start} on")
-            if part is not None:
+            if part:
                 part.unlink()
-            body.sha256, body.sha1, body.length = hashlib.sha256(), hashlib.sha1(), 0
-            part = parts / _part_name(stem, answer.headers.get("ETag", ""))
+            sums, part = Sums(), parts / _part_name(stem, answer.headers.get("ETag", ""))
         with open(os.open(part, os.O_CREAT | os.O_WRONLY | os.O_APPEND, files.FILE_MODE), "ab") as file:
             for chunk in client.chunks(answer):
                 file.write(chunk)
-                body.add(chunk)
+                sums.add(chunk)
                 client.count_bytes(len(chunk))
-                if body.length > most:
+                if sums.length > most:
                     part.unlink()
                     raise Transient(f"wrong length: more than the {most} bytes that it should have")
-    if total is not None and body.length != total:
-        if body.length > total:
+    if total is not None and sums.length != total:
+        if sums.length > total:
             part.unlink()
-        raise Transient(f"cut off after {body.length} of {total} bytes")
-    return part
+        raise Transient(f"cut off after {sums.length} of {total} bytes")
+    return part, sums
 
 
 def keep(got: Got) -> Path:
@@ -187,12 +163,6 @@ def _is_file(answer: requests.Response) -> None:
     kind = answer.headers.get("Content-Type", "").lower()
     if kind.startswith(("text/html", "application/json")):
         raise Transient(f"{kind.partition(';')[0]} came instead of the file")
-
-
-def _read(path: Path) -> Iterator[bytes]:
-    with open(path, "rb") as file:
-        while chunk := file.read(files.CHUNK):
-            yield chunk
 
 
 def named(got: Got, asset: Asset) -> Got | None:

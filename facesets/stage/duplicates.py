@@ -8,8 +8,38 @@ downloaded, and their SHA-256 decides.
 
 import base64
 import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
 
+from ..common import files
 from .state import State
+
+
+@dataclass
+class Sums:
+    """Of the bytes that were added."""
+
+    sha256: "hashlib._Hash" = field(default_factory=hashlib.sha256)
+    sha1: "hashlib._Hash" = field(default_factory=hashlib.sha1)
+    length: int = 0
+
+    def add(self, piece: bytes) -> None:
+        self.sha256.update(piece)
+        self.sha1.update(piece)
+        self.length += len(piece)
+
+    @classmethod
+    def of(cls, path: Path) -> "Sums":
+        sums = cls()
+        with open(path, "rb") as file:
+            while piece := file.read(files.CHUNK):
+                sums.add(piece)
+        return sums
+
+    @property
+    def checksum(self) -> str:
+        """The SHA-1 as Immich writes it."""
+        return base64.b64encode(self.sha1.digest()).decode()
 
 
 def is_content_checksum(checksum: str, path: str, library: object) -> bool:

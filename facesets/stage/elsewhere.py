@@ -4,16 +4,15 @@ Known means that somebody really has it, now: a cache that is there has its face
 and in the queue of its user, so that a cache will have them.
 """
 
-import base64
-import hashlib
+import contextlib
 import os
 import sqlite3
 import urllib.parse
 from collections.abc import Iterable
 from pathlib import Path
 
-from ..common import files
 from ..formats import cache
+from .duplicates import Sums
 from .photos import staged_files
 from .state import State, in_words
 
@@ -44,41 +43,24 @@ def local_files(state: State) -> None:
 
     A file is hashed once; its time and size tell whether it changed since.
     """
-    with state.writing() as db:
-        db.execute("CREATE TEMP TABLE IF NOT EXISTS wanted_sizes (size INTEGER PRIMARY KEY)")
-        db.execute("DELETE FROM wanted_sizes")
-        db.execute("INSERT INTO wanted_sizes SELECT DISTINCT size FROM assets WHERE run = ? AND outcome = 'wanted' "
-                   "AND content", (state.run,))
+    sizes = {size for size, in state.all(
+        "SELECT DISTINCT size FROM assets WHERE run = ? AND outcome = 'wanted' AND content", state.run)}
     for sha256, place in state.all("SELECT sha256, path FROM cached WHERE path != '' "
                                    "AND sha256 NOT IN (SELECT sha256 FROM known WHERE stamp = 0)"):
         try:
             status = os.stat(place)
+            stamp = status.st_mtime_ns or 1
+            if status.st_size not in sizes or (sha256, status.st_size, stamp) == state.one(
+                    "SELECT sha256, bytes, stamp FROM known WHERE path = ?", place):
+                continue
+            sums = Sums.of(Path(place))
         except (OSError, ValueError):
             continue
-        if not state.one("SELECT 1 FROM wanted_sizes WHERE size = ?", status.st_size):
-            continue
-        old = state.one("SELECT sha256, bytes, stamp FROM known WHERE path = ?", place)
-        if old and old == (sha256, status.st_size, status.st_mtime_ns):
-            continue
-        _remember(state, Path(place), sha256, status)
-
-
-def _remember(state: State, path: Path, sha256: str, status: os.stat_result) -> None:
-    try:
-        sha1 = hashlib.sha1()
-        found = hashlib.sha256()
-        with open(path, "rb") as file:
-            while chunk := file.read(files.CHUNK):
-                sha1.update(chunk)
-                found.update(chunk)
-    except OSError:
-        return
-    with state.writing() as db:
-        db.execute("DELETE FROM known WHERE path = ?", (str(path),))
-        if found.hexdigest() == sha256:
-            db.execute("INSERT INTO known VALUES (?, ?, ?, ?, ?)",
-                       (str(path), sha256, base64.b64encode(sha1.digest()).decode(), status.st_size,
-                        status.st_mtime_ns or 1))
+        with state.writing() as db:
+            db.execute("DELETE FROM known WHERE path = ?", (place,))
+            if sums.sha256.hexdigest() == sha256:
+                db.execute("INSERT INTO known VALUES (?, ?, ?, ?, ?)",
+                           (place, sha256, sums.checksum, status.st_size, stamp))
 
 
 def _photos_of(state: State, path: Path) -> None:
@@ -86,28 +68,22 @@ def _photos_of(state: State, path: Path) -> None:
     uri = f"file:{urllib.parse.quote(str(path))}?mode=ro"
     here: dict[str, set[str]] = {}      # folder -> files in it
     try:
-        other = sqlite3.connect(uri, uri=True, timeout=5)
-        try:
+        with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=5)) as other:
             rows = other.execute(STAGED)
             while batch := rows.fetchmany(5000):
                 with state.writing() as db:
                     for folder, name, sha256, checksum, size, queued in batch:
                         if folder not in here:
                             here[folder] = staged_files(Path(folder))
-                        if (queued and name in here[folder]) or _cached(db, sha256):
+                        if (queued and name in here[folder]) or state.one(CACHED, sha256):
                             db.execute("INSERT OR REPLACE INTO known VALUES (?, ?, ?, ?, 0)",
                                        (f"{folder}/{name}", sha256, checksum, size))
-        finally:
-            other.close()
     except sqlite3.Error as error:
         if "no such " not in str(error):     # another run is making its tables just now, or it is no state.db of ours
             raise in_words(path, error) from None
 
 
-def _cached(db: sqlite3.Connection, sha256: str) -> bool:
-    return bool(db.execute("SELECT 1 FROM cached WHERE sha256 = ?", (sha256,)).fetchone())
-
-
+CACHED = "SELECT 1 FROM cached WHERE sha256 = ?"
 # A photo is in the queue while an asset of a listing shows it, one that may be going on right now.
 STAGED = """
 SELECT folder, path, sha256,

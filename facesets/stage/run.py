@@ -179,9 +179,8 @@ class Stage:
         """The original, or the preview where no decoder here opens that; a file that is always missing is asked for
         once a run.
         """
-        ways = [download.preview] if download.needs_preview(asset) else [download.original, download.preview]
-        for way in ways:
-            got = self.client.retrying(partial(way, self.client, asset, self.options.photos),
+        for source in ["preview"] if download.needs_preview(asset) else ["original", "preview"]:
+            got = self.client.retrying(partial(download.fetch, self.client, asset, self.options.photos, source),
                                        1 if asset.tries >= HOPELESS else None)
             if named := download.named(got, asset):
                 return self._take(asset, named)
