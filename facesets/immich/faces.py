@@ -1,12 +1,13 @@
 """Face boxes where the search does not carry them (3.x): one stream for a login, else one request an asset."""
 
+import contextlib
+import itertools
 import json
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Any
 
-from ..common.errors import Failure, Paused
-from .client import WRONG_SHAPE, Client, Rejected, Transient, understanding
+from ..common.errors import Failure
+from .client import WRONG_SHAPE, Client, Rejected, Transient, needed, understanding
 
 BATCH = 1000                    # rows given at once
 LONGEST_LINE = 1 << 20          # bytes; a row has some hundred
@@ -20,15 +21,11 @@ def stream(client: Client, version: tuple[int, int, int], take: Callable[[Rows],
     """Give every "person" and every "face" of the library to `take`, each with its row, in batches; some twice, where
     the stream was cut off and begins again. Needs a login.
     """
-    newest = ["AssetFacesV3"] if version >= (3, 3, 0) else []       # which deprecates V2, so that some day it goes
-    for types in (["PeopleV1", faces] for faces in [*newest, "AssetFacesV2"]):
-        try:
-            return client.retrying(partial(_receive, client, types, take), 3)
-        except (Transient, Rejected) as error:
-            refused = error
-            if isinstance(error, Transient):
-                break
-    raise Paused(f"{client.access.url} does not stream the faces: {refused}")
+    with needed(f"{client.access.url} does not stream the faces"):
+        if version >= (3, 3, 0):        # it deprecates V2, so that some day that goes
+            with contextlib.suppress(Rejected):
+                return client.retrying(lambda: _receive(client, "AssetFacesV3", take), 3)
+        client.retrying(lambda: _receive(client, "AssetFacesV2", take), 3)
 
 
 @understanding("/faces")
@@ -40,36 +37,27 @@ def of_asset(client: Client, asset_id: str) -> list[dict[str, Any]]:
     return [face for face in found if isinstance(face, dict)]
 
 
-def _receive(client: Client, types: list[str], take: Callable[[Rows], None]) -> None:
+def _receive(client: Client, faces: str, take: Callable[[Rows], None]) -> None:
     """One attempt at the whole stream; a stream without its last line was cut off."""
-    rows: Rows = []
     complete = False
-    with client.open("POST", "/sync/stream", {"types": types}) as answer:
-        for line in _lines(client.chunks(answer)):
-            kind, row = _row(line)
-            complete |= kind == "SyncCompleteV1"
-            if kind in IDS:
-                rows.append((kind, row))
-            if len(rows) >= BATCH:
-                take(rows)
-                rows = []
-    take(rows)
+    with client.open("POST", "/sync/stream", {"types": ["PeopleV1", faces]}) as answer:
+        rows = map(_row, _lines(client.chunks(answer)))
+        while batch := list(itertools.islice(rows, BATCH)):
+            take([row for row in batch if row[0] in IDS])
+            complete |= any(kind == "SyncCompleteV1" for kind, _ in batch)
     if not complete:
         raise Transient("the stream of faces was cut off")
 
 
 def _lines(chunks: Iterator[bytes]) -> Iterator[bytes]:
     """The lines of a body; one that does not end is damage, which must not fill the memory."""
-    rest = bytearray()
+    rest = b""
     for chunk in chunks:
-        first, *others = chunk.split(b"\n")
-        rest += first
+        *lines, rest = (rest + chunk).split(b"\n")
+        yield from lines
         if len(rest) > LONGEST_LINE:
             raise Transient("the stream of faces has a line without end")
-        for other in others:
-            yield bytes(rest)
-            rest = bytearray(other)
-    yield bytes(rest)
+    yield rest
 
 
 def _row(line: bytes) -> tuple[str, dict[str, Any]]:

@@ -3,7 +3,6 @@ it.
 """
 
 import json
-from typing import Any
 
 from ..immich import faces
 from ..immich.backup import Backup
@@ -14,19 +13,22 @@ from .state import Asset, State
 
 def from_stream(client: Client, state: State, version: tuple[int, int, int], least: float) -> None:
     """Judge every asset whose faces are not known yet by one stream, which needs a login."""
+    names = dict[str, str]()        # of people, by their ids
+
+    def store(rows: faces.Rows) -> None:
+        names.update((row["id"], text(row, "name")) for kind, row in rows if kind == "person")
+        with state.writing() as db:
+            db.executemany("INSERT OR REPLACE INTO stream_faces VALUES (?, ?, ?)", (
+                (row["id"], row["assetId"], json.dumps(row)) for kind, row in rows if kind == "face"))
     with state.writing() as db:
-        for table in ("stream_faces", "stream_people"):
-            db.execute(f"DROP TABLE IF EXISTS {table}")
-        db.execute("CREATE TEMP TABLE stream_faces (face TEXT PRIMARY KEY, asset TEXT, person TEXT, row TEXT) "
-                   "WITHOUT ROWID")
+        db.execute("CREATE TEMP TABLE stream_faces (face TEXT PRIMARY KEY, asset TEXT, row TEXT) WITHOUT ROWID")
         db.execute("CREATE INDEX temp.stream_by_asset ON stream_faces (asset)")
-        db.execute("CREATE TEMP TABLE stream_people (id TEXT PRIMARY KEY, name TEXT) WITHOUT ROWID")
-    faces.stream(client, version, lambda rows: _store(state, rows))
+    faces.stream(client, version, store)
     for asset in state.walk("outcome = 'ask'"):
-        found = [{**json.loads(face), "person": {"id": person, "name": name or ""} if person else None}
-                 for face, person, name in state.all(
-                     "SELECT row, person, name FROM stream_faces LEFT JOIN stream_people ON id = person "
-                     "WHERE asset = ?", asset.id)]
+        found = [json.loads(row) for row, in state.all("SELECT row FROM stream_faces WHERE asset = ?", asset.id)]
+        for face in found:
+            person = text(face, "personId")
+            face["person"] = {"id": person, "name": names.get(person, "")} if person else None
         _settle(state, asset, *judge(found, (asset.width, asset.height), least))
 
 
@@ -51,15 +53,6 @@ def from_asset(client: Client, state: State, asset: Asset, least: float) -> None
     with understanding("/faces"):
         judged = judge(found, tuple(edited) if edited else (asset.width, asset.height), least, placed=not edited)
     _settle(state, asset, *judged)
-
-
-def _store(state: State, rows: list[tuple[str, dict[str, Any]]]) -> None:
-    with state.writing() as db:
-        db.executemany("INSERT OR REPLACE INTO stream_people VALUES (?, ?)", (
-            (row["id"], text(row, "name")) for kind, row in rows if kind == "person"))
-        db.executemany("INSERT OR REPLACE INTO stream_faces VALUES (?, ?, ?, ?)", (
-            (row["id"], row["assetId"], text(row, "personId"), json.dumps(row))
-            for kind, row in rows if kind == "face"))
 
 
 def _settle(state: State, asset: Asset, outcome: str, found: str) -> None:
