@@ -113,14 +113,13 @@ class Breaker:
         if self.probe is None:
             return
         with self._changed:
-            if self._probing:
-                while self._probing:
-                    self._changed.wait(0.5)
-                if self._away:
-                    raise self._away
-                return
+            asked = self._probing       # by another thread
+            while self._probing:
+                self._changed.wait(0.5)
             if self._away:
                 raise self._away
+            if asked:
+                return
             self._probing = True
         paused: Paused | None = None
         try:

@@ -103,9 +103,8 @@ class Client:
     """One server, many threads: each request has a kept-alive connection to itself while it lasts."""
 
     def __init__(self, access: Access, breaker: Breaker, stop: threading.Event) -> None:
-        self.access = access
-        self.breaker = breaker
-        self.stop = stop
+        self.access, self.breaker, self.stop = access, breaker, stop
+        breaker.pause = self.pause
         self.counts = Counts()
         self._lock = threading.Lock()
         self._origin = _origin(access.url)
@@ -113,9 +112,6 @@ class Client:
 
     def get(self, path: str, **query: str) -> Any:
         return self.json("GET", path + ("?" + urllib.parse.urlencode(query) if query else ""))
-
-    def post(self, path: str, body: Mapping[str, Any]) -> Any:
-        return self.json("POST", path, body)
 
     def json(self, method: str, path: str, body: Mapping[str, Any] | None = None, attempts: int | None = None) -> Any:
         """The parsed reply, retried; what fails to the end is Transient."""
@@ -128,6 +124,14 @@ class Client:
                 return None if response.status_code == 204 else json.loads(data)
             except (ValueError, RecursionError):
                 raise Transient(not_json(response, data)) from None
+
+    def probe(self, route: str) -> str:
+        """Why the server cannot be asked for `route`, "" if it can."""
+        try:
+            self.json_once("GET", route)
+        except (Transient, Rejected) as error:
+            return "" if str(error).startswith("429") else str(error)       # who asks us to slow down is there
+        return ""
 
     def retrying(self, call: Callable[[], T], attempts: int | None = None) -> T:
         """Run `call` until it ends well, its attempts are spent, or the breaker opens: the only retry there is."""

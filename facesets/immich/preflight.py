@@ -9,10 +9,11 @@ import urllib.parse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from ..common import files, terminal
 from ..common.errors import Failure, NotAllowed, Paused, SettingsError
-from .client import WRONG_SHAPE, Client, Rejected, Stopped, Transient, is_local, needed, understanding
+from .client import WRONG_SHAPE, Access, Client, Rejected, Stopped, Transient, is_local, needed, understanding
 
 SPARING = ("asset.statistics",)     # without it the timeline is counted
 NEEDED = ("asset.read", "asset.download", "asset.view", "user.read")
@@ -101,6 +102,12 @@ def authority(ca_file: Path | None) -> Path | None:
     return None
 
 
+def access(settings: Any, header: tuple[str, str], may_write: bool = False) -> Access:
+    """By the section `Server` of the settings. Raises SettingsError."""
+    return Access(base_url(settings.immich_url), header, authority(settings.ca_file), settings.connect_timeout,
+                  settings.read_timeout, settings.retry_pause, may_write=may_write)
+
+
 def check(client: Client, *, key: bool) -> Server:
     """Ask the server who it is and who we are. Raises a Failure that says what to do."""
     server = greet(client, key=key)
@@ -163,7 +170,7 @@ def is_user(server: Server, label: str, users: Path, bound: str) -> None:
 def login(client: Client, email: str, password: str) -> str:
     """The token of a new session; close it with `logout`."""
     try:
-        reply = client.post("/auth/login", {"email": email, "password": password})
+        reply = client.json("POST", "/auth/login", {"email": email, "password": password})
         return str(reply["accessToken"])
     except NotAllowed:
         raise NotAllowed("the server refuses IMMICH_EMAIL and IMMICH_PASSWORD; check them") from None

@@ -93,11 +93,8 @@ def taken_back(job: Job, journal: Path) -> list[str]:
 
 def _writer(job: Job, queue: Queue, with_albums: bool) -> Any:
     from ...immich import preflight, writing
-    from ...immich.client import Access
     server = job.settings("Server")
-    access = Access(preflight.base_url(server.immich_url), ("x-api-key", job.write_key()),
-                    preflight.authority(server.ca_file), server.connect_timeout, server.read_timeout,
-                    server.retry_pause, may_write=True)
+    access = preflight.access(server, ("x-api-key", job.write_key()), may_write=True)
     return writing.opened(access, queue, (*writing.NAMES, *(writing.ALBUMS if with_albums else ())))
 
 
