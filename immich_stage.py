@@ -32,10 +32,9 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import config
 from facesets.common import files, paths, terminal
@@ -46,8 +45,7 @@ from facesets.formats import summary as summaries
 from facesets.formats.queue import Queue
 from facesets.immich import backup, preflight
 from facesets.immich.breaker import Breaker
-from facesets.immich.client import Access, Client, Rejected, Transient
-from facesets.immich.gate import Verdict
+from facesets.immich.client import Client
 from facesets.library.store import Library
 from facesets.stage import choice, summary
 from facesets.stage.run import Options, Stage
@@ -131,23 +129,17 @@ def options_of(args: argparse.Namespace, where: config.Paths, staging: config.St
 def connected(server: config.Server, staging: config.Staging, args: argparse.Namespace
               ) -> Iterator[tuple[Client, bool]]:
     """A client, and whether it has a key (else a login, which is closed in the end)."""
-    url = preflight.base_url(server.immich_url)
-    ca_file = preflight.authority(server.ca_file)
-    login = config.login(server)
-    stop = threading.Event()
+    anonymous = ("X-Client", "face-sets")
+    access = preflight.access(server, anonymous)
+    login, stop = config.login(server), threading.Event()
 
     def client(header: tuple[str, str]) -> Client:
         breaker = Breaker(staging.workers, args.wait_for_server, server.retry_pause, terminal.say)
-        made = Client(Access(url, header, ca_file, server.connect_timeout, server.read_timeout,
-                             server.retry_pause), breaker, stop)
-        breaker.pause = made.pause
-        return made
-
+        return Client(replace(access, header=header), breaker, stop)
     if not login:
         yield client(("x-api-key", config.api_key(server))), True
         return
-    token = preflight.login(client(("X-Client", "face-sets")), *login)
-    made = client(("Authorization", f"Bearer {token}"))
+    made = client(("Authorization", f"Bearer {preflight.login(client(anonymous), *login)}"))
     try:
         yield made, False
     except BaseException:
@@ -157,33 +149,24 @@ def connected(server: config.Server, staging: config.Staging, args: argparse.Nam
         preflight.logout(made)
 
 
-def probe(client: Client, route: str) -> str:
-    """Why the server cannot be asked, "" if it can."""
-    try:
-        client.json_once("GET", route)
-    except (Transient, Rejected) as error:
-        return "" if str(error).startswith("429") else str(error)       # who asks us to slow down is there
-    return ""
-
-
 def stage_user(client: Client, key: bool, state: State, options: Options, args: argparse.Namespace,
                again: str) -> int:
     """Run the stage, and hand over and sum up what is there, however it ended."""
-    started = time.monotonic()
+    started, written = time.monotonic(), options.queue.with_name("summary.json")
+    last = summary.last(written)
     if args.wait_for_server:
-        client.breaker.probe = partial(probe, client, "/server/ping")
+        client.breaker.probe = partial(client.probe, "/server/ping")
     server = preflight.check(client, key=key)
-    written = options.queue.with_name("summary.json")
     terminal.say(f"{client.access.url} is {server}; as {options.user}, reading the library of "
                  f"{terminal.safe(server.name, 80)} ({terminal.safe(server.email, 80)}); {server.key}; faces by "
-                 f"{server.faces_by}{summary.last_time(written, server.faces_by)}")
+                 f"{server.faces_by}{summary.last_time(last, server.faces_by)}")
     preflight.is_user(server, options.user, options.queue.parent.parent / "users.json",
                       "" if args.rebind else state.meta("owner"))
-    client.breaker.probe = partial(probe, client, "/users/me")
+    client.breaker.probe = partial(client.probe, "/users/me")
     whole = again.replace(" --dry-run", "")
     if args.dry_run and state.meta("owner"):
         state.detach()
-    keeps = args.dry_run and summary.has_choice(written)        # the answer of an earlier run, for the report
+    keeps = args.dry_run and last.get("who_is_there") and not last.get("dry_run", True)     # for the report
     former = state.meta("again")
     if args.backup or not args.dry_run:
         state.set_meta("again", whole if args.backup else "")       # without it the rest would be fetched, too
@@ -205,11 +188,14 @@ def stage_user(client: Client, key: bool, state: State, options: Options, args: 
         queue = Queue(options.user, client.access.url, owner=server.owner)
         summary.write_queue(state, options.queue, queue, options.photos, options.to_windows)
     if listed:
-        values = figures(stage, client, state, time.monotonic() - started)
+        values = summary.figures(stage, time.monotonic() - started)
         if not keeps:
             files.write_json(written, {
                 "schema": summaries.SCHEMA, **values, "complete": ended is None, "dry_run": options.list_only})
-        report(values, state, client.access.url, args)
+        for line in summary.lines(values, state, client.access.url, args.prune):
+            terminal.say(terminal.safe(line))
+        if args.json:
+            terminal.answer(json.dumps(values))
     if isinstance(ended, KeyboardInterrupt):
         raise Paused("stopped")
     if ended:
@@ -260,45 +246,6 @@ def choosing(client: Client, owner: str, args: argparse.Namespace) -> choice.Cho
 def typed(step: Sequence[str], args: argparse.Namespace) -> str:
     """A command to type after this one, with the folders of this one."""
     return shlex.join(step) + config.elsewhere(args, *(["stage_dir"] if step[0] == "bash" else []))
-
-
-def figures(stage: Stage, client: Client, state: State, elapsed: float) -> dict[str, Any]:
-    tally, gate = stage.tally, stage.tally.gate or Verdict(held=False)
-    return {
-        **summary.counts(state), f"big_enough_at_{summary.SMALLER}_px": summary.almost(state),
-        "requests": client.counts.requests,
-        "requests_before_downloads": tally.listing_requests or client.counts.requests,
-        "seconds_before_downloads": tally.listing_seconds, "elapsed": round(elapsed, 3),
-        "bytes_downloaded": client.counts.bytes, "bytes_saved": tally.bytes_saved,
-        "faces_by": stage.server.faces_by, **{f"gate_{name}": value for name, value in asdict(gate).items()},
-        "orphaned_files": tally.orphans, "pruned": tally.pruned,
-        **({"who_is_there": tally.chosen.as_json()} if tally.chosen else {}),
-    }
-
-
-def report(values: dict[str, Any], state: State, url: str, args: argparse.Namespace) -> None:
-    for line in (*summary.lines(values), *(f"  {terminal.safe(line)}" for line in summary.differences(values, url))):
-        terminal.say(line)
-    for name, outcome, reason in summary.errors(state):
-        terminal.say(f"  {outcome}: {terminal.safe(name, 80)}: {terminal.safe(reason, 200)}")
-    if almost := values[f"big_enough_at_{summary.SMALLER}_px"]:
-        terminal.say(f"no face big enough in {values['skipped_no_big_face']}: --min-face-px {summary.SMALLER} would "
-                     f"stage {almost} more")
-    counts = state.counts()
-    if later := counts.get("later", 0):
-        enough = state.count(f"outcome = 'later' AND reason = '{choice.ENOUGH}'")
-        more = f"more --pictures fetches up to {enough} of them, " if enough else ""
-        terminal.say(f"not needed yet: {later}; {more}a run without --backup all")
-    if left := counts.get("error", 0):
-        terminal.say(f"could not be read: {left}; left for the next run, the same command asks for them again")
-    if refused := counts.get("rejected", 0):
-        terminal.say(f"refused by the server: {refused}; given up, --retry-rejected asks for them again")
-    if orphans := values["orphaned_files"]:
-        what = "removed" if values["pruned"] else "kept, since photos may be missing from the list" \
-            if args.prune else "--prune removes them"
-        terminal.say(f"files of photos that the server no longer has: {orphans}; {what}")
-    if args.json:
-        terminal.answer(json.dumps(values))
 
 
 def command(argv: Sequence[str] | None) -> str:

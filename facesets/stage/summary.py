@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,9 @@ from ..common import files, terminal
 from ..common.errors import Failure
 from ..formats import queue as queues
 from ..formats.summary import OUTCOMES, TWINS, took
+from ..immich.gate import Verdict
+from . import choice
+from .run import Stage
 from .state import Asset, State
 
 LONG = 10_000       # photos; written in about a second
@@ -16,25 +20,25 @@ WORDS = {"staged_count": "staged", "deduped_against_staged": TWINS,
          **{name: words for name, words, _ in OUTCOMES.values()},
          "skipped_download_error": "could not be read", "pending": "not asked for yet"}
 SMALLER = 60        # pixels; what --min-face-px is most worth a try with: such faces are still told apart
+ALMOST = f"big_enough_at_{SMALLER}_px"
+NAMED = 20          # assets that are named of each kind
 
 
-def last_time(path: Path, faces_by: str) -> str:
+def last(path: Path) -> dict[str, Any]:
+    """The summary of the run before, {} where there is none that can be read."""
+    try:
+        return files.read_json(path)
+    except Failure:
+        return {}
+
+
+def last_time(before: dict[str, Any], faces_by: str) -> str:
     """How long the last run took to know all faces, and by what else than now; "" where its summary does not say."""
     try:
-        last = files.read_json(path)
-        seconds, way = float(last["seconds_before_downloads"]), terminal.safe(last["faces_by"], 40)
-    except (Failure, LookupError, TypeError, ValueError):
+        seconds, way = float(before["seconds_before_downloads"]), terminal.safe(before["faces_by"], 40)
+    except (LookupError, TypeError, ValueError):
         return ""
     return f", {seconds:,.0f} s with the listing last time" + (f" by {way}" if way != faces_by else "")
-
-
-def has_choice(path: Path) -> bool:
-    """Whether the last run that is summed up fetched photos, and chose them by a backup."""
-    try:
-        last = files.read_json(path)
-        return bool(last.get("who_is_there")) and not last["dry_run"]
-    except (Failure, LookupError, TypeError, AttributeError):
-        return False
 
 
 def is_long(state: State) -> bool:
@@ -71,6 +75,20 @@ def _faces(asset: Asset) -> tuple[queues.ImmichFace, ...]:
                  for x1, y1, x2, y2, person, name in json.loads(asset.faces))
 
 
+def figures(stage: Stage, elapsed: float) -> dict[str, Any]:
+    """What a run did, as summary.json has it."""
+    tally, asked, gate = stage.tally, stage.client.counts, stage.tally.gate or Verdict(held=False)
+    return {
+        **counts(stage.state), ALMOST: almost(stage.state), "requests": asked.requests,
+        "requests_before_downloads": tally.listing_requests or asked.requests,
+        "seconds_before_downloads": tally.listing_seconds, "elapsed": round(elapsed, 3),
+        "bytes_downloaded": asked.bytes, "bytes_saved": tally.bytes_saved,
+        "faces_by": stage.server.faces_by, **{f"gate_{name}": value for name, value in asdict(gate).items()},
+        "orphaned_files": tally.orphans, "pruned": tally.pruned,
+        **({"who_is_there": tally.chosen.as_json()} if tally.chosen else {}),
+    }
+
+
 def counts(state: State) -> dict[str, int]:
     """How many assets of the last listing ended where; every one is in exactly one of these."""
     found = dict.fromkeys(("total_assets_seen", *WORDS), 0)
@@ -87,21 +105,31 @@ def almost(state: State) -> int:
                    for face in json.loads(asset.faces)) for asset in state.walk("outcome = 'small'"))
 
 
-def errors(state: State, most: int = 20) -> list[tuple[str, str, str]]:
-    """(name, outcome, reason) of assets that could not be staged."""
-    return [(row[0], row[1], row[2]) for row in state.all(
-        "SELECT name, outcome, reason FROM assets WHERE run = ? AND outcome IN ('error', 'rejected') "
-        "ORDER BY outcome DESC, taken, id LIMIT ?", state.run, most)]
-
-
-def differences(values: dict[str, Any], url: str, most: int = 20) -> list[str]:
-    """Where the server counts other assets than it lists, in words."""
-    return [*values["gate_differ"][:most],
-            *(f"in the timeline, but not to be found: {url}/photos/{one}" for one in values["gate_missing"][:most]),
-            *(f"found, but not in the timeline: {url}/photos/{one}" for one in values["gate_extra"][:most])]
-
-
-def lines(values: dict[str, Any]) -> list[str]:
-    """The summary as a person reads it: what became of every asset, and what that took."""
-    ended = [f"  {values[name]:>9,} {words}" for name, words in WORDS.items() if values[name]]
-    return [f"{values['total_assets_seen']:,} assets, after {values['elapsed']:,.1f} s", *ended, *took(values)]
+def lines(values: dict[str, Any], state: State, url: str, prune: bool) -> Iterator[str]:
+    """The summary as a person reads it: what became of every asset, what that took, and what can be done."""
+    yield f"{values['total_assets_seen']:,} assets, after {values['elapsed']:,.1f} s"
+    yield from (f"  {values[name]:>9,} {words}" for name, words in WORDS.items() if values[name])
+    yield from took(values)
+    yield from (f"  {differs}" for differs in values["gate_differ"][:NAMED])
+    yield from (f"  in the timeline, but not to be found: {url}/photos/{one}" for one in values["gate_missing"][:NAMED])
+    yield from (f"  found, but not in the timeline: {url}/photos/{one}" for one in values["gate_extra"][:NAMED])
+    for outcome, name, reason in state.all(
+            "SELECT outcome, name, reason FROM assets WHERE run = ? AND outcome IN ('error', 'rejected') "
+            "ORDER BY outcome DESC, taken, id LIMIT ?", state.run, NAMED):
+        yield f"  {outcome}: {terminal.safe(name, 80)}: {terminal.safe(reason, 200)}"
+    if values[ALMOST]:
+        yield (f"no face big enough in {values['skipped_no_big_face']}: --min-face-px {SMALLER} would stage "
+               f"{values[ALMOST]} more")
+    found = state.counts()
+    if later := found.get("later", 0):
+        enough = state.count(f"outcome = 'later' AND reason = '{choice.ENOUGH}'")
+        more = f"more --pictures fetches up to {enough} of them, " if enough else ""
+        yield f"not needed yet: {later}; {more}a run without --backup all"
+    if left := found.get("error", 0):
+        yield f"could not be read: {left}; left for the next run, the same command asks for them again"
+    if refused := found.get("rejected", 0):
+        yield f"refused by the server: {refused}; given up, --retry-rejected asks for them again"
+    if orphans := values["orphaned_files"]:
+        what = "removed" if values["pruned"] else "kept, since photos may be missing from the list" if prune \
+            else "--prune removes them"
+        yield f"files of photos that the server no longer has: {orphans}; {what}"
