@@ -13,12 +13,11 @@ Exit    0 done · 64 usage · 78 a setting makes no sense
 
 import argparse
 import io
-import itertools
 import os
 import shlex
 import stat
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -191,8 +190,7 @@ class Windows:
 Section = TypeVar("Section")
 SECTIONS: tuple[type, ...] = (Paths, Server, Staging, Embedding, Engine, Clustering, Exporting, Shelf, Reporting,
                               Windows)
-# finalize_immich.sh's flags
-STEPS: tuple[type, ...] = (Paths, Embedding, Engine, Clustering, Exporting, Reporting, Windows)
+STEPS = [section for section in SECTIONS if section not in (Server, Staging, Shelf)]     # finalize_immich.sh's flags
 
 
 def add_flags(parser: argparse.ArgumentParser, *sections: type, only: Sequence[str] = ()) -> None:
@@ -239,9 +237,8 @@ KEYS = {    # variable -> what the key must be
 
 def api_key(server: Server, environment: Mapping[str, str] = os.environ, name: str = "IMMICH_API_KEY") -> str:
     """The key of the variable `name`, one of KEYS, or of the file that NAME_FILE names. It is never printed."""
-    file = getattr(server, f"{name.lower()}_file")
     key = environment.get(name) or own_file(environment).get(name, "")
-    if not key and file:
+    if not key and (file := getattr(server, f"{name.lower()}_file")):
         key = _private_text(file).strip()
     if not key:
         raise SettingsError(f"no API key; export {name}{KEYS[name] or ','} or {name}_FILE naming a file of mode 0600")
@@ -320,16 +317,7 @@ def _value(text: str, item: Field[Any], source: str) -> Any:
 
 
 def _written(value: Any) -> str:
-    return ",".join(value) if isinstance(value, tuple) else str(value)
-
-
-def every(args: argparse.Namespace) -> Iterator[tuple[str, Field[Any], str]]:
-    """Each setting with the name of its section and what it is, as it would be written."""
-    for section in SECTIONS:
-        values: Any = load(section, args)
-        for item in fields(section):
-            value = getattr(values, item.name)
-            yield section.__name__.lower(), item, "" if value is None else _written(value)
+    return ",".join(value) if isinstance(value, tuple) else "" if value is None else str(value)
 
 
 @terminal.script
@@ -339,16 +327,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--worker-flags", action="store_true", help="print what the worker on Windows is told")
     add_flags(parser, *STEPS)
     args = parser.parse_args(argv)
-    if args.shell:
-        lines = [f"{variable(item)}={shlex.quote(text)}" for _, item, text in every(args)]
-    elif args.worker_flags:
-        lines = [word for section, item, text in every(args) if section == "embedding" and item.type is not Path
-                 for word in (flag(item), text)]
-    else:
-        lines = []
-        for section, items in itertools.groupby(every(args), key=lambda found: found[0]):
-            lines += ["", section]
-            lines += [f"  {variable(item)}={text:<24} {item.metadata['why']}" for _, item, text in items]
+    lines = []
+    for section in SECTIONS:
+        values: Any = load(section, args)
+        written = [(item, _written(getattr(values, item.name))) for item in fields(section)]
+        if args.shell:
+            lines += [f"{variable(item)}={shlex.quote(text)}" for item, text in written]
+        elif args.worker_flags:
+            chosen = [(item, text) for item, text in written if section is Embedding and item.type is not Path]
+            lines += [word for item, text in chosen for word in (flag(item), text)]
+        else:
+            lines += ["", section.__name__.lower(), *(
+                f"  {variable(item)}={text:<24} {item.metadata['why']}" for item, text in written)]
     terminal.answer("\n".join(lines))
     return 0
 
