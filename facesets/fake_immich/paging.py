@@ -72,35 +72,21 @@ class Index:
         first, last = (window.page - 1) * window.size, min(window.page * window.size, total)
         if first >= total:
             return [], False
-        if window.descending:
-            low, high = start + total - last, start + total - first
-        else:
-            low, high = start + first, start + last
-        rows = self._rows(found, low, high, start, end, zlib.crc32(f"{window.page} {window.size}".encode()))
+        low, high = (total - last, total - first) if window.descending else (first, last)
+        rows = self._rows(found, (start, end), start + low, start + high, f"{window.page} {window.size}")
         return (rows[::-1] if window.descending else rows), last < total
 
-    def _rows(self, found: list[Asset], low: int, high: int, start: int, end: int, salt: int) -> list[Asset]:
-        """found[low:high], but equal dates that reach to or over an edge are first shuffled by `salt`."""
-        if self.stable or high <= low:
+    def _rows(self, found: list[Asset], window: tuple[int, int], low: int, high: int, salt: str) -> list[Asset]:
+        """found[low:high], but equal dates of the window are first shuffled, for every `salt` in another way."""
+        if self.stable:
             return found[low:high]
-        head = bisect.bisect_left(found, found[low].taken, start, end, key=TAKEN)
-        tail = bisect.bisect_right(found, found[high - 1].taken, start, end, key=TAKEN)
-        rows = found[head:tail]
-        return _shuffled(rows, salt)[low - head:high - head]
+        mixed = zlib.crc32(salt.encode())
 
-
-def _shuffled(rows: list[Asset], salt: int) -> list[Asset]:
-    """Sorted by date, equal dates in an order of their own for every `salt`."""
-    def draw(asset: Asset) -> int:      # a CRC alone is linear: two salts would give nearly the same halves
-        return (zlib.crc32(asset.id.encode()) ^ salt) * 2_654_435_761 % (1 << 32)
-    out: list[Asset] = []
-    place = 0
-    while place < len(rows):
-        after = bisect.bisect_right(rows, rows[place].taken, place, key=TAKEN)
-        group = rows[place:after]
-        out += sorted(group, key=draw) if len(group) > 1 else group
-        place = after
-    return out
+        def draw(asset: Asset) -> int:      # a CRC alone is linear: two salts would give nearly the same halves
+            return (zlib.crc32(asset.id.encode()) ^ mixed) * 2_654_435_761 % (1 << 32)
+        head = bisect.bisect_left(found, found[low].taken, *window, key=TAKEN)
+        tail = bisect.bisect_right(found, found[high - 1].taken, *window, key=TAKEN)
+        return sorted(found[head:tail], key=lambda asset: (asset.taken, draw(asset)))[low - head:high - head]
 
 
 def _inside(asset: Asset, scope: Scope) -> bool:

@@ -78,6 +78,8 @@ def _own(call: Call, owners: frozenset[str]) -> list[Asset]:
 
 
 def _asked(call: Call, fields: Fields, page: int, size: int) -> tuple[Scope, Window, Keep | None]:
+    if call.version >= (3, 2, 0) and {"filter", "orderBy", "cursor"} & set(fields.values):     # which ours never sends
+        raise ApiError(400, "filter, orderBy and cursor cannot be mixed with the older fields")
     kind, visibility = fields.one_of("type", KINDS), fields.one_of("visibility", VISIBILITIES)
     order = fields.one_of("order", ("asc", "desc")) or "desc"
     if visibility == "locked":

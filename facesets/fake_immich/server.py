@@ -5,6 +5,7 @@ What goes wrong on purpose, and the log of what was asked, are in tests/immich_l
 """
 
 import base64
+import contextlib
 import gzip
 import hashlib
 import http.server
@@ -40,10 +41,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         super().setup()
 
     def finish(self) -> None:
-        try:
+        with contextlib.suppress(OSError):
             super().finish()
-        except OSError:
-            pass
         self.immich.disconnected(self.request)
 
     def handle(self) -> None:
@@ -181,10 +180,8 @@ class ImmichServer:
         with self._guard:
             connections, self._connections = self._connections, set()
         for connection in connections:
-            try:
+            with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
 
     def connected(self, connection: socket.socket) -> None:
         with self._guard:

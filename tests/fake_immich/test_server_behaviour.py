@@ -109,6 +109,15 @@ def test_from_3_1_on_nothing_is_lost() -> None:
         assert len(set(walk(server, key, size=500, withExif=True))) == 2600
 
 
+@pytest.mark.parametrize("field", [{"filter": "x"}, {"orderBy": "x"}, {"cursor": "x"}])
+def test_3_2_refuses_plain_values_where_it_has_its_new_search(field: dict[str, str]) -> None:
+    for version, status in (((3, 1, 0), 200), ((3, 2, 0), 400)):
+        with LabServer(version) as server:
+            reply = requests.post(f"{server.url}/api/search/metadata", json={**field, "type": "IMAGE"}, timeout=LIMIT,
+                                  headers={"x-api-key": server.add_key(server.add_user("peter"))})
+            assert reply.status_code == status
+
+
 def test_default_visibility_differs_between_versions() -> None:
     for version, seen in (((2, 7, 2), {"timeline"}), ((3, 1, 0), {"timeline", "archive", "hidden"})):
         with LabServer(version) as server:
