@@ -16,7 +16,6 @@ import warnings
 import zlib
 from array import array
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
@@ -49,40 +48,11 @@ PERMISSIONS = ("maintenance", "backup.download")
 Columns = Mapping[str, int]
 
 
-@dataclass
-class Backup:
-    """The faces of one user."""
-
-    recogniser: str
-    assets: list[str]           # ids
-    people: dict[str, str]      # id -> name, of everybody who has a face here
-    searched: frozenset[str]    # ids of the assets that Immich has looked for faces in
-    asset: np.ndarray           # (F,) int32 index into `assets`
-    person: list[str]           # F ids, "" for nobody
-    frame: np.ndarray           # (F, 6) int32, FRAME: sides of the preview, and the box in it
-    face: np.ndarray            # (N,) int64 index of the face that each embedding is of
-    embeddings: np.ndarray      # (N, D) float32 raw
-
-    @cached_property
-    def faces_of(self) -> dict[str, np.ndarray]:
-        """Asset id -> indices of its faces."""
-        order = np.argsort(self.asset, kind="stable")
-        numbers, first = np.unique(self.asset[order], return_index=True)
-        return {self.assets[number]: faces for number, faces in
-                zip(numbers.tolist(), np.split(order, first[1:]), strict=True)} if len(order) else {}
-
-    def rows(self, asset_id: str) -> list[dict[str, Any]]:
-        """The faces of an asset as Immich's own replies show them."""
-        return [{**dict(zip(FRAME, self.frame[face].tolist(), strict=True)),
-                 "person": {"id": self.person[face], "name": self.people.get(self.person[face], "")}}
-                for face in self.faces_of.get(asset_id, ())]
-
-
 class _Damaged(Exception):
     """What is wrong with it, to follow its name."""
 
 
-def of_file(path: Path, owner: str) -> Backup:
+def of_file(path: Path, owner: str) -> "Backup":
     """The faces of the user `owner` in the backup `path`. Raises Failure where it is none."""
     try:
         with open(path, "rb") as file:
@@ -91,7 +61,7 @@ def of_file(path: Path, owner: str) -> Backup:
         raise of_disk(error, path) from None
 
 
-def of_server(client: Client, owner: str) -> Backup:
+def of_server(client: Client, owner: str) -> "Backup":
     """The faces of the user `owner` in the newest backup that the server has: streamed, nothing of it is kept. The
     client's key is an administrator's.
     """
@@ -117,7 +87,7 @@ def of_server(client: Client, owner: str) -> Backup:
         raise Paused(f"{url} does not give its backup: {error}") from None
 
 
-def _receive(client: Client, name: str, size: int, owner: str) -> Backup:
+def _receive(client: Client, name: str, size: int, owner: str) -> "Backup":
     headers = {"Accept-Encoding": "identity"}
     with client.open("GET", f"/admin/database-backups/{name}", headers=headers) as answer:
         return read(io.BufferedReader(_Body(_whole(client.chunks(answer, size), size)), 1 << 20), name, owner)
@@ -149,19 +119,19 @@ class _Body(io.RawIOBase):
         return len(part)
 
 
-def read(file: io.BufferedReader, name: str, owner: str) -> Backup:
+def read(file: io.BufferedReader, name: str, owner: str) -> "Backup":
     """The faces of the user `owner` in what `file` gives, which is read once, from its beginning to its end."""
     try:
-        tables, taken = _Tables(owner), set[str]()
+        made, taken = Backup(owner), set[str]()
         with terminal.progress(None, "backup", "MB") as bar, warnings.catch_warnings():
             warnings.simplefilter("error", DeprecationWarning)      # numpy's, of a text that is no number
             for table, columns, rows in _blocks(_lines(_unpacked(file), bar)):
-                if take := getattr(tables, f"take_{table}", None):
+                if take := getattr(made, f"take_{table}", None):
                     if table in taken:
                         raise _Damaged(f"has the table {table} twice; {WANTED}, of one database")
                     taken.add(table)
                     take(columns, rows)
-        return tables.done()
+        return made.done()
     except _Damaged as error:
         raise Failure(f"{name} {error}") from None
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
@@ -228,58 +198,79 @@ def _cells(rows: Iterator[bytes], table: str, columns: int) -> Iterator[list[byt
         yield cells
 
 
-class _Tables:
-    """What has been read so far. pg_dump writes tables by name, so that each comes after those it refers to."""
+class Backup:
+    """The faces of one user, as far as they are read. pg_dump writes tables by name, so that each comes after those it
+    refers to.
+    """
 
     def __init__(self, owner: str) -> None:
-        self.owner = owner.encode()
         self.recogniser = RECOGNISER
-        self.assets: dict[bytes, int] | None = None         # id -> number
-        self.faces: dict[bytes, int] | None = None          # id -> number, of those without an embedding so far
-        self.searched = frozenset[str]()
-        self.asset, self.frame = array("i"), array("i")
-        self.person: list[str] = []
-        self.people: dict[str, str] = {}
-        self.face = np.zeros(0, np.int64)
-        self.embeddings = np.zeros((0, D), np.float32)
+        self.assets: list[str] = []                         # ids
+        self.people: dict[str, str] = {}                    # id -> name, of everybody who has a face here
+        self.searched = frozenset[str]()                    # ids of the assets that Immich has looked for faces in
+        self.asset = np.zeros(0, np.int32)                  # (F,) index into `assets`
+        self.person: list[str] = []                         # F ids, "" for nobody
+        self.frame = np.zeros((0, len(FRAME)), np.int32)    # (F, 6) FRAME: sides of the preview, and the box in it
+        self.face = np.zeros(0, np.int64)                   # (N,) index of the face that each embedding is of
+        self.embeddings = np.zeros((0, D), np.float32)      # (N, D) raw
+        self._owner = owner.encode()
+        self._assets: dict[bytes, int] | None = None        # id -> number
+        self._faces: dict[bytes, int] | None = None         # id -> number, of those without an embedding so far
+
+    @cached_property
+    def faces_of(self) -> dict[str, np.ndarray]:
+        """Asset id -> indices of its faces."""
+        order = np.argsort(self.asset, kind="stable")
+        numbers, first = np.unique(self.asset[order], return_index=True)
+        return {self.assets[number]: faces for number, faces in
+                zip(numbers.tolist(), np.split(order, first[1:]), strict=True)} if len(order) else {}
+
+    def rows(self, asset_id: str) -> list[dict[str, Any]]:
+        """The faces of an asset as Immich's own replies show them."""
+        return [{**dict(zip(FRAME, self.frame[face].tolist(), strict=True)),
+                 "person": {"id": self.person[face], "name": self.people.get(self.person[face], "")}}
+                for face in self.faces_of.get(asset_id, ())]
 
     def take_asset(self, columns: Columns, rows: Iterable[list[bytes]]) -> None:
         ident, owner = columns["id"], columns["ownerId"]
-        mine = (row[ident] for row in rows if row[owner] == self.owner)
-        self.assets = {one: number for number, one in enumerate(dict.fromkeys(mine))}
+        mine = (row[ident] for row in rows if row[owner] == self._owner)
+        self._assets = {one: number for number, one in enumerate(dict.fromkeys(mine))}
+        self.assets = [one.decode() for one in self._assets]
 
     def take_asset_face(self, columns: Columns, rows: Iterable[list[bytes]]) -> None:
-        if self.assets is None:
+        if self._assets is None:
             raise _Damaged(f"has its tables in another order; {WANTED}")
         ident, asset, deleted = (columns[name] for name in ("id", "assetId", "deletedAt"))
         seen, person = columns.get("isVisible"), columns[PERSON[PERSON[1] in columns]]
         frame, same = [columns[name] for name in FRAME], dict[bytes, str]()
-        self.faces = {}
+        assets, frames = array("i"), array("i")
+        self._faces = {}
         for row in rows:
-            number = self.assets.get(row[asset])
+            number = self._assets.get(row[asset])
             if number is None or row[deleted] != NULL or (seen is not None and row[seen] != b"t"):
                 continue
             box = array("i", [int(row[place]) for place in frame])
             if min(box[0], box[1]) < 1:
                 continue
-            self.faces[row[ident]] = len(self.asset)
-            self.asset.append(number)
-            self.frame.extend(box)
+            self._faces[row[ident]] = len(assets)
+            assets.append(number)
+            frames.extend(box)
             self.person.append(same.setdefault(row[person], "" if row[person] == NULL else row[person].decode()))
+        self.asset, self.frame = np.array(assets, np.int32), np.array(frames, np.int32).reshape(-1, len(FRAME))
 
     def take_asset_job_status(self, columns: Columns, rows: Iterable[list[bytes]]) -> None:
-        asset, when, ours = columns["assetId"], columns.get("facesRecognizedAt"), self.assets or {}
+        asset, when, ours = columns["assetId"], columns.get("facesRecognizedAt"), self._assets or {}
         self.searched = frozenset(row[asset].decode() for row in rows
                                   if when is not None and row[when] != NULL and row[asset] in ours)
 
     def take_face_search(self, columns: Columns, rows: Iterable[list[bytes]]) -> None:
-        if self.faces is None:
+        if self._faces is None:
             raise _Damaged(f"has its tables in another order; {WANTED}")
         ident, place, count = columns["faceId"], columns["embedding"], 0
-        self.embeddings = np.empty((len(self.faces), D), np.float32)    # touched, so in memory, row by row
-        self.face = np.empty(len(self.faces), np.int64)
+        self.embeddings = np.empty((len(self._faces), D), np.float32)    # touched, so in memory, row by row
+        self.face = np.empty(len(self._faces), np.int64)
         for row in rows:
-            face = self.faces.pop(row[ident], None)
+            face = self._faces.pop(row[ident], None)
             if face is None:
                 continue
             numbers = np.fromstring(row[place].strip(b"[]"), np.float32, sep=",")
@@ -294,7 +285,7 @@ class _Tables:
         ident = columns[PERSON[1] if PERSON[1] in columns else "id"]    # 3.2: a name is one owner's for a group
         name, owner, ours = columns["name"], columns["ownerId"], set(self.person)
         self.people = {person: terminal.name(_text(row[name])) for row in rows
-                       if row[owner] == self.owner and (person := row[ident].decode()) in ours}
+                       if row[owner] == self._owner and (person := row[ident].decode()) in ours}
 
     def take_system_metadata(self, columns: Columns, rows: Iterable[list[bytes]]) -> None:
         for row in rows:
@@ -304,8 +295,8 @@ class _Tables:
                     chosen = chosen.get(name, {}) if isinstance(chosen, dict) else {}
                 self.recogniser = terminal.safe(chosen, 60) if isinstance(chosen, str) else RECOGNISER
 
-    def done(self) -> Backup:
-        if self.assets is None or self.faces is None:
+    def done(self) -> "Backup":
+        if self._assets is None or self._faces is None:
             raise _Damaged(f"holds no faces of Immich 2.0 or newer; {WANTED}")
         if not self.assets:
             raise _Damaged("knows no photo of this user; is it of another server?")
@@ -313,9 +304,8 @@ class _Tables:
             lengths = np.einsum("nd,nd->n", self.embeddings, self.embeddings)
         if not (np.isfinite(lengths) & (lengths > 0)).all():
             raise _Damaged("has embeddings that are none; take another backup")
-        return Backup(self.recogniser, [one.decode() for one in self.assets], self.people,
-                      self.searched, np.array(self.asset, np.int32), self.person,
-                      np.array(self.frame, np.int32).reshape(-1, len(FRAME)), self.face, self.embeddings)
+        self._assets = self._faces = None
+        return self
 
 
 def _text(cell: bytes) -> str:
