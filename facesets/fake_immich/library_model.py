@@ -12,7 +12,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ import pillow_heif
 from PIL import Image, ImageOps
 
 VISIBILITIES = ("archive", "timeline", "hidden", "locked")
+EPOCH = datetime(1970, 1, 1)
 NOW = int(datetime(2026, 4, 1, 12, tzinfo=UTC).timestamp() * 1000)     # when everything was uploaded, so runs are equal
 PREVIEW_SIDE = 1440     # pixels of the shorter side of Immich's preview; it never enlarges
 THUMBNAIL_SIDE = 250
@@ -140,19 +141,11 @@ def milliseconds(moment: datetime | str | int) -> int:
     return round(moment.timestamp() * 1000)
 
 
-@lru_cache(maxsize=100_000)
-def iso_day(day: int) -> str:
-    """Day number since 1970 -> "2024-02-01"."""
-    return str(date.fromordinal(date(1970, 1, 1).toordinal() + day))
-
-
 @lru_cache(maxsize=1 << 16)     # most assets share some of their five dates
 def iso(moment: int, end: str = "Z", milliseconds: bool = True) -> str:
     """Milliseconds since 1970 -> "2024-02-01T03:04:05.000Z"."""
-    day, rest = divmod(moment, 86_400_000)
-    seconds, part = divmod(rest, 1000)
-    clock = f"{iso_day(day)}T{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
-    return f"{clock}.{part:03}{end}" if milliseconds else clock + end
+    unit = "milliseconds" if milliseconds else "seconds"
+    return (EPOCH + timedelta(milliseconds=moment)).isoformat(timespec=unit) + end
 
 
 @dataclass(eq=False)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from operator import attrgetter
 
-from .library_model import Asset, Library, User, iso_day
+from .library_model import Asset, Library, User, iso
 
 TAKEN = attrgetter("taken")
 
@@ -113,5 +113,5 @@ def months(assets: Iterable[Asset]) -> dict[str, list[Asset]]:
     """`assets` by month of localDateTime ("2024-02-01"), newest month first, newest asset first."""
     buckets: dict[str, list[Asset]] = {}
     for asset in sorted(assets, key=lambda one: (one.local, one.id), reverse=True):
-        buckets.setdefault(iso_day(asset.local // 86_400_000)[:7] + "-01", []).append(asset)
+        buckets.setdefault(iso(asset.local)[:8] + "01", []).append(asset)
     return buckets

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..common import terminal
 from ..formats import boxes, cache, quality, vectors
-from ..formats.proposal import Face, Proposal
+from ..formats.proposal import Proposal
 from ..formats.summary import SHOWN, Person
 from ..immich.backup import Backup
 from .state import Asset, State
@@ -84,7 +84,8 @@ def choose(state: State, choosing: Choosing, least: float) -> Chosen:
     found = _people(made, choosing, faces, worth)
     each = [*([key.partition("@")[0] for key in best] for _, best in found), *_of_immich(made, faces, worth)]
     best = {photo for photos in each for photo in photos[:choosing.pictures or None]}
-    somebodys = {face.face for group in _groups(made) for face in group}
+    groups = [*made.extend.values(), *(group.faces for group in (*made.facesets, *made.thin))]
+    somebodys = {face.face for group in groups for face in group}
     torn = {face.face for face in made.ambiguous}
     told = [key in somebodys or not (tiny or key in torn) for key, tiny in zip(keys, small, strict=True)]
     unsure = _unsure(faces, np.array(told, bool), listed, least)
@@ -159,10 +160,6 @@ def _persons(faces: cache.Cache, fractions: np.ndarray, ids: list[str], listed: 
 def _shorter(box: np.ndarray) -> np.ndarray:
     """(N, 4) -> (N,) the shorter side."""
     return np.minimum(box[:, 2] - box[:, 0], box[:, 3] - box[:, 1])
-
-
-def _groups(made: Proposal) -> list[tuple[Face, ...]]:
-    return [*made.extend.values(), *(group.faces for group in (*made.facesets, *made.thin))]
 
 
 def _of_immich(made: Proposal, faces: cache.Cache, worth: Mapping[str, float]) -> list[list[str]]:

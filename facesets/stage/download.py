@@ -75,7 +75,9 @@ def _receive(client: Client, route: str, part: Path | None, tag: str, sums: Sums
     if part:
         headers |= {"Range": f"bytes={sums.length}-", "If-Range": tag}
     with client.open("GET", route, headers=headers) as answer:
-        _is_file(answer)
+        kind = answer.headers.get("Content-Type", "").lower()
+        if kind.startswith(("text/html", "application/json")):
+            raise Transient(f"{kind.partition(';')[0]} came instead of the file")
         start, total = _span(answer)
         if not part or start != sums.length or answer.status_code != 206:
             if start:
@@ -157,12 +159,6 @@ def _span(answer: requests.Response) -> tuple[int, int | None]:
     length = answer.headers.get("Content-Length", "")
     encoded = answer.headers.get("Content-Encoding", "identity") != "identity"
     return 0, int(length) if re.fullmatch("[0-9]{1,18}", length) and not encoded else None
-
-
-def _is_file(answer: requests.Response) -> None:
-    kind = answer.headers.get("Content-Type", "").lower()
-    if kind.startswith(("text/html", "application/json")):
-        raise Transient(f"{kind.partition(';')[0]} came instead of the file")
 
 
 def named(got: Got, asset: Asset) -> Got | None:

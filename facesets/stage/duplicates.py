@@ -44,13 +44,8 @@ class Sums:
 
 def is_content_checksum(checksum: str, path: str, library: object) -> bool:
     """Is `checksum` (base64) that of the bytes, as for every upload? An external library's is that of the path."""
-    if not checksum or checksum == path_checksum(path):
-        return False
-    return not library
-
-
-def path_checksum(path: str) -> str:
-    return base64.b64encode(hashlib.sha1(f"path:{path}".encode("utf-8", "surrogatepass")).digest()).decode()
+    of_path = base64.b64encode(hashlib.sha1(f"path:{path}".encode("utf-8", "surrogatepass")).digest()).decode()
+    return bool(checksum) and checksum != of_path and not library
 
 
 def settle_unchanged(state: State, outcome: str, where: str = "TRUE") -> None:

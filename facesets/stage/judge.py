@@ -11,7 +11,7 @@ from ..immich import boxes
 from ..immich.client import understanding
 from ..immich.listing import Item
 from .duplicates import is_content_checksum
-from .state import Asset, State, faces_json
+from .state import Asset, State
 
 LARGEST = 1 << 50               # bytes of a file; what is said to be larger has no size
 
@@ -117,7 +117,8 @@ def judge(found: Iterable[Item], size: boxes.Size, least: float, placed: bool = 
     if not found:
         return "none", "[]"
     largest, kept = boxes.measure(found, size, placed)
-    return ("wanted" if largest >= least else "small"), faces_json(kept)
+    return ("wanted" if largest >= least else "small"), json.dumps([
+        [*face.box, face.person_id, face.person_name] for face in kept])
 
 
 def text(item: Item, name: str) -> str:

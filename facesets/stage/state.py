@@ -18,7 +18,6 @@ Everything is committed when it happens; a kill costs what was in flight.
 The connection is shared by all threads under one lock, so that each statement is short and none waits for another's.
 """
 
-import json
 import operator
 import sqlite3
 import threading
@@ -248,7 +247,3 @@ def in_words(path: Path, error: sqlite3.Error) -> Exception:
     if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH):
         return Failure(f"{path} cannot be used ({error}); see to its owner and permissions")
     return error
-
-
-def faces_json(faces: Iterable[Any]) -> str:
-    return json.dumps([[*face.box, face.person_id, face.person_name] for face in faces], ensure_ascii=True)

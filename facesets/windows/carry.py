@@ -95,32 +95,24 @@ def forth(queue: Path, here: Path, there: Path, shares: dict[str, str]) -> int:
 
 
 def back(queue: Path, here: Path, there: Path) -> int:
-    """Bring the cache home once it is complete, and remove the folder there. Returns the photos of the queue."""
+    """Bring the cache home once it is complete, and remove the folder there. Returns the photos of the queue.
+
+    Windows exit statuses reach WSL modulo 256, so that a crash can look like 0: an outcome of every photo is the proof.
+    """
     from ..formats import cache  # numpy takes longer to import than the other verbs to run
 
     with files.only_one(cache.lock_of(here), "finalize_immich.sh"):      # nobody forgets a person meanwhile
         if _carried(there / "carried.sha256") != _state(here):
             raise Paused(f"{here} changed while Windows was at work; the same command starts from it again")
-        done = _complete(queue, there / here.name)
-        if (there / here.name).exists():
-            copies.copy(there / here.name, here)
+        result = there / here.name
+        wanted = {entry.sha256 for entry in queues.read(queue).entries}
+        missing = wanted - ({photo.sha256 for photo in cache.read(result).photos} if result.exists() else set())
+        if missing:
+            raise Failure(f"the worker ended, but {len(missing)} of {len(wanted)} photos have no outcome in {result}; "
+                          "run the same command again")
+        if result.exists():
+            copies.copy(result, here)
     _clear(there, queue)
-    return done
-
-
-def _complete(queue: Path, result: Path) -> int:
-    """Photos of the queue, every one of which has an outcome in the cache `result`; else Failure.
-
-    Windows exit statuses reach WSL modulo 256, so that a crash can look like 0: the file is the proof.
-    """
-    from ..formats import cache  # numpy takes longer to import than the other verbs to run
-
-    wanted = {entry.sha256 for entry in queues.read(queue).entries}
-    found = {photo.sha256 for photo in cache.read(result).photos} if result.exists() else set()
-    missing = wanted - found
-    if missing:
-        raise Failure(f"the worker ended, but {len(missing)} of {len(wanted)} photos have no outcome in {result}; "
-                      "run the same command again")
     return len(wanted)
 
 
