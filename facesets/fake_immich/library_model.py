@@ -148,15 +148,6 @@ def iso(moment: int, end: str = "Z", milliseconds: bool = True) -> str:
     return (EPOCH + timedelta(milliseconds=moment)).isoformat(timespec=unit) + end
 
 
-@dataclass(eq=False)
-class Album:
-    id: str
-    owner: User
-    name: str
-    description: str = ""
-    assets: dict[str, Asset] = field(default_factory=dict)      # by id, in the order in which they came
-
-
 class Library:
     """Everything on the server. `lock` guards changes while requests are being answered.
 
@@ -170,11 +161,9 @@ class Library:
         self.keys: dict[str, Key] = {}              # by secret
         self.people: dict[str, Person] = {}
         self.assets: dict[str, Asset] = {}
-        self.albums: dict[str, Album] = {}
         self.sessions: dict[str, User] = {}         # logins, by token
         self.thumbnails: dict[tuple[str, int, str], bytes] = {}     # asset, side, format -> what was made of it
         self.mounted = True
-        self.deleted: list[tuple[int, str, str, str]] = []      # change, "Asset" | "Person", id, owner
         self.changes = 0
         self._ids = 0
 

@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from .library_model import NOW, Album, Asset, Face, Key, Person, User, iso
+from .library_model import NOW, Asset, Face, Key, Person, User, iso
 
 quote = json.encoder.encode_basestring      # one JSON string
 COLORS = ("orange", "yellow", "green", "blue", "pink")
@@ -46,19 +46,14 @@ def search_page(items: Sequence[str], next_page: int | None, version: tuple[int,
             f'{{"total":{len(items)},"count":{len(items)},"items":[{",".join(items)}],"facets":[],"nextPage":{following}}}}}')
 
 
-def faces_json(asset: Asset, viewer: User) -> str:
-    """GET /faces: boxes of an edited asset are moved into the edited picture; partners' people stay unknown."""
-    return dumps([{**face_box(face, asset.edits), "person": person_json(face.person, "+00:00")
-                   if face.person and face.person.owner is viewer else None} for face in seen(asset.faces)])
-
-
 def seen(faces: Iterable[Face]) -> list[Face]:
     return [face for face in faces if face.visible and not face.deleted]
 
 
-def face_box(face: Face, edits: Sequence[Any] = ()) -> dict[str, Any]:
-    box, size = _edited(face, edits)
-    return {"id": face.id, **_box(box), "imageWidth": size[0], "imageHeight": size[1], "sourceType": face.source}
+def face_box(face: Face) -> dict[str, Any]:
+    corners = zip(("boundingBoxX1", "boundingBoxY1", "boundingBoxX2", "boundingBoxY2"), face.box, strict=True)
+    return {"id": face.id, **dict(corners), "imageWidth": face.width, "imageHeight": face.height,
+            "sourceType": face.source}
 
 
 def person_json(person: Person, zone: str = "Z") -> dict[str, Any]:
@@ -67,21 +62,6 @@ def person_json(person: Person, zone: str = "Z") -> dict[str, Any]:
             "thumbnailPath": f"/data/thumbs/{person.owner.id}/{person.id[:2]}/{person.id[2:4]}/{person.id}.jpeg",
             "isHidden": person.hidden, "isFavorite": person.favorite,
             **({"color": person.color} if person.color else {}), "updatedAt": iso(NOW, zone)}
-
-
-def album_json(album: Album, version: tuple[int, int, int], full: bool) -> str:
-    """One album; `full` as 2.x replies it, with its assets, of which 3.x only gives the number."""
-    moments, user = sorted(asset.taken for asset in album.assets.values()), user_json(album.owner, "+00:00")
-    old = version[0] < 3
-    head = {"albumName": album.name, "description": album.description,
-            "albumThumbnailAssetId": next(iter(album.assets), None), "createdAt": iso(NOW), "updatedAt": iso(NOW),
-            "id": album.id, **({"ownerId": album.owner.id, "owner": user, "albumUsers": []} if old else
-                               {"albumUsers": [{"user": user, "role": "owner"}]}),
-            "shared": False, "hasSharedLink": False,
-            **({"startDate": iso(moments[0]), "endDate": iso(moments[-1])} if moments else {})}
-    items = ",".join(asset_json(asset, version, exif=True) for asset in album.assets.values()) if full else ""
-    tail = {"assetCount": len(album.assets), "isActivityEnabled": True, "order": "desc"}
-    return dumps(head)[:-1] + (f',"assets":[{items}],' if old else ",") + dumps(tail)[1:]
 
 
 def user_json(user: User, zone: str = "Z") -> dict[str, Any]:
@@ -160,27 +140,6 @@ def _edited_size(asset: Asset) -> tuple[int | None, int | None]:
         elif edit["action"] == "rotate" and edit["parameters"]["angle"] % 180:
             size = (size[1], size[0])
     return size
-
-
-def _edited(face: Face, edits: Sequence[Any]) -> tuple[tuple[int, int, int, int], tuple[int, int]]:
-    """The box and its frame after `edits` (crop in pixels of the frame, rotate clockwise by quarters)."""
-    x1, y1, x2, y2 = face.box
-    size = (face.width, face.height)
-    for edit in edits:
-        values = edit["parameters"]
-        if edit["action"] == "crop":
-            x1, x2 = x1 - values["x"], x2 - values["x"]
-            y1, y2 = y1 - values["y"], y2 - values["y"]
-            size = (values["width"], values["height"])
-        elif edit["action"] == "rotate":
-            for _ in range(values["angle"] // 90 % 4):
-                x1, y1, x2, y2 = size[1] - y2, x1, size[1] - y1, x2
-                size = (size[1], size[0])
-    return (x1, y1, x2, y2), size
-
-
-def _box(box: Sequence[int]) -> dict[str, int]:
-    return dict(zip(("boundingBoxX1", "boundingBoxY1", "boundingBoxX2", "boundingBoxY2"), box, strict=True))
 
 
 def _people(asset: Asset, old: bool, asked: bool) -> str:

@@ -1,6 +1,4 @@
-"""Routes about the server, the user, the key and the login."""
-
-import secrets
+"""Routes about the server, the user and the key."""
 
 from .protocol import ApiError, Call, Reply, json_reply
 from .replies import key_json, own_user_json
@@ -26,19 +24,3 @@ def api_key_me(call: Call) -> Reply:
         raise ApiError(403, "Not authenticated with an API Key")
     return json_reply(key_json(key))
 
-
-def login(call: Call) -> Reply:
-    body = call.body if isinstance(call.body, dict) else {}
-    for user in call.library.users.values():
-        if body.get("email") == user.email and body.get("password") == user.password:
-            token = secrets.token_urlsafe(32)
-            call.library.sessions[token] = user
-            return json_reply({"accessToken": token, "userId": user.id, "userEmail": user.email, "name": user.name,
-                               "isAdmin": user.is_admin, "profileImagePath": "", "shouldChangePassword": False,
-                               "isOnboarded": True}, 201)
-    raise ApiError(401, "Incorrect email or password")
-
-
-def logout(call: Call) -> Reply:
-    call.library.sessions.pop(call.session, None)
-    return json_reply({"successful": True, "redirectUri": "/auth/login?autoLaunch=0"})

@@ -1,4 +1,4 @@
-"""Routes for one asset: its faces, its file, its thumbnails."""
+"""Routes for one asset: its file, its thumbnails."""
 
 import email.utils
 import urllib.parse
@@ -6,24 +6,16 @@ from pathlib import Path
 
 from .library_model import NOW, PREVIEW_SIDE, THUMBNAIL_SIDE, Asset, thumbnail
 from .paging import may_open
-from .protocol import ApiError, Call, Reply, text_reply, unreadable
-from .replies import faces_json
+from .protocol import ApiError, Call, Reply, unreadable
 from .validation import Fields, uuid_of
 
 CACHE = "private, max-age=86400, no-transform, stale-while-revalidate=2592000, stale-if-error=2592000"
 SIZES = ("original", "fullsize", "preview", "thumbnail")
 
 
-def faces(call: Call) -> Reply:
-    """GET /faces?id="""
-    asset_id = Fields(call.query, call.version).text(
-        "id", ["id must be a UUID", "id should not be empty", "id must be a string"])
-    return text_reply(faces_json(_open(call, asset_id, "asset.read"), call.user))
-
-
 def original(call: Call) -> Reply:
     """GET /assets/{id}/original: ranges, weak ETags; a file that is gone is 500 on 2.x and 404 on 3.x."""
-    found = _open(call, call.id, "asset.download")
+    found = opened(call, call.id, "asset.download")
     data = found.read() if call.library.mounted else None
     if data is None:
         if call.version[0] >= 3:
@@ -35,7 +27,7 @@ def original(call: Call) -> Reply:
 def thumb(call: Call) -> Reply:
     """GET /assets/{id}/thumbnail?size="""
     size = Fields(call.query, call.version).one_of("size", SIZES) or "thumbnail"
-    found = _open(call, call.id, "asset.view")
+    found = opened(call, call.id, "asset.view")
     if size == "original" and call.version[0] < 3:
         raise ApiError(400, "May not request original file")
     if size in ("fullsize", "original"):
@@ -47,7 +39,7 @@ def thumb(call: Call) -> Reply:
     return _file(call, data, name, f"image/{kind.lower()}", NOW)
 
 
-def _open(call: Call, identity: str, permission: str) -> Asset:
+def opened(call: Call, identity: str, permission: str) -> Asset:
     """The asset, if this user may have it. 2.x says 400 for foreign and unknown ids, 3.x 404 for their files."""
     found = call.library.assets.get(uuid_of(identity))
     if found is not None and may_open(call.user, found):

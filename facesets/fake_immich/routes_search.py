@@ -1,6 +1,5 @@
 """Routes that list: search, statistics, timeline."""
 
-import random
 import re
 from collections.abc import Callable
 
@@ -13,7 +12,6 @@ from .validation import DATE, Fields
 LARGEST_PAGE = 1000
 KINDS = ("IMAGE", "VIDEO", "AUDIO", "OTHER")
 SEEN = frozenset({"timeline", "archive"})       # what timeline and statistics count where no visibility is named
-DRAW = random.Random(0)      # the same assets in every run of a test
 Keep = Callable[[Asset], bool]
 
 
@@ -21,22 +19,14 @@ def metadata(call: Call) -> Reply:
     """POST /search/metadata"""
     fields = Fields(call.body, call.version)
     page, size = fields.integer("page", 1, None), fields.integer("size", 250, LARGEST_PAGE)
-    scope, window, keep = _asked(call, fields, page, size)
-    assets, more = call.index.page(scope, window, keep)
-    items = [asset_json(asset, call.version, people=fields.boolean("withPeople"), exif=scope.with_exif)
-             for asset in assets]
-    return text_reply(search_page(items, page + 1 if more else None, call.version))
+    assets, more = call.index.page(*asked(call, fields, page, size))
+    return text_reply(search_page(shown(call, fields, assets), page + 1 if more else None, call.version))
 
 
-def at_random(call: Call) -> Reply:
-    """POST /search/random: some assets of a search, others each time."""
-    fields = Fields(call.body, call.version)
-    scope, window, keep = _asked(call, fields, 1, 1 << 40)
-    found = call.index.page(scope, window, keep)[0]
-    chosen = DRAW.sample(found, min(len(found), fields.integer("size", 250, LARGEST_PAGE)))
-    items = [asset_json(asset, call.version, people=fields.boolean("withPeople"), exif=scope.with_exif)
-             for asset in chosen]
-    return text_reply(f"[{','.join(items)}]")
+def shown(call: Call, fields: Fields, assets: list[Asset]) -> list[str]:
+    """The assets of a search as it replies them."""
+    people, exif = fields.boolean("withPeople"), fields.boolean("withExif")
+    return [asset_json(asset, call.version, people=people, exif=exif) for asset in assets]
 
 
 def asset_statistics(call: Call) -> Reply:
@@ -77,7 +67,7 @@ def _own(call: Call, owners: frozenset[str]) -> list[Asset]:
                                    trashed=call.query.get("isTrashed") == "true"))
 
 
-def _asked(call: Call, fields: Fields, page: int, size: int) -> tuple[Scope, Window, Keep | None]:
+def asked(call: Call, fields: Fields, page: int, size: int) -> tuple[Scope, Window, Keep | None]:
     if call.version >= (3, 2, 0) and {"filter", "orderBy", "cursor"} & set(fields.values):     # which ours never sends
         raise ApiError(400, "filter, orderBy and cursor cannot be mixed with the older fields")
     kind, visibility = fields.one_of("type", KINDS), fields.one_of("visibility", VISIBILITIES)

@@ -22,7 +22,6 @@ from .library_model import Library
 from .paging import Index
 from .protocol import ApiError, Call, Reply, error_reply
 from .replies import dumps
-from .routes_sync import STREAMED
 
 GZIP_FROM = 1024        # bytes; Immich compresses JSON from here on
 
@@ -98,7 +97,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         headers, body = {"X-Powered-By": "Express", **reply.headers}, reply.body
         if reply.kind:
             headers["Content-Type"] = reply.kind
-        if "ETag" not in headers and reply.status not in (204, 302) and reply.kind != STREAMED:
+        if "ETag" not in headers and reply.status not in (204, 302) and "jsonlines" not in reply.kind:
             digest = base64.b64encode(hashlib.sha1(body).digest()).decode()[:27]
             headers["ETag"] = f'"{len(body):x}-{digest}"'
         packs = reply.kind.startswith("application/json") and "gzip" in self.headers.get("Accept-Encoding", "")

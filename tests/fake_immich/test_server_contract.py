@@ -16,11 +16,12 @@ import pytest
 import requests
 from busy import LIMIT
 from immich_lab import backups  # noqa: F401 - the routes that a backup needs
+from immich_lab.routes_people import Album
 from immich_lab.server import LabServer
 from test_stage_contract import SENT
 
 from facesets.common.errors import Failure
-from facesets.fake_immich.library_model import Album, Asset, Face, Key, Person, User, milliseconds
+from facesets.fake_immich.library_model import Asset, Face, Key, Person, User, milliseconds
 from facesets.immich import allowed
 
 ADMIN, USER2 = "ea61aa0f-ddc5-43d2-ac48-58dc3a061d0a", "b8edfe2b-5fe7-40f4-91d1-9f645fa367b4"

@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 from immich_lab import backups  # noqa: F401 - the routes that a backup needs
+from immich_lab.routes_people import Album
 from immich_lab.server import LabServer
 from test_server_contract import compare_headers, compare_rows, mirrored_face, send, shape, still_left_out
 
-from facesets.fake_immich.library_model import Album, Asset, Face, Key, Person, User, milliseconds
+from facesets.fake_immich.library_model import Asset, Face, Key, Person, User, milliseconds
 
 # Recordings of 3.1.0 that are not replayed, by why (see test_server_contract), and those of recorded-2.7.2-more.
 REFUSED = {

@@ -10,10 +10,10 @@ import jsonschema
 import pytest
 import requests
 from busy import LIMIT
+from immich_lab.routes_people import Album
 from immich_lab.server import LabServer
 from PIL import Image
 
-from facesets.fake_immich.library_model import Album
 
 VERSIONS = ((2, 7, 2), (3, 1, 0))
 GETS = ("/server/ping", "/server/version", "/users/me", "/api-keys/me", "/assets/statistics",

@@ -14,6 +14,7 @@ from facesets.fake_immich.library_model import Asset, Face, Person, User
 from facesets.fake_immich.protocol import ApiError, Call, Reply, error_reply, unreadable
 from facesets.fake_immich.server import Handler, ImmichServer, Listener
 
+from . import routes  # noqa: F401 - so that this server answers them
 from .faults import Fault, Faults
 from .request_log import Request, RequestLog
 
@@ -130,6 +131,7 @@ class LabServer(ImmichServer):
         super().__init__(version, port=port, keep_alive=keep_alive)
         self.tls = tls
         self.faults, self.log = Faults(), RequestLog()
+        self.library.albums, self.library.deleted = {}, []      # what `routes` tells of
         self._stopping = threading.Event()
 
     def __enter__(self) -> "LabServer":

@@ -18,13 +18,14 @@ from unittest import mock
 import pytest
 from busy import LIMIT, wait_until
 from drawn import OPTIONS, contents, library_photos, proposal_of
+from immich_lab.routes_people import Album
 from immich_lab.server import LabServer
 from stage_lab import CHECKOUT, Lab
 from test_stage_contract import CONTRACTS, described, taken
 
 import sort_faces
 from facesets.export import swap
-from facesets.fake_immich.library_model import Album, Asset, Person
+from facesets.fake_immich.library_model import Asset, Person
 from facesets.fake_immich.protocol import ApiError, Call, Reply
 from facesets.formats import cache
 from facesets.immich.breaker import Breaker

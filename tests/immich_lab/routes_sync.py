@@ -6,10 +6,10 @@ Immich streams more than these, and goes on after what a session acknowledged. O
 from collections.abc import Iterator
 from typing import Any
 
-from .library_model import NOW, Asset, Face, Person, iso
-from .protocol import ApiError, Call, Reply
-from .replies import dumps, face_box
-from .validation import not_among
+from facesets.fake_immich.library_model import NOW, Asset, Face, Person, iso
+from facesets.fake_immich.protocol import ApiError, Call, Reply
+from facesets.fake_immich.replies import dumps, face_box
+from facesets.fake_immich.validation import not_among
 
 STREAMED = "application/jsonlines+json"     # sent without ETag
 ENTITIES = {"PeopleV1": "PersonV1", "AssetFacesV1": "AssetFaceV1", "AssetFacesV2": "AssetFaceV2",

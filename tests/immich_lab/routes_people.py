@@ -1,12 +1,23 @@
 """Routes for people and albums: all that a client of ours may change."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from .library_model import Album, Person
-from .protocol import ApiError, Call, Reply, json_reply, text_reply
-from .replies import album_json, person_json
-from .validation import Fields, uuid_of
+from facesets.fake_immich.library_model import NOW, Asset, Person, User, iso
+from facesets.fake_immich.protocol import ApiError, Call, Reply, json_reply, text_reply
+from facesets.fake_immich.replies import asset_json, dumps, person_json, user_json
+from facesets.fake_immich.validation import Fields, uuid_of
+
+
+@dataclass(eq=False)
+class Album:
+    id: str
+    owner: User
+    name: str
+    description: str = ""
+    assets: dict[str, Asset] = field(default_factory=dict)      # by id, in the order in which they came
+
 
 Own = TypeVar("Own", Album, Person)
 
@@ -75,3 +86,18 @@ def _mine(call: Call, there: Mapping[str, Own], permission: str) -> Own:
     if found is None or found.owner is not call.user:
         raise ApiError(400, f"Not found or no {permission} access")
     return found
+
+
+def album_json(album: Album, version: tuple[int, int, int], full: bool) -> str:
+    """One album; `full` as 2.x replies it, with its assets, of which 3.x only gives the number."""
+    moments, user = sorted(asset.taken for asset in album.assets.values()), user_json(album.owner, "+00:00")
+    old = version[0] < 3
+    head = {"albumName": album.name, "description": album.description,
+            "albumThumbnailAssetId": next(iter(album.assets), None), "createdAt": iso(NOW), "updatedAt": iso(NOW),
+            "id": album.id, **({"ownerId": album.owner.id, "owner": user, "albumUsers": []} if old else
+                               {"albumUsers": [{"user": user, "role": "owner"}]}),
+            "shared": False, "hasSharedLink": False,
+            **({"startDate": iso(moments[0]), "endDate": iso(moments[-1])} if moments else {})}
+    items = ",".join(asset_json(asset, version, exif=True) for asset in album.assets.values()) if full else ""
+    tail = {"assetCount": len(album.assets), "isActivityEnabled": True, "order": "desc"}
+    return dumps(head)[:-1] + (f',"assets":[{items}],' if old else ",") + dumps(tail)[1:]
