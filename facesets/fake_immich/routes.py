@@ -1,18 +1,44 @@
-"""Which route answers a request, and whether its sender may ask. What only tests ask for is in tests/immich_lab."""
+"""Which route answers a request, whether its sender may ask, and the routes about server, user and key.
+
+What only tests ask for is in tests/immich_lab.
+"""
 
 import re
 from collections.abc import Callable
 
-from . import routes_account, routes_assets, routes_search
-from .protocol import ApiError, Call, Reply
+from . import routes_assets, routes_search
+from .protocol import ApiError, Call, Reply, json_reply
+from .replies import key_json, own_user_json
+
+
+def ping(call: Call) -> Reply:
+    return json_reply({"res": "pong"})
+
+
+def version(call: Call) -> Reply:
+    fields: dict[str, object] = dict(zip(("major", "minor", "patch"), call.version, strict=True))
+    return json_reply(fields if call.version[0] < 3 else {**fields, "prerelease": None})
+
+
+def users_me(call: Call) -> Reply:
+    usage = sum(asset.size for asset in call.library.assets.values() if asset.owner is call.user and not asset.library)
+    return json_reply(own_user_json(call.user, usage))
+
+
+def api_key_me(call: Call) -> Reply:
+    key = call.library.keys.get(call.headers.get("x-api-key", "") or call.query.get("apiKey", ""))
+    if key is None:
+        raise ApiError(403, "Not authenticated with an API Key")
+    return json_reply(key_json(key))
+
 
 ID = r"(?P<id>[^/]+)"
 ROUTES: tuple[tuple[str, str, str | None, Callable[[Call], Reply]], ...] = (
     # method, path below /api, permission ("" any login, None nobody asks), route
-    ("GET", "/server/ping", None, routes_account.ping),
-    ("GET", "/server/version", None, routes_account.version),
-    ("GET", "/users/me", "user.read", routes_account.users_me),
-    ("GET", "/api-keys/me", "", routes_account.api_key_me),
+    ("GET", "/server/ping", None, ping),
+    ("GET", "/server/version", None, version),
+    ("GET", "/users/me", "user.read", users_me),
+    ("GET", "/api-keys/me", "", api_key_me),
     ("POST", "/search/metadata", "asset.read", routes_search.metadata),
     ("GET", "/assets/statistics", "asset.statistics", routes_search.asset_statistics),
     ("GET", "/timeline/buckets", "asset.read", routes_search.buckets),

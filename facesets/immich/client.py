@@ -110,8 +110,8 @@ class Client:
         self._origin = _origin(access.url)
         self._session = _session(access)
 
-    def get(self, path: str, **query: str) -> Any:
-        return self.json("GET", path + ("?" + urllib.parse.urlencode(query) if query else ""))
+    def get(self, path: str, attempts: int | None = None, **query: str) -> Any:
+        return self.json("GET", path + ("?" + urllib.parse.urlencode(query) if query else ""), None, attempts)
 
     def json(self, method: str, path: str, body: Mapping[str, Any] | None = None, attempts: int | None = None) -> Any:
         """The parsed reply, retried; what fails to the end is Transient."""

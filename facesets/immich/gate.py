@@ -6,7 +6,6 @@ differ, the months that differ are listed again, with exif and without; what is 
 longer has goes. Then the counts are compared again: what still differs is reported.
 """
 
-import urllib.parse
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -125,7 +124,7 @@ class Gate:
 
     def _get(self, path: str, **query: str) -> Any:
         with needed(f"{self.client.access.url}{path} fails"):
-            return self.client.json("GET", f"{path}?{urllib.parse.urlencode(query)}", attempts=TRIES)
+            return self.client.get(path, TRIES, **query)
 
 
 def _span(month: str) -> dict[str, str]:

@@ -1,7 +1,6 @@
 """Before anything else: is this an Immich that we can read, and whose library does the key open?"""
 
 import contextlib
-import json
 import os
 import ssl
 import threading
@@ -126,7 +125,7 @@ def greet(client: Client, *, key: bool) -> Server:
     """Ask the server who it is, and what our key may. Raises a Failure that says what to do."""
     url = client.access.url
     try:
-        if client.json("GET", "/server/ping", attempts=FIRST_TRIES) != {"res": "pong"}:
+        if client.get("/server/ping", FIRST_TRIES) != {"res": "pong"}:
             raise SettingsError(f"{url} is not Immich: /api/server/ping does not answer pong; check IMMICH_URL")
     except Transient as error:
         if "web page" in str(error) or "other than JSON" in str(error) or str(error).startswith("404"):
@@ -175,7 +174,7 @@ def login(client: Client, email: str, password: str) -> str:
     except NotAllowed:
         raise NotAllowed("the server refuses IMMICH_EMAIL and IMMICH_PASSWORD; check them") from None
     except (Transient, Rejected, *WRONG_SHAPE) as error:
-        raise Paused(f"{client.access.url}: no login ({json.dumps(str(error))[1:-1]})") from None
+        raise Paused(f"{client.access.url}: no login ({terminal.safe(error, 200)})") from None
 
 
 def logout(client: Client) -> None:
