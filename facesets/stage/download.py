@@ -9,7 +9,6 @@ import functools
 import hashlib
 import os
 import re
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,21 +28,15 @@ LARGEST = 1 << 30       # bytes of a file whose size nobody says; the embed work
 LONGEST_TAG = 60        # characters of an ETag that fit into a file name
 
 
-@dataclass(frozen=True)
-class Got:
-    """A complete, checked file that does not have its real name yet."""
-
-    part: Path
-    photo: Photo        # its `path` is "" until `named` has looked at the content
-
-
 def needs_preview(asset: Asset) -> bool:
     """No decoder here reads raw files, and Immich has developed them already."""
     return Path(asset.name).suffix.lower() in RAW or Path(asset.path).suffix.lower() in RAW
 
 
-def fetch(client: Client, asset: Asset, folder: Path, source: str) -> Got:
-    """One attempt at the "original", going on where an earlier one broke off, or at Immich's JPEG, its "preview"."""
+def fetch(client: Client, asset: Asset, folder: Path, source: str) -> tuple[Path, Sums]:
+    """One attempt at the "original", going on where an earlier one broke off, or at Immich's JPEG, its "preview": a
+    file that is complete and checked, and does not have its real name yet.
+    """
     parts = files.private_folder(folder / ".part")
     stem = part_stem(asset.id, source)
     expected = asset.size if source == "original" else 0
@@ -61,8 +54,7 @@ def fetch(client: Client, asset: Asset, folder: Path, source: str) -> Got:
     if not sums.length:
         part.unlink()
         raise Transient("the server's file is empty")
-    checksum = asset.checksum if asset.content else ""
-    return Got(part, Photo(sums.sha256.hexdigest(), sums.checksum, checksum, sums.length, source, "", str(folder)))
+    return part, sums
 
 
 def _receive(client: Client, route: str, part: Path | None, tag: str, sums: Sums, parts: Path, stem: str,
@@ -100,15 +92,14 @@ def _receive(client: Client, route: str, part: Path | None, tag: str, sums: Sums
     return part, sums
 
 
-def keep(got: Got) -> Path:
+def keep(part: Path, photo: Photo) -> None:
     """Give the file its real name, for good."""
-    final = Path(got.photo.folder) / got.photo.path
+    final = Path(photo.folder) / photo.path
     files.private_folder(final.parent)
-    with open(got.part, "rb") as file:
+    with open(part, "rb") as file:
         os.fsync(file.fileno())
-    os.replace(got.part, final)
+    os.replace(part, final)
     files.sync_folder(final.parent)
-    return final
 
 
 def _earlier(parts: Path, stem: str, expected: int) -> tuple[Path | None, str]:
@@ -161,16 +152,18 @@ def _span(answer: requests.Response) -> tuple[int, int | None]:
     return 0, int(length) if re.fullmatch("[0-9]{1,18}", length) and not encoded else None
 
 
-def named(got: Got, asset: Asset) -> Got | None:
-    """`got` with its name: its SHA-256, and the suffix that its content asks for. None, and it is gone, if no decoder
-    here opens it; only its header is read: a damaged picture is the embed worker's business.
+def named(part: Path, sums: Sums, asset: Asset, folder: Path, source: str) -> Photo | None:
+    """The photo in `part`, with its name: its SHA-256, and the suffix that its content asks for. None, and it is gone,
+    if no decoder here opens it; only its header is read: a damaged picture is the embed worker's business.
     """
-    kind, sides = look(got.part)
+    kind, sides = look(part)
     # a raw file without its suffix opens as the TIFF of its thumbnail
     if not kind or (kind == "TIFF" and asset.width and max(sides) * 2 <= max(asset.width, asset.height)):
-        got.part.unlink()
+        part.unlink()
         return None
-    return replace(got, photo=replace(got.photo, path=place(got.photo.sha256, kind)))
+    sha256 = sums.sha256.hexdigest()
+    return Photo(sha256, sums.checksum, asset.checksum if asset.content else "", sums.length, source,
+                 place(sha256, kind), str(folder))
 
 
 def place(sha256: str, kind: str) -> str:

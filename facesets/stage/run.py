@@ -179,26 +179,27 @@ class Stage:
         """The original, or the preview where no decoder here opens that; a file that is always missing is asked for
         once a run.
         """
+        folder = self.options.photos
         for source in ["preview"] if download.needs_preview(asset) else ["original", "preview"]:
-            got = self.client.retrying(partial(download.fetch, self.client, asset, self.options.photos, source),
-                                       1 if asset.tries >= HOPELESS else None)
-            if named := download.named(got, asset):
-                return self._take(asset, named)
+            part, sums = self.client.retrying(partial(download.fetch, self.client, asset, folder, source),
+                                              1 if asset.tries >= HOPELESS else None)
+            if photo := download.named(part, sums, asset, folder, source):
+                return self._take(asset, part, photo)
         raise Rejected("neither the file nor the server's preview of it can be decoded")
 
-    def _take(self, asset: Asset, got: download.Got) -> None:
+    def _take(self, asset: Asset, part: Path, photo: Photo) -> None:
         """Keep the file and record it, or let it go where its bytes are known after all."""
-        outcome = duplicates.who_has(self.state, got.photo.sha256)
+        outcome = duplicates.who_has(self.state, photo.sha256)
         if outcome:
-            got.part.unlink()
+            part.unlink()
         else:
-            download.keep(got)
+            download.keep(part, photo)
         with self.state.writing() as db:
             if not outcome:     # two threads may have had the same bytes
                 db.execute(f"INSERT OR IGNORE INTO photos ({', '.join(PHOTO)}) VALUES ({', '.join('?' * len(PHOTO))})",
-                           [getattr(got.photo, name) for name in PHOTO])
+                           [getattr(photo, name) for name in PHOTO])
             db.execute("UPDATE assets SET outcome = ?, reason = '', sha256 = ? WHERE id = ?",
-                       (outcome or "have", got.photo.sha256, asset.id))
+                       (outcome or "have", photo.sha256, asset.id))
 
 
 PHOTO = tuple(Photo.__dataclass_fields__)
