@@ -45,7 +45,7 @@ from facesets.formats import summary as summaries
 from facesets.formats.queue import Queue
 from facesets.immich import backup, preflight
 from facesets.immich.breaker import Breaker
-from facesets.immich.client import Client
+from facesets.immich.client import KEY, Client
 from facesets.library.store import Library
 from facesets.stage import choice, summary
 from facesets.stage.run import Options, Stage
@@ -65,8 +65,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         terminal.keep_log(user_dir / "stage.log", f"immich_stage.py --user {args.user}")
         state = State(user_dir / "state.db")
         try:
-            with connected(server, staging, args) as (client, key):
-                return stage_user(client, key, state, options_of(args, where, staging), args, command(argv))
+            with connected(server, staging, args) as client:
+                return stage_user(client, state, options_of(args, where, staging), args, command(argv))
         except Paused as error:
             raise Paused(f"{error}; everything is saved, to go on: {command(argv)}") from None
         finally:
@@ -126,9 +126,8 @@ def options_of(args: argparse.Namespace, where: config.Paths, staging: config.St
 
 
 @contextlib.contextmanager
-def connected(server: config.Server, staging: config.Staging, args: argparse.Namespace
-              ) -> Iterator[tuple[Client, bool]]:
-    """A client, and whether it has a key (else a login, which is closed in the end)."""
+def connected(server: config.Server, staging: config.Staging, args: argparse.Namespace) -> Iterator[Client]:
+    """A client with a key, or with a login, which is closed in the end."""
     anonymous = ("X-Client", "face-sets")
     access = preflight.access(server, anonymous)
     login, stop = config.login(server), threading.Event()
@@ -137,11 +136,11 @@ def connected(server: config.Server, staging: config.Staging, args: argparse.Nam
         breaker = Breaker(staging.workers, args.wait_for_server, server.retry_pause, terminal.say)
         return Client(replace(access, header=header), breaker, stop)
     if not login:
-        yield client(("x-api-key", config.api_key(server))), True
+        yield client((KEY, config.api_key(server)))
         return
     made = client(("Authorization", f"Bearer {preflight.login(client(anonymous), *login)}"))
     try:
-        yield made, False
+        yield made
     except BaseException:
         stop.set()
         raise
@@ -149,14 +148,13 @@ def connected(server: config.Server, staging: config.Staging, args: argparse.Nam
         preflight.logout(made)
 
 
-def stage_user(client: Client, key: bool, state: State, options: Options, args: argparse.Namespace,
-               again: str) -> int:
+def stage_user(client: Client, state: State, options: Options, args: argparse.Namespace, again: str) -> int:
     """Run the stage, and hand over and sum up what is there, however it ended."""
     started, written = time.monotonic(), options.queue.with_name("summary.json")
     last = summary.last(written)
     if args.wait_for_server:
         client.breaker.probe = partial(client.probe, "/server/ping")
-    server = preflight.check(client, key=key)
+    server = preflight.check(client)
     terminal.say(f"{client.access.url} is {server}; as {options.user}, reading the library of "
                  f"{terminal.safe(server.name, 80)} ({terminal.safe(server.email, 80)}); {server.key}; faces by "
                  f"{server.faces_by}{summary.last_time(last, server.faces_by)}")
@@ -222,7 +220,7 @@ def choosing(client: Client, owner: str, args: argparse.Namespace) -> choice.Cho
         terminal.say(f"with --pictures {pictures} {lacking}; docs/backup.md has the figures")
     if args.backup == "server":
         key = config.api_key(config.load(config.Server, args), name="IMMICH_ADMIN_API_KEY")
-        access = replace(client.access, header=("x-api-key", key))
+        access = replace(client.access, header=(KEY, key))
         read = backup.of_server(Client(access, client.breaker, client.stop), owner)
     else:
         read = backup.of_file(Path(args.backup), owner)

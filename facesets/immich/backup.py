@@ -67,7 +67,7 @@ def of_server(client: Client, owner: str) -> "Backup":
     """
     url = client.access.url
     try:
-        server = preflight.greet(client, key=True)
+        server = preflight.greet(client)
         if server.version < FIRST_GIVEN:
             raise Failure(f"{url} is {server}, which gives its backups to nobody; copy one from its folder `backups`, "
                           "and name it: --backup FILE")

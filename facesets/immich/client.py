@@ -41,6 +41,8 @@ LONGEST_PAUSE = 30.0    # seconds between two attempts
 WRONG_SHAPE = (LookupError, TypeError, ValueError, AttributeError, OverflowError)      # what reading a reply raises
 LATER = {404, 407, 408, 421, 425, 429}   # 404 too: on 3.x a dropped mount answers 404 for everything
 
+KEY = "x-api-key"       # the header of a key; a login has another
+
 T = TypeVar("T")
 
 

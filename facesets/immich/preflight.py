@@ -12,7 +12,7 @@ from typing import Any
 
 from ..common import files, terminal
 from ..common.errors import Failure, NotAllowed, Paused, SettingsError
-from .client import WRONG_SHAPE, Access, Client, Rejected, Stopped, Transient, is_local, needed, understanding
+from .client import KEY, WRONG_SHAPE, Access, Client, Rejected, Stopped, Transient, is_local, needed, understanding
 
 SPARING = ("asset.statistics",)     # without it the timeline is counted
 NEEDED = ("asset.read", "asset.download", "asset.view", "user.read")
@@ -107,9 +107,9 @@ def access(settings: Any, header: tuple[str, str], may_write: bool = False) -> A
                   settings.read_timeout, settings.retry_pause, may_write=may_write)
 
 
-def check(client: Client, *, key: bool) -> Server:
+def check(client: Client) -> Server:
     """Ask the server who it is and who we are. Raises a Failure that says what to do."""
-    server = greet(client, key=key)
+    server = greet(client)
     require(client, server, NEEDED if server.boxes_in_search else (*NEEDED, "face.read"))
     return whose(client, server)
 
@@ -121,7 +121,7 @@ def whose(client: Client, server: Server) -> Server:
         return replace(server, owner=str(me["id"]), name=str(me["name"]), email=str(me["email"]))
 
 
-def greet(client: Client, *, key: bool) -> Server:
+def greet(client: Client) -> Server:
     """Ask the server who it is, and what our key may. Raises a Failure that says what to do."""
     url = client.access.url
     try:
@@ -138,8 +138,9 @@ def greet(client: Client, *, key: bool) -> Server:
         server = Server((int(said["major"]), int(said["minor"]), int(said["patch"])), None)
         if server.version < OLDEST:
             raise Failure(f"{url} is {server}; update it to 2.0 or newer")
-        return replace(server, permissions=frozenset(map(str, client.get("/api-keys/me")["permissions"]))) if key \
-            else server
+        if client.access.header[0] != KEY:
+            return server
+        return replace(server, permissions=frozenset(map(str, client.get("/api-keys/me")["permissions"])))
 
 
 def require(client: Client, server: Server, permissions: Sequence[str], variable: str = "IMMICH_API_KEY") -> None:

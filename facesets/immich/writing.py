@@ -28,7 +28,7 @@ def opened(access: Access, queue: Queue, permissions: Sequence[str]) -> "Writer"
     server says so, where the key may ask, and else it opens one of the people that the stage saw.
     """
     client = Client(access, Breaker(1, pause=access.retry_pause, tell=terminal.say), threading.Event())
-    server = preflight.greet(client, key=True)
+    server = preflight.greet(client)
     preflight.require(client, server, permissions, "IMMICH_WRITE_API_KEY")
     people = dict.fromkeys(face.person_id for faces in queue.faces.values() for face in faces if face.person_id)
     writer, ids, stage = Writer(client), list(people)[:PROBED], f"python immich_stage.py --user {queue.user}"

@@ -319,7 +319,7 @@ def pictures_of(lab: Lab, people: list[str], clock: Callable[[], float] = lambda
     """Which of these people of Immich come with a picture?"""
     client = Client(Access(lab.server.url, ("x-api-key", lab.server.add_key(lab.user))),
                     Breaker(1, 0, 0.01, print), threading.Event())
-    server = preflight.greet(client, key=True)
+    server = preflight.greet(client)
     lab.server.log.clear()
     seen = portraits.given(client, server, [Person("", "", 9, ("2020",), 1, 2, one) for one in people], clock)
     return [bool(one.picture) for one in seen]

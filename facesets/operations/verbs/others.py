@@ -93,8 +93,9 @@ def taken_back(job: Job, journal: Path) -> list[str]:
 
 def _writer(job: Job, queue: Queue, with_albums: bool) -> Any:
     from ...immich import preflight, writing
+    from ...immich.client import KEY
     server = job.settings("Server")
-    access = preflight.access(server, ("x-api-key", job.write_key()), may_write=True)
+    access = preflight.access(server, (KEY, job.write_key()), may_write=True)
     return writing.opened(access, queue, (*writing.NAMES, *(writing.ALBUMS if with_albums else ())))
 
 
