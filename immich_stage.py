@@ -198,10 +198,10 @@ def stage_user(client: Client, state: State, options: Options, args: argparse.Na
         raise Paused("stopped")
     if ended:
         raise ended
-    if stage.tally.gate and not stage.tally.gate.held:
+    if stage.gate and not stage.gate.held:
         raise Paused("the server counts other photos than it lists, as named above, so some may be missing; let Immich "
                      "end its jobs (Administration, Jobs: above all Extract Metadata)")
-    if stage.tally.chosen and not keeps:
+    if stage.chosen and not keeps:
         terminal.say(f"to see who is there: {typed(['python', 'sort_faces.py', 'report'], args)}")
     then = ["bash", "finalize_immich.sh", args.user] if values["staged_count"] else \
         ["python", "sort_faces.py", "status"]

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 from ..common import terminal
@@ -41,24 +42,15 @@ class Options:
     choosing: choice.Choosing | None = None     # None: every photo with a face that is big enough
 
 
-@dataclass
-class Tally:
-    """What this run did, for the summary."""
-
-    listing_requests: int = 0
-    listing_seconds: float = 0.0    # until all faces were known
-    bytes_saved: int = 0
-    gate: Verdict | None = None
-    orphans: int = 0        # files of assets that the server no longer has
-    pruned: bool = False    # they were removed
-    chosen: choice.Chosen | None = None     # who is there, where a backup says so
-
-
 class Stage:
     def __init__(self, client: Client, state: State, server: Server, options: Options) -> None:
         self.client, self.state, self.server, self.options = client, state, server, options
         self.rules = Rules(server.owner, options.min_face_px, excluding(options.exclude), server.boxes_in_search)
-        self.tally = Tally()
+        self.listing_requests, self.listing_seconds = 0, 0.0        # until all faces were known
+        self.bytes_saved = 0
+        self.gate: Verdict | None = None
+        self.orphans, self.pruned = 0, False        # files of assets that the server no longer has; they were removed
+        self.chosen: choice.Chosen | None = None    # who is there, where a backup says so
         self._failed = 0        # new assets in a row that could not be read
 
     def run(self) -> None:
@@ -68,15 +60,15 @@ class Stage:
         elsewhere.gather(self.state, self.options.databases, self.options.caches)
         self._list()
         self._ask_faces()
-        self.tally.listing_requests = self.client.counts.requests
-        self.tally.listing_seconds = round(time.monotonic() - began, 1)
+        self.listing_requests = self.client.counts.requests
+        self.listing_seconds = round(time.monotonic() - began, 1)
         duplicates.settle_unchanged(self.state, "wanted")
         elsewhere.local_files(self.state)
-        self.tally.bytes_saved += duplicates.settle_by_checksum(self.state)
+        self.bytes_saved += duplicates.settle_by_checksum(self.state)
         if self.options.choosing:
-            self.tally.chosen = choice.choose(self.state, self.options.choosing, self.rules.min_face_px)
-            people = portraits.given(self.client, self.server, self.tally.chosen.people)
-            self.tally.chosen = replace(self.tally.chosen, people=people)
+            self.chosen = choice.choose(self.state, self.options.choosing, self.rules.min_face_px)
+            people = portraits.given(self.client, self.server, self.chosen.people)
+            self.chosen = replace(self.chosen, people=people)
         if not self.options.list_only:
             photos.rename_old(self.state, self.options.photos)
             self._download()
@@ -85,17 +77,17 @@ class Stage:
     def _list(self) -> None:
         self.state.start_run()
         kept, listing = Kept(self.state, self.rules), Listing(self.client, self.server.total_order)
+        scopes = [{**fields(visibility), "withExif": True, "withPeople": True} for visibility in VISIBILITIES]
+        keeping: Future[None] | None = None     # a page is kept while the server thinks about the next one
         with terminal.progress(None, "listing", "assets") as bar, ThreadPoolExecutor(1, "keep") as other:
-            for visibility in VISIBILITIES:
-                keeping: Future[None] | None = None     # a page is kept while the server thinks about the next one
-                for items in listing.walk({**fields(visibility), "withExif": True, "withPeople": True}):
-                    if keeping:
-                        keeping.result()
-                    keeping = other.submit(kept.keep, items)
-                    bar.update(len(items))
+            for items in chain.from_iterable(map(listing.walk, scopes)):
                 if keeping:
                     keeping.result()
-            self.tally.gate = Gate(self.client, listing, self.server, kept).check()
+                keeping = other.submit(kept.keep, items)
+                bar.update(len(items))
+            if keeping:
+                keeping.result()
+            self.gate = Gate(self.client, listing, self.server, kept).check()
         if self.options.retry_rejected and not self.options.list_only:
             with self.state.writing() as db:
                 db.execute("UPDATE assets SET outcome = ? WHERE run = ? AND outcome = 'rejected'",
@@ -129,16 +121,16 @@ class Stage:
         """One asset of each checksum, those that failed before last; then all are known but those whose twin failed."""
         duplicates.mark_twins(self.state)
         self._each("wanted", "photos", ["twin = '' AND tries = 0", "twin = '' AND tries > 0"], self._photo)
-        self.tally.bytes_saved += duplicates.settle_by_checksum(self.state)
+        self.bytes_saved += duplicates.settle_by_checksum(self.state)
         self._each("wanted", "photos", ["twin != ''"], self._photo)
 
     def _prune(self) -> None:
         """Count what is left of assets that are gone from the server; remove it if wanted, and if they surely are."""
         found = photos.orphans(self.state, self.options.photos)
-        self.tally.orphans = len(found)
-        if self.options.prune and not self.options.list_only and self.tally.gate and self.tally.gate.held:
+        self.orphans = len(found)
+        if self.options.prune and not self.options.list_only and self.gate and self.gate.held:
             photos.prune(self.state, found)
-            self.tally.pruned = True
+            self.pruned = True
 
     def _each(self, outcome: str, what: str, parts: list[str], work: Callable[[Asset], None]) -> None:
         """Do `work` for every asset of this outcome, one part after the other."""

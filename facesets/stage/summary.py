@@ -77,15 +77,15 @@ def _faces(asset: Asset) -> tuple[queues.ImmichFace, ...]:
 
 def figures(stage: Stage, elapsed: float) -> dict[str, Any]:
     """What a run did, as summary.json has it."""
-    tally, asked, gate = stage.tally, stage.client.counts, stage.tally.gate or Verdict(held=False)
+    asked, gate = stage.client.counts, stage.gate or Verdict(held=False)
     return {
         **counts(stage.state), ALMOST: almost(stage.state), "requests": asked.requests,
-        "requests_before_downloads": tally.listing_requests or asked.requests,
-        "seconds_before_downloads": tally.listing_seconds, "elapsed": round(elapsed, 3),
-        "bytes_downloaded": asked.bytes, "bytes_saved": tally.bytes_saved,
+        "requests_before_downloads": stage.listing_requests or asked.requests,
+        "seconds_before_downloads": stage.listing_seconds, "elapsed": round(elapsed, 3),
+        "bytes_downloaded": asked.bytes, "bytes_saved": stage.bytes_saved,
         "faces_by": stage.server.faces_by, **{f"gate_{name}": value for name, value in asdict(gate).items()},
-        "orphaned_files": tally.orphans, "pruned": tally.pruned,
-        **({"who_is_there": tally.chosen.as_json()} if tally.chosen else {}),
+        "orphaned_files": stage.orphans, "pruned": stage.pruned,
+        **({"who_is_there": stage.chosen.as_json()} if stage.chosen else {}),
     }
 
 
