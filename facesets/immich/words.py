@@ -1,5 +1,6 @@
 """What went wrong on the way to the server, in words that say what to do, without keys or addresses of memory."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -40,27 +41,22 @@ def words(error: BaseException) -> str:
             queue += [getattr(one, "reason", None), one.__cause__, one.__context__, *one.args]
     text = " ".join(f"{type(one).__name__} {one}" for one in chain)
     for sign, meaning in SIGNS:
-        if sign in text:
+        if re.search(sign, text):
             return meaning
     return terminal.safe(type(chain[-1]).__name__, 60)
 
 
-UNKNOWN_AUTHORITY = "its certificate is not signed by an authority known here; --ca-file names your own"
 SIGNS = (
-    ("hostname mismatch", "its certificate is for another host name"),
-    ("doesn't match", "its certificate is for another host name"),
-    ("IP address mismatch", "its certificate is for another host name"),
+    ("hostname mismatch|doesn't match|IP address mismatch", "its certificate is for another host name"),
     ("certificate has expired", "its certificate has expired"),
-    ("self-signed", UNKNOWN_AUTHORITY),
-    ("self signed", UNKNOWN_AUTHORITY),
-    ("unable to get local issuer", UNKNOWN_AUTHORITY),
+    ("self.signed|unable to get local issuer",
+     "its certificate is not signed by an authority known here; --ca-file names your own"),
     ("CERTIFICATE_VERIFY_FAILED", "its certificate cannot be verified; --ca-file names your own authority"),
     ("ProxyError", "the proxy that the environment sets does not let us through; no_proxy=HOST goes without it"),
     ("SSLError", "TLS fails; is it https that the server speaks there?"),
     ("NameResolutionError", "its name is not known (DNS)"),
     ("ConnectTimeout", "no connection in time"),
     ("refused", "connection refused"),
-    ("Read timed out", "no answer in time"),
     ("timed out", "no answer in time"),
     ("reset by peer", "connection reset"),
     ("IncompleteRead", "cut off"),
