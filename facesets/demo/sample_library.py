@@ -152,5 +152,3 @@ class _Maker:
 
 def _face(box: tuple[float, float, float, float], frame: tuple[int, int], person: str, **flags: bool) -> dict[str, Any]:
     return {"box": [round(side) for side in box], "frame": list(frame), "person": person, "flags": flags}
-
-

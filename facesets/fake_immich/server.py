@@ -35,7 +35,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
     immich: "ImmichServer"
 
     def setup(self) -> None:
-        self.request.settimeout(self.immich.keep_alive)
         self.immich.connected(self.request)
         super().setup()
 
@@ -166,7 +165,7 @@ class ImmichServer:
             threading.Thread(target=self._listener.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
 
     def listen(self) -> Listener:
-        return Listener(("127.0.0.1", self.port), type("BoundHandler", (self.handler,), {"immich": self}))
+        return Listener(("127.0.0.1", self.port), type("BoundHandler", (self.handler,), {"immich": self, "timeout": self.keep_alive}))
 
     def down(self) -> None:
         """Refuse connections and drop the open ones, until `up()`."""
