@@ -165,7 +165,8 @@ class ImmichServer:
             threading.Thread(target=self._listener.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
 
     def listen(self) -> Listener:
-        return Listener(("127.0.0.1", self.port), type("BoundHandler", (self.handler,), {"immich": self, "timeout": self.keep_alive}))
+        handler = type("BoundHandler", (self.handler,), {"immich": self, "timeout": self.keep_alive})
+        return Listener(("127.0.0.1", self.port), handler)
 
     def down(self) -> None:
         """Refuse connections and drop the open ones, until `up()`."""
