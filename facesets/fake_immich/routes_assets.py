@@ -6,8 +6,7 @@ from pathlib import Path
 
 from .library_model import NOW, PREVIEW_SIDE, THUMBNAIL_SIDE, Asset, thumbnail
 from .paging import may_open
-from .protocol import ApiError, Call, Reply, unreadable
-from .validation import Fields, uuid_of
+from .protocol import ApiError, Call, Fields, Reply, unreadable, uuid_of
 
 CACHE = "private, max-age=86400, no-transform, stale-while-revalidate=2592000, stale-if-error=2592000"
 SIZES = ("original", "fullsize", "preview", "thumbnail")

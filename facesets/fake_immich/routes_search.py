@@ -6,9 +6,8 @@ from typing import Any
 
 from .library_model import VISIBILITIES, Asset
 from .paging import Scope, Window, months, visible_owners
-from .protocol import ApiError, Call, Reply, json_reply
+from .protocol import DATE, ApiError, Call, Fields, Reply, json_reply
 from .replies import asset_json, bucket_json, search_page
-from .validation import DATE, Fields
 
 LARGEST_PAGE = 1000
 KINDS = ("IMAGE", "VIDEO", "AUDIO", "OTHER")

@@ -11,11 +11,10 @@ from typing import Any
 
 from facesets.fake_immich import routes
 from facesets.fake_immich.library_model import Face
-from facesets.fake_immich.protocol import ApiError, Call, Reply, json_reply
+from facesets.fake_immich.protocol import ApiError, Call, Fields, Reply, json_reply
 from facesets.fake_immich.replies import face_box, person_json, seen
 from facesets.fake_immich.routes_assets import opened
 from facesets.fake_immich.routes_search import LARGEST_PAGE, asked, shown
-from facesets.fake_immich.validation import Fields
 
 from . import routes_people, routes_sync
 

@@ -5,9 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from facesets.fake_immich.library_model import NOW, Asset, Person, User, iso
-from facesets.fake_immich.protocol import ApiError, Call, Reply, json_reply
+from facesets.fake_immich.protocol import ApiError, Call, Fields, Reply, json_reply, uuid_of
 from facesets.fake_immich.replies import asset_json, person_json, user_json
-from facesets.fake_immich.validation import Fields, uuid_of
 
 
 @dataclass(eq=False)

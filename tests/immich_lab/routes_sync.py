@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from facesets.fake_immich.library_model import NOW, Asset, Face, Person, iso
-from facesets.fake_immich.protocol import ApiError, Call, Reply
+from facesets.fake_immich.protocol import ApiError, Call, Reply, not_among
 from facesets.fake_immich.replies import dumps, face_box
-from facesets.fake_immich.validation import not_among
 
 STREAMED = "application/jsonlines+json"     # sent without ETag
 ENTITIES = {"PeopleV1": "PersonV1", "AssetFacesV1": "AssetFaceV1", "AssetFacesV2": "AssetFaceV2",
