@@ -21,7 +21,6 @@ from . import routes
 from .library_model import Library
 from .paging import Index
 from .protocol import ApiError, Call, Reply, error_reply
-from .replies import dumps
 
 GZIP_FROM = 1024        # bytes; Immich compresses JSON from here on
 
@@ -69,12 +68,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def reply(self, call: Call) -> Reply:
         correlation = secrets.token_hex(4)
-        if isinstance(call.body, bytes):
-            if call.version[0] < 3:
-                message = {"message": "Unexpected end of JSON input", "error": "Bad Request", "statusCode": 400}
-                return Reply(400, dumps(message).encode(), id_header=False)
-            text = dumps({"message": "Expected property name or '}' in JSON at position 1 (line 1 column 2)"})
-            return Reply(400, text.encode(), headers={"X-Correlation-ID": "undefined"})
         try:
             reply = self.immich.route(call)
         except ApiError as error:

@@ -12,6 +12,7 @@ from typing import Any
 
 from facesets.fake_immich.library_model import Asset, Face, Person, User
 from facesets.fake_immich.protocol import ApiError, Call, Reply, error_reply, unreadable
+from facesets.fake_immich.replies import dumps
 from facesets.fake_immich.server import Handler, ImmichServer, Listener
 
 from . import routes  # noqa: F401 - so that this server answers them
@@ -66,6 +67,12 @@ class LabHandler(Handler):
             return Reply(200, LOGIN_PAGE, "text/html; charset=utf-8", id_header=False)
         elif fault.kind == "redirect":
             return Reply(302, b"Found", "text/plain; charset=utf-8", {"Location": fault.location})
+        elif isinstance(call.body, bytes):      # no JSON
+            if call.version[0] < 3:
+                message = {"message": "Unexpected end of JSON input", "error": "Bad Request", "statusCode": 400}
+                return Reply(400, dumps(message).encode(), id_header=False)
+            text = dumps({"message": "Expected property name or '}' in JSON at position 1 (line 1 column 2)"})
+            return Reply(400, text.encode(), headers={"X-Correlation-ID": "undefined"})
         return super().reply(call)
 
     def framed(self, reply: Reply) -> tuple[dict[str, str], bytes]:
