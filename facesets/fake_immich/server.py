@@ -5,13 +5,11 @@ What goes wrong on purpose, and the log of what was asked, are in tests/immich_l
 """
 
 import base64
-import contextlib
 import gzip
 import hashlib
 import http.server
 import json
 import secrets
-import socket
 import sys
 import threading
 import urllib.parse
@@ -32,21 +30,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
     wbufsize = 1 << 16
     disable_nagle_algorithm = True
     immich: "ImmichServer"
-
-    def setup(self) -> None:
-        self.immich.connected(self.request)
-        super().setup()
-
-    def finish(self) -> None:
-        with contextlib.suppress(OSError):
-            super().finish()
-        self.immich.disconnected(self.request)
-
-    def handle(self) -> None:
-        try:
-            super().handle()
-        except OSError:
-            self.close_connection = True
 
     def answer(self) -> None:
         self.send(self.reply(self.call()))
@@ -136,8 +119,6 @@ class ImmichServer:
         self.library = Library()
         self.index = Index(self.library, stable=version >= (3, 1, 0))
         self._listener: Listener | None = None
-        self._connections: set[socket.socket] = set()
-        self._guard = threading.Lock()
 
     def __enter__(self) -> "ImmichServer":
         self.up()
@@ -162,26 +143,11 @@ class ImmichServer:
         return Listener(("127.0.0.1", self.port), handler)
 
     def down(self) -> None:
-        """Refuse connections and drop the open ones, until `up()`."""
-        with self._guard:
-            listener, self._listener = self._listener, None
-        if listener is None:
-            return
-        listener.shutdown()
-        listener.server_close()
-        with self._guard:
-            connections, self._connections = self._connections, set()
-        for connection in connections:
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-
-    def connected(self, connection: socket.socket) -> None:
-        with self._guard:
-            self._connections.add(connection)
-
-    def disconnected(self, connection: socket.socket) -> None:
-        with self._guard:
-            self._connections.discard(connection)
+        """Refuse connections, until `up()`."""
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            listener.shutdown()
+            listener.server_close()
 
     def route(self, call: Call) -> Reply:
         return routes.answer(call)

@@ -1,5 +1,6 @@
 """The local Immich of tests and benchmarks: it commits faults, logs what it is asked, speaks TLS, comes and goes."""
 
+import contextlib
 import socket
 import ssl
 import struct
@@ -30,6 +31,14 @@ class LabHandler(Handler):
     immich: "LabServer"
     fault: Fault
     entry: Request
+
+    def setup(self) -> None:
+        self.immich.connected(self.request)
+        super().setup()
+
+    def finish(self) -> None:
+        self.immich.disconnected(self.request)
+        super().finish()
 
     def answer(self) -> None:
         call = self.call()
@@ -139,7 +148,8 @@ class LabServer(ImmichServer):
         self.tls = tls
         self.faults, self.log = Faults(), RequestLog()
         self.library.albums, self.library.deleted = {}, []      # what `routes` tells of
-        self._stopping = threading.Event()
+        self._stopping, self._turn, self._guard = threading.Event(), threading.Lock(), threading.Lock()
+        self._connections: set[socket.socket] = set()
 
     def __enter__(self) -> "LabServer":
         self.up()
@@ -160,12 +170,23 @@ class LabServer(ImmichServer):
         return listener
 
     def connected(self, connection: socket.socket) -> None:
-        super().connected(connection)
-        self.log.connections += 1
+        with self._guard:
+            self._connections.add(connection)
+            self.log.connections += 1
+
+    def disconnected(self, connection: socket.socket) -> None:
+        with self._guard:
+            self._connections.discard(connection)
 
     def down(self, seconds: float | None = None) -> None:
-        """Away for `seconds`, or until `up()`."""
-        super().down()
+        """Away for `seconds`, or until `up()`; open connections are dropped."""
+        with self._turn:
+            super().down()
+        with self._guard:
+            connections, self._connections = self._connections, set()
+        for connection in connections:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
         if seconds is not None:
             timer = threading.Timer(seconds, self._up_again)
             timer.daemon = True
