@@ -14,7 +14,6 @@ from immich_lab.routes_people import Album
 from immich_lab.server import LabServer
 from PIL import Image
 
-
 VERSIONS = ((2, 7, 2), (3, 1, 0))
 GETS = ("/server/ping", "/server/version", "/users/me", "/api-keys/me", "/assets/statistics",
         "/timeline/buckets", "/timeline/bucket?timeBucket=2020-05-01", "/albums")
