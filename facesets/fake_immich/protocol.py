@@ -16,6 +16,7 @@ from .library_model import Library, User, milliseconds
 from .paging import Index
 from .replies import dumps
 
+STREAMED = "application/jsonlines+json"     # sent without ETag
 UUID = "[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-4[0-9a-fA-F]{3}-[89abAB][0-9a-fA-F]{3}-[0-9a-fA-F]{12}"
 Path = str | list[Any]      # of a field
 DATE = r"\d{4}-\d\d-\d\d"

@@ -18,7 +18,7 @@ from typing import Any
 from . import routes
 from .library_model import Library
 from .paging import Index
-from .protocol import ApiError, Call, Reply, error_reply
+from .protocol import STREAMED, ApiError, Call, Reply, error_reply
 
 GZIP_FROM = 1024        # bytes; Immich compresses JSON from here on
 
@@ -72,7 +72,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         headers, body = {"X-Powered-By": "Express", **reply.headers}, reply.body
         if reply.kind:
             headers["Content-Type"] = reply.kind
-        if "ETag" not in headers and reply.status not in (204, 302) and "jsonlines" not in reply.kind:
+        if "ETag" not in headers and reply.status not in (204, 302) and reply.kind != STREAMED:
             digest = base64.b64encode(hashlib.sha1(body).digest()).decode()[:27]
             headers["ETag"] = f'"{len(body):x}-{digest}"'
         packs = reply.kind.startswith("application/json") and "gzip" in self.headers.get("Accept-Encoding", "")

@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from facesets.fake_immich.library_model import NOW, Asset, Face, Person, iso
-from facesets.fake_immich.protocol import ApiError, Call, Reply, not_among
+from facesets.fake_immich.protocol import STREAMED, ApiError, Call, Reply, not_among
 from facesets.fake_immich.replies import dumps, face_box
 
-STREAMED = "application/jsonlines+json"     # sent without ETag
 ENTITIES = {"PeopleV1": "PersonV1", "AssetFacesV1": "AssetFaceV1", "AssetFacesV2": "AssetFaceV2",
             "AssetFacesV3": "AssetFaceV3"}
 # What may be asked for, in the order in which the server names it; 2.x does not have the newer ones.
