@@ -34,6 +34,7 @@ class LabHandler(Handler):
 
     def setup(self) -> None:
         self.immich.connected(self.request)
+        self.timeout = self.immich.keep_alive      # as it is by now
         super().setup()
 
     def finish(self) -> None:
