@@ -1,5 +1,6 @@
 """What all tests share: the checkout, and the data beside it, which some machines do not have."""
 
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,13 @@ settings.load_profile("any machine")
 
 # A shell starts what it runs in the background with Ctrl-C ignored, and what a test starts would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# What the operator of this machine set, exported or in the `.env` of the checkout, steers no test.
+ASKED = ("FACESETS_KILLS", "FACESETS_LONG_TESTS", "FACESETS_ALL_PHOTOS")
+for name in [name for name in os.environ if name.startswith(("FACESETS_", "IMMICH_", "STAGE_DIR", "WIN_VENV"))]:
+    if name not in ASKED:
+        del os.environ[name]
+os.environ["FACESETS_ENV_FILE"] = str(Path(__file__).with_name("no.env"))
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 SHARED = CHECKOUT.parent / "shared"

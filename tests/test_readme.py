@@ -33,8 +33,7 @@ def operator(tmp_path_factory):
     sample_library.build(root / "sample", pack.detector.path, root / "archive")
     with LabServer() as server:
         key = sample_library.serve(root / "sample", server.library)
-        own = {name: value for name, value in os.environ.items() if not name.startswith(("FACESETS_", "IMMICH_"))}
-        yield {**own, "IMMICH_URL": server.url, "IMMICH_API_KEY": key, "FACESETS_DATA_ROOT": str(root / "work"),
+        yield {**os.environ, "IMMICH_URL": server.url, "IMMICH_API_KEY": key, "FACESETS_DATA_ROOT": str(root / "work"),
                "FACESETS_LIBRARY": str(root / "library"), "FACESETS_MODELS_DIR": str(root / "models"),
                "FACESETS_MODEL": "opencv_zoo", "PATH": f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}"}
 

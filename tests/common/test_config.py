@@ -11,6 +11,11 @@ import config
 from facesets.common import errors, terminal
 
 
+@pytest.fixture(autouse=True)
+def nobodys_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(config, "HERE", tmp_path)
+
+
 def options(*argv, section=config.Clustering):
     parser = argparse.ArgumentParser()
     config.add_flags(parser, section)
@@ -23,8 +28,7 @@ def private(path, content):
     return path
 
 
-def test_a_flag_beats_the_environment_which_beats_the_file(tmp_path, monkeypatch):
-    monkeypatch.setattr(config, "HERE", tmp_path)
+def test_a_flag_beats_the_environment_which_beats_the_file(tmp_path):
     (tmp_path / ".env").write_text("FACESETS_MIN_FACES=7\nFACESETS_MIN_PHOTOS='4'  # a comment\n")
     (tmp_path / ".env").chmod(0o600)
     environment = {"FACESETS_MIN_FACES": "8"}
@@ -155,3 +159,7 @@ def test_flags_of_the_driver_are_checked_and_printed_over_the_environment(checko
 
     assert "FACESETS_MODEL=opencv_zoo" in printed("--model", "opencv_zoo").stdout.splitlines()
     assert printed("--no-such", "1").returncode == 64 and printed("--lanes", "-1").returncode == 78
+
+
+def test_no_setting_of_whoever_runs_the_tests_steers_them():
+    assert [config.load(section) for section in config.SECTIONS] == [section() for section in config.SECTIONS]

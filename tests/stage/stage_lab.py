@@ -85,8 +85,7 @@ class Lab:
     def stage(self, *flags: str, user: str = "peter") -> Run:
         """Run main() here."""
         out, err = io.StringIO(), io.StringIO()
-        clean = {name: value for name, value in os.environ.items() if not name.startswith(("IMMICH_", "FACESETS_"))}
-        with mock.patch.dict(os.environ, clean | self.environment(), clear=True), contextlib.redirect_stdout(out), \
+        with mock.patch.dict(os.environ, self.environment()), contextlib.redirect_stdout(out), \
                 contextlib.redirect_stderr(err):
             status = immich_stage.main(["--user", user, "--json", *flags])
         return Run(status, out.getvalue(), err.getvalue())

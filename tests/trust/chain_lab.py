@@ -53,13 +53,11 @@ class Chain:
             for copy in range(2 if day % 9 == 4 else 1):    # some lie there twice
                 self.server.add_asset(user, path, name=path.name, faces=faces, external=bool(copy),
                                       taken=1_262_304_000_000 + (day + copy * 400) * 86_400_000)
-        clean = {name: value for name, value in os.environ.items()
-                 if not name.startswith(("FACESETS_", "IMMICH_", "STAGE_", "WIN_"))}
         self.environment = {
-            **clean, "IMMICH_API_KEY": KEY, "FACESETS_DATA_ROOT": str(self.root), "FACESETS_LIBRARY": str(self.library),
-            "FACESETS_MODEL": str(model), "FACESETS_PROVIDER": "cpu", "FACESETS_WORKERS": str(WORKERS),
-            "FACESETS_SAVE_PHOTOS": str(SAVE_PHOTOS), "FACESETS_RETRY_PAUSE": "0.01", "FACESETS_MIN_FACE_PX": "40",
-            "OMP_NUM_THREADS": "1"}
+            **os.environ, "IMMICH_API_KEY": KEY, "FACESETS_DATA_ROOT": str(self.root),
+            "FACESETS_LIBRARY": str(self.library), "FACESETS_MODEL": str(model), "FACESETS_PROVIDER": "cpu",
+            "FACESETS_WORKERS": str(WORKERS), "FACESETS_SAVE_PHOTOS": str(SAVE_PHOTOS), "FACESETS_RETRY_PAUSE": "0.01",
+            "FACESETS_MIN_FACE_PX": "40", "OMP_NUM_THREADS": "1"}
 
     @property
     def queue(self) -> Path:
