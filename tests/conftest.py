@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,10 @@ settings.load_profile("any machine")
 
 # A shell starts what it runs in the background with Ctrl-C ignored, and what a test starts would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Modules are compiled once, not by each of the thousand processes that the tests start.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # What the operator of this machine set, exported or in the `.env` of the checkout, steers no test.
 ASKED = ("FACESETS_KILLS", "FACESETS_LONG_TESTS", "FACESETS_ALL_PHOTOS")

@@ -91,7 +91,9 @@ class Engine:
         wait_until(listens, "the scheduler listens")
         return self.scheduler
 
-    def worker(self, *flags: str, threads: int = 1, **environment: str) -> subprocess.Popen:
+    def worker(self, *flags: str, threads: int = 1, alone: bool = False, **environment: str) -> subprocess.Popen:
+        """`alone`: without the nanny that starts it again."""
+        flags = (*flags, *["--no-nanny"] * alone)
         return self._start("worker", self.address, *self.worker_flags, "--nthreads", str(threads), "--death-timeout",
                            str(LIMIT), *flags, **environment)
 

@@ -1,6 +1,7 @@
 """embed_worker.py --scheduler as the operator runs it: the cache of one machine, whatever becomes of the others."""
 
 import asyncio
+import functools
 import json
 import os
 import random
@@ -121,7 +122,7 @@ def test_workers_that_are_killed_cost_only_what_they_had_in_their_hands(library,
 
 
 def test_a_client_that_is_stopped_or_killed_goes_on_where_it_was(library, engine):
-    engine.worker(threads=2)
+    engine.worker(threads=2, alone=True)
     for number in [signal.SIGINT] + [signal.SIGKILL] * KILLS:
         before = library.saved("client")
         run = library.run("client", "--scheduler", engine.address)
@@ -202,9 +203,9 @@ if kind == "no numbers" and remote.look.__name__ == "look":
         return outcome, *rest
     remote.look = broken
 """)
-    engine.worker()
+    engine.worker(alone=True)
     for kind in BROKEN:
-        engine.worker("--preload", str(tmp_path / "broken.py"), BROKEN=kind)
+        engine.worker("--preload", str(tmp_path / "broken.py"), alone=True, BROKEN=kind)
     said: list[str] = []
     end = time.monotonic() + LIMIT
 
@@ -288,7 +289,7 @@ if decode.read_bytes.__name__ == "read_bytes":
         return read_bytes(path, *rest) + (b"cut" if str(path).endswith("4.jpg") else b"")
     decode.read_bytes = stale
 """)
-    engine.worker("--preload", str(tmp_path / "stale.py"), threads=2)
+    engine.worker("--preload", str(tmp_path / "stale.py"), threads=2, alone=True)
     status, _, said = finish(library.run("stale", "--scheduler", engine.address))
     assert status == 0 and "sent to it" not in said, said
     assert library.is_clean("stale")
@@ -304,7 +305,7 @@ def test_a_good_worker_that_ends_is_waited_for_beside_one_that_is_refused(librar
     def entries():
         while not any("refused" in line for line in said):
             if len(engine.processes) == 2 and any("takes 1" in line for line in said):
-                engine.worker("--preload", str(tmp_path / "broken.py"))
+                engine.worker("--preload", str(tmp_path / "broken.py"), alone=True)
             assert time.monotonic() < end, said
             yield from library.queue.entries[25:30]
         for child in psutil.Process(good.pid).children():
@@ -330,8 +331,8 @@ if remote.look.__name__ == "look":
         return look(*words)
     remote.look = look
 """)
-    engine.worker("--preload", str(tmp_path / "small.py"))
-    engine.worker()
+    engine.worker("--preload", str(tmp_path / "small.py"), alone=True)
+    engine.worker(alone=True)
     status, _, said = finish(library.run("small", "--scheduler", engine.address))
     assert status == 0 and library.is_clean("small"), said
 
@@ -360,7 +361,7 @@ remote.look = lambda *_: os._exit(1)
         engine.worker("--preload", str(tmp_path / "ends.py"))
     run = library.run("ends", "--scheduler", engine.address)
     time.sleep(slowness())
-    engine.worker()
+    engine.worker(alone=True)
     status, _, said = finish(run)
     assert status == 0 and library.is_clean("ends"), said
 
@@ -382,7 +383,7 @@ if remote.prove.__name__ == "prove":
     remote.prove = late
 """)
     for what in ("breaks", "late"):
-        engine.worker("--preload", str(tmp_path / f"{what}.py"))
+        engine.worker("--preload", str(tmp_path / f"{what}.py"), alone=True)
     said: list[str] = []
     end = time.monotonic() + LIMIT
 
@@ -444,7 +445,7 @@ if lanes.recognised.__name__ == "recognised":
     lanes.recognised = failing
 """)
     bad = str(library.paths[30]) if fails == "one" else fails
-    engine.worker("--preload", str(tmp_path / "fails.py"), FAILS=bad)
+    engine.worker("--preload", str(tmp_path / "fails.py"), alone=True, FAILS=bad)
     said: list[str] = []
     with machines.Machines(engine.address, None, "opencv_zoo", SETTINGS, 60, said.append, LIMIT) as there:
         arriving = there.outcomes(library.queue.entries[25:35], ours(library), others=library.queue.entries)
@@ -492,7 +493,7 @@ def test_a_scheduler_or_a_worker_that_was_not_started_in_a_checkout_is_told_so(l
                 connect.connected(engine.address, None, remote.FIRST, "0" * 64):
             pass
         engine.home = tmp_path / "elsewhere"
-        engine.worker()
+        engine.worker(alone=True)
         said: list[str] = []
         with machines.Machines(engine.address, None, "opencv_zoo", SETTINGS, 60, said.append) as there, \
                 pytest.raises(Paused, match="1 there, 1 of them refused"):
@@ -510,12 +511,13 @@ def test_without_a_worker_the_run_pauses(library, engine):
     assert len(said) == 1 and "is ready yet (0 there): waiting up to 7 s" in said[0]
 
 
+@functools.cache
 def ours(library: Library):
     return pipeline.load("opencv_zoo", library.models_dir, "cpu")
 
 
 def test_a_slow_consumer_holds_the_workers_back(library, engine):
-    engine.worker(threads=2)
+    engine.worker(threads=2, alone=True)
     with machines.Machines(engine.address, None, "opencv_zoo", SETTINGS, 60) as there:
         arriving = there.outcomes(library.queue.entries[:20], ours(library), others=library.queue.entries)
         first = next(arriving)

@@ -46,8 +46,7 @@ class Machine:
         locks = (f"requirements-{name}.txt" for name in ("wsl", "win", "cluster"))
         for name in ("finalize_immich.sh", "config.py", *locks):
             shutil.copy(CHECKOUT / name, self.checkout / name)
-        shutil.copytree(CHECKOUT / "facesets", self.checkout / "facesets",
-                        ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(CHECKOUT / "facesets", self.checkout / "facesets")      # compiled, as far as it is
         (self.checkout / ".venv" / "bin").mkdir(parents=True)
         python = self.checkout / ".venv" / "bin" / "python"
         python.write_text(f"#!/bin/sh\nexec '{sys.executable}' \"$@\"\n")
