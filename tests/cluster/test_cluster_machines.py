@@ -1,5 +1,6 @@
 """Clustering on an engine gives what it gives on one machine, whatever happens to the machines."""
 
+import functools
 import json
 import os
 import random
@@ -30,6 +31,13 @@ from facesets.common.errors import Failure, Paused, SettingsError
 
 ROWS = faces(9000, 1500)        # two blocks, three tasks
 Start = Callable[..., subprocess.Popen[bytes]]
+
+
+@functools.cache
+def many() -> tuple[np.ndarray, np.ndarray]:
+    """Faces in five blocks, fifteen tasks, and what of them is connected."""
+    rows = faces(40_000, 9000)
+    return rows, neighbours.components(rows, 0.5)
 
 
 @pytest.fixture
@@ -106,8 +114,7 @@ def test_workers_that_hold_two_blocks_at_a_time_see_all_pairs(start: Start) -> N
 
 
 def test_what_a_killed_worker_had_is_done_again(start: Start) -> None:
-    rows, rng = faces(40_000, 9000), random.Random(0)
-    expected = neighbours.components(rows, 0.5)
+    (rows, expected), rng = many(), random.Random(0)
     with engine(start, 0) as machines:
         ended, kills = threading.Event(), 0
         ours = [worker(start, machines.address) for _ in range(2)]
@@ -173,8 +180,7 @@ def test_a_worker_of_another_version_that_comes_late_gets_no_task(start: Start, 
     with (tmp_path / "other" / "facesets" / "cluster" / "tasks.py").open("a") as module:
         module.write(f"\n\ndef links(*_):\n    open({str(tmp_path / 'ran')!r}, 'w').close()\n"
                      "    return np.zeros((0, 2), np.int64)\n")
-    rows, said = faces(40_000, 9000), list[str]()
-    expected = neighbours.components(rows, 0.5)
+    (rows, expected), said = many(), list[str]()
     with engine(start, 1, say=said.append) as machines:
         while not any("another version" in line for line in said):
             worker(start, machines.address, tmp_path / "other")
@@ -183,8 +189,7 @@ def test_a_worker_of_another_version_that_comes_late_gets_no_task(start: Start, 
 
 
 def test_what_a_worker_that_stands_still_had_is_done_again(start: Start) -> None:
-    rows, said = faces(40_000, 9000), list[str]()
-    expected = neighbours.components(rows, 0.5)
+    (rows, expected), said = many(), list[str]()
     with engine(start, 1, say=said.append, silent=15 * slowness()) as machines:
         other = worker(start, machines.address)
         machines.client.wait_for_workers(2, timeout=LIMIT)
@@ -213,12 +218,12 @@ def test_a_worker_on_which_all_fails_is_refused_and_the_others_do_its_work(start
     shutil.copytree(checkout / "facesets", tmp_path / "other" / "facesets")
     with (tmp_path / "other" / "facesets" / "cluster" / "tasks.py").open("a") as module:
         module.write(f"\n\ndef links(*_):\n    raise MemoryError('no more')\n\n\nVERSION = {VERSION!r}\n")
-    rows, said = faces(40_000, 9000), list[str]()
+    (rows, expected), said = many(), list[str]()
     with engine(start, 1, say=said.append) as machines:
         worker(start, machines.address, tmp_path / "other")
         machines.client.wait_for_workers(2, timeout=LIMIT)
         wait_until(lambda: len(machines._machines()) == 2, "both are proven")
-        assert np.array_equal(machines.components(rows, 0.5), neighbours.components(rows, 0.5))
+        assert np.array_equal(machines.components(rows, 0.5), expected)
     assert sum("fails at task after task, at last with MemoryError: no more" in line for line in said) == 1, said
 
 

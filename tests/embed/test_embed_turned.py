@@ -119,9 +119,8 @@ def test_a_cache_of_before_is_read_and_asked_once(analyser, library, tmp_path):
     assert turning.unclear(Parts(out), queue) == {}
 
 
-def test_what_was_forgotten_in_an_upright_photo_does_not_come_back(analyser, library, tmp_path):
-    out, queue = tmp_path / "c.npz", people.queue(library[0])
-    whole, _ = embedded(analyser, queue, out)
+def test_what_was_forgotten_in_an_upright_photo_does_not_come_back(analyser, library, found, tmp_path):
+    out, queue, whole = tmp_path / "c.npz", people.queue(library[0]), found[0]
     gone = np.array([number % 2 == 0 for number in whole.faces["photo"]])
     photos = [replace(photo, status="noface") if number % 2 == 0 and photo.status == "faces" else photo
               for number, photo in enumerate(whole.photos)]
