@@ -183,6 +183,17 @@ def test_whom_a_person_merged_is_not_taken_apart_by_the_collages_that_the_facese
     assert made.counts["known"] == 12 and not made.facesets
 
 
+def test_whom_a_person_merged_stays_one_whatever_collages_come_after() -> None:
+    """Of each the faceset gets one face, so the other one is asked whether it is somebody beside."""
+    young = person(1, 18, 0.5)
+    old = likeness(0.64, young, person(2, 30, 0.8))
+    faces = cache_of(np.concatenate([young[:12], old[:12], young[12:], old[12:]]),
+                     photos=[*range(24), *range(50, 56), *range(50, 56), *range(60, 72)])
+    known = as_known("faceset_001", faces.embeddings[:30], cache.face_keys(faces)[:30])
+    made = propose(faces, known=[known], rules=replace(RULES, linked_closer=0, merge_closer=0))
+    assert (made.counts["known"], made.counts["ambiguous"]) == (12, 6) and not made.facesets
+
+
 def test_copies_of_one_collage_are_one_sign_of_a_twin_however_many() -> None:
     one = person(1, 14, 0.8)
     copies = unit(np.repeat(one[rows_far_apart(one)], 6, axis=0) + 0.1 * unit(person(2, 12, 9.0)))
