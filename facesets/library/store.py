@@ -92,6 +92,11 @@ class Manifest:
         moved = (sorted(now if name == folder else name for name in pair) for pair in self.two_people)
         self.two_people = sorted([one, other] for one, other in {tuple(pair) for pair in moved} if one != other)
 
+    def are_of(self, folder: str, keys: set[str]) -> None:
+        """Faces that a person puts into `folder` are its person's, whatever was said before."""
+        if refused := set(self.not_this.pop(folder, ())) - keys:
+            self.not_this[folder] = sorted(refused)
+
     def unsaid(self, folder: str) -> None:
         """Forget what a person said of `folder`."""
         self.not_this.pop(folder, None)

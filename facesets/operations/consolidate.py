@@ -8,6 +8,7 @@ import numpy as np
 from ..export import draft as drafts
 from ..export import handwork, swap
 from ..export.draft import Options
+from ..formats import cache
 from ..formats.faceset import Faceset
 from ..library.members import without_twins
 from ..library.run import Run
@@ -91,6 +92,7 @@ def merge(run: Run, into: str, others: list[str], options: Options) -> None:
         have, gone, _ = handwork.as_it_lies(run, run.record(aside))
         borrowed |= have
         deleted |= {key: why for key, why in gone.items() if key not in contents.keys}
+    run.manifest.are_of(target.folder, set(cache.face_keys(members)))     # also who was split from it before
     draft = drafts.plan(run, record, members, options, deleted)
     draft.have = {**borrowed, **draft.have}
     swap.finish(run, [draft], options)

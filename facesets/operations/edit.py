@@ -222,8 +222,7 @@ def this_is(run: Run, faceset: str, photos: Sequence[str], index: Index, options
     for other in [item.folder for item in run.manifest.facesets if item.folder != entry.folder]:
         if theirs := {key for key in keys if settled.get(key) == other}:
             take_out(run, find(run.manifest, other), theirs, options)
-    if refused := set(run.manifest.not_this.pop(entry.folder, ())) - keys:
-        run.manifest.not_this[entry.folder] = sorted(refused)
+    run.manifest.are_of(entry.folder, keys)
     record, contents = drafts.existing(run, entry.folder)
     grown = drafts.plan(run, record, without_twins(contents.faces, members), options)
     swap.finish(run, [grown], options, index=index)

@@ -81,6 +81,21 @@ def test_two_people_who_are_merged_by_hand_all_the_same_are_one(shelf_of) -> Non
     assert library.manifest().two_people == []
 
 
+@pytest.mark.parametrize("order", [("2", "4"), ("4", "2"), ("2", "3"), ("3", "2")])
+def test_faces_that_left_a_faceset_are_back_once_both_are_merged_by_hand(shelf_of, order) -> None:
+    library, faces = shelf_of
+    both = {item["face"] for folder in ("faceset_002", "faceset_003") for item in library.record(folder).faces}
+    if "4" in order:
+        both = {item["face"] for item in library.record("faceset_002").faces}
+        assert command(library, "split", "2", "0001.png", "0002.png") == 0
+    else:
+        some = [item["face"] for item in library.record("faceset_003").faces[:3]]
+        change(library, lambda run: edit.this_is(run, "2", some, Index([faces]), OPTIONS))
+    assert command(library, "consolidate", *order) == 0
+    assert {item["face"] for item in library.record(f"faceset_00{order[0]}").faces} == both
+    assert not library.manifest().not_this
+
+
 def test_what_is_reviewed_is_what_the_faceset_held_then(shelf_of) -> None:
     library, faces = shelf_of
     assert command(library, "reviewed", "2") == 0
