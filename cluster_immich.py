@@ -127,7 +127,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     with machines.at(engine.scheduler, engine.scheduler_tls) as others:
         made = identities.propose(
             caches, library.identities(caches[0].model), rules, paths=[str(path) for path in sources], seen=known,
-            machines=others, **proposal.signed(f"cluster-{args.user}", "cluster_immich.py"))
+            left_out=library.left_out(), machines=others,
+            **proposal.signed(f"cluster-{args.user}", "cluster_immich.py"))
     proposal.write(folder / "refine.json", made)
     if args.dry_run:
         return summary_of(made, caches, None)

@@ -1,17 +1,20 @@
 """Which faces may form identities, and which clusters are a faceset."""
 
+from collections.abc import Collection
+
 import numpy as np
 
 from ..formats import boxes
+from ..formats.cache import short_key
 from .pool import Pool
 from .rules import Rules
 
 DOUBLED = 0.5   # overlap (IoU) of two boxes that are one face seen twice
 
 
-def reasons(pool: Pool, rules: Rules) -> list[str]:
-    """N texts: why a face may not take part in clustering, "" where it may."""
-    found = [""] * len(pool)
+def reasons(pool: Pool, rules: Rules, left_out: Collection[str] = ()) -> list[str]:
+    """N texts: why a face may not take part in clustering, "" where it may. `left_out`: short keys."""
+    found = ["left out by a person" if left_out and short_key(key) in left_out else "" for key in pool.keys]
     gates = ((pool.meta["det_score"], rules.min_score, "the detector is not sure of it"),
              (pool.meta["face_short"], rules.min_short, "too small"),
              (pool.clarity, rules.min_clarity, "too dim: blurred, hidden or turned"))

@@ -52,14 +52,16 @@ def with_distances(caches: Sequence[Cache]) -> Sequence[Cache]:
 
 
 def propose(caches: Sequence[Cache], known: Sequence[Faceset], rules: Rules, *, run: str, made_by: str, created: str,
-            paths: Sequence[str] = (), seen: Collection[str] = (), machines: Machines | None = None) -> Proposal:
+            paths: Sequence[str] = (), seen: Collection[str] = (), left_out: Collection[str] = (),
+            machines: Machines | None = None) -> Proposal:
     """Who the faces of `caches` are. The same faces give the same proposal, in whatever order they come.
 
-    `seen`: keys of faces that an earlier run looked at; those alone make no new faceset (see `seen`).
+    `seen`: keys of faces that an earlier run looked at; those alone make no new faceset (see `seen`). `left_out`: short
+    keys of faces that a person said are to stay in no faceset.
     """
     faces = pool(caches)
     held = _held(faces, known)
-    reasons = gates.reasons(faces, rules)
+    reasons = gates.reasons(faces, rules, left_out)
     rejected = tuple(Face(faces.keys[face], 0.0, reasons[face]) for face in np.flatnonzero(~held) if reasons[face])
     free = np.array([face for face in np.flatnonzero(~held) if not reasons[face]], np.int64)
     find = machines.match if machines else match
@@ -121,8 +123,8 @@ def _twins(faces: Pool, free: np.ndarray, found: Match, certain: np.ndarray, kno
 def _twin_of(identity: Faceset, faces: Pool, asked: np.ndarray, rules: Rules, more: Collection[str] = ()) -> np.ndarray:
     """(A,) bool: which of the faces `asked` are a twin's of somebody known, whose faces are its own and `more`.
 
-    Where the faceset holds both faces of a photo, a collage, a person or an earlier run took both for this one. Where it
-    holds a faceset of the other, a person merged them, and nobody is a twin.
+    Where the faceset holds both faces of a photo, a collage, a person or an earlier run took both for this one. Where
+    it holds a faceset of the other, a person merged them, and nobody is a twin.
     """
     held = Counter(key.partition("@")[0] for key in identity.face_keys)
     alone = {key for key in identity.face_keys if held[key.partition("@")[0]] == 1}

@@ -141,6 +141,10 @@ class Library:
         self.check_model(model)
         return self.facesets("facesets", "dropped")
 
+    def left_out(self) -> frozenset[str]:
+        """Faces that a person said are to stay in no faceset, by formats.cache.short_key."""
+        return frozenset(self.manifest().reviewed.get(NOBODY, ()))
+
     def settled(self) -> dict[str, str]:
         """Face key -> folder, of every face that some folder holds: clustering it again would add nothing."""
         return {key: item.folder for item in self.everybody() for key in item.face_keys}

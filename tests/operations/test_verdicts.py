@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from drawn import OPTIONS, change, command, contents, face_of, library_photos, person, proposal_of
 
+import cluster_immich
 from facesets.export import draft as drafts
 from facesets.export import swap
 from facesets.formats import cache, proposal
@@ -94,6 +95,23 @@ def test_faces_that_left_a_faceset_are_back_once_both_are_merged_by_hand(shelf_o
     assert command(library, "consolidate", *order) == 0
     assert {item["face"] for item in library.record(f"faceset_00{order[0]}").faces} == both
     assert not library.manifest().not_this
+
+
+def test_a_face_that_was_left_out_is_proposed_to_nobody(shelf_of) -> None:
+    library, faces = shelf_of
+    place = library.root.parent
+    one, other = cache.face_keys(faces)[24:30:3]
+
+    def known(folder) -> set[str]:
+        made = proposal.read(folder / "refine.json")
+        assert {face.reason for face in made.rejected} <= {"left out by a person"}
+        return {face.face for some in made.extend.values() for face in some} & {one, other}
+    for left in ((), (one,)):
+        change(library, lambda run, left=left: edit.left(run, left))
+        assert command(library, "cluster") == 0 and known(place / "work") == {one, other}.difference(left)
+        assert cluster_immich.main(["--user", "anna", "--dry-run", "--data-root", str(place / "work"),
+                                    "--library", str(library.root)]) == 0
+        assert known(place / "work" / "immich" / "anna") == {one, other}.difference(left)
 
 
 def test_what_is_reviewed_is_what_the_faceset_held_then(shelf_of) -> None:

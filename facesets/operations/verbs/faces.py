@@ -70,7 +70,7 @@ def proposed(job: Job, caches: Sequence[cache.Cache]) -> proposal.Proposal:
     rules = Rules.of(job.settings(CLUSTERING), model, job.settings("Exporting").duplicate_similarity)
     return identities.propose(
         caches, job.library.identities(model), rules, paths=[str(path) for path in job.cache_paths()],
-        **proposal.signed(job.args.verb, f"sort_faces.py {job.args.verb}"))
+        left_out=job.library.left_out(), **proposal.signed(job.args.verb, f"sort_faces.py {job.args.verb}"))
 
 
 @verb("Faces", CACHE, settings=[CLUSTERING], alone=True)
