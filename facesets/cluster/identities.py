@@ -123,17 +123,18 @@ def _twins(faces: Pool, free: np.ndarray, found: Match, certain: np.ndarray, kno
 def _twin_of(identity: Faceset, faces: Pool, asked: np.ndarray, rules: Rules, more: Collection[str] = ()) -> np.ndarray:
     """(A,) bool: which of the faces `asked` are a twin's of somebody known, whose faces are its own and `more`.
 
-    Where the faceset holds both faces of a photo, a collage, a person or an earlier run took both for this one. Where
-    it holds a faceset of the other, a person merged them, and nobody is a twin.
+    Where the faceset holds both faces of a photo, a collage, a person or an earlier run took both for this one. Where a
+    person merged one that is the other, nobody is a twin.
     """
     held = Counter(key.partition("@")[0] for key in identity.face_keys)
     alone = {key for key in identity.face_keys if held[key.partition("@")[0]] == 1}
     rows = (faces.row_of.get(key) for key in alone.union(more))
     theirs = np.array(sorted(row for row in rows if row is not None), np.int64)
-    other = twin(np.concatenate([faces.rows[asked], faces.rows[theirs], identity.centroid[None]]),
-                 np.concatenate([faces.photo[asked], faces.photo[theirs], [-1]]), rules)
+    said = np.stack([*identity.merged, identity.centroid])
+    other = twin(np.concatenate([faces.rows[asked], faces.rows[theirs], said]),
+                 np.concatenate([faces.photo[asked], faces.photo[theirs], -1 - np.arange(len(said))]), rules)
     other = other != other[-1]
-    return other[:len(asked)] if other[len(asked):].sum() < rules.min_faces else np.zeros(len(asked), bool)
+    return np.zeros(len(asked), bool) if other[-len(said):].any() else other[:len(asked)]
 
 
 def _first_of_photo(faces: Pool, free: np.ndarray, found: Match, certain: np.ndarray,

@@ -33,7 +33,7 @@ def identities(rows: np.ndarray, photos: np.ndarray, clarity: np.ndarray, rules:
     find = machines.match if machines else match
     labels = merge(rows, moments, numbered(labels), rules, find)
     for year in np.unique(years[years > 0]) if years is not None else ():
-        labels = merge(rows, moments, labels, rules, find, np.abs(years - year) <= rules.overlap_years)
+        labels = merge(rows, moments, labels, rules, find, years - year)
     return part_twins(rows, photos, join(rows, clear, labels, rules, find), rules)
 
 
@@ -52,26 +52,27 @@ def apart(rows: np.ndarray, photos: np.ndarray, rules: Rules) -> np.ndarray:
 
 
 def merge(rows: np.ndarray, photos: np.ndarray, labels: np.ndarray, rules: Rules, find: Find = match,
-          judged: np.ndarray | None = None) -> np.ndarray:
+          since: np.ndarray | None = None) -> np.ndarray:
     """Unite identities whose centroids are near: one person at two ages, whose single faces are far apart.
 
-    Only those that are each other's nearest, of those that do not share too many photos. `judged` (N,) bool: the faces
-    whose centroids are compared, all of them by default: as a whole two times of a child are far apart, their faces of
-    the years that both have are not.
+    Only those that are each other's nearest, of those that do not share too many photos. `since` (N,): years from one
+    to each face; who has faces of that year or the next is compared by the years around it: as a whole two times of a
+    child are far apart, their faces of the years where they meet are not.
     """
-    judged = np.ones(len(rows), bool) if judged is None else judged
+    since = np.zeros(len(rows), np.int64) if since is None else since
+    judged, meet = np.abs(since) <= rules.overlap_years, np.isin(since, (0, 1))
     while True:
-        size = np.bincount(labels, judged)
-        large = np.flatnonzero(size > rules.join_faces)
+        compared = (np.bincount(labels, judged) > rules.join_faces) & (np.bincount(labels, meet) > 0)
+        large = np.flatnonzero(compared)
         if len(large) < 2:
             return labels
-        theirs = np.flatnonzero((size > rules.join_faces)[labels])      # most identities of a library are one face
+        theirs = np.flatnonzero(compared[labels])      # most identities of a library are one face
         members = [theirs[faces] for faces in members_of(labels[theirs])]
         pairs = _pairs([rows[faces[judged[faces]]] for faces in members], [photos[faces] for faces in members], rules,
                        find)
         if not len(pairs):
             return labels
-        renamed = np.arange(len(size))
+        renamed = np.arange(len(compared))
         renamed[large[pairs[:, 1]]] = large[pairs[:, 0]]
         labels = numbered(renamed[labels])
 

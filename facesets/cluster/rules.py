@@ -24,7 +24,7 @@ class Rules:
     dim_farther: float = 0.05           # share by which the dimmest may be farther
     linked_closer: float = 0.27         # share by which two of the clearest must be nearer to be linked, or one known
     merge_closer: float = 0.36          # share by which the centroids of two identities must be nearer to be one
-    overlap_years: int = 2              # around a year whose faces show whether two eras are one person's
+    overlap_years: int = 2              # around one where two times meet: its faces show whether they are one person
     several_closer: float = 0.24        # share by which two or three leftovers together must be nearer to join
     few_closer: float = 0.4             # share by which they must be to a single face; to five, a sixth of it
     alone_farther: float = 0.1          # share by which a face may be farther that no other is near to

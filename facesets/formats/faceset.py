@@ -34,6 +34,7 @@ class Faceset:
     name: str = ""
     path: Path = Path()
     not_this: frozenset[str] = frozenset()      # keys of faces that a person said are somebody else
+    merged: tuple[np.ndarray, ...] = ()         # (D,) the centroids of those that a person merged into it
 
     @property
     def embeddings(self) -> np.ndarray:

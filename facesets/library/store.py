@@ -28,6 +28,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..common import files, terminal
 from ..common.errors import AlreadyDone, Failure, Paused
 from ..formats import cache
@@ -72,6 +74,14 @@ class Manifest:
 
     def entry(self, folder: str) -> Record | None:
         return next((item for item in self.entries if item.folder == folder), None)
+
+    def home(self, merged: Record) -> str:
+        """The faceset that holds the faces of a merged one now; that one may have been merged since."""
+        into = {Path(item.folder).name: item.into for item in self.merged}
+        place = merged.into
+        while place in into:
+            place = into[place]
+        return place
 
     def list_of(self, folder: str) -> str:
         return next(name for name in LISTS if any(item.folder == folder for item in getattr(self, name)))
@@ -273,12 +283,16 @@ class Library:
 
     def facesets(self, *lists: str) -> list[Faceset]:
         """The identities in these lists of the manifest that are whole on disk, list by list."""
-        manifest, found = self.manifest(), []
+        manifest, found, merged = self.manifest(), [], dict[str, list[np.ndarray]]()
+        for entry in manifest.merged:
+            if (faces := self.root / entry.folder / FACES).exists():
+                merged.setdefault(manifest.home(entry), []).append(read_member(faces, "centroid"))
         for entry in (entry for name in lists for entry in getattr(manifest, name)):
             place = self.root / entry.folder
             if CANONICAL.fullmatch(place.name) and (place / FACES).exists():
                 found.append(Faceset(entry.folder, read_member(place / FACES, "centroid"), entry.number, entry.name,
-                                     place, frozenset(manifest.not_this.get(entry.folder, ()))))
+                                     place, frozenset(manifest.not_this.get(entry.folder, ())),
+                                     tuple(merged.get(place.name, ()))))
         return found
 
 

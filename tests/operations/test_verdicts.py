@@ -4,6 +4,7 @@ import json
 import shutil
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from drawn import OPTIONS, change, command, contents, face_of, library_photos, person, proposal_of
 
@@ -112,6 +113,15 @@ def test_a_face_that_was_left_out_is_proposed_to_nobody(shelf_of) -> None:
         assert cluster_immich.main(["--user", "anna", "--dry-run", "--data-root", str(place / "work"),
                                     "--library", str(library.root)]) == 0
         assert known(place / "work" / "immich" / "anna") == {one, other}.difference(left)
+
+
+def test_who_was_merged_into_somebody_is_known_of_him_who_was_merged_or_dropped_himself(shelf_of) -> None:
+    library, _ = shelf_of
+    old = {item.folder: item.centroid for item in library.canonical()}
+    assert command(library, "consolidate", "2", "3") == 0 and command(library, "consolidate", "1", "2") == 0
+    [one] = library.canonical()
+    assert np.allclose(one.merged[1], old["faceset_003"]) and len(one.merged) == 2
+    assert command(library, "drop", "1") == 0 and len(library.everybody()[0].merged) == 2
 
 
 def test_what_is_reviewed_is_what_the_faceset_held_then(shelf_of) -> None:
