@@ -146,6 +146,8 @@ def _new_draft(run: Run, group: Group, index: Index, settled: dict[str, str], si
     draft = drafts.plan(run, record, members, options)
     if len(draft.selection.order) < min_faces:
         run.count("left_for_later")
+        run.notes.append(f"1 more would be a faceset: {len(draft.selection.order)} of its {len(keys)} faces show a "
+                         f"moment of their own, {min_faces} are needed; it waits")
         return None
     record.number = run.new_number()
     record.folder = f"faceset_{record.number:03d}"

@@ -24,7 +24,7 @@ COUNTS = {
     "held": ("in a faceset already", "known"), "known": ("known: to extend", "known"),
     "dropped": ("of people you dropped", "rest"), "new": ("in new facesets", "use"),
     "ambiguous": ("between two people", "bad"), "thin": ("seen too seldom", "rest"),
-    "leftover": ("seen once or twice", "rest"), "rejected": ("too poor to tell", "rest")}
+    "leftover": ("seen once or twice, or far from all", "rest"), "rejected": ("too poor to tell, or left out", "rest")}
 
 
 @dataclass(frozen=True)

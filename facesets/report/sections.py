@@ -22,7 +22,7 @@ LAST_RUNS = 12
 NAMED = 12                  # files named of those that could not be read
 STAGES = {"stage": "Staged", "embed": "Embedded", "cluster": "Clustered"}
 UNREADABLE, SELDOM = "Photos that could not be read", "People seen too seldom for a faceset"
-POOR, ONCE = "Faces too poor to tell whose they are", "Seen once or twice"
+POOR, ONCE = "Faces too poor to tell whose they are", "Seen once or twice, or far from all"
 LEFT_OUT = "Left out of a faceset"
 
 

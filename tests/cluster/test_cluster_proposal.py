@@ -139,6 +139,8 @@ def test_a_mirror_or_a_collage_does_not_split_a_person() -> None:
     photos = [*range(20), 0]
     made = propose(cache_of(person(1, 21), photos=photos))
     assert [len(group.faces) for group in made.facesets] == [21]    # both images are hers
+    few = propose(cache_of(person(1, 9), photos=[0, 0, 1, 1, 2, 2, 3, 3, 4])).thin[0]
+    assert len(few.faces) == 9 and few.reason == "5 faces, 6 are needed"       # of each photo one is shown
 
 
 def test_a_child_is_one_person_where_the_years_of_its_photos_overlap_and_no_gap_is_bridged() -> None:

@@ -250,6 +250,7 @@ def test_too_few_pictures_go_to_masked_and_too_few_faces_wait(world) -> None:
     assert [entry.folder for entry in library.manifest().masked] == ["_masked/faceset_001"]
     assert "5 of 8 faces" in library.manifest().masked[0].reason
     assert summary.counts["left_for_later"] == 1 and len(library.canonical()) == 1
+    assert any("4 of its 4 faces show a moment of their own, 6 are needed" in note for note in summary.notes)
     assert export(world, proposal=full).facesets == ["faceset_003"]     # the masked one is not made again
 
 
