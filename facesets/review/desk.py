@@ -56,7 +56,6 @@ class Desk:
         self.first = self.problem = ""
         self.version, self.books = 0, Books({})
         self._made: dict[str, str] = {}     # what the page calls a new faceset -> "new RUN"
-        self._folders: dict[str, str] = {}  # "new RUN" -> the folder that it made
         self._ended = False
         self._waiting: list[dict[str, Any]] = []
         self._n = 0
@@ -124,10 +123,6 @@ class Desk:
         self._thread.join(LAST)
         if self._waiting:
             terminal.say(f"{len(self._waiting)} answers are not carried out yet; the next review does that first")
-
-    def folder(self, name: str) -> str:
-        """The folder of a faceset that an answer made, by what it was called till then."""
-        return self._folders.get(self._made.get(name, ""), name)
 
     def _must_be(self, version: object) -> None:
         self._heed()
@@ -231,8 +226,8 @@ class Desk:
             self.library.within_reach()
             if "undo" in line:
                 self.library.undo(line["undo"])
-            elif made := self.library.carry(line["run"], line["say"]):
-                self._folders[NEW + line["run"]] = made
+            else:
+                self.library.carry(line["run"], line["say"])
             return ""
         except Exception as error:      # whatever it is, the answers behind this one are not to be lost with it
             self.library.within_reach()

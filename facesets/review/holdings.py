@@ -91,20 +91,17 @@ class Holdings:
         return {name: [self.faces[face].key for face in value] if name in KEYS else value
                 for name, value in answer.items()}
 
-    def carry(self, name: str, answer: Answer) -> str:
-        """Carry an answer out, once, as the run `name`; the folder of the faceset that it made, or ""."""
+    def carry(self, name: str, answer: Answer) -> None:
+        """Carry an answer out, once, as the run `name`."""
         def done(_: Run) -> None:
             self._known = self._lies() if ours else self._known
         with changing(self.library, VERBS.get(answer["do"], str(answer["do"])), name, tell=done) as run:
             ours = not self.changed()
             runs = {str(item["run"]): item["facesets"] for item in run.manifest.runs}
-            if name in self.library.taken_back() and name not in runs:
-                return ""
-            if name not in runs:
+            if name not in runs and name not in self.library.taken_back():
                 self._act(run, {what: _made(runs.get(value.removeprefix(NEW), ()))
                                 if what in FACESETS and value.startswith(NEW) else value
                                 for what, value in answer.items()})
-        return _made(runs.get(name, run.facesets)) if "new" in answer else ""
 
     def undo(self, name: str) -> None:
         """Take the run `name` back, where it is in the library."""

@@ -183,8 +183,7 @@ class Server:
         books = self.desk.books
         person, loose = books.people.get(question.about), books.loose.get(question.about)
         faces = self._faces(question)
-        return {"id": question.id, "kind": question.kind, "about": question.about, "chance": question.chance,
-                "folder": self.desk.folder(question.about) if person else "",
+        return {"id": question.id, "kind": question.kind, "about": question.about,
                 "title": person.title if person else "", "name": person.name if person else "",
                 "proposed": person.proposed if person else "", "count": len(faces),
                 "reason": self._reason(loose) if loose else "", "suspects": list(question.suspects),
