@@ -113,15 +113,12 @@ def _forget(library: Library, manifest: Manifest, person: str, places: Places, r
     if run:
         files.write_json(library.root / BEGUN, {"folders": [entry.folder for entry in hers], "keys": sorted(keys)})
     done.outside = outside.forget(library.root, {Path(folder).name for folder in done.folders}, run is None)
-    for path in places.proposals:
-        _count(done.proposals, path, _from_proposal(path, keys, gone, run is None))
-    if run:
-        for path in places.summaries:
-            _from_summary(path)
-    for path in places.memories:
-        _count(done.proposals, path, seen.forget(path, keys, run is None))
-    for path in places.parts:
-        _count(done.faces, path, _from_cache(path, keys, run is None))
+    done.proposals = {str(path): faces for path in places.proposals
+                      if (faces := _from_proposal(path, keys, gone, run is None))}
+    for path in places.summaries if run else ():
+        _from_summary(path)
+    done.proposals |= {str(path): faces for path in places.memories if (faces := seen.forget(path, keys, run is None))}
+    done.faces = {str(path): faces for path in places.parts if (faces := _from_cache(path, keys, run is None))}
     if run:
         _from_library(run, done.folders, keys)
     return done
@@ -134,11 +131,6 @@ def _in_immich(library: Library, folder: str) -> Iterator[str]:
                         mine.get("people", {}).values())
             if mine.get("album") or mine.get("sign"):
                 yield f"the album of {user} for {folder}"
-
-
-def _count(into: dict[str, int], path: Path, faces: int) -> None:
-    if faces:
-        into[str(path)] = faces
 
 
 def _from_summary(path: Path) -> None:

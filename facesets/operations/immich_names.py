@@ -30,9 +30,8 @@ from ..formats.queue import Queue
 from ..immich.writing import Refused, Writer
 from ..library import folder as folders
 from ..library import journal
-from ..library.folder import Record
 from ..library.run import Run, changing
-from ..library.store import CANONICAL, Library, Manifest
+from ..library.store import Library, Manifest
 
 FEWEST = 2          # faces that must agree; one may be a mistake of either side
 CLEAR = 2 / 3       # of a person's faces that have a faceset, those that must have this name; else it is a mixture
@@ -130,7 +129,7 @@ def propose(manifest: Manifest, found: Counts, writer: Writer) -> list[Row]:
         if folder:
             facesets.setdefault(person, Counter())[_key(names[folder])] += count
     rows = []
-    for entry in _named(manifest):
+    for entry in (entry for entry in manifest.facesets if entry.name):
         row, theirs = Row(entry.folder, entry.name), people.get(entry.folder)
         rows.append(row)
         if not theirs:
@@ -154,7 +153,7 @@ def albums(library: Library, user: str, queue: Queue) -> list[Album]:
     assets = {known.sha256: known.asset_id for known in queue.known}
     assets |= {entry.sha256: entry.asset_id for entry in queue.entries}
     manifest, made = library.manifest(), []
-    named = {entry.folder for entry in _named(manifest)}
+    named = {entry.folder for entry in manifest.facesets if entry.name}
     for entry in (entry for entry in manifest.entries if (library.root / entry.folder).exists()):
         faceset = library.record(entry.folder)
         mine = faceset.in_immich.get(user, {})
@@ -306,10 +305,6 @@ def _verdict(there: str | None, name: str) -> str:
     if not there:
         return GIVES
     return "has the name" if _key(there) == _key(name) else f"is called {terminal.name(there)} there, and stays so"
-
-
-def _named(manifest: Manifest) -> list[Record]:
-    return [entry for entry in manifest.facesets if entry.name and CANONICAL.fullmatch(entry.folder)]
 
 
 def _key(name: str) -> str:

@@ -158,7 +158,7 @@ def _once_more(found: Status) -> str:
 
 def _library(library: Library, problems: list[str]) -> dict[str, Any]:
     manifest = library.manifest()
-    sets = [entry for entry in manifest.facesets if CANONICAL.fullmatch(entry.folder)]
+    sets = manifest.facesets
     gone = [entry.folder for entry in sets if not (library.root / entry.folder / FACES).exists()]
     if (library.root / forget.BEGUN).exists():
         problems.append("a `sort_faces.py forget` was cut short; the same command ends it")

@@ -10,21 +10,18 @@ from ..export import draft as drafts
 from ..export import swap
 from ..export.draft import Draft, Options
 from ..formats import cache, quality
+from ..formats.faceset import FACES
 from ..library import folder as folders
 from ..library.folder import Record
 from ..library.members import Index, pick
 from ..library.run import Run
-from ..library.store import CANONICAL
 from .edit import find
 
 
 def chosen(run: Run, facesets: Sequence[str]) -> list[Record]:
     """The canonical facesets that are meant; all of them where none is named."""
-    manifest = run.manifest
-    if facesets:
-        return [find(manifest, text) for text in facesets]
-    return [entry for entry in manifest.facesets if CANONICAL.fullmatch(entry.folder)
-            and run.exists(f"{entry.folder}/faces.npz")]
+    return [find(run.manifest, text) for text in facesets] or [
+        entry for entry in run.manifest.facesets if run.exists(f"{entry.folder}/{FACES}")]
 
 
 def refine(run: Run, facesets: Sequence[str], options: Options) -> None:

@@ -37,7 +37,7 @@ class Face:
 
     key: str
     photo: str                                  # path
-    box: tuple[float, float, float, float]
+    box: tuple[float, ...]
     turn: int = 0
     picture: str = ""                           # of its faceset, for a photo that cannot be read now
     taken_at: str = ""
@@ -134,11 +134,10 @@ class Holdings:
         by_rank = {int(number): row for row, number in enumerate(rank) if number > 0}
         shown = [item for item in record.faces if item["rank"] in by_rank and (place / item["file"]).is_file()]
         for item in shown:
-            x1, y1, x2, y2 = map(float, item["box"])
             self.photos[short_key(item["face"])] = item["sha256"]
             self.faces[short_key(item["face"])] = Face(
-                item["face"], item["photo"], (x1, y1, x2, y2), item["turn"], f"{entry.folder}/{item['file']}",
-                item["taken_at"], item["user"], item["asset_id"],
+                item["face"], item["photo"], tuple(map(float, item["box"])), item["turn"],
+                f"{entry.folder}/{item['file']}", item["taken_at"], item["user"], item["asset_id"],
                 f"{item['distance']:.2f} from the middle of {entry.folder}, into which it came with {entry.run}")
         here = [by_rank[item["rank"]] for item in shown]
         return Person(entry.folder, tuple(short_key(item["face"]) for item in shown), rows[here], entry.name,
@@ -161,10 +160,9 @@ class Holdings:
         members = self.index.pick(keys)
         for key, name, face in zip(keys, short, members.faces, strict=True):
             photo = members.photos[face["photo"]]
-            x1, y1, x2, y2 = (float(side) for side in face["box"])
             self.photos[name] = photo.sha256
-            self.faces[name] = Face(key, photo.path, (x1, y1, x2, y2), photo.turn, "", photo.taken_at, photo.user,
-                                    photo.asset_id, f"in no faceset: {reason}")
+            self.faces[name] = Face(key, photo.path, tuple(map(float, face["box"])), photo.turn, "", photo.taken_at,
+                                    photo.user, photo.asset_id, f"in no faceset: {reason}")
         among = tuple(folder for folder in reason.split(" or ") if Path(folder).name.startswith("faceset_"))
         return Loose(short[0], short, members.embeddings, among if len(among) == 2 else (), reason,
                      self.photos)

@@ -42,8 +42,7 @@ class Job:
     @property
     def cluster_lock(self) -> Path:
         """What whoever takes faces out of the caches, to write of them elsewhere, holds: so does cluster_immich.py."""
-        lock: Path = self.paths.data_root / "cluster.lock"
-        return lock
+        return Path(self.paths.data_root / "cluster.lock")
 
     def alone(self) -> AbstractContextManager[None]:
         return files.only_one(self.cluster_lock, f"sort_faces.py {self.args.verb}")
@@ -51,8 +50,7 @@ class Job:
     @property
     def own_cache(self) -> Path:
         """The cache of the operator's own folders."""
-        path: Path = getattr(self.args, "into", None) or self.paths.caches / "nl_full.npz"
-        return path.absolute()
+        return Path(getattr(self.args, "into", None) or self.paths.caches / "nl_full.npz").absolute()
 
     @property
     def outside(self) -> Path:
