@@ -5,6 +5,7 @@ and give a wrong face, so they are not written. Both tools average raw embedding
 """
 
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from ..formats import cache
 W600K_R50 = "4c06341c33c2ca1f86781dab0e829f88ad5b64be9fba56e56bc9ebdefc619e43"
 VISOMASTER = "visomaster_embeddings.json"
 UNKNOWN = "landmark_3d_68 landmark_2d_106"
+FOLDER_AT_END = re.compile(r"(faceset_\d{3,9})\)?$")
 
 
 def usable(model: cache.Model) -> bool:
@@ -45,10 +47,11 @@ def reactor(path: Path, best: np.void, raw_mean: np.ndarray) -> None:
 
 
 def visomaster_means(path: Path) -> dict[str, np.ndarray]:
-    """Name -> mean raw embedding of a list that `visomaster` wrote; empty where there is none that can be read."""
+    """Folder of a faceset -> mean raw embedding, of a list that `visomaster` wrote; empty where none can be read."""
     try:
-        return {str(item["name"]): np.array(item["embedding_store"]["Inswapper128ArcFace"], np.float32)
-                for item in json.loads(path.read_bytes())}
+        listed = [(FOLDER_AT_END.search(str(item["name"])), item["embedding_store"]["Inswapper128ArcFace"])
+                  for item in json.loads(path.read_bytes())]
+        return {found[1]: np.array(mean, np.float32) for found, mean in listed if found}
     except (OSError, KeyError, TypeError, ValueError, RecursionError):
         return {}
 

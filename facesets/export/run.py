@@ -4,9 +4,6 @@
 """
 
 import functools
-import re
-
-import numpy as np
 
 from ..formats import cache
 from ..formats.faceset import FACES, read_faces
@@ -14,15 +11,13 @@ from ..library import run as runs
 from ..library.run import Run
 from . import embeddings
 
-FOLDER_AT_END = re.compile(r"(faceset_\d{3,9})\)?$")
-
 
 def _visomaster(run: Run) -> None:
     """Write the list of all facesets again, reading only those that the run touched."""
     model = run.manifest.model
     if not run.changes_files or not model or not embeddings.usable(cache.Model(**model)):
         return
-    known = _known_means(run)
+    known = embeddings.visomaster_means(run.current(embeddings.VISOMASTER))
     means = []
     for entry in run.manifest.facesets:
         if entry.folder in run.facesets or entry.folder not in known:
@@ -34,12 +29,6 @@ def _visomaster(run: Run) -> None:
         name = entry.name or entry.proposed_name
         means.append((f"{name} ({entry.folder})" if name else entry.folder, known[entry.folder]))
     embeddings.visomaster(run.write(embeddings.VISOMASTER), means)
-
-
-def _known_means(run: Run) -> dict[str, np.ndarray]:
-    """Folder -> mean raw embedding, out of the list as it stands."""
-    listed = embeddings.visomaster_means(run.current(embeddings.VISOMASTER))
-    return {found[1]: mean for name, mean in listed.items() if (found := FOLDER_AT_END.search(name))}
 
 
 changing = functools.partial(runs.changing, last=_visomaster)
