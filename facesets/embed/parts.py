@@ -27,10 +27,6 @@ class Parts:
         self.out, self.folder = out, out.with_name(out.name + ".parts")
         self.paths = sorted(self.folder.glob("*.npz"))
 
-    def models(self) -> dict[Path, Model]:
-        """Which model made the cache and each part, as far as they exist."""
-        return {path: cache.model_of(path) for path in (self.out, *self.paths[:1]) if path.exists()}
-
     @property
     def written(self) -> list[Path]:
         """The cache, if there is one yet, and the parts."""

@@ -110,7 +110,7 @@ def run(queue: queues.Queue, out: Path, recogniser_sha256: str, load: Callable[[
     """
     started = time.monotonic()
     parts = Parts(out)
-    models = parts.models()
+    models = {path: cache.model_of(path) for path in parts.written[:2]}     # one part tells for all
     for path, model in models.items():
         if model.sha256 != recogniser_sha256:
             raise Failure(f"{path} was made with {terminal.safe(model.name)} ({model.sha256[:8]}), "

@@ -50,7 +50,10 @@ def select(embeddings: np.ndarray, quality: np.ndarray, photo: np.ndarray, names
     distance = (1 - embeddings @ centroid).astype(np.float32)
     for far in np.flatnonzero(distance > outlier):
         reasons[int(far)] = OUTLIER.format(distance[far], outlier)
-    _one_per_photo(distance, photo, reasons)
+    nearest: dict[int, int] = {}    # photo -> its face
+    for index in map(int, np.argsort(distance, kind="stable")):
+        if index not in reasons and nearest.setdefault(int(photo[index]), index) != index:
+            reasons[index] = SAME_PHOTO
     order = [index for index in best_first(quality, distance) if index not in reasons]
     for at, (better, likeness) in again(embeddings[order], duplicate).items():
         reasons[order[at]] = DUPLICATE.format(names[order[better]], likeness)
@@ -91,13 +94,6 @@ def one_moment(embeddings: np.ndarray, looks: Sequence[str]) -> dict[int, int]:
         else:
             first[m], own[m] = row, index
     return found
-
-
-def _one_per_photo(distance: np.ndarray, photo: np.ndarray, reasons: dict[int, str]) -> None:
-    nearest: dict[int, int] = {}
-    for index in np.argsort(distance, kind="stable"):
-        if int(index) not in reasons and nearest.setdefault(int(photo[index]), int(index)) != int(index):
-            reasons[int(index)] = SAME_PHOTO
 
 
 def varied(quality: np.ndarray, yaw: np.ndarray, pitch: np.ndarray, light: np.ndarray, count: int) -> list[int]:
