@@ -15,7 +15,8 @@ sys.path[:0] = [str(CHECKOUT), *(str(CHECKOUT / "tests" / room) for room in ("",
 
 from drawn import LOOKS, face_of, person, photo  # noqa: E402
 from drawn import _cache as as_cache  # noqa: E402
-from identities import one, part, rules_of  # noqa: E402
+from identities import rules_of  # noqa: E402
+from truth import one, part  # noqa: E402
 
 from facesets.cluster import identities  # noqa: E402
 from facesets.export import looks, swap  # noqa: E402
