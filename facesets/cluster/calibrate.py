@@ -3,8 +3,8 @@
 Of distances that are as good the middle one is taken: in a library the stricter end splits people, since the gates take
 away faces that link their years, and the looser end meets more strangers.
 
-Where nobody is labelled, a library tells by its strangers: nearly all pairs of its faces are two people, whose likeness
-has the same middle and spread in every library of a recogniser (benchmarks/identities.py --strangers prints both), and
+Where nobody is labelled, a library tells by its strangers: with each person looked at once, however often photographed,
+pairs of faces are two people, whose likeness has the same middle and spread in every library of a recogniser, and
 beyond so many spreads hardly any lie. What is calibrated is never looser than that: the people that somebody labels
 are few, and meet fewer strangers than those of a library.
 
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..formats.vectors import unit_mean
+from ..formats.vectors import again, unit_mean
 from .known import Match, match
 from .measures import bcubed, pairwise
 from .merging import identities
@@ -26,9 +26,9 @@ DISTANCES = tuple(round(0.30 + 0.025 * step, 3) for step in range(25))      # 0.
 AS_GOOD = 0.003         # F between distances that are as good: less than two splits of the same people differ by
 FALSE_MATCHES = 0.005   # share of strangers' faces that may be taken for somebody we know
 REFERENCES = 10         # faces a known person's centroid is made of at most, when we measure
-SPREADS = (4.6, 3.6)    # above the middle of strangers' similarities: where known_distance and cluster_distance lie
+SPREADS = (4.8, 3.7)    # above the middle of strangers' similarities: where known_distance and cluster_distance lie
 LOOSEST = (0.60, 0.70)  # known_distance and cluster_distance, whatever the strangers say
-STRANGERS, FEW = 2000, 200      # clear faces whose pairs are looked at; fewer, or fewer pairs, say nothing
+STRANGERS, FEW = 2000, 30       # clear faces that are looked at, and people among them; fewer say nothing
 ROUNDED = 0.025         # so that a library that grows keeps its distances
 LEAST_KNOWN = 4         # faces a person must have to stand for a known one: two make the centroid, two are asked
 
@@ -79,11 +79,10 @@ def from_strangers(rows: np.ndarray, apart: np.ndarray, clarity: np.ndarray) -> 
     another order may give other distances, so give them in one that means something.
     """
     clear = np.flatnonzero(clarity >= Rules.founding_clarity)
-    if len(clear) < FEW:
-        return None
-    some = clear[::-(-len(clear) // STRANGERS)]
+    some = clear[::max(1, -(-len(clear) // STRANGERS))]
+    some = np.delete(some, list(again(rows[some], 1 - LOOSEST[0])))     # each person once, however often photographed
     pairs = np.triu(apart[some][:, None] != apart[some])
-    if pairs.sum() < FEW:       # one photo of a crowd
+    if len(some) < FEW or pairs.sum() < FEW:    # few people, or one photo of a crowd
         return None
     alike = (rows[some] @ rows[some].T)[pairs]
     middle, low = np.percentile(alike, (50, 16))        # below the middle nobody is the same person

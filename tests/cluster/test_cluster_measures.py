@@ -69,15 +69,16 @@ def test_a_recogniser_that_spreads_people_wider_gets_looser_distances() -> None:
 
 
 def test_strangers_tell_the_distances_of_a_recogniser_whoever_is_in_the_library() -> None:
-    """Also where a person is a third of it, and not where there are too few faces to tell."""
+    """Also where a person is a third of it, or a few are nearly all, and not where there are too few to tell."""
     rng = np.random.default_rng(0)
     many = rng.standard_normal((600, 108))
     mine = np.repeat(many[:1], 300, axis=0) + 0.6 * rng.standard_normal((300, 108))
-    for rows in (many, np.concatenate([many, mine])):
+    few = np.repeat(many[:8], 60, axis=0) + 0.6 * rng.standard_normal((480, 108))
+    for rows in (many, np.concatenate([many[8:60], few]), np.concatenate([many, mine])):
         rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
         found = calibrate.from_strangers(rows, np.arange(len(rows)), np.ones(len(rows)))
         assert found and found[0] == pytest.approx(0.55, abs=0.03) and found[1] == pytest.approx(0.65, abs=0.03)
-    assert calibrate.from_strangers(rows[:100], np.arange(100), np.ones(100)) is None
+    assert calibrate.from_strangers(rows[:20], np.arange(20), np.ones(20)) is None
     assert calibrate.from_strangers(rows, np.arange(len(rows)), np.full(len(rows), 0.8)) is None
     assert calibrate.from_strangers(rows, np.zeros(len(rows), int), np.ones(len(rows))) is None     # all in one photo
     assert calibrate.from_strangers(rows[-300:], np.arange(300), np.ones(300)) is None      # all one person
