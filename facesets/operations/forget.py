@@ -17,6 +17,7 @@ import numpy as np
 from ..cluster import seen
 from ..common import files, terminal
 from ..common.errors import Failure, UsageError, of_disk
+from ..embed.parts import Parts
 from ..export import outside
 from ..export.run import changing
 from ..formats import cache, proposal
@@ -49,8 +50,7 @@ class Places:
     @property
     def parts(self) -> list[Path]:
         """The caches and the parts of runs that were stopped."""
-        return [found for path in self.caches
-                for found in (path, *sorted(path.with_name(path.name + ".parts").glob("*.npz"))) if found.exists()]
+        return [found for path in self.caches for found in Parts(path).written]
 
 
 @dataclass

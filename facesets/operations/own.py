@@ -25,7 +25,6 @@ def queue(folders: Iterable[Path]) -> Queue:
     """Every photo below `folders`, each SHA-256 once, other copies as aliases; not in hidden and @eaDir
     folders, nor where we wrote pictures ourselves."""
     entries: dict[str, Entry] = {}
-    copies: dict[str, list[Alias]] = {}
     for folder in folders:
         if not folder.is_dir():
             raise UsageError(f"{terminal.safe(folder)} is no folder")
@@ -35,13 +34,11 @@ def queue(folders: Iterable[Path]) -> Queue:
             except OSError as error:
                 _not_read(error)
                 continue
-            if sha256 in entries and entries[sha256].path != str(path):
-                copies[sha256].append(Alias("", str(path)))
+            if (known := entries.get(sha256)) and known.path != str(path):
+                entries[sha256] = replace(known, aliases=(*known.aliases, Alias("", str(path))))
             else:
                 entries[sha256] = Entry("", str(path), "", sha256, size, taken_at=taken_at(path))
-                copies[sha256] = []
-    return Queue("", "", tuple(
-        replace(entry, aliases=tuple(copies[sha256])) for sha256, entry in entries.items()))
+    return Queue("", "", tuple(entries.values()))
 
 
 def photos_in(folder: Path) -> Iterator[Path]:
