@@ -24,10 +24,10 @@ import config
 from facesets.cluster import identities, machines, seen
 from facesets.cluster.rules import Rules
 from facesets.common import files, terminal
-from facesets.common.errors import Failure
 from facesets.export import looks, swap
 from facesets.formats import cache, proposal
 from facesets.formats import queue as queues
+from facesets.library import members
 from facesets.library.run import Run
 from facesets.library.store import Library
 
@@ -49,15 +49,9 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def together(own: Path, folder: Path) -> dict[Path, cache.Cache]:
-    """The user's cache, then all others of the same recogniser; one that cannot be read stops nobody else's."""
-    sources = {own: cache.read(own)}
-    for path in sorted(folder.glob("*.npz")):
-        try:
-            if path != own and cache.model_of(path).sha256 == sources[own].model.sha256:
-                sources[path] = cache.read(path)
-        except Failure as error:
-            terminal.say(f"without {path.name}: {error}")
-    return sources
+    """The user's cache, then all others of the same recogniser."""
+    ours = cache.read(own)
+    return {own: ours, **members.beside(sorted(set(folder.glob("*.npz")) - {own}), ours.model.sha256)}
 
 
 def say_what_is_missing(args: argparse.Namespace, queue: Path, caches: Sequence[cache.Cache]) -> None:

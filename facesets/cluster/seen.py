@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..common import files
+from ..common import files, terminal
 from ..formats.proposal import Proposal
 
 SCHEMA = 1
@@ -61,7 +61,7 @@ def _promised(path: Path) -> Path:
 
 def together(paths: Iterable[Path], settings: dict[str, Any], runs: Collection[str]) -> set[str]:
     """The faces that any of the memories `paths` holds now: every user's run looks at the faces of all."""
-    memories = [read(path) for path in paths]
+    memories = terminal.legible(read, paths).values()
     return {face for memory in memories if holds(memory, settings, runs) for face in memory.faces}
 
 

@@ -18,11 +18,13 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import IO, Any, NoReturn
+from typing import IO, Any, NoReturn, TypeVar
 
 from tqdm import tqdm
 
 from . import errors, files
+
+T = TypeVar("T")
 
 LONGEST = 300       # characters of one foreign string on a terminal; more is noise
 TELL_EVERY = 60.0   # seconds between two states of a bar in the log, and on a stderr that is no terminal
@@ -84,6 +86,19 @@ def say(message: str) -> None:
     """One line in the log, if there is one, and then for the person, on stderr, so that stdout stays for results."""
     _log(message)
     tqdm.write(message, file=SCREEN)
+
+
+def legible(read: Callable[[Path], T], paths: Iterable[Path]) -> dict[Path, T]:
+    """What `read` gives of each that it can read; of the others, which may be another user's, it is said."""
+    found = {}
+    for path in paths:
+        try:
+            found[path] = read(path)
+        except errors.Paused:
+            raise
+        except errors.Failure as error:
+            say(f"without {safe(path.name)}: {error}")
+    return found
 
 
 def answer(text: str) -> None:

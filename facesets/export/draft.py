@@ -81,7 +81,9 @@ class Draft:
 
 def existing(run: Run, folder: str) -> tuple[Record, Contents]:
     """Manifest and faces of a folder of the library, as the change of `run` would leave them."""
-    return run.record(folder), read_faces(run.current(f"{folder}/{FACES}"))
+    contents = read_faces(run.current(f"{folder}/{FACES}"))
+    ours = replace(contents.faces, model=cache.Model(**run.manifest.model)) if run.manifest.model else contents.faces
+    return run.record(folder), replace(contents, faces=ours)     # with the distances of today
 
 
 def plan(run: Run, record: Record, members: cache.Cache, options: Options,

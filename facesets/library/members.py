@@ -6,11 +6,19 @@ The SHA-256 of a photo decides that two photos are one; the paths of the later c
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
+from ..common import terminal
 from ..common.errors import Failure
 from ..formats import cache
+
+
+def beside(paths: Iterable[Path], recogniser: str) -> dict[Path, cache.Cache]:
+    """The caches of a recogniser, "" for any; one that cannot be read, somebody else's perhaps, stops nobody."""
+    of_it = terminal.legible(cache.model_of, paths)
+    return terminal.legible(cache.read, [path for path, model in of_it.items() if recogniser in ("", model.sha256)])
 
 
 class Index:

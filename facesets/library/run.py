@@ -87,9 +87,9 @@ class Run:
         return bool(self._made_of or self._gone)
 
     def use_model(self, model: cache.Model) -> None:
-        """Let this be the recogniser of the library if it has none yet. Raises Failure for another."""
+        """Let this be the recogniser of the library, with its distances of today. Raises Failure for another."""
         self.library.check_model(model)
-        self.manifest.model = self.manifest.model or asdict(model)
+        self.manifest.model = asdict(model)
 
     def current(self, path: str) -> Path:
         """Where the file or folder that will be at `path` is to be read now; it need not exist."""

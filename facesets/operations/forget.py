@@ -184,15 +184,15 @@ def _begun(library: Library, hers: Sequence[Record]) -> set[str]:
 def _near(library: Library, hers: set[str], paths: Iterable[Path], centroids: Sequence[np.ndarray]) -> set[str]:
     """Keys of the faces in caches that are hers by likeness."""
     others = [item.centroid for item in library.everybody() if item.folder not in hers]
-    model = library.manifest().model or {}
+    manifest = library.manifest()
     found: set[str] = set()
     for path in paths:
         whole = cache.read(path)
-        if not centroids or whole.model.sha256 != model.get("sha256"):
+        if not centroids or whole.model.sha256 != (manifest.model or {}).get("sha256"):
             continue        # its faces cannot be compared
         apart = (1 - whole.embeddings @ np.array(centroids).T).min(axis=1)                      # (N,)
         strange = (1 - whole.embeddings @ np.array(others).T).min(axis=1) if others else np.inf
-        near = (apart <= whole.model.known_distance) & (apart < strange)
+        near = (apart <= manifest.known_distance) & (apart < strange)
         found |= {key for key, is_near in zip(cache.face_keys(whole), near, strict=True) if is_near}
     return found
 

@@ -1,17 +1,20 @@
 """why: what became of every face of a photo, at every stage, in words."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..common import files
 from ..common.errors import UsageError
-from ..formats import cache, proposal
+from ..formats import cache
+from ..formats.cache import Cache
+from ..formats.proposal import Face, Proposal
 from ..library import folder as folders
 from ..library.store import Library
 
 
-def why(library: Library, photo: str, caches: Sequence[Path], proposals: Sequence[Path]) -> list[dict[str, Any]]:
+def why(library: Library, photo: str, caches: Mapping[Path, Cache],
+        proposals: Mapping[Path, Proposal]) -> list[dict[str, Any]]:
     """Each face of `photo` with all that is known of it; `photo` itself where it has none.
 
     photo    a path, a file name, a SHA-256, an asset id, a face key, or a picture (faceset_003/0007.png)
@@ -19,10 +22,10 @@ def why(library: Library, photo: str, caches: Sequence[Path], proposals: Sequenc
     Raises UsageError where nobody has heard of the photo.
     """
     wanted = _meant(library, photo)
-    found = [item for path in caches for item in _in_cache(path, wanted)]
+    found = [item for path, whole in caches.items() for item in _in_cache(path, whole, wanted)]
     shas = {item["face"][:64] for item in found} | {text for text in wanted if len(text) == 64}
-    for path in proposals:
-        found += _in_proposal(path, shas)
+    for path, made in proposals.items():
+        found += _in_proposal(path, made, shas)
     found += _in_library(library, shas, wanted)
     if not found:
         raise UsageError(f"no cache, proposal or faceset knows {photo!r:.200}")
@@ -46,8 +49,7 @@ def _line(face: str, photo: str, stage: str, where: str, what: str) -> dict[str,
     return {"face": face, "photo": photo, "stage": stage, "where": where, "what": what}
 
 
-def _in_cache(path: Path, wanted: set[str]) -> Iterable[dict[str, Any]]:
-    whole = cache.read(path)
+def _in_cache(path: Path, whole: Cache, wanted: set[str]) -> Iterable[dict[str, Any]]:
     aliases = {sha256 for other, sha256 in whole.path_aliases.items() if other in wanted or Path(other).name in wanted}
     rows = cache.rows_of(whole)
     keys = {text for text in wanted if "@" in text}
@@ -68,9 +70,8 @@ def _in_cache(path: Path, wanted: set[str]) -> Iterable[dict[str, Any]]:
                             f"{face['det_score']:.2f}" + (f"; Immich says {name}" if name else ""))
 
 
-def _in_proposal(path: Path, shas: set[str]) -> Iterable[dict[str, Any]]:
-    made = proposal.read(path)
-    fates: list[tuple[str, Iterable[proposal.Face]]] = [
+def _in_proposal(path: Path, made: Proposal, shas: set[str]) -> Iterable[dict[str, Any]]:
+    fates: list[tuple[str, Iterable[Face]]] = [
         (f"known: {folder}", faces) for folder, faces in made.extend.items()]
     fates += [(f"in new group {number}", group.faces) for number, group in enumerate(made.facesets, 1)]
     fates += [(f"in a group that is too thin ({group.reason})", group.faces) for group in made.thin]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ...common import terminal
 from ...common.errors import FAILED, OK, Failure
-from ...formats import cache, proposal
+from ...formats import cache
 from .facesets import KEEPING
 from .job import Job
 from .others import taken_back
@@ -62,7 +62,7 @@ def promote(job: Job) -> int:
     """Make a faceset of a group that was too thin for one."""
     from ...library.members import Index
     from .. import edit
-    index, made = Index(job.caches()), [proposal.read(path) for path in job.proposals()]
+    index, made = Index(job.caches()), list(job.proposals().values())
     return job.change(*(lambda run, text=text: edit.promote_thin(run, text, made, index, job.options())
                         for text in job.args.groups))
 
@@ -127,7 +127,7 @@ def forget(job: Job) -> int:
     stopped = (path.with_suffix("") for path in job.paths.caches.glob("*.npz.parts"))       # perhaps before any cache
     found = job.args.cache or {*job.paths.caches.glob("*.npz"), *stopped, *job.paths.data_root.glob("calibrate/*.npz")}
     caches = sorted(path.absolute() for path in found)
-    places = gone.Places(caches, job.proposals(), sorted(job.paths.data_root.glob("immich/*/clustered*.json")),
+    places = gone.Places(caches, job.proposal_paths(), sorted(job.paths.data_root.glob("immich/*/clustered*.json")),
                          sorted(job.paths.data_root.glob("immich/*/summary.json")),
                          [job.cluster_lock, job.paths.library / gone.REVIEW_LOCK, *map(cache.lock_of, caches)])
 

@@ -69,7 +69,7 @@ def proposed(job: Job, caches: Sequence[cache.Cache]) -> proposal.Proposal:
     model = caches[0].model
     rules = Rules.of(job.settings(CLUSTERING), model, job.settings("Exporting").duplicate_similarity)
     return identities.propose(
-        caches, job.library.identities(model), rules, paths=[str(path) for path in job.cache_paths()],
+        caches, job.library.identities(model), rules, paths=[str(path) for path in job.sources],
         left_out=job.library.left_out(), **proposal.signed(job.args.verb, f"sort_faces.py {job.args.verb}"))
 
 

@@ -57,12 +57,16 @@ def import_folders(job: Job) -> int:
     """Take hand-sorted folders as identities, one each; bystanders are dropped, mixed folders shared out.
 
     A dry run finds the faces all the same, since it could not tell otherwise; no faceset is touched."""
+    from ...cluster import identities
+    from ...library import members
     from .. import labelled, own
     queue = own.queue([job.args.folder])
     if embedded(job, queue).paused:
         return PAUSED
     faces = cache.read(job.own_cache)
     job.library.check_model(faces.model)
+    others = members.beside({*job.paths.caches.glob("*.npz")} - {job.own_cache}, faces.model.sha256)
+    faces = identities.with_distances([faces, *others.values()])[0]
     found = labelled.propose(faces, queue, job.args.folder.absolute(), job.library.canonical(),
                             job.settings(CLUSTERING).cluster_distance or faces.model.cluster_distance,
                             job.settings(CLUSTERING).known_distance or faces.model.known_distance)
@@ -115,5 +119,5 @@ def dedup(job: Job) -> int:
 def enrich(job: Job) -> int:
     """Give facesets what the caches know by now: dates, users, Immich's names; missing files are written again."""
     from .. import upkeep
-    caches = [cache.read(path) for path in job.cache_paths()]
+    caches = list(job.sources.values())
     return job.change(lambda run: upkeep.enrich(run, job.args.facesets, caches, job.options()))

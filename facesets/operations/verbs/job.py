@@ -6,14 +6,17 @@ import json
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from ...common import files, terminal
 from ...common.errors import OK, PAUSED, Failure, UsageError
-from ...formats import cache
+from ...formats import cache, proposal
+from ...formats.proposal import Proposal
 from ...formats.queue import Queue
 from ...formats.queue import read as read_queue
+from ...library import members
 from ...library.run import Run
 from ...library.store import Library
 
@@ -72,30 +75,32 @@ class Job:
         opener = looks.opener(model, embedding.model, embedding.models_dir, embedding.provider)
         return draft.Options(opener, **asdict(self.settings("Exporting")))
 
-    def cache_paths(self) -> list[Path]:
-        """Those that are named, else all in work/cache that go with the library's model."""
+    @cached_property
+    def sources(self) -> dict[Path, cache.Cache]:
+        """The caches that are named, else all in work/cache that go with the library's model."""
         if named := getattr(self.args, "cache", None):
-            return [path.absolute() for path in named]
-        model = self.library.manifest().model
-        found = sorted(self.paths.caches.glob("*.npz"))
-        return [path for path in found if not model or cache.model_of(path).sha256 == model.get("sha256")]
+            return {path.absolute(): cache.read(path) for path in named}
+        model = self.library.manifest().model or {}
+        return members.beside(sorted(self.paths.caches.glob("*.npz")), str(model.get("sha256", "")))
 
     def caches(self) -> list[cache.Cache]:
-        found = [cache.read(path) for path in self.cache_paths()]
-        if not found:
+        if not self.sources:
             made_with = (self.library.manifest().model or {}).get("name")
             of = f" of {made_with}, as the facesets are," if made_with else ""
             raise Failure(f"there is no cache{of} in {self.paths.caches}; run embed_worker.py or sort_faces.py embed "
                           "first")
-        return found
+        return list(self.sources.values())
 
     def queues(self) -> list[Queue]:
         """What every user's stage has handed over."""
         return [read_queue(path) for path in sorted(self.paths.data_root.glob("immich/*/queue.json"))]
 
-    def proposals(self) -> list[Path]:
+    def proposal_paths(self) -> list[Path]:
         found = [self.paths.data_root / "refine.json", *sorted(self.paths.data_root.glob("immich/*/refine.json"))]
         return [path for path in found if path.exists()]
+
+    def proposals(self) -> dict[Path, Proposal]:
+        return terminal.legible(proposal.read, self.proposal_paths())
 
     def tell(self, result: Any, lines: Sequence[str]) -> int:
         """What was done, on stderr; as JSON on stdout too, where it is asked for."""

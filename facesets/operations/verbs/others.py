@@ -111,7 +111,7 @@ def status(job: Job) -> int:
 def why(job: Job) -> int:
     """Tell what became of every face of a photo."""
     from .. import why as reasons
-    found = reasons.why(job.library, job.args.photo, job.cache_paths(), job.proposals())
+    found = reasons.why(job.library, job.args.photo, job.sources, job.proposals())
     return job.answer(found, reasons.text(found))
 
 
