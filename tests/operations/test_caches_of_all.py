@@ -56,7 +56,8 @@ def test_a_faceset_and_the_library_go_by_the_distances_of_today(tmp_path, monkey
     swap.export(library, proposal_of(before), [before], OPTIONS)
     assert library.manifest().known_distance == 0.45
     monkeypatch.setitem(distances.MODELS, faces.model.sha256, distances.Thresholds(0.6, 0.7, "measured since"))
-    caches = identities.with_distances([faces])
+    cache.write(tmp_path / "work" / "cache" / "immich_anna.npz", faces)
+    caches = identities.with_distances([cache.read(tmp_path / "work" / "cache" / "immich_anna.npz")])
     made = identities.propose(caches, library.identities(faces.model), Rules.of(Clustering(), caches[0].model, 0.95),
                               **proposal.signed("extend", "test"))
     assert len(made.extend["faceset_001"]) == 8

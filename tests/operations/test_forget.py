@@ -1,11 +1,11 @@
 """forget takes everything of one person, nothing of another, and what a kill leaves the same command ends."""
 
 import json
-import resource
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import full
 import numpy as np
 import pytest
 from drawn import OPTIONS, command, face_of, library_photos, person, proposal_of
@@ -228,12 +228,8 @@ def test_what_takes_faces_out_of_the_caches_waits_for_a_forget(library: Library,
 
 def test_a_full_disk_pauses_it(library: Library) -> None:
     hers = of_person(whole(library), 3)
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
-    try:
+    with full.disk(1000):
         assert command(library, "forget", "Anna", "--yes") == 2
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert command(library, "forget", "Anna", "--yes") == 0 and traces(library, hers, "Anna") == []
 
 

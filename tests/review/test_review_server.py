@@ -4,7 +4,6 @@ import errno
 import http.client
 import json
 import os
-import resource
 import signal
 import socket
 import subprocess
@@ -15,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import full
 import pytest
 from busy import LIMIT, wait_until
 from drawn import OPTIONS
@@ -340,10 +340,8 @@ def test_an_answer_that_the_disk_took_half_of_spoils_no_other(lab: Any) -> None:
         desk.end()      # nobody carries anything out
         desk.say({"do": "name", "of": "faceset_002", "name": "Bea"}, "", desk.version)
         most = (lab.library.root / NAME).stat().st_size + 9
-        resource.setrlimit(resource.RLIMIT_FSIZE, (most, resource.RLIM_INFINITY))
-        with pytest.raises(OSError, match="No space"):
+        with full.disk(most), pytest.raises(OSError, match="No space"):
             desk.say({"do": "name", "of": "faceset_003", "name": "Bob"}, "", desk.version)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         desk.say({"do": "name", "of": "faceset_004", "name": "Cleo"}, "", desk.version)
         die()
     assert killed(review, 0)

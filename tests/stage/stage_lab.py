@@ -93,6 +93,8 @@ class Lab:
     def start(self, *flags: str, limit: int | None = None) -> "subprocess.Popen[str]":
         """Run it as the operator does; `limit`: bytes a file may have, as a disk that is full."""
         environment = {**os.environ, **self.environment()}
+        if limit is not None:
+            environment["PYTHONDONTWRITEBYTECODE"] = "1"    # half a file of a module would be read by every process
         return subprocess.Popen(
             [sys.executable, str(CHECKOUT / "immich_stage.py"), "--user", "peter", "--json", *flags], env=environment,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
