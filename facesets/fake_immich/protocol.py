@@ -67,7 +67,11 @@ class Call:
 
 
 def json_reply(value: object, status: int = 200) -> Reply:
-    return Reply(status, dumps(value).encode("utf-8", "replace"))     # a lone surrogate is no UTF-8
+    return text_reply(dumps(value), status)
+
+
+def text_reply(text: str, status: int = 200) -> Reply:
+    return Reply(status, text.encode("utf-8", "replace"))     # a lone surrogate is no UTF-8
 
 
 def error_reply(error: ApiError, version: tuple[int, int, int], correlation: str) -> Reply:

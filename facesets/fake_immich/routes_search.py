@@ -2,11 +2,10 @@
 
 import re
 from collections.abc import Callable
-from typing import Any
 
 from .library_model import VISIBILITIES, Asset
 from .paging import Scope, Window, months, visible_owners
-from .protocol import DATE, ApiError, Call, Fields, Reply, json_reply
+from .protocol import DATE, ApiError, Call, Fields, Reply, json_reply, text_reply
 from .replies import asset_json, bucket_json, search_page
 
 LARGEST_PAGE = 1000
@@ -20,10 +19,10 @@ def metadata(call: Call) -> Reply:
     fields = Fields(call.body, call.version)
     page, size = fields.integer("page", 1, None), fields.integer("size", 250, LARGEST_PAGE)
     assets, more = call.index.page(*asked(call, fields, page, size))
-    return json_reply(search_page(shown(call, fields, assets), page + 1 if more else None, call.version))
+    return text_reply(search_page(shown(call, fields, assets), page + 1 if more else None, call.version))
 
 
-def shown(call: Call, fields: Fields, assets: list[Asset]) -> list[dict[str, Any]]:
+def shown(call: Call, fields: Fields, assets: list[Asset]) -> list[str]:
     """The assets of a search as it replies them."""
     people, exif = fields.boolean("withPeople"), fields.boolean("withExif")
     return [asset_json(asset, call.version, people=people, exif=exif) for asset in assets]

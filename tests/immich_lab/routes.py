@@ -11,7 +11,7 @@ from typing import Any
 
 from facesets.fake_immich import routes
 from facesets.fake_immich.library_model import Face
-from facesets.fake_immich.protocol import ApiError, Call, Fields, Reply, json_reply
+from facesets.fake_immich.protocol import ApiError, Call, Fields, Reply, json_reply, text_reply
 from facesets.fake_immich.replies import face_box, person_json, seen
 from facesets.fake_immich.routes_assets import opened
 from facesets.fake_immich.routes_search import LARGEST_PAGE, asked, shown
@@ -44,7 +44,7 @@ def at_random(call: Call) -> Reply:
     scope, window, keep = asked(call, fields, 1, 1 << 40)
     found = call.index.page(scope, window, keep)[0]
     chosen = DRAW.sample(found, min(len(found), fields.integer("size", 250, LARGEST_PAGE)))
-    return json_reply(shown(call, fields, chosen))
+    return text_reply(f"[{','.join(shown(call, fields, chosen))}]")
 
 
 def faces(call: Call) -> Reply:

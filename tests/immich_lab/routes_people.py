@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from facesets.fake_immich.library_model import NOW, Asset, Person, User, iso
-from facesets.fake_immich.protocol import ApiError, Call, Fields, Reply, json_reply, uuid_of
-from facesets.fake_immich.replies import asset_json, person_json, user_json
+from facesets.fake_immich.protocol import ApiError, Call, Fields, Reply, json_reply, text_reply, uuid_of
+from facesets.fake_immich.replies import asset_json, dumps, person_json, user_json
 
 
 @dataclass(eq=False)
@@ -34,8 +34,9 @@ def rename(call: Call) -> Reply:
 
 
 def albums(call: Call) -> Reply:
-    return json_reply([album_json(album, call.version, full=False) for album in call.library.albums.values()
-                       if album.owner is call.user])
+    mine = [album_json(album, call.version, full=False) for album in call.library.albums.values()
+            if album.owner is call.user]
+    return text_reply(f"[{','.join(mine)}]")
 
 
 def make_album(call: Call) -> Reply:
@@ -45,7 +46,7 @@ def make_album(call: Call) -> Reply:
                  fields.get("description", ""))
     _add(call, made, fields.get("assetIds", []))
     call.library.albums[made.id] = made
-    return json_reply(album_json(made, call.version, full=True), 201)
+    return text_reply(album_json(made, call.version, full=True), 201)
 
 
 def delete_album(call: Call) -> Reply:
@@ -86,15 +87,16 @@ def _mine(call: Call, there: Mapping[str, Own], permission: str) -> Own:
     return found
 
 
-def album_json(album: Album, version: tuple[int, int, int], full: bool) -> dict[str, Any]:
+def album_json(album: Album, version: tuple[int, int, int], full: bool) -> str:
     """One album; `full` as 2.x replies it, with its assets, of which 3.x only gives the number."""
     moments, user = sorted(asset.taken for asset in album.assets.values()), user_json(album.owner, "+00:00")
-    old, assets = version[0] < 3, album.assets.values() if full else ()
-    return {"albumName": album.name, "description": album.description,
+    old = version[0] < 3
+    head = {"albumName": album.name, "description": album.description,
             "albumThumbnailAssetId": next(iter(album.assets), None), "createdAt": iso(NOW), "updatedAt": iso(NOW),
             "id": album.id, **({"ownerId": album.owner.id, "owner": user, "albumUsers": []} if old else
                                {"albumUsers": [{"user": user, "role": "owner"}]}),
             "shared": False, "hasSharedLink": False,
-            **({"startDate": iso(moments[0]), "endDate": iso(moments[-1])} if moments else {}),
-            **({"assets": [asset_json(asset, version, exif=True) for asset in assets]} if old else {}),
-            "assetCount": len(album.assets), "isActivityEnabled": True, "order": "desc"}
+            **({"startDate": iso(moments[0]), "endDate": iso(moments[-1])} if moments else {})}
+    items = ",".join(asset_json(asset, version, exif=True) for asset in album.assets.values()) if full else ""
+    tail = {"assetCount": len(album.assets), "isActivityEnabled": True, "order": "desc"}
+    return dumps(head)[:-1] + (f',"assets":[{items}],' if old else ",") + dumps(tail)[1:]
