@@ -3,6 +3,7 @@
 Run     python benchmarks/identities.py --keep DIR                      the report; DIR keeps the embeddings
         python benchmarks/identities.py --keep DIR --without            it again without each of the rules
         python benchmarks/identities.py --keep DIR --usual              recall against purity, beside the usual methods
+        python benchmarks/identities.py --keep DIR --oracle             the ceiling: by everybody's true centroid
         python benchmarks/identities.py --keep DIR --choose             how the shares of rules.py were chosen
         python benchmarks/identities.py --keep DIR --strangers          distances that a library gives by itself
         python benchmarks/identities.py --keep DIR --like               what the made-up libraries were made after
@@ -34,13 +35,17 @@ from truth import LIKE, Set, halves, one, sets  # noqa: E402
 from usual_methods import USUAL  # noqa: E402
 
 from facesets.cluster import calibrate, groups, identities, merging  # noqa: E402
+from facesets.cluster.known import match  # noqa: E402
 from facesets.cluster.linkage import members_of  # noqa: E402
 from facesets.cluster.measures import bcubed, pairwise  # noqa: E402
 from facesets.cluster.rules import Rules  # noqa: E402
 from facesets.formats import cache  # noqa: E402
+from facesets.formats.vectors import unit_mean  # noqa: E402
 
 FIT = (0, 1)                        # seeds of made-up libraries that shares are chosen on
 LEAST, PHOTOS = 6, 3                # faces and photos of a faceset
+PURE = 0.995                        # share of pure facesets that is asked for
+REACH = tuple(np.arange(0.3, 0.9, 0.05).round(2))
 
 
 # ---------------------------------------------------------------- the figures
@@ -120,7 +125,22 @@ def ours(whole: Set, rules: Rules | None = None) -> list[np.ndarray]:
 
 def theirs(whole: Set, labels: np.ndarray) -> list[np.ndarray]:
     """Clusters that are large enough, as they are."""
-    return [rows for rows in members_of(labels) if len(rows) >= LEAST and len(set(whole.photos[rows])) >= PHOTOS]
+    photos = whole.photos
+    return [rows for rows in members_of(labels, LEAST) if len(set(photos[rows])) >= PHOTOS]
+
+
+def oracle(whole: Set) -> list[Figures]:
+    """What whoever knew everybody's centroid would find: each face is the nearest one's, within each distance of REACH;
+    then the same where dim faces may be farther and very dim ones are nobody's, as with our rules.
+    """
+    named = np.flatnonzero(whole.names != "")
+    people, who = np.unique(whole.names[named].astype(str), return_inverse=True)
+    rows, alone = whole.rows, len(people) + np.arange(len(whole.names))
+    found, rules = match(rows, np.stack([unit_mean(rows[named[faces]]) for faces in members_of(who)])), rules_of(whole)
+    far = found.distance * rules.known_distance / rules.near(rules.clear(whole.clarity))
+    far[whole.clarity < rules.min_clarity] = np.inf
+    return [judge(theirs(whole, np.where(distance <= reach, found.nearest, alone)), whole)
+            for distance in (found.distance, far) for reach in REACH]
 
 
 def usual(whole: Set) -> None:
@@ -243,7 +263,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--keep", type=Path, required=True, help="folder of photos and embeddings, made where missing")
     parser.add_argument("--sets", default="", help="names of sets, comma-separated; all of the report otherwise")
     parts: dict[str, Callable[[Path], None]] = {"choose": choose, "like": like, "strangers": strangers}
-    for mode in ("without", "usual", *parts):
+    for mode in ("without", "usual", "oracle", *parts):
         parser.add_argument(f"--{mode}", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     if not labelled.SHARED.is_dir():
@@ -257,16 +277,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.without:
         ablation(listed)
     made_up: dict[str, list[Figures]] = {}
+    ceiling: dict[str, list[list[Figures]]] = {}
     for name, whole in [] if args.without else listed:
         print(f"{name}, {len(whole.names)} faces", flush=True)
         if args.usual:
             usual(whole)
+        elif args.oracle:
+            ceiling.setdefault(name.rpartition("-")[0], []).append(oracle(whole))
         else:
             found = judge(ours(whole), whole)
             print(f"  {found}", flush=True)
             made_up.setdefault(name.rpartition("-")[0], []).append(found)
             if len(whole.caches) > 1:
                 turns(whole)
+    for kind, of_sets in ceiling.items():
+        lines = [summed(figures) for figures in zip(*of_sets, strict=True)]
+        best = max((line for line in lines if line.purity >= PURE), key=lambda line: line.recall)
+        print(f"{kind}, by everybody's true centroid\n  {best}")
     for kind in filter(made_up.get, generated.KINDS):
         print(f"{kind}, of all seeds\n  {summed(made_up[kind])}")
     return 0

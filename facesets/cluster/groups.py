@@ -21,12 +21,11 @@ def settle(pool: Pool, members: np.ndarray, rules: Rules) -> tuple[Group, list[F
 
     And the faces that are not in it after all: far from the centroid, or the farther one of two in a photo.
     """
-    reference = _middle(pool.rows[members], rules)
     photos = apart(pool.rows[members], pool.photo[members], rules)
-    alone = first_per_photo(photos, 1 - pool.rows[members] @ reference)
+    alone = first_per_photo(photos, 1 - pool.rows[members] @ unit_mean(pool.rows[members]))
     others = [Face(pool.keys[face], 0.0, "another face of the same photo is nearer") for face in members[~alone]]
     members = members[alone]
-    distance = 1 - pool.rows[members] @ _middle(pool.rows[members], rules)      # (m,)
+    distance = 1 - pool.rows[members] @ unit_mean(pool.rows[members])      # (m,)
     limit = rules.near(rules.clear(pool.clarity[members])) * (1 + rules.alone_farther)
     near = distance <= limit
     others += [Face(pool.keys[face], rounded(far), f"more than {most:.2f} from the centroid")
@@ -45,13 +44,6 @@ def settle(pool: Pool, members: np.ndarray, rules: Rules) -> tuple[Group, list[F
 
 def rounded(distance: float) -> float:
     return round(float(distance), 6)
-
-
-def _middle(rows: np.ndarray, rules: Rules) -> np.ndarray:
-    """(D,) centroid of the rows that are not far from it."""
-    middle = unit_mean(rows)
-    near = 1 - rows @ middle <= rules.known_distance
-    return unit_mean(rows[near]) if near.any() else middle
 
 
 def first_per_photo(photos: np.ndarray, distance: np.ndarray) -> np.ndarray:

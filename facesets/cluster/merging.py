@@ -119,7 +119,6 @@ def twin(rows: np.ndarray, photos: np.ndarray, rules: Rules) -> np.ndarray:
         return np.zeros(len(rows), bool)
     differ = rows[pairs[:, 0]] - rows[pairs[:, 1]]      # (p, D)
     alike = differ @ differ.T
-    np.fill_diagonal(alike, 0)      # a pair says nothing of its own direction
     turned = np.linalg.eigh(alike)[1][:, -1] < 0
     pairs[turned] = pairs[turned, ::-1]
     left, right = rows[pairs.T]                         # (p, D) each

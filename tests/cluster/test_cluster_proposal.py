@@ -243,6 +243,12 @@ def test_a_far_face_is_right_if_dim_and_somebody_else_if_clear() -> None:
         assert [len(group.faces) for group in made.facesets] == [8 + stays]
 
 
+def test_a_face_that_joined_from_afar_as_no_other_is_near_stays() -> None:
+    one = person(1, 40, 0.3)
+    rows = np.concatenate([one, likeness(0.58, one, person(2, 1))])
+    assert [len(group.faces) for group in propose(cache_of(rows)).facesets] == [41]
+
+
 def test_a_very_dim_face_joins_a_faceset_but_makes_none_large_enough() -> None:
     rows = np.concatenate([person(1, 9, 0.3), person(2, 6, 0.3)])
     made = propose(cache_of(rows, norms=[1.0] * 8 + [0.65] + [1.0] * 5 + [0.65]))
