@@ -143,6 +143,8 @@ class Clustering:
                                             "faces are more like each other than like anybody")
     full_clarity: float = setting(1.1, "the same from which on a face tells no more")
     join_faces: int = setting(3, "faces a cluster has at most to count as a leftover; larger ones are somebody")
+    photo_penalty: float = setting(0.25, "similarity lost by two clusters that share all photos of the smaller; "
+                                         "a hard rule splits people at every mirror and collage", most=1)
     photo_veto: float = setting(0.10, "share of their photos that two identities may share and still be one", most=1)
     veto_photos: int = setting(2, "photos that they must share at least to be two: one may be a mirror or a collage")
     min_score: float = setting(0.5, "detector's certainty of a face that may form an identity, 0..1", most=1)

@@ -176,6 +176,7 @@ def without(whole: Set) -> dict[str, Rules]:
             "several joined as near as one": replace(all_of, several_closer=0),
             "none joined from afar": replace(all_of, alone_farther=0),
             "times of one person apart": replace(all_of, overlap_years=-1),
+            "without photo penalty": replace(all_of, photo_penalty=0),
             "without photo veto": replace(all_of, photo_veto=9.0),
             "a veto by one photo": replace(all_of, veto_photos=1),
             "twins by two photos": replace(all_of, twin_photos=2),

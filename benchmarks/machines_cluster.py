@@ -162,7 +162,7 @@ def costs_of_one(rows: np.ndarray) -> Costs:
                        ("small", [group for group in groups if len(group) <= linkage.SMALL])):
         start = time.process_time()
         for members in some:
-            linkage.Component(rows[members], np.zeros(len(members)), least, linkage.DENSE).merged()
+            linkage.Component(rows[members], None, None, 0.0, least, linkage.DENSE).merged()
         costs[name] = (time.process_time() - start) / n
     sizes = np.bincount(linkage.average_linkage(rows, alone.THRESHOLD))
     costs["people"], costs["leftovers"] = (sizes > 3).sum() / n, (sizes <= 3).sum() / n

@@ -1,7 +1,7 @@
 """Average linkage of a few thousand clusters: the nearest-neighbour chain on a matrix of summed similarities.
 
 Words: m clusters with summed rows S and face counts n. The similarity of two clusters is
-S_a · S_b / (n_a n_b).
+S_a · S_b / (n_a n_b) - penalty * conflicts(a, b) / min(n_a, n_b), conflicts being their pairs of faces of one photo.
 It is reducible: a merged cluster is never closer to a third than the closer of its halves was. So reciprocal nearest
 neighbours may be merged in any order, and a cluster with nobody at `stop` or above is final.
 The chain and its rule for ties (the previous element, else the lowest) are those of scipy.cluster.hierarchy.
@@ -11,26 +11,32 @@ import numpy as np
 
 
 class Matrix:
-    """Sums of similarities between clusters, rows of merged clusters added up in place."""
+    """Sums of similarities between clusters, and of conflicts, rows of merged clusters added up in place."""
 
-    def __init__(self, gram: np.ndarray, count: np.ndarray) -> None:
-        self.gram = gram
+    def __init__(self, gram: np.ndarray, count: np.ndarray, conflicts: np.ndarray | None, penalty: float) -> None:
+        self.gram, self.conflicts, self.penalty = gram, conflicts, penalty
         self.inverse = 1.0 / count
+        self.count = count.astype(np.float64)
         self.out = np.zeros(len(count))        # -inf for clusters that are merged away or final
 
     def similarities(self, x: int) -> np.ndarray:
         """(m,) of cluster x to every cluster that is still in play, -inf to itself."""
         row = self.inverse * self.inverse[x]    # first, so that x to y and y to x round alike
         row *= self.gram[x]
+        if self.conflicts is not None:
+            row -= self.penalty * self.conflicts[x] / np.minimum(self.count, self.count[x])
         row += self.out
         row[x] = -np.inf
         return row
 
     def merge(self, x: int, y: int) -> None:
         """Make y the union of both; x is out."""
-        self.gram[y] += self.gram[x]
-        self.gram[:, y] = self.gram[y]
+        for sums in (self.gram, self.conflicts):
+            if sums is not None:
+                sums[y] += sums[x]
+                sums[:, y] = sums[y]
         self.inverse[y] = 1.0 / (1.0 / self.inverse[x] + 1.0 / self.inverse[y])
+        self.count[y] += self.count[x]
         self.out[x] = -np.inf
 
 

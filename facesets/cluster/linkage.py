@@ -34,24 +34,28 @@ BUNDLE = 4096           # rows that go to a machine at once, of several componen
 
 @dataclass
 class Clusters:
-    """m clusters: summed rows (m, d) and strictness (m,), number of faces (m,), all float64."""
+    """m clusters: summed rows (m, d) and strictness (m,), number of faces (m,), all float64; faces per photo (m, P)."""
 
     sums: np.ndarray
     strict: np.ndarray
     count: np.ndarray
+    photos: csr_array | None
+    penalty: float          # of conflicts, see `dense`
 
     def __len__(self) -> int:
         return len(self.count)
 
     def part(self, which: np.ndarray) -> "Clusters":
-        return Clusters(self.sums[which], self.strict[which], self.count[which])
+        return Clusters(self.sums[which], self.strict[which], self.count[which],
+                        None if self.photos is None else self.photos[which], self.penalty)
 
     def merged(self, labels: np.ndarray) -> tuple["Clusters", np.ndarray]:
         """One cluster for each distinct label, and the (m,) number of it for each of ours."""
         _, number = np.unique(labels, return_inverse=True)
         m = len(labels)
         fold = csr_array((np.ones(m), (number, np.arange(m))))
-        return Clusters(fold @ self.sums, fold @ self.strict, fold @ self.count), number
+        return Clusters(fold @ self.sums, fold @ self.strict, fold @ self.count,
+                        None if self.photos is None else csr_array(fold @ self.photos), self.penalty), number
 
     @property
     def means(self) -> np.ndarray:
@@ -60,22 +64,27 @@ class Clusters:
         return np.divide(self.sums, self.count[:, None], out=means, casting="same_kind")
 
     def matrix(self) -> dense.Matrix:
+        conflicts = None
+        if self.photos is not None:
+            conflicts = (self.photos @ self.photos.T).toarray()
+            np.fill_diagonal(conflicts, 0)
         gram = self.sums @ self.sums.T
         if self.strict.any():
             gram -= np.outer(self.strict, self.strict)
-        return dense.Matrix(gram, self.count)
+        return dense.Matrix(gram, self.count, conflicts, self.penalty)
 
 
-def average_linkage(rows: np.ndarray, threshold: float, *, strict: np.ndarray | None = None,
-                    most_dense: int = DENSE, machines: Machines | None = None) -> np.ndarray:
+def average_linkage(rows: np.ndarray, threshold: float, *, photos: np.ndarray | None = None, penalty: float = 0.0,
+                    strict: np.ndarray | None = None, most_dense: int = DENSE,
+                    machines: Machines | None = None) -> np.ndarray:
     """Clusters of unit rows: (n,) int64 labels, numbered from 0 in the order of their first rows.
 
     rows (n, d) float32 unit rows; threshold: cos-dist at which merging stops (merges are below it, strictly).
+    photos (n,) int: photo of each row; with a penalty, two faces of one photo count as strangers (see `dense`).
     strict (n,) >= 0: a pair of rows counts as less alike by the product of theirs.
     machines: share the work; the labels are the same. Raises ValueError for rows that are not unit rows.
     """
     lengths = _lengths(rows)
-    strict = np.zeros(len(rows)) if strict is None else strict
     labels = np.arange(len(rows))
     stop = 1.0 - threshold
     slack = 3 * float(np.abs(lengths - 1).max(initial=0)) + float_slack(rows.shape[1])
@@ -83,7 +92,8 @@ def average_linkage(rows: np.ndarray, threshold: float, *, strict: np.ndarray | 
     here, bundles = _bundles(groups) if machines and len(rows) > FEW else (groups, [])
 
     def component(members: np.ndarray) -> Component:
-        return Component(rows[members], strict[members], stop, most_dense)
+        return Component(rows[members], photos[members] if photos is not None and penalty else None,
+                         None if strict is None else strict[members], penalty, stop, most_dense)
 
     if machines and bundles:
         for (number,), merged in machines.each(
@@ -99,17 +109,19 @@ def average_linkage(rows: np.ndarray, threshold: float, *, strict: np.ndarray | 
 
 @dataclass(frozen=True)
 class Component:
-    """Some of the rows and of the strictness that `average_linkage` was given."""
+    """Some of the rows, photos (with a penalty only) and strictness that `average_linkage` was given."""
 
     rows: np.ndarray
-    strict: np.ndarray
+    photos: np.ndarray | None
+    strict: np.ndarray | None
+    penalty: float
     stop: float
     most_dense: int
 
     def merged(self) -> np.ndarray:
         """(m,) int64 the label, < m, of each row."""
         rows = np.divide(self.rows, _lengths(self.rows)[:, None])   # float64, without a copy on the way
-        return _reduce(Clusters(rows, self.strict.astype(np.float64), np.ones(len(rows))), self.stop, self.most_dense)
+        return _reduce(_singles(rows, self.photos, self.penalty, self.strict), self.stop, self.most_dense)
 
 
 def _bundles(groups: list[np.ndarray]) -> tuple[list[np.ndarray], list[list[np.ndarray]]]:
@@ -139,6 +151,17 @@ def _lengths(rows: np.ndarray) -> np.ndarray:
     return lengths
 
 
+def _singles(rows: np.ndarray, photos: np.ndarray | None, penalty: float, strict: np.ndarray | None) -> Clusters:
+    """Each of the rows (m, d) as a cluster of its own."""
+    ones = np.ones(len(rows))
+    by_photo = None
+    if photos is not None:
+        shared, column, times = np.unique(photos, return_inverse=True, return_counts=True)
+        if times.max() > 1:
+            by_photo = csr_array((ones, (np.arange(len(rows)), column)), shape=(len(rows), len(shared)))
+    return Clusters(rows, 0 * ones if strict is None else strict.astype(np.float64), ones, by_photo, penalty)
+
+
 def _reduce(clusters: Clusters, stop: float, most: int) -> np.ndarray:
     """What average linkage merges above `stop`, with matrices of `most` clusters: (m,) the label, < m, of each set."""
     labels = np.arange(len(clusters))       # of the clusters we were given, among those that are left
@@ -153,7 +176,7 @@ def _reduce(clusters: Clusters, stop: float, most: int) -> np.ndarray:
         labels = number[labels]
         if apart and level == stop:
             return labels
-        if len(clusters) == before:         # strictness, or copies far apart in order: look at more
+        if len(clusters) == before:         # conflicts hold them apart, or copies lie far apart in order: look at more
             most *= 2
         if len(clusters) > 0.9 * before:
             neighbours = min(2 * neighbours, len(clusters))

@@ -1,4 +1,4 @@
-"""From faces to identities: linkage of clear faces, then whole identities by their centroids, twins, leftovers.
+"""From faces to identities: linkage that minds photos, then whole identities by their centroids, twins, leftovers.
 
 Words: N faces; `clarity` (N,) and `clear` (N,) are those of `rules`. What each step is worth is measured by
 benchmarks/identities.py.
@@ -29,7 +29,8 @@ def identities(rows: np.ndarray, photos: np.ndarray, clarity: np.ndarray, rules:
     founders = clarity >= rules.founding_clarity
     labels = np.arange(len(rows), 2 * len(rows))        # dim faces are alone, until they join
     labels[founders] = average_linkage(
-        rows[founders], rules.cluster_distance, strict=rules.strictness * clear[founders], machines=machines)
+        rows[founders], rules.cluster_distance, photos=moments[founders], penalty=rules.photo_penalty,
+        strict=rules.strictness * clear[founders], machines=machines)
     find = machines.match if machines else match
     labels = merge(rows, moments, numbered(labels), rules, find)
     for year in np.unique(years[years > 0]) if years is not None else ():

@@ -36,6 +36,7 @@ class Rules:
     founding_clarity: float = 0.85      # a dimmer face founds no identity, it may join one
     full_clarity: float = 1.1           # no face tells more
     join_faces: int = 3                 # clusters of up to so many faces count as leftovers
+    photo_penalty: float = 0.25         # similarity lost when every face of the smaller cluster shares a photo
     photo_veto: float = 0.1             # share of shared photos from which on two clusters are two people
     veto_photos: int = 2                # and at least so many
     min_faces: int = 6

@@ -117,22 +117,28 @@ def test_labels_count_up_in_the_order_of_first_rows() -> None:
     assert np.array_equal(np.unique(labels), np.arange(len(first))) and (np.diff(first) > 0).all()
 
 
-@given(st.integers(0, 10_000), st.floats(0.3, 1.0), st.floats(0, 0.6))
+@given(st.integers(0, 10_000), st.floats(0.3, 1.0), st.sampled_from([0.0, 0.1, 0.25, 0.6]), st.booleans())
 @settings(max_examples=300 if LONG else 40, deadline=None)
-def test_with_strictness_it_is_what_merging_the_nearest_pair_first_gives(
-        seed: int, threshold: float, most: float) -> None:
-    rows, strict = faces(40, 6, 16, seed), np.random.default_rng(seed).uniform(0, most, 40)
-    ours = average_linkage(rows, threshold, strict=strict, most_dense=12)
-    assert_same_clusters(ours, nearest_pair_first(rows, threshold, strict))
+def test_with_penalty_and_strictness_it_is_what_merging_the_nearest_pair_first_gives(
+        seed: int, threshold: float, penalty: float, stricter: bool) -> None:
+    rng = np.random.default_rng(seed)
+    rows, photos = faces(40, 6, 16, seed), rng.integers(0, 15, 40)
+    strict = rng.uniform(0, 0.5, 40) if stricter else None
+    ours = average_linkage(rows, threshold, photos=photos, penalty=penalty, strict=strict, most_dense=12)
+    assert_same_clusters(ours, nearest_pair_first(rows, threshold, photos, penalty, strict))
 
 
-def nearest_pair_first(rows: np.ndarray, threshold: float, strict: np.ndarray) -> np.ndarray:
+def nearest_pair_first(rows: np.ndarray, threshold: float, photos: np.ndarray, penalty: float,
+                       strict: np.ndarray | None) -> np.ndarray:
+    strict = np.zeros(len(rows)) if strict is None else strict
     clusters = [[row] for row in range(len(rows))]
     exact = rows.astype(np.float64)
     exact /= np.linalg.norm(exact, axis=1, keepdims=True)
 
     def similarity(a: list[int], b: list[int]) -> float:
-        return float((exact[a] @ exact[b].T - np.outer(strict[a], strict[b])).mean())
+        conflicts = (photos[a][:, None] == photos[b]).sum()
+        alike = (exact[a] @ exact[b].T - np.outer(strict[a], strict[b])).mean()
+        return float(alike - penalty * conflicts / min(len(a), len(b)))
 
     while len(clusters) > 1:
         best, i, j = max((similarity(clusters[i], clusters[j]), i, j)

@@ -92,12 +92,13 @@ def listens(address: str) -> bool:
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_the_labels_are_those_of_one_machine(start: Start, workers: int) -> None:
-    strict = np.random.default_rng(0).uniform(0, 0.3, 9000)
+    rng = np.random.default_rng(0)
+    whole = {"photos": rng.integers(0, 5000, 9000), "penalty": 0.25, "strict": rng.uniform(0, 0.3, 9000)}
     with engine(start, workers, here=0) as machines:
         for kind in ("float32", "int8"):
             assert np.array_equal(machines.components(ROWS, 0.45, kind), neighbours.components(ROWS, 0.45, kind))
-        ours = average_linkage(ROWS, 0.5, machines=machines, strict=strict)
-        assert np.array_equal(ours, average_linkage(ROWS, 0.5, strict=strict))
+        ours = average_linkage(ROWS, 0.5, machines=machines, **whole)       # type: ignore[arg-type]
+        assert np.array_equal(ours, average_linkage(ROWS, 0.5, **whole))    # type: ignore[arg-type]
         ours = average_linkage(ROWS, 0.6, machines=machines, most_dense=200)
         assert np.array_equal(ours, average_linkage(ROWS, 0.6, most_dense=200))
         many, forbidden = np.concatenate([ROWS, ROWS]), {face: [face] for face in range(500)}

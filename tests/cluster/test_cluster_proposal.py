@@ -135,6 +135,16 @@ def test_a_photo_adds_one_face_to_a_person_at_most() -> None:
     assert len(again.extend["faceset_001"]) == 8 and len(again.ambiguous) == 1
 
 
+def test_siblings_who_stand_side_by_side_stay_two_people() -> None:
+    rules = replace(RULES, linked_closer=0, merge_closer=0)
+    one, other = person(1, 12, 0.3), person(2, 12, 0.3)
+    rows, together = np.concatenate([one, likeness(0.53, one, other)]), [*range(12), *range(12)]
+    glued = propose(cache_of(rows), rules=rules)
+    apart = propose(cache_of(rows, photos=together), rules=rules)
+    assert [len(group.faces) for group in glued.facesets] == [24]
+    assert [len(group.faces) for group in apart.facesets] == [12, 12]
+
+
 def test_a_mirror_or_a_collage_does_not_split_a_person() -> None:
     photos = [*range(20), 0]
     made = propose(cache_of(person(1, 21), photos=photos))
