@@ -9,7 +9,7 @@
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from ..common import terminal
 from ..common.errors import Failure
@@ -38,13 +38,14 @@ def export(library: Library, proposal: Proposal, caches: Sequence[cache.Cache], 
 
 
 def carry_out(run: Run, proposal: Proposal, caches: Sequence[cache.Cache], options: Options,
-              min_faces: int = 6) -> None:
+              min_faces: int = 6, free: Collection[str] = ()) -> None:
     """Make a faceset of every group of `proposal.facesets`, a candidate in _thin/ of every one of `thin`, and append
     `extend` to the facesets that it names; what exists stays as it is.
 
     caches         hold the faces that the proposal names by key; photos are read from the paths in them
     min_faces      fewer pictures than this, and the faceset goes to _masked/ (if faces could not be shown alone) or is
                    left for a later run (if too few were chosen)
+    free           faces that this run took out of the folders that hold them
     A group whose faces some folder of the library holds already adds nothing, so the same proposal twice adds nothing.
     Raises Failure if a cache is of another recogniser than the library or lacks a face; then nothing has changed.
     """
@@ -52,7 +53,8 @@ def carry_out(run: Run, proposal: Proposal, caches: Sequence[cache.Cache], optio
         raise Failure("no cache to take the faces from; run embed_worker.py first")
     index, model = Index(caches), caches[0].model
     run.use_model(model)
-    settled, since = run.library.settled(), _since(run, proposal)
+    settled = {key: folder for key, folder in run.library.settled().items() if key not in free}
+    since = _since(run, proposal)
     drafted = [_new_draft(run, group, index, settled, since, proposal, options, min_faces)
                for group in proposal.facesets]
     drafted += [_thin_draft(run, group, index, settled, proposal, options) for group in proposal.thin]

@@ -1,13 +1,14 @@
 """Hand-sorted folders, one a person: identities for import-folders, a model's distances for calibrate.
 
-A person sorted them, so they come before clustering. Each folder's own person is the largest group of its faces;
-bystanders go in two passes, around a rough centroid and around the one that is left. A folder where nobody has the
-majority is mixed: each of its faces goes to the identity it is near to, be it another folder or a faceset that exists.
+A person sorted them, so they come before clustering, and what a faceset holds of them leaves it. Each folder's own
+person is in most of its photos, and alone in one of them, or else who is nobody elsewhere; bystanders go in two passes,
+around a rough centroid and around the one that is left. A folder that does not tell whose it is is mixed: each of its
+faces goes to the identity it is near to, be it another folder or a faceset that exists.
 Words: n faces of one folder, N of all, D dimensions, P identities; `cos-dist` = 1 - cosine similarity.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -17,9 +18,7 @@ from ..cluster.calibrate import Calibration, calibrate
 from ..cluster.groups import first_per_photo
 from ..cluster.known import match
 from ..cluster.linkage import average_linkage
-from ..cluster.merging import apart
 from ..cluster.pool import clarity_of
-from ..cluster.rules import Rules
 from ..common.errors import Failure
 from ..export import swap
 from ..export.draft import Options
@@ -35,6 +34,16 @@ MAJORITY = 0.5      # share of a folder's photos that its person must be in; els
 
 
 @dataclass
+class _Sorted:
+    """Whose a folder is, and what that person's faceset is called now."""
+
+    name: str
+    keys: set[str]
+    faceset: str        # "" for a new one
+    other_name: bool    # it looks like a faceset that a person calls otherwise
+
+
+@dataclass
 class Imported:
     """What the folders say."""
 
@@ -43,6 +52,7 @@ class Imported:
     names: dict[str, str] = field(default_factory=dict)             # what the folders call these
     bystanders: list[Face] = field(default_factory=list)
     mixed: list[str] = field(default_factory=list)
+    people: list[_Sorted] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
@@ -66,19 +76,23 @@ def propose(faces: cache.Cache, queue: Queue, root: Path, known: Sequence[Facese
         raise Failure(f"there is no folder with photos in {root}; one for each person is wanted, so name the folder "
                       "that they lie in")
     found.notes = [f"{name}: no face was found in its photos" for name, rows in by_folder.items() if not len(rows)]
-    folders = _each_once([_person_of(name, rows, faces, rough, fine) for name, rows in by_folder.items() if len(rows)],
-                         found)
+    meant = _meant({name: rows for name, rows in by_folder.items() if len(rows)}, faces, known, rough, fine, found)
+    folders = _each_once([_person_of(name, by_folder[name], person, faces, rough, fine)
+                          for name, person in meant.items()], found)
     people = [folder for folder in folders if folder.centroid is not None]
     found.mixed = sorted(folder.name for folder in folders if folder.centroid is None)
     keys = cache.face_keys(faces)
-    targets = _targets(people, known, fine, found)
+    targets, elsewhere = _targets(people, known, fine, found)
     held = {folder.name: [Face(keys[row], round(float(1 - faces.embeddings[row] @ folder.centroid), 4))
                           for row in folder.person] for folder in people}
     loose = [(folder, row) for folder in folders for row in np.setdiff1d(folder.rows, folder.person)]
     _route(faces, keys, loose, people, known, fine, held, found)
     for folder in people:
         members = sorted(held[folder.name], key=lambda face: (face.distance, face.face))
-        if target := targets.get(folder.name):
+        target = targets.get(folder.name)
+        found.people.append(_Sorted(folder.name, {keys[row] for row in folder.person}, target.folder if target else "",
+                                    folder.name in elsewhere))
+        if target:
             found.extend.setdefault(target.folder, []).extend(members)
             found.names[target.folder] = folder.name
         else:
@@ -91,7 +105,7 @@ def carry_out(run: Run, found: Imported, faces: cache.Cache, options: Options) -
     made = Proposal(**signed("import-folders", "sort_faces.py import-folders"), model=asdict(faces.model),
                     caches=(), facesets=tuple(found.groups),
                     extend={folder: tuple(members) for folder, members in found.extend.items()})
-    swap.carry_out(run, made, [faces], options, min_faces=1)
+    swap.carry_out(run, made, [faces], options, min_faces=1, free=_leave(run, found.people, options))
     if not run.dry_run:
         for folder, name in found.names.items():
             entry = edit.find(run.manifest, folder)
@@ -99,6 +113,23 @@ def carry_out(run: Run, found: Imported, faces: cache.Cache, options: Options) -
                 edit.name(run, folder, name)
     run.notes += [*found.notes, *(f"{name} is mixed: its faces went to whom they are near to" for name in found.mixed)]
     run.count("bystanders", len(found.bystanders))
+
+
+def _leave(run: Run, people: Sequence[_Sorted], options: Options) -> set[str]:
+    """Take faces out of the facesets that hold them, where a folder says that they are another person's."""
+    free: set[str] = set()
+    for item in run.library.everybody():
+        for one in people:
+            theirs = one.keys.intersection(item.face_keys)
+            if not theirs or item.folder == one.faceset:
+                continue
+            if run.manifest.entry(item.folder) not in run.manifest.facesets:
+                run.notes.append(f"{len(theirs)} faces of {one.name} stay in {item.folder}, which was put aside")
+            elif not one.other_name:
+                edit.take_out(run, edit.find(run.manifest, item.folder), theirs, options)
+                run.notes.append(f"{len(theirs)} faces of {one.name} were in {item.folder}")
+                free |= theirs
+    return free
 
 
 def _by_folder(faces: cache.Cache, queue: Queue, root: Path) -> dict[str, np.ndarray]:
@@ -115,18 +146,55 @@ def _by_folder(faces: cache.Cache, queue: Queue, root: Path) -> dict[str, np.nda
     return {name: np.array(sorted(found), np.int64) for name, found in sorted(rows.items())}
 
 
-def _person_of(name: str, rows: np.ndarray, faces: cache.Cache, rough: float, fine: float) -> _Folder:
+def _meant(by_folder: Mapping[str, np.ndarray], faces: cache.Cache, known: Sequence[Faceset], rough: float,
+           fine: float, found: Imported) -> dict[str, np.ndarray]:
+    """Folder -> where in its rows its person's faces are; none where it does not tell whose it is."""
+    asked = {name: _frequent(rows, faces, rough) for name, rows in by_folder.items()}
+
+    def middle(name: str, person: np.ndarray) -> np.ndarray:
+        return unit_mean(faces.embeddings[by_folder[name][person]])
+
+    elsewhere = {name: middle(name, groups[0]) for name, (groups, alone) in asked.items() if groups and alone}
+    meant = {}
+    for name, (groups, alone) in asked.items():
+        others = list(elsewhere.values())
+        if len(groups) > 1:
+            others += [item.centroid for item in known if item.name and item.name.casefold() != name.casefold()]
+        if groups and not alone and others:
+            apart = 1 - np.array([middle(name, person) for person in groups]) @ np.array(others).T      # (groups, P)
+            theirs = apart.argmin(axis=0)[apart.min(axis=0) <= fine]
+            left = [person for at, person in enumerate(groups) if at not in theirs]
+        else:
+            left = groups
+        if groups and not alone and len(left) != 1:
+            found.notes.append(f"{name} does not say whose it is: nobody is alone in a photo of it, and "
+                               f"{len(groups)} are in most of them")
+            left = []
+        meant[name] = left[0] if left else np.zeros(0, np.int64)
+    return meant
+
+
+def _frequent(rows: np.ndarray, faces: cache.Cache, rough: float) -> tuple[list[np.ndarray], bool]:
+    """Who is in most photos of a folder, places in `rows`, the most faces first; those alone who are alone in one of
+    them if anybody is, and whether so."""
+    photos = faces.faces["photo"][rows]
+    labels = average_linkage(faces.embeddings[rows], rough)
+    groups = [np.flatnonzero(labels == label) for label in np.argsort(-np.bincount(labels), kind="stable")]
+    groups = [group for group in groups if len(set(photos[group].tolist())) > MAJORITY * len(set(photos.tolist()))]
+    single = np.bincount(photos)[photos] == 1
+    alone = [group for group in groups if single[group].any()]
+    return alone or groups, bool(alone)
+
+
+def _person_of(name: str, rows: np.ndarray, person: np.ndarray, faces: cache.Cache, rough: float,
+               fine: float) -> _Folder:
     vectors, photos = faces.embeddings[rows], faces.faces["photo"][rows]
-    labels = average_linkage(vectors, rough)
-    sizes = np.bincount(labels)
-    person = np.flatnonzero(labels == sizes.argmax())
-    if len(set(photos[person].tolist())) <= MAJORITY * len(set(photos.tolist())):
-        return _Folder(name, rows, np.zeros(0, np.int64))
+    if not len(person):
+        return _Folder(name, rows, person)
     for limit in (rough, fine):
         distance = 1 - vectors @ unit_mean(vectors[person])
         near = np.flatnonzero(distance <= limit)
-        moments = apart(vectors[near], photos[near], Rules(known_distance=fine))
-        near = near[first_per_photo(moments, distance[near])]       # of two in a photo the other is somebody else
+        near = near[first_per_photo(photos[near], distance[near])]      # of two in a photo the other is somebody else
         person = near if len(near) else person
     return _Folder(name, rows, rows[person], unit_mean(vectors[person]))
 
@@ -145,8 +213,10 @@ def _each_once(folders: Sequence[_Folder], found: Imported) -> list[_Folder]:
     return kept
 
 
-def _targets(people: Sequence[_Folder], known: Sequence[Faceset], fine: float, found: Imported) -> dict[str, Faceset]:
-    """Folder -> the faceset that exists and is its person; of two folders, which are two people, the nearer one's."""
+def _targets(people: Sequence[_Folder], known: Sequence[Faceset], fine: float,
+             found: Imported) -> tuple[dict[str, Faceset], set[str]]:
+    """Folder -> the faceset that exists and is its person; of two folders, which are two people, the nearer one's.
+    And the folders whose person may have another name already."""
     claims = []
     for folder in people:
         assert folder.centroid is not None
@@ -164,7 +234,7 @@ def _targets(people: Sequence[_Folder], known: Sequence[Faceset], fine: float, f
             found.notes.append(f"{name} looks like {item.folder} ({apart:.2f}), which {whose}")
         else:
             targets[name] = item
-    return targets
+    return targets, {name for other_name, _, name, _ in claims if other_name}
 
 
 def _route(faces: cache.Cache, keys: list[str], loose: list[tuple[_Folder, int]], people: list[_Folder],

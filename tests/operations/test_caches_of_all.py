@@ -62,6 +62,6 @@ def test_a_faceset_and_the_library_go_by_the_distances_of_today(tmp_path, monkey
                               **proposal.signed("extend", "test"))
     assert len(made.extend["faceset_001"]) == 8
     with changing(library, "extend") as run_of_it:
-        swap.carry_out(run_of_it, made, caches, OPTIONS, extend=True)
+        swap.carry_out(run_of_it, made, caches, OPTIONS)
     record = json.loads((library.root / "faceset_001" / "manifest.json").read_text())
     assert len(record["faces"]) == 16 and library.manifest().known_distance == record["model"]["known_distance"] == 0.6

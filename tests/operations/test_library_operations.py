@@ -406,6 +406,49 @@ def test_a_sister_beside_her_in_a_hand_sorted_folder_is_a_bystander(shelf) -> No
     assert {face.face for face in found.bystanders} == set(cache.face_keys(whole)[11::2])
 
 
+@pytest.mark.parametrize("mother_first", [True, False])
+def test_who_is_always_in_her_mothers_arms_gets_her_own_faces(shelf, mother_first: bool) -> None:
+    library, _ = shelf
+    hand = library.root.parent / "hand"
+    mother = library_photos(hand, [7], 8, "")
+    both = library_photos(hand, [7, 8] if mother_first else [8, 7], 1, "", together=6)
+    (hand / "together").rename(hand / "Child")
+    whole = stack([(mother, np.arange(8)), (both, np.arange(2, 14))])
+    childs = set(cache.face_keys(whole)[8 + mother_first::2])
+    shutil.rmtree(hand / "p008")
+    found = labelled.propose(whole, own.queue([hand]), hand, library.canonical(), 0.55, 0.45)
+    assert [len(group.faces) for group in found.groups] == [6, 8]
+    assert {face.face for face in found.groups[0].faces} == childs
+    (hand / "p007").rename(library.root.parent / "p007")
+    found = labelled.propose(whole, own.queue([hand]), hand, library.canonical(), 0.55, 0.45)
+    assert not found.groups and "Child does not say whose it is" in found.notes[0]
+
+
+def test_what_is_sorted_by_hand_leaves_the_faceset_that_holds_it(shelf) -> None:
+    library, _ = shelf
+    hand = library.root.parent / "hand"
+    both = library_photos(hand, [7, 8], 8, "")
+    keys = cache.face_keys(both)
+    for row in range(8, 16):        # a sister, alike enough for a faceset of both
+        both.embeddings[row] = face_of(person(7) + 0.8 * person(8), 60_000 + row, 0.3)
+    whole = proposal.Group(tuple(map(proposal.Face, keys)))
+    swap.export(library, replace(proposal_of(both), facesets=(whole,)), [both], OPTIONS)
+    glued = library.canonical()[-1].folder
+
+    def sort():
+        found = labelled.propose(both, own.queue([hand]), hand, library.canonical(), 0.55, 0.45)
+        return change(library, lambda run: labelled.carry_out(run, found, both, OPTIONS))
+    assert f"8 faces of p008 were in {glued}" in sort().notes
+    held = {item.name: set(item.face_keys) for item in library.canonical()}
+    assert held["p007"] == set(keys[:8]) and held["p008"] == set(keys[8:])
+    before = contents(library.root)
+    sort()
+    assert contents(library.root) == before
+    hers = next(item.folder for item in library.canonical() if item.name == "p008")
+    assert command(library, "drop", hers) == 0
+    assert any("8 faces of p008 stay in _dropped/" in note for note in sort().notes)
+
+
 def test_faces_of_another_recogniser_are_not_even_compared(shelf, capsys) -> None:
     """Here of a quarter of the dimension, so that four centroids would look like one."""
     library, faces = shelf
