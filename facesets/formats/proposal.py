@@ -12,6 +12,7 @@ Faces are named by key, never by row, so a proposal holds for any order of the c
 """
 
 import time
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,11 @@ def read(path: Path) -> Proposal:
             "extend": {str(name): _faces(faces) for name, faces in value["extend"].items()},
             "ambiguous": _faces(value["ambiguous"]), "rejected": _faces(value["rejected"]),
             "leftover": _faces(value.get("leftover", []))})
+
+
+def newest(made: Iterable[Proposal]) -> list[Proposal]:
+    """The last one, if there is any: a run of clustering looks at all caches, so it has what others had."""
+    return sorted(made, key=lambda one: one.created)[-1:]
 
 
 def _faces(items: list[dict[str, Any]]) -> tuple[Face, ...]:

@@ -221,7 +221,8 @@ def clustered(made: proposal.Proposal, at: float) -> Stage:
     """Who the faces are, as the last clustering proposed it."""
     parts = [Part(words, made.counts.get(name, 0), kind) for name, (words, kind) in proposal.COUNTS.items()
              if made.counts.get(name, 0)]
-    notes = [f"{len(made.facesets):,} new facesets, {len(made.thin):,} thin"]
+    notes = [f"{len(made.facesets):,} new facesets, {len(made.thin):,} thin",
+             *([f"of {len(made.caches)} caches together"] if len(made.caches) > 1 else [])]
     return Stage("cluster", "faces", made.counts.get("faces", sum(part.count for part in parts)), parts, at,
                  dict(Counter(face.reason for face in made.rejected).most_common()), notes)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..common import terminal
+from ..formats import proposal
 from ..formats.summary import SHOWN
 from ..library.store import Library, Manifest
 from . import charts, runs, sheets, shelf
@@ -145,7 +146,7 @@ def _left_out(sets: Sequence[shelf.Set], users: Sequence[runs.User]) -> list[dic
     for photo in unread.values():
         files.setdefault(photo.reason or "could not be read", []).append(Path(photo.path).name)
     found[UNREADABLE].update({reason: len(names) for reason, names in files.items()})
-    for made in (user.proposed for user in users if user.proposed):
+    for made in proposal.newest(user.proposed for user in users if user.proposed):
         found[POOR].update(face.reason for face in made.rejected)
         found[ONCE].update(face.reason for face in made.leftover)
         for group in made.thin:

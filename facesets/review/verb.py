@@ -2,6 +2,7 @@
 
 from ..common import files
 from ..common.errors import OK, Failure
+from ..formats import proposal
 from ..operations.verbs import Job
 from ..operations.verbs.table import CACHE, EMBEDDING, EXPORTING, argument, verb
 
@@ -19,8 +20,8 @@ def review(job: Job) -> int:
     if not job.library.manifest().facesets:
         raise Failure(f"{job.paths.library} holds no faceset yet; `sort_faces.py status` says what to run")
     with files.only_one(job.paths.library / gone.REVIEW_LOCK, "sort_faces.py review"):
-        held = holdings.Holdings(job.library, list(job.sources.values()), job.proposals().values(), job.queues(),
-                                 job.options())
+        held = holdings.Holdings(job.library, list(job.sources.values()),
+                                 proposal.newest(job.proposals().values()), job.queues(), job.options())
         served = server.Server(desk.Desk(job.paths.library / desk.NAME, held), held, folders=job.folders)
         job.tell({"review": served.link}, [f"open {served.link}", "the link works once; Ctrl-C ends"])
         if not job.args.no_open:

@@ -24,7 +24,7 @@ from facesets.common.errors import Paused
 from facesets.formats import cache
 from facesets.library import folder as folders
 from facesets.library import store
-from facesets.report import charts, make, runs, sheets, shelf
+from facesets.report import charts, make, runs, sections, sheets, shelf
 
 HOSTILE = '</script><script>alert(1)</script><img src=x onerror=alert(2)>"\'{{7*7}}\u202e\u2028&amp;'
 
@@ -238,7 +238,12 @@ def test_numbers_that_are_none_cost_one_faceset_and_no_page(library: Path, folde
 
 def test_folders_of_ones_own_are_shown_beside_the_users(library: Path) -> None:
     work = library.parent / "work"
+
+    def left_out() -> object:
+        return sections.context(sections.gather(store.Library(library), work, 0.1), "")["left_out"]
+    once = left_out()
     shutil.copy(work / "immich" / "peter" / "refine.json", work / "refine.json")
+    assert once and left_out() == once      # each run of clustering looks at the faces of all
     shutil.copy(work / "cache" / "immich_peter.npz", work / "cache" / "nl_full.npz")
     found = runs.users(work)
     assert [(user.label, [stage.name for stage in user.stages]) for user in found] == [
