@@ -109,12 +109,12 @@ def test_of_one_moment_the_best_stays_where_pixels_agree_too() -> None:
 
 def test_moments_of_thousands_of_faces_are_told_apart_in_seconds() -> None:
     rng = np.random.default_rng(0)
-    rows = np.array([face_of(person(1), number, 0.2) for number in range(4000)])
+    rows = np.array([face_of(person(1), number, 0.2) for number in range(2500)])
     looks = [rng.bytes(32).hex() for _ in rows]
-    looks[3999] = looks[1]
+    looks[2499] = looks[1]
     before = time.process_time()
-    assert one_moment(rows, looks) == {3999: 1}
-    assert time.process_time() - before < 60       # a list of pairs took minutes
+    assert one_moment(rows, looks) == {2499: 1}
+    assert time.process_time() - before < 25       # a list of pairs took minutes
 
 
 def test_of_many_faces_each_is_held_against_all_before_it_that_show_a_moment_of_their_own() -> None:

@@ -32,7 +32,7 @@ class Machine:
         (self.mounts / "pythons").write_text("py -3.12\n")
         for name, stub in PROGRAMS.items() if wsl else ():
             program = self.bin / name
-            program.write_text(f"#!/bin/sh\nexec '{sys.executable}' '{STUBS / stub}' \"$@\"\n")
+            program.write_text(f"#!/bin/sh\nexec '{sys.executable}' -S '{STUBS / stub}' \"$@\"\n")
             program.chmod(0o755)
         self.environment = {
             "PATH": f"{self.bin}:{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin", "HOME": str(self.home),
