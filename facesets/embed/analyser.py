@@ -84,16 +84,15 @@ class Analyser:
         return self.recognise(align.crops(bgr, landmarks))
 
     def recognise(self, faces: np.ndarray) -> np.ndarray:
-        """(n, D) float32 raw embeddings of aligned faces (n, 112, 112, 3)."""
-        return np.concatenate([self._batch(faces[start:start + self.batch])
-                               for start in range(0, max(len(faces), 1), self.batch)])
-
-    def _batch(self, faces: np.ndarray) -> np.ndarray:
-        """One call, filled up with the last face."""
+        """(n, D) float32 raw embeddings of aligned faces (n, 112, 112, 3); a call is filled up with its last face."""
         if not len(faces):
             return np.zeros((0, self.model.dimension), np.float32)
-        blob = self.face_blob(*faces, *[faces[-1]] * (self.batch - len(faces)))
-        return self.recogniser.run(blob)[0][:len(faces)].reshape(len(faces), -1)
+        rows = []
+        for start in range(0, len(faces), self.batch):
+            part = faces[start:start + self.batch]
+            blob = self.face_blob(*part, *[part[-1]] * (self.batch - len(part)))
+            rows.append(self.recogniser.run(blob)[0][:len(part)].reshape(len(part), -1))
+        return np.concatenate(rows)
 
     def face_blob(self, *faces: np.ndarray) -> np.ndarray:
         """(n, 3, 112, 112) float32, the recogniser's input, of aligned faces (112, 112, 3)."""

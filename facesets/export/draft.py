@@ -28,7 +28,7 @@ from .crop import NEVER, RULES
 from .handwork import CHANGED, TOP, Picture, Pictures, as_it_lies, own_files
 from .looks import Looks
 from .render import OTHER, Wish, changed, render
-from .select import ONE_MOMENT, Selection, best_first, in_order, one_moment, select, varied
+from .select import ONE_MOMENT, Selection, best_first, one_moment, select, varied
 
 CLEANED = ("cleaned", "masked")     # pictures in which something was painted; "masked" ones are of an earlier version
 ENDINGS = ("_all.fsz", "_top8.fsz", ".safetensors")     # of the tools' files
@@ -150,7 +150,7 @@ def choose(draft: Draft, options: Options) -> None:
     enlarged = ENLARGED * meta["face_short"] * (1 + 2 * options.padding) < options.image_size
     cleaned = np.array([draft.entry(row)["isolation"] in CLEANED for row in rows], bool)
     worth = quality.worth(meta["quality"], norms, float(np.median(norms)) if len(norms) else 1.0)
-    order = in_order(worth, enlarged, cleaned, draft.selection.distance[rows])
+    order = best_first(worth, draft.selection.distance[rows], cleaned, enlarged)   # enlarged last
     rows, worth = rows[order], (worth - LESS_CLEANED * cleaned - LESS_ENLARGED * enlarged)[order]
     same = one_moment(members.embeddings[rows], [draft.entry(row).get("look", "") for row in rows])
     for at, better in same.items():

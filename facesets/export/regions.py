@@ -57,8 +57,7 @@ class Seen:
     """A photo that shows somebody with a name."""
 
     photo: cache.Photo
-    faces: list[np.void] = field(default_factory=list)      # FACE rows
-    names: list[str] = field(default_factory=list)          # one a face
+    faces: list[tuple[str, np.void]] = field(default_factory=list)      # names and FACE rows
 
 
 def export(library: Library, target: Path, users: Mapping[str, Mapping[str, Collection[str]]]) -> list[str]:
@@ -122,9 +121,7 @@ def _named(library: Library) -> dict[str, Seen]:
             for key, face in zip(cache.face_keys(members), members.faces, strict=True):
                 if key in hers:
                     photo = members.photos[face["photo"]]
-                    seen = photos.setdefault(photo.sha256, Seen(photo))
-                    seen.faces.append(face)
-                    seen.names.append(line.name)
+                    photos.setdefault(photo.sha256, Seen(photo)).faces.append((line.name, face))
     return photos
 
 
@@ -141,13 +138,12 @@ def _texts(photos: Mapping[str, Seen]) -> tuple[dict[str, str], list[str]]:
             try:
                 size, turn = render.header(path)
                 same = render.same_bytes(path, sha256) or render.still_shows(
-                    decode.read_upright(path), seen.photo, np.array(seen.faces, cache.FACE))
+                    decode.read_upright(path), seen.photo, np.array([face for _, face in seen.faces], cache.FACE))
             except Exception as error:      # Pillow's plug-ins raise whatever they like
                 terminal.say(f"{terminal.safe(path)} cannot be read ({type(error).__name__}); it gets no sidecar")
                 continue
             if same:
-                texts[sha256] = sidecar(size, turn, [(name, face["box"].tolist())
-                                                     for name, face in zip(seen.names, seen.faces, strict=True)])
+                texts[sha256] = sidecar(size, turn, [(name, face["box"].tolist()) for name, face in seen.faces])
             else:
                 changed.append(path)
     left = [f"without a sidecar, since only Immich's preview can be read, which does not say how they are turned: "

@@ -60,17 +60,13 @@ def select(embeddings: np.ndarray, quality: np.ndarray, photo: np.ndarray, names
     return Selection([index for index in order if index not in reasons], dict(sorted(reasons.items())), distance)
 
 
-def best_first(quality: np.ndarray, distance: np.ndarray) -> list[int]:
-    """Indices by quality, equal ones by nearness, then as they came."""
-    return [int(index) for index in np.lexsort((distance, -quality.astype(np.float64)))]
+def best_first(worth: np.ndarray, distance: np.ndarray, *later: np.ndarray) -> list[int]:
+    """Indices as one would choose: by worth, equal ones by nearness, then as they came; but whatever is `later` comes
+    after all that is not.
 
-
-def in_order(worth: np.ndarray, enlarged: np.ndarray, cleaned: np.ndarray, distance: np.ndarray) -> list[int]:
-    """Indices as one would choose: what is not enlarged first, the untouched before the cleaned, then by worth.
-
-    worth (n,) 0..1; enlarged, cleaned (n,) bool; distance (n,) cos-dist.
+    worth (n,) 0..1; distance (n,) cos-dist; later (n,) bool, of several the last one first
     """
-    return [int(index) for index in np.lexsort((distance, -worth.astype(np.float64), cleaned, enlarged))]
+    return [int(index) for index in np.lexsort((distance, -worth.astype(np.float64), *later))]
 
 
 def one_moment(embeddings: np.ndarray, looks: Sequence[str]) -> dict[int, int]:

@@ -8,7 +8,7 @@ from drawn import face_of, person
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from facesets.export.select import in_order, one_moment, select, varied
+from facesets.export.select import best_first, one_moment, select, varied
 from facesets.formats import quality as qualities
 from facesets.formats import vectors
 
@@ -91,7 +91,7 @@ def test_what_is_not_enlarged_comes_first_the_untouched_before_the_cleaned() -> 
     worth = np.array([0.9, 0.8, 0.7, 0.6, 0.95])
     enlarged = np.array([True, False, False, False, True])
     cleaned = np.array([False, True, False, False, True])
-    assert in_order(worth, enlarged, cleaned, np.zeros(5)) == [2, 3, 1, 0, 4]
+    assert best_first(worth, np.zeros(5), cleaned, enlarged) == [2, 3, 1, 0, 4]
 
 
 def test_a_clear_face_is_chosen_before_one_that_only_looks_good() -> None:
