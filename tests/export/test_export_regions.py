@@ -192,7 +192,7 @@ def test_a_tiff_that_exif_turns_has_its_sides_as_they_are_stored(tmp_path) -> No
     photo = cache.Photo(str(tmp_path / "a.tiff"), files.sha256_of(tmp_path / "a.tiff"), width=300, height=400)
     face = np.zeros(1, cache.FACE)
     face["box"] = (10, 20, 40, 60)
-    text = regions._texts({photo.sha256: regions.Seen(photo, [face[0]], ["Anna"])})[0][photo.sha256]
+    text = regions._texts({photo.sha256: regions.Seen(photo, [("Anna", face[0])])})[0][photo.sha256]
     (_, (x, y, width, height)), = read(text)
     assert 'stDim:w="400" stDim:h="300"' in text
     assert np.allclose([x * 400, y * 300, width * 400, height * 300], [40, 275, 40, 30], atol=0.01)
