@@ -66,8 +66,10 @@ def refused(act: Callable[[], object], at: int, onwards: bool = False) -> str:
             nonlocal count
             if moves(event, what):
                 count += 1
-                if count == at or (onwards and count > at):
+                if count == at:
                     raise OSError(errno.EPERM, "Operation not permitted", event)
+                if onwards and count > at:      # a kind that no writer tries again a moment later
+                    raise OSError(errno.EIO, "Input/output error", event)
         try:
             sys.addaudithook(refuse)
             act()
