@@ -52,24 +52,26 @@ class Line:
 class Calibration:
     known_distance: float
     cluster_distance: float
+    most: tuple[float, float]       # looser than these they may not be: strangers begin to meet
     table: tuple[Line, ...]         # every distance
 
 
 def calibrate(rows: np.ndarray, people: np.ndarray, photos: np.ndarray, clarity: np.ndarray,
-              distances: Sequence[float] = DISTANCES) -> Calibration:
+              distances: Sequence[float] = DISTANCES, most: tuple[float, float] = LOOSEST) -> Calibration:
     """The distances for the recogniser that made `rows`.
 
-    rows (N, D) float32 unit rows; people (N,) int, -1 unnamed; photos (N,) int; clarity (N,) as in `rules`.
+    rows (N, D) float32 unit rows; people (N,) int, -1 unnamed; photos (N,) int; clarity (N,) as in `rules`; `most` as
+    in Calibration, where these are too few people to tell.
     Raises ValueError for fewer than four people with LEAST_KNOWN faces: they say nothing about others.
     """
     faces = np.unique(people[people >= 0], return_counts=True)[1]
     if (faces >= LEAST_KNOWN).sum() < 4:
         raise ValueError(f"at least four people with {LEAST_KNOWN} faces each are needed to calibrate")
-    limits = from_strangers(rows, people, clarity) or LOOSEST
+    most = from_strangers(rows, people, clarity) or most
     table = measure(rows, people, photos, clarity, distances)
-    apart = best_cluster([line for line in table if line.distance <= limits[1]])
-    known = min(best_known([line for line in table if line.distance <= limits[0]]), apart)
-    return Calibration(known, apart, tuple(table))
+    apart = best_cluster([line for line in table if line.distance <= most[1]])
+    known = min(best_known([line for line in table if line.distance <= most[0]]), apart)
+    return Calibration(known, apart, most, tuple(table))
 
 
 def from_strangers(rows: np.ndarray, apart: np.ndarray, clarity: np.ndarray) -> tuple[float, float] | None:
@@ -98,7 +100,8 @@ def as_text(result: Calibration) -> list[str]:
     chosen = {result.known_distance: "known_distance", result.cluster_distance: "cluster_distance"}
     if len(chosen) == 1:
         chosen = {result.known_distance: "known_distance and cluster_distance"}
-    lines = ["distance   clustering at it: pairwise F   BCubed F   known within it: recall   false matches"]
+    lines = [f"no looser than known {result.most[0]:g} and cluster {result.most[1]:g}, where strangers begin to meet",
+             "distance   clustering at it: pairwise F   BCubed F   known within it: recall   false matches"]
     return lines + [f"{line.distance:8.3f} {line.pairwise:29.3f} {line.bcubed:10.3f} {line.recall:24.3f} "
                     f"{line.false_matches:15.4f}   {chosen.get(line.distance, '')}".rstrip() for line in result.table]
 

@@ -274,11 +274,14 @@ def people_of(faces: cache.Cache, root: Path) -> tuple[np.ndarray, np.ndarray]:
     return rows, np.where(alone, people, -1)
 
 
-def distances(faces: cache.Cache, root: Path) -> Calibration:
-    """The distances that the labelled folder `root` supports. Raises Failure where it holds too few people."""
+def distances(faces: cache.Cache, root: Path, most: tuple[float, float]) -> Calibration:
+    """The distances that the labelled folder `root` supports, no looser than `most` if these are too few to tell.
+
+    Raises Failure where it holds fewer people than say anything at all."""
     rows, people = people_of(faces, root)
     try:
-        return calibrate(faces.embeddings[rows], people, faces.faces["photo"][rows], clarity_of(faces.norms)[rows])
+        return calibrate(faces.embeddings[rows], people, faces.faces["photo"][rows], clarity_of(faces.norms)[rows],
+                         most=most)
     except ValueError as error:
         raise Failure(f"{root}: {error}; put each person's photos into a folder of their own") from None
 

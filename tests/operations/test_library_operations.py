@@ -786,11 +786,12 @@ def test_calibrate_labels_a_face_by_its_folder_where_it_is_alone_in_the_photo(tm
     rows, people = labelled.people_of(faces, root)
     assert list(rows) == list(range(28))
     assert list(people) == [0] * 5 + [1] * 5 + [2] * 5 + [3] * 5 + [-1] * 8
-    found = labelled.distances(faces, root)
-    assert 0.3 <= found.known_distance <= found.cluster_distance <= 0.9
+    found = labelled.distances(faces, root, (0.45, 0.55))       # four people meet no strangers
+    assert 0.3 <= found.known_distance <= 0.45 and found.cluster_distance <= 0.55 and found.most == (0.45, 0.55)
+    assert labelled.distances(faces, root, (0.6, 0.7)).known_distance > 0.45        # as these few would have it
     assert MODEL.sha256 in labelled.setting(found, faces.model)
     with pytest.raises(Failure, match="four people"):
-        labelled.distances(library_photos(tmp_path / "few", [1], 5), tmp_path / "few")
+        labelled.distances(library_photos(tmp_path / "few", [1], 5), tmp_path / "few", (0.45, 0.55))
 
 
 def test_picked_rows_of_a_faceset_read_back(shelf) -> None:

@@ -88,13 +88,17 @@ def cluster(job: Job) -> int:
       example="~/people --model opencv_zoo")
 def calibrate(job: Job) -> int:
     """Find the distances of a model on photos that are sorted into one folder per person."""
+    from ...cluster import identities
     from ...cluster.calibrate import as_text
+    from ...library import members
     from .. import labelled, own
     out = job.paths.data_root / "calibrate" / f"{Path(job.settings(EMBEDDING).model).name}.npz"
     if embedded(job, own.queue([job.args.folder]), into=out).paused:
         return PAUSED
     faces = cache.read(out)
-    found = labelled.distances(faces, job.args.folder.absolute())
+    others = members.beside(sorted(job.paths.caches.glob("*.npz")), faces.model.sha256)
+    model = identities.with_distances([faces, *others.values()])[0].model
+    found = labelled.distances(faces, job.args.folder.absolute(), (model.known_distance, model.cluster_distance))
     entry = labelled.setting(found, faces.model)
     return job.answer({**asdict(found), "entry": entry},
                       [*as_text(found), "for MODELS in facesets/formats/distances.py, for every cache:", entry])
