@@ -145,6 +145,9 @@ embed() {                               # the worker's command; after a crash ag
 embed_here() {
     local cuda='import onnxruntime, sys; sys.exit("CUDAExecutionProvider" not in onnxruntime.get_available_providers())'
     carry check "$queue" "$cache"
+    if [[ $side == engine && -n $run ]]; then
+        "$python" -m facesets.embed.machines "$FACESETS_SCHEDULER" "$FACESETS_SCHEDULER_TLS"
+    fi
     if command -v nvidia-smi >/dev/null && ! "$python" -c "$cuda"; then
         say "note: there is an NVIDIA card, but .venv's onnxruntime does not use it; docs/linux.md says which one does"
     fi

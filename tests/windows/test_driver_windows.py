@@ -233,7 +233,9 @@ def test_photos_that_windows_does_not_see_are_said_before_the_worker_starts(mach
     (True, False, [], 0, "on the local side: no Windows environment in"),
     (False, False, [], 0, "on the local side: no Windows environment in"),
     (True, True, ["--local"], 0, "on the local side: --local"),
-    (True, True, ["--scheduler", "tls://nas:8786"], 0, "on the engine side: --scheduler tls://nas:8786"),
+    (True, True, ["--scheduler", "tls://nas:8786"], 78, "on the engine side: --scheduler tls://nas:8786"),
+    (True, True, ["--scheduler", "nas"], 78, "an address is tls://host:8786"),
+    (True, True, ["--scheduler", "tcp://127.0.0.1:1"], 2, "the scheduler tcp://127.0.0.1:1 does not answer"),
     (True, True, ["--windows", "--scheduler", "tls://nas:8786"], 64, "either --windows or --scheduler"),
     (True, True, ["--scheduler=tls://nas:8786", "--local"], 64, "either --local or --scheduler"),
     (True, True, ["--demo", "--lanes", "2"], 64, "--demo takes no settings"),
@@ -257,7 +259,7 @@ def test_local_and_windows_win_over_an_engine_in_env(machine: Machine) -> None:
     files.write_bytes(machine.checkout / ".env", b"FACESETS_SCHEDULER=tls://nas:8786\n")
     machine.stage("face")
     run = machine.run("peter", "--dry-run")
-    assert run.returncode == 0 and "on the engine side: --scheduler tls://nas:8786" in run.stderr, run.stderr
+    assert run.returncode == 78 and "on the engine side: --scheduler tls://nas:8786" in run.stderr, run.stderr
     for asked, words in ((["--local"], "on the local side: --local"), (["--windows"], "on the windows side: --windows"),
                          (["--scheduler", ""], "on the windows side: it is set up")):
         run = machine.run("peter", *asked)
