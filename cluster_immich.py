@@ -16,6 +16,7 @@ import argparse
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -118,7 +119,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     rules, before = Rules.of(settings, caches[0].model, exporting.duplicate_similarity), seen.read(memory)
     known = seen.together(paths.data_root.glob("immich/*/clustered.json"), asdict(rules), runs)
     engine = config.load(config.Engine, args)
-    with machines.at(engine.scheduler, engine.scheduler_tls) as others:
+    workers = machines.Machines(engine.scheduler, engine.scheduler_tls) if engine.scheduler else nullcontext()
+    with workers as others:
         made = identities.propose(
             caches, library.identities(caches[0].model), rules, paths=[str(path) for path in sources], seen=known,
             left_out=library.left_out(), machines=others,

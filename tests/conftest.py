@@ -15,9 +15,6 @@ from hypothesis import HealthCheck, settings
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
 
-# What is tried must not depend on what whoever tries it has set up for good.
-os.environ["FACESETS_ENV_FILE"] = "/nonexistent/.env"
-
 # A shell starts what it runs in the background with Ctrl-C ignored, and what a test starts would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -7,19 +7,16 @@ with its machine is done again; a machine of another version, or whose answer is
 """
 
 import time
-from asyncio import CancelledError
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
 from functools import cached_property, partial
-from pathlib import Path
-from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..common import connect, terminal
-from ..common.errors import Failure, Paused
+from ..common.errors import Failure
+from ..common.workers import LOOK, NONE, Worker, Workers
 from . import neighbours, tasks, tiles
 from .known import NOBODY, Match, match
 from .tiles import TILE
@@ -30,58 +27,26 @@ if TYPE_CHECKING:
 BLOCKS = 48         # blocks that the rows are cut into, if that gives 8 to 32 TILEs: tasks of .2 to 4 seconds a core
 SHARE = 4           # one part in so many of a worker's memory holds blocks of the strip; a task needs three at work
 AHEAD = 2           # tasks a core, so that none waits for the next
-HERE = 10 ** 9      # distances to centroids that are measured here, some seconds' work
 FEW = 8 * TILE      # faces, one block, up to which no other machine is asked
 FACES = 1 << 14     # whose distances to all centroids are a task
 TRIES = 5           # of a task, before it is one that fails
 LOST = 0.2          # of a try is one that ended with its machine, which any task may have been the cause of
-BLAMED = 3          # tasks that fail on a machine, before it is one that fails
-PATIENCE = 60.0     # seconds without any machine, a time in which one starts again
-SILENT = 60.0       # seconds without a sign of a worker, which gives one every second or two; it stands still
 SENDING = 60.0      # seconds that a block may take; 67 MB at 10 Mbit/s. A worker may stand still meanwhile
 FARTHEST = 2.01     # cos-dist, with float32's rounding; beyond it is nobody
 
 Job = tuple[int, ...]       # numbers of the data that a task needs
 
 
-@contextmanager
-def at(address: str, tls: Path | None) -> Iterator["Machines | None"]:
-    """The workers of the engine at `address`; none where there is no address."""
-    if address:
-        with Machines(address, tls) as machines:
-            yield machines
-    else:
-        yield None
+class Machines(Workers):
+    """The workers of a Dask engine, as clustering uses them."""
 
-
-class Machines:
-    """The workers of a Dask engine, as clustering uses them; a context, which connects when they are first needed."""
-
-    def __init__(self, address: str, tls: Path | None, say: Callable[[str], None] = terminal.say,
-                 patience: float = PATIENCE, silent: float = SILENT, most_held: int | None = None,
-                 here: int = HERE) -> None:
-        connect.check(address, tls)
-        self.address, self.tls, self.say, self.patience = address, tls, say, patience
-        self.most_held = most_held      # bytes of blocks that a worker holds; None: its SHARE
-        self.silent, self.here = silent, here
-        self.stack = ExitStack()
-        self.refused: set[str] = set()
-        self.proofs: dict[str, Future | None] = {}      # of each process, that it runs what we run; None: judged
-        self.signs: dict[str, tuple[float, float]] = {}     # of each process, the last: by its clock, by ours
-        self.came: dict[str, float] = {}        # when a machine was first asked, by its nanny, which outlives processes
-        self.cores: dict[str, int] = {}         # of each machine that is there, proven and not refused, by address
-        self.asked = self.seen = self.began = -float("inf")
-        self.told = False       # that one is waited for
-
-    def __enter__(self) -> "Machines":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stack.close()
+    first, version, patience = tasks.FIRST, tasks.VERSION, 60.0     # a time in which a machine starts again
+    most_held: int | None = None    # bytes of blocks that a worker holds; None: its SHARE
+    here = 10 ** 9                  # distances to centroids that are measured here, some seconds' work
 
     @cached_property
     def client(self) -> "Client":
-        client = self.stack.enter_context(connect.connected(self.address, self.tls, tasks.FIRST, tasks.VERSION))
+        client = super().client
         client.amm.stop()       # it would take blocks away between two tasks that need them
         return client
 
@@ -140,12 +105,10 @@ class Machines:
              right: Callable[[Job, Any], bool]) -> Iterator[tuple[Job, Any]]:
         """`work(*data)` of every job, in any order. Data are sent when first needed, and dropped after the last job
         that needs them. Raises Paused where the scheduler or all machines are gone, Failure where a task fails."""
-        waiting, tries, failures = deque(jobs), defaultdict[Job, float](float), Counter[str]()
+        waiting, tries = deque(jobs), defaultdict[Job, float](float)
         uses = Counter(number for job in waiting for number in job)
         sent: dict[int, Future] = {}
-        running: dict[str, tuple[Job, Future, set[str]]] = {}       # by key; with the machines that may do it
-        done: SimpleQueue[Future] = SimpleQueue()
-        self.seen = self.began = time.monotonic()
+        running: dict[str, tuple[Job, set[Worker]]] = {}       # by key; with those that may do it
 
         def again(job: Job, why: object, cost: float = 1) -> None:
             tries[job] += cost
@@ -157,14 +120,16 @@ class Machines:
         def lost(job: Job, why: object) -> None:
             for number in job:
                 sent.pop(number, None)      # it may have been lost as well
-            self.asked = -float("inf")      # who is there may have changed
+            self.looked -= LOOK              # who is there may have changed
             again(job, why, LOST)
 
         while waiting or running:
-            machines = self._machines()
-            for key in [key for key, (_, _, able) in running.items() if able.isdisjoint(machines)]:
+            self.look()
+            for key in [key for key, (_, able) in running.items() if able.isdisjoint(self.ready)]:
+                self.forget([key])
                 lost(running.pop(key)[0], "the machines that could do it went away")
-            for _ in range(min(len(waiting), AHEAD * sum(machines.values()) - len(running))):
+            machines = set(self.ready)
+            for _ in range(min(len(waiting), AHEAD * sum(it.threads for it in machines) - len(running))):
                 job = waiting.popleft()
                 try:
                     for number in set(job).difference(sent):
@@ -172,23 +137,21 @@ class Machines:
                 except Exception as error:      # distributed raises that kind too; a machine went away, or all did
                     lost(job, error)
                     break
-                future = connect.submit(self.client, self.address, tasks.tried, work, *(sent[number] for number in job),
-                                        workers=list(machines))
-                running[str(future.key)] = job, future, set(machines)
-                future.add_done_callback(done.put)
-            for future, answer in self._answers(done):
-                if (found := running.pop(str(future.key), None)) is None:
+                running[self.submit(tasks.tried, work, *(sent[number] for number in job), to=machines)] = job, machines
+            for key, answer in self.answers():
+                if key not in running:
                     continue
-                job = found[0]
+                job, _ = running.pop(key)
                 if isinstance(answer, BaseException):
                     lost(job, f"{type(answer).__name__}: {answer}")
                 elif isinstance(answer, tasks.Broken):
-                    failures[answer.address] += 1
-                    if failures[answer.address] == BLAMED:
-                        self._refuse(answer.address, f"it fails at task after task, at last with {answer.why}")
+                    for machine in self._at(answer.address):
+                        self.blame(machine, f"fails at task after task, at last with {answer.why}")
                     again(job, answer.why)
                 elif not right(job, answer):
-                    self._refuse_giver(future)
+                    holders = connect.ask(self.client, self.address, self.client.scheduler.who_has, keys=[key])
+                    for machine in self._at(*holders[key]):
+                        self.refuse(machine, NONE)
                     again(job, "an answer that is none")
                 else:
                     uses.subtract(job)
@@ -197,90 +160,31 @@ class Machines:
                             sent.pop(number, None)
                     yield job, answer
 
-    def _answers(self, done: "SimpleQueue[Future]") -> Iterator[tuple["Future", Any]]:
-        """What has ended by now, or within a second, each with what it gives or why it gives nothing."""
-        try:
-            batch = [done.get(timeout=1 if self.cores else 0.1)]
-        except Empty:
-            return
-        while not done.empty():
-            batch.append(done.get_nowait())
-        yield from zip(batch, connect.results(self.client, self.address, batch), strict=True)
+    def _at(self, *addresses: str) -> list[Worker]:
+        return [machine for machine in self.workers.values() if machine.address in addresses]
 
     def _scattered(self, data: object) -> "Future":
         """On one of our machines; others get it from there."""
-        send = partial(self.client.scatter, [data], workers=list(self.cores), hash=False, asynchronous=True)
+        send = partial(self.client.scatter, [data], workers=[machine.address for machine in self.ready], hash=False,
+                       asynchronous=True)
         found: list[Future] = self.client.sync(send, callback_timeout=SENDING)
         return found[0]
 
-    def _machines(self) -> dict[str, int]:
-        """`cores`, as of a second ago at most."""
-        now = time.monotonic()
-        if now - self.asked > 1 or not self.cores:
-            found = connect.workers(self.client, self.address)
-            for process, about in found.items():
-                if self.signs.get(process, (0, 0))[0] != about["last_seen"]:
-                    self.signs[process] = about["last_seen"], now
-                elif now - self.signs[process][1] > self.silent:
-                    self._removed(about["address"])
-            self.cores = {about["address"]: about["nthreads"] for process, about in found.items()
-                          if self._proven(process, about["address"])}
-            self.asked = now
-            starting = [self.came.setdefault(about["nanny"] or process, now) for process, about in found.items()
-                        if self.proofs[process]]
-            if self.cores or any(now - came < self.patience for came in starting):
-                self.seen = now
-        if not self.cores and now - self.began > connect.TELL and not self.told:
-            self.told = True
-            self.say(connect.waiting(self.address, len(self.proofs), self.patience))
-        if now - self.seen > self.patience:
-            raise Paused(f"no worker of {self.address} is left to work; start some, see docs/cluster.md, then run the "
-                         "same command again")
-        return self.cores
+    def refusal(self, machine: Worker, proof: Any) -> str:
+        del self.ends[machine.home]
+        return ""
 
-    def _removed(self, address: str) -> None:
-        """Let go of a worker that stands still, as Dask does after five to ten minutes; what it had is done again."""
-        self._refuse(address, f"it has given no sign for {self.silent:.0f} s")
-        connect.ask(self.client, self.address, partial(self.client.scheduler.unregister, address=address,
-                                                       stimulus_id=f"silent-{time.time()}"))
-
-    def _proven(self, process: str, address: str) -> bool:
-        if process not in self.proofs:
-            self.refused.discard(address)       # that was another process
-            self.proofs[process] = connect.submit(self.client, self.address, eval, tasks.FIRST, workers=[address])
-            if why := connect.in_the_clear(self.address, address):
-                self._refuse(address, why)
-        proof = self.proofs[process]
-        if proof and proof.done():
-            self.proofs[process] = None
-            (theirs,) = connect.results(self.client, self.address, [proof])
-            if isinstance(theirs, OSError | CancelledError):
-                del self.proofs[process]        # it or the scheduler went; if it comes again, it is asked again
-                return False
-            if theirs != tasks.VERSION:
-                self._refuse(address, f"it was not started in a checkout of face-sets ({theirs}); start it there"
-                             if isinstance(theirs, ImportError) else f"{type(theirs).__name__}: {theirs}"
-                             if isinstance(theirs, BaseException) else
-                             "it runs another version of face-sets; give it this one and start it again")
-        return not self.proofs[process] and address not in self.refused
+    def lost(self, machine: Worker, ended: bool) -> None:
+        """Let go of one that stands still, as Dask does after five to ten minutes; what it had is done again."""
+        if ended and machine.refused:
+            connect.ask(self.client, self.address, partial(
+                self.client.scheduler.unregister, address=machine.address, stimulus_id=f"silent-{time.time()}"))
 
     def _fitting(self, size: int) -> int:
         """How many blocks of so many bytes the least worker may hold of a strip."""
-        limits = [about["memory_limit"] for about in connect.workers(self.client, self.address).values()]
+        limits = [about["memory_limit"] for about in self.there().values()]
         held = self.most_held or min((limit for limit in limits if limit), default=1 << 32) // SHARE
         return max(2, held // size)
-
-    def _refuse_giver(self, future: "Future") -> None:
-        """Refuse whoever has this answer, which is none."""
-        holders = connect.ask(self.client, self.address, self.client.scheduler.who_has, keys=[future.key])
-        for address in holders[future.key]:
-            self._refuse(address, "it gave an answer that is none")
-
-    def _refuse(self, address: str, why: str) -> None:
-        if address not in self.refused:
-            self.refused.add(address)
-            self.cores.pop(address, None)
-            self.say(f"{terminal.safe(address)} gets no work: {terminal.safe(why, 200)}")
 
 
 def fits(answer: Any, kind: type, shape: tuple[int, ...], least: float, most: float) -> bool:

@@ -1,6 +1,5 @@
 """What a worker of an engine does for clustering, as machines.py hands it out."""
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..common import workers
 from . import neighbours, tiles
 from .known import Match, match
 from .tiles import PANEL, TILE
@@ -77,14 +77,7 @@ def matched(centroids: Asked, faces: Asked) -> Match:
     return match(faces.rows, centroids.rows, faces.forbidden)
 
 
-def _version() -> str:
-    """SHA-256 of the modules of a task, whatever line ends the checkout has."""
-    digest = hashlib.sha256()
-    for name in ("dense", "known", "linkage", "neighbours", "tasks", "tiles"):
-        digest.update(Path(__file__).with_name(f"{name}.py").read_bytes().replace(b"\r\n", b"\n"))
-    return digest.hexdigest()
-
-
-VERSION = _version()      # as this process loads them, whatever lies there later
+MODULES = ("dense", "known", "linkage", "neighbours", "tasks", "tiles")     # of a task
+VERSION = workers.version(Path(__file__).parent, MODULES)   # as this process loads them, whatever lies there later
 # What a worker is asked first, which every Python understands: one that cannot read a task of ours says nothing at all.
 FIRST = f"__import__('{__package__}.linkage') and __import__({__name__!r}, fromlist=['VERSION']).VERSION"

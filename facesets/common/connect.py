@@ -7,8 +7,7 @@ import re
 import shlex
 import ssl
 import sys
-import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from ipaddress import ip_address
@@ -19,12 +18,10 @@ from . import terminal
 from .errors import Paused, SettingsError
 
 if TYPE_CHECKING:
-    from distributed import Client, Future, Security
+    from distributed import Client, Security
 
 SECONDS = 30.0      # that a scheduler may take to answer
 NAMES = ("cert.pem", "key.pem")
-ARRIVAL = 30.0      # that a result which is ready may take to come
-TELL = 5.0          # without a worker, after which it is said that one is waited for
 LARGE = "1 GB"      # of a task, from which Dask warns; a photo goes as bytes where a worker does not see it
 
 
@@ -104,15 +101,6 @@ def _introduce(address: str, security: "Security", seconds: float) -> None:
                             "install requirements-cluster.txt there")
 
 
-def workers(client: "Client", address: str) -> dict[str, dict[str, Any]]:
-    """What the scheduler says of each worker, by an id of its process. Raises Paused where it is gone."""
-    if client.status != "running":      # what it was asked for is lost, even where another one answers meanwhile
-        raise gone(address)
-    found = ask(client, address, client.scheduler.identity, n_workers=-1)["workers"]
-    return {f"{worker} {about['local_directory']}": {**about, "address": worker} for worker, about in found.items()
-            if about["status"] in ("running", "paused")}
-
-
 def ask(client: "Client", address: str, what: Callable[..., Awaitable[Any]], seconds: float = SECONDS,
         **words: Any) -> Any:
     """What the scheduler answers. Raises Paused where it does not."""
@@ -120,36 +108,6 @@ def ask(client: "Client", address: str, what: Callable[..., Awaitable[Any]], sec
         return client.sync(what, callback_timeout=seconds, **words)
     except (OSError, RuntimeError, TimeoutError, ValueError, AttributeError) as error:  # the last two: client closed
         raise gone(address, error) from None
-
-
-def submit(client: "Client", address: str, work: Callable[..., Any], *data: Any, workers: list[str]) -> "Future":
-    """Have one of `workers` do it. Raises Paused where the scheduler went away, which Dask tells in many ways."""
-    try:
-        return client.submit(work, *data, workers=workers, pure=False)
-    except Exception as error:
-        raise gone(address, error) from None
-
-
-def results(client: "Client", address: str, futures: "Sequence[Future]") -> list[Any]:
-    """What each gives, or the exception, at the latest after ARRIVAL; also where the process that has it ends."""
-    async def gather() -> list[Any]:
-        tasks = [asyncio.ensure_future(client.gather(future, asynchronous=True)) for future in futures]
-        end = time.monotonic() + ARRIVAL
-        while time.monotonic() < end and any(not task.done() and future.status != "lost"
-                                             for task, future in zip(tasks, futures, strict=True)):
-            await asyncio.wait(tasks, timeout=0.1)
-        for task in tasks:
-            task.cancel()       # nothing where it is done
-        return await asyncio.gather(*tasks, return_exceptions=True)
-
-    found: list[Any] = ask(client, address, gather, 2 * ARRIVAL)
-    return found
-
-
-def waiting(address: str, there: int, seconds: float) -> str:
-    """What is said, once, where there is nobody to work."""
-    return (f"no worker of {address} is ready yet ({there} there): waiting up to {seconds:.0f} s for one; "
-            "docs/cluster.md starts them")
 
 
 def gone(address: str, error: object = "") -> Paused:

@@ -1,6 +1,5 @@
 """Whether a worker of an engine may be believed: its proof once a process, and each of its answers, against ours."""
 
-from asyncio import CancelledError
 from dataclasses import replace
 from typing import Any
 
@@ -8,12 +7,11 @@ import numpy as np
 
 from ..common import terminal
 from ..common.errors import SettingsError
+from ..common.workers import NONE
 from ..formats import boxes, cache
 from . import decode, doctor, lanes, remote
 
 EQUAL = doctor.EQUAL    # cosine of a worker's embeddings of the sample to ours
-NONE = "gives answers that are none"
-OTHER = "has another version of face-sets; give it this one and start it again"
 
 
 def sample() -> bytes:
@@ -26,18 +24,10 @@ def sample() -> bytes:
 
 
 def refusal(proof: Any, model: cache.Model, our_boxes: np.ndarray, our_raw: np.ndarray) -> str:
-    """Why a worker that gives this for `remote.FIRST` or `remote.prove` gets no photos; "" where it is as we are.
+    """Why a worker that gives this for `remote.prove` gets no photos; "" where it is as we are.
 
     our_boxes (n, 4), our_raw (n, D): the faces of the sample by our `model`.
     """
-    if isinstance(proof, ImportError):
-        return f"was not started in a checkout of face-sets ({terminal.safe(proof)}); start it there"
-    if isinstance(proof, str):      # to the first question
-        return "" if proof == remote.VERSION else OTHER
-    if isinstance(proof, CancelledError | OSError):
-        return "gives answers that do not arrive: the scheduler must reach it at that address; see docs/cluster.md"
-    if isinstance(proof, BaseException):
-        return f"fails ({terminal.safe(f'{type(proof).__name__}: {proof}')})"
     if not isinstance(proof, remote.Proof):
         return NONE
     host = f"({terminal.safe(proof.host)})"

@@ -3,18 +3,18 @@
 The models are held by the process, not by a task. Whoever has not proven them in this very process looks at nothing.
 """
 
-import hashlib
 import os
 import socket
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..common import workers
 from ..formats.queue import Entry
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 _analysers: dict[str, "Analyser"] = {}     # of this process, by the name of the model
 SHARE_SECONDS = 20.0    # that the folder of the photos may take to show one
-BELOW = ("common/connect", "common/errors", "common/files", "common/terminal", "common/threads", "formats/boxes",
-         "formats/cache", "formats/distances", "formats/quality", "formats/queue")       # what is imported here
+BELOW = ("common/connect", "common/errors", "common/files", "common/terminal", "common/threads", "common/workers",
+         "formats/boxes", "formats/cache", "formats/distances", "formats/quality", "formats/queue")   # imported here
 
 
 class NotProven(Exception):
@@ -80,41 +80,34 @@ def faces_of(bgr: np.ndarray, analyser: "Analyser") -> tuple[np.ndarray, np.ndar
     return boxes, analyser.embed(bgr, landmarks)
 
 
-def look(model: str, entry: Entry, user: str, find: "Find | None", data: bytes | None,
-         seconds: float) -> tuple["Outcome", str, int]:
-    """What became of a photo, the provider that worked, and how often its device went away so far.
+def look(model: str, photos: Sequence[tuple[Entry, "Find | None", bytes | None]], user: str,
+         seconds: float) -> list[tuple["Outcome", str, int]]:
+    """What became of each photo, the provider that worked, and how often its device went away so far.
 
-    `data` where this machine does not see the photo. A look that takes longer than `seconds` ends this process.
+    With the bytes where this machine does not see the photo. A look that takes longer than `seconds` ends this process.
     """
-    from . import lanes
     if model not in _analysers:
         raise NotProven
-    analyser = _analysers[model]
-    with _no_longer_than(seconds):
-        outcome = next(lanes.recognised([lanes.look(entry, analyser, user, find, data)], analyser))
-    return outcome, analyser.provider, len(analyser.detector.losses) + len(analyser.recogniser.losses)
+    return [_look(_analysers[model], *photo, user, seconds) for photo in photos]
 
 
-@contextmanager
-def _no_longer_than(seconds: float) -> Iterator[None]:
-    """A thread that hangs in a decoder or on a share cannot be ended, so its process is; the nanny starts another."""
-    watch = threading.Timer(seconds, os._exit, (1,))
+def _look(analyser: "Analyser", entry: Entry, find: "Find | None", data: bytes | None, user: str,
+          seconds: float) -> tuple["Outcome", str, int]:
+    from . import lanes
+    watch = threading.Timer(seconds, os._exit, (1,))    # a thread that hangs in a decoder or on a share cannot be ended
     watch.daemon = True
     watch.start()
     try:
-        yield
+        outcome = next(lanes.recognised([lanes.look(entry, analyser, user, find, data)], analyser))
+    except Exception as error:      # it is this photo's, and the next may be well
+        outcome = lanes.failed(lanes.unread(entry, user), f"cannot be analysed ({type(error).__name__}: {error})", True)
     finally:
         watch.cancel()
+    return outcome, analyser.provider, len(analyser.detector.losses) + len(analyser.recogniser.losses)
 
 
-def _version() -> str:
-    """SHA-256 of the modules that look at photos, whatever line ends the checkout has."""
-    digest, here = hashlib.sha256(), Path(__file__).parent
-    for path in sorted(here.glob("*.py")) + [here.parent / f"{name}.py" for name in BELOW]:
-        digest.update(path.name.encode() + path.read_bytes().replace(b"\r\n", b"\n"))
-    return digest.hexdigest()
-
-
-VERSION = _version()      # as this process loads them, whatever lies there later
+PACKAGE, HERE = Path(__file__).parents[1], sorted(path.stem for path in Path(__file__).parent.glob("*.py"))
+# As this process loads them, whatever lies there later.
+VERSION = workers.version(PACKAGE, [*(f"embed/{name}" for name in HERE), *BELOW])
 # What a worker is asked first, which every Python understands: one that cannot read a task of ours says nothing at all.
 FIRST = f"__import__('config') and __import__({__name__!r}, fromlist=['VERSION']).VERSION"

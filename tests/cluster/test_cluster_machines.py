@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +29,7 @@ from facesets.cluster.machines import Machines
 from facesets.cluster.tasks import FIRST, VERSION
 from facesets.common import connect
 from facesets.common.errors import Failure, Paused, SettingsError
+from facesets.common.workers import ARRIVAL, Lost, Worker
 
 ROWS = faces(9000, 1500)        # two blocks, three tasks
 Start = Callable[..., subprocess.Popen[bytes]]
@@ -71,15 +73,31 @@ def scheduler(start: Start, *flags: str) -> tuple[subprocess.Popen[bytes], str]:
 
 
 @contextmanager
-def engine(start: Start, workers: int, **options: object) -> Iterator[Machines]:
+def engine(start: Start, workers: int, said: list[str] | None = None, **options: object) -> Iterator[Machines]:
     _, address = scheduler(start)
     for _ in range(workers):
         worker(start, address)
     wait_until(lambda: listens(address), "the scheduler listens")
-    with Machines(address, None, **options) as machines:      # type: ignore[arg-type]
+    with Machines(address, None, said.append if said is not None else lambda line: None) as machines:
+        vars(machines).update(options)
         if workers:
             machines.client.wait_for_workers(workers, timeout=LIMIT)
         yield machines
+
+
+def ready(machines: Machines) -> list[Worker]:
+    """Those that are, once what is there is asked."""
+    machines.look()
+    assert not list(machines.answers())
+    return machines.ready
+
+
+def impatient(machines: Machines, said: list[str]) -> None:
+    """Let nobody be waited for once somebody is refused."""
+    def say(line: str) -> None:
+        said.append(line)
+        machines.patience = 1 if line.endswith("refused") else machines.patience
+    machines.say = say
 
 
 def listens(address: str) -> bool:
@@ -141,6 +159,25 @@ def test_what_a_killed_worker_had_is_done_again(start: Start) -> None:
         assert kills
 
 
+def test_an_answer_whose_worker_ends_before_it_is_fetched_is_lost_at_once(start: Start) -> None:
+    stops = ("(__import__('threading').Timer(0.01, __import__('os').kill, (__import__('os').getpid(), 19)).start(), "
+             "bytes(1 << 28))[1]")      # and stands still while that is on its way
+    with engine(start, 0) as machines:
+        answer = None
+        while not isinstance(answer, Lost):
+            ours = worker(start, machines.address, flags=("--memory-limit", "0"))
+            wait_until(lambda: ready(machines), "it is proven")
+            machines.submit(eval, stops, to=machines.ready)
+            time.sleep(1)
+            began = time.monotonic()
+            ours.kill()
+            wait_until(lambda: not machines.there(), "it is gone")
+            found = list(machines.answers())
+            answer = found[0][1] if found else None
+            machines.looked -= 1
+        assert time.monotonic() - began < ARRIVAL / 2
+
+
 @pytest.mark.parametrize("answer", ["np.zeros((3, 5))", "np.full((1, 2), 7_000_000)"])
 def test_a_worker_that_answers_rubbish_gets_no_more_work(start: Start, checkout: Path, tmp_path: Path,
                                                          answer: str) -> None:
@@ -148,7 +185,8 @@ def test_a_worker_that_answers_rubbish_gets_no_more_work(start: Start, checkout:
     with (tmp_path / "other" / "facesets" / "cluster" / "tasks.py").open("a") as module:
         module.write(f"\n\ndef links(*_):\n    return {answer}\n\n\nVERSION = {VERSION!r}\n")
     said: list[str] = []
-    with engine(start, 0, say=said.append, patience=1.0) as machines:
+    with engine(start, 0) as machines:
+        impatient(machines, said)
         worker(start, machines.address, tmp_path / "other")
         machines.client.wait_for_workers(1, timeout=LIMIT)
         with pytest.raises(Paused, match="no worker"):
@@ -156,7 +194,7 @@ def test_a_worker_that_answers_rubbish_gets_no_more_work(start: Start, checkout:
         machines.patience = LIMIT
         worker(start, machines.address)
         assert np.array_equal(machines.components(ROWS, 0.45), neighbours.components(ROWS, 0.45))
-    assert sum("it gave an answer that is none" in line for line in said) == 1
+    assert sum("gives answers that are none" in line for line in said) == 1
 
 
 def test_workers_without_our_code_or_of_another_version_get_no_work(start: Start, checkout: Path,
@@ -165,15 +203,15 @@ def test_workers_without_our_code_or_of_another_version_get_no_work(start: Start
     with (tmp_path / "other" / "facesets" / "cluster" / "known.py").open("a") as module:
         module.write("# a line more\n")
     said: list[str] = []
-    with engine(start, 0, say=said.append) as machines:
+    with engine(start, 0, said=said) as machines:
         for home in (tmp_path, tmp_path / "other"):
             worker(start, machines.address, home)
         machines.client.wait_for_workers(2, timeout=LIMIT)
-        wait_until(lambda: machines._machines() == {} and len(said) == 2, "both are refused")
+        wait_until(lambda: len(ready(machines)) == 0 and len(said) == 2, "both are refused")
         worker(start, machines.address)
         assert np.array_equal(machines.components(ROWS, 0.45), neighbours.components(ROWS, 0.45))
     for why in ("No module named 'facesets'", "another version"):
-        assert sum("gets no work" in line and why in line for line in said) == 1, said
+        assert sum("refused" in line and why in line for line in said) == 1, said
 
 
 def test_a_worker_of_another_version_that_comes_late_gets_no_task(start: Start, checkout: Path, tmp_path: Path) -> None:
@@ -182,7 +220,7 @@ def test_a_worker_of_another_version_that_comes_late_gets_no_task(start: Start, 
         module.write(f"\n\ndef links(*_):\n    open({str(tmp_path / 'ran')!r}, 'w').close()\n"
                      "    return np.zeros((0, 2), np.int64)\n")
     (rows, expected), said = many(), list[str]()
-    with engine(start, 1, say=said.append) as machines:
+    with engine(start, 1, said=said) as machines:
         while not any("another version" in line for line in said):
             worker(start, machines.address, tmp_path / "other")
             assert np.array_equal(machines.components(rows, 0.5), expected)
@@ -191,10 +229,10 @@ def test_a_worker_of_another_version_that_comes_late_gets_no_task(start: Start, 
 
 def test_what_a_worker_that_stands_still_had_is_done_again(start: Start) -> None:
     (rows, expected), said = many(), list[str]()
-    with engine(start, 1, say=said.append, silent=15 * slowness()) as machines:
+    with engine(start, 1, said=said, silent=15 * slowness()) as machines:
         other = worker(start, machines.address)
         machines.client.wait_for_workers(2, timeout=LIMIT)
-        wait_until(lambda: len(machines._machines()) == 2, "both are proven")
+        wait_until(lambda: len(ready(machines)) == 2, "both are proven")
         threading.Timer(1, other.send_signal, [signal.SIGSTOP]).start()
         while not any("given no sign" in line for line in said):
             assert np.array_equal(machines.components(rows, 0.5), expected)
@@ -206,12 +244,13 @@ def test_a_worker_that_ends_at_each_proof_is_not_waited_for_without_end(start: S
     shutil.copytree(checkout / "facesets", tmp_path / "other" / "facesets")
     (tmp_path / "other" / "facesets" / "cluster" / "tasks.py").write_text("import os\nos._exit(1)\n")
     said: list[str] = []
-    with engine(start, 0, say=said.append, patience=10) as machines:
+    with engine(start, 0) as machines:
+        impatient(machines, said)
         start("worker", machines.address, "--nthreads", "1", home=tmp_path / "other")   # a nanny starts it ever again
         machines.client.wait_for_workers(1, timeout=LIMIT)
-        with pytest.raises(Paused, match=r"no worker .* is left to work"):
+        with pytest.raises(Paused, match="1 there, 1 of them refused"):
             machines.components(ROWS, 0.45)
-    assert len(said) == 2 and "is ready yet" in said[1]
+    assert sum("ended 3 times in a row" in line for line in said) == 1, said
 
 
 def test_a_worker_on_which_all_fails_is_refused_and_the_others_do_its_work(start: Start, checkout: Path,
@@ -220,10 +259,10 @@ def test_a_worker_on_which_all_fails_is_refused_and_the_others_do_its_work(start
     with (tmp_path / "other" / "facesets" / "cluster" / "tasks.py").open("a") as module:
         module.write(f"\n\ndef links(*_):\n    raise MemoryError('no more')\n\n\nVERSION = {VERSION!r}\n")
     (rows, expected), said = many(), list[str]()
-    with engine(start, 1, say=said.append) as machines:
+    with engine(start, 1, said=said) as machines:
         worker(start, machines.address, tmp_path / "other")
         machines.client.wait_for_workers(2, timeout=LIMIT)
-        wait_until(lambda: len(machines._machines()) == 2, "both are proven")
+        wait_until(lambda: len(ready(machines)) == 2, "both are proven")
         assert np.array_equal(machines.components(rows, 0.5), expected)
     assert sum("fails at task after task, at last with MemoryError: no more" in line for line in said) == 1, said
 
@@ -234,7 +273,8 @@ def test_a_worker_on_another_machine_gets_nothing_in_the_clear(start: Start) -> 
     if not here:
         pytest.skip("this machine has no other address")
     said: list[str] = []
-    with engine(start, 0, say=said.append, patience=1) as machines:
+    with engine(start, 0) as machines:
+        impatient(machines, said)
         worker(start, machines.address, flags=("--host", here[0]))
         machines.client.wait_for_workers(1, timeout=LIMIT)
         with pytest.raises(Paused, match="no worker"):
@@ -267,7 +307,7 @@ def test_a_scheduler_that_goes_away_pauses_it(start: Start) -> None:
     wait_until(lambda: listens(address), "the scheduler listens")
     with Machines(address, None, said.append) as machines:
         machines.client.wait_for_workers(1, timeout=LIMIT)
-        wait_until(machines._machines, "it is proven")
+        wait_until(lambda: ready(machines), "it is proven")
         asked.send_signal(signal.SIGSTOP)               # it gets work, and does none
         task = threading.Thread(target=cluster, args=[machines])
         task.start()
