@@ -42,16 +42,16 @@ MERGES = 5      # rounds in which identities are measured against each other
 EMPTY = 500     # tasks of nothing, of which one costs the driver and the scheduler what any does
 Costs = dict[str, float]
 COSTS: Costs = {                # measured by the first part, in seconds and bytes; --faces prints them anew
-    "tile": 0.78,               # of a core, for a pair of blocks of 16,384 faces, int8
-    "task": 0.0041,             # of the driver and the scheduler, for a task with its links
+    "tile": 0.524,              # of a core, for a pair of blocks of 16,384 faces, int8
+    "task": 0.00344,            # of the driver and the scheduler, for a task with its links
     "links": 395_000,           # bytes of an answer
-    "begin": 6.9e-6,            # of the driver's cores, a face: the pivots, the order
-    "bundle": 4.4e-5,           # of a core, a face: linkage of components
-    "small": 1.6e-5,            # of the driver, a face: small components
-    "in bundles": 0.51,         # of the faces, the part that goes to machines for its linkage
-    "people": 0.027,            # identities, and
-    "leftovers": 0.21,          # clusters of at most three, a face: each of these is measured against each of those
-    "distance": 1.2e-8,         # of a core, for one such distance
+    "begin": 5.87e-6,           # of the driver's cores, a face: the pivots, the order
+    "bundle": 2.53e-5,          # of a core, a face: linkage of components
+    "small": 6.39e-6,           # of the driver, a face: small components
+    "in bundles": 0.506,        # of the faces, the part that goes to machines for its linkage
+    "people": 0.0269,           # identities, and
+    "leftovers": 0.212,         # clusters of at most three, a face: each of these is measured against each of those
+    "distance": 1.26e-8,        # of a core, for one such distance
 }
 
 # As `machines.py throughput 480 0` measures them on a busy machine: of a core of a worker; of the scheduler, which
