@@ -280,13 +280,10 @@ def _session(access: Access) -> requests.Session:
     session.trust_env = False
     session.proxies = {} if is_local(access.url) else dict(requests.utils.get_environ_proxies(access.url))
     session.verify = str(access.ca_file) if access.ca_file else True
-    session.get_redirect_target = _no_redirect      # type: ignore[assignment]
+    # `open` follows redirects; requests would parse the address all the same, and raise where it is none.
+    session.get_redirect_target = lambda _: None    # type: ignore[assignment, method-assign]
     session.headers.update({"User-Agent": "face-sets", access.header[0]: access.header[1]})
     return session
-
-
-def _no_redirect(response: requests.Response) -> None:
-    """`open` follows redirects; requests would parse the address all the same, and raise where it is none."""
 
 
 def is_local(url: str) -> bool:
