@@ -71,9 +71,7 @@ def _replace(source: Path, target: Path) -> None:
     for _ in range(HELD):
         try:
             return os.replace(source, target)
-        except PermissionError as error:
-            if error.errno != errno.EACCES:     # not who has it open, but what the file or the folder is
-                raise
+        except PermissionError:
             time.sleep(0.5)
     os.replace(source, target)
 
