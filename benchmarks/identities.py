@@ -175,7 +175,6 @@ def without(whole: Set) -> dict[str, Rules]:
             "few joined as near as many": replace(all_of, few_closer=0),
             "several joined as near as one": replace(all_of, several_closer=0),
             "none joined from afar": replace(all_of, alone_farther=0),
-            "times of one person apart": replace(all_of, overlap_years=-1),
             "without photo penalty": replace(all_of, photo_penalty=0),
             "without photo veto": replace(all_of, photo_veto=9.0),
             "a veto by one photo": replace(all_of, veto_photos=1),
@@ -183,9 +182,11 @@ def without(whole: Set) -> dict[str, Rules]:
             "min_short 40": replace(all_of, min_short=40)}
 
 
+MERGE = merging.merge
 STEPS = {"mirrors are two people": ("apart", lambda rows, photos, rules: photos),
          "twins are one person": ("part_twins", lambda rows, photos, labels, rules: labels),
          "every copy a sign of twins": ("SITTING", 2.0),
+         "times of one person apart": ("merge", lambda *given: given[2] if len(given) > 5 else MERGE(*given)),
          "without merging": ("merge", lambda rows, photos, labels, *_: labels)}
 
 
