@@ -25,6 +25,8 @@ from .merging import apart, identities, twin
 from .pool import Pool, pool
 from .rules import Rules
 
+SHARE = 0.25    # of the faces of a faceset, from which on it holds two times of a person, whoever put them together
+
 
 def with_distances(caches: Sequence[Cache]) -> Sequence[Cache]:
     """The caches with the distances that their own strangers give, where none were measured of the recogniser.
@@ -124,7 +126,7 @@ def _twin_of(identity: Faceset, faces: Pool, asked: np.ndarray, rules: Rules, mo
     """(A,) bool: which of the faces `asked` are a twin's of somebody known, whose faces are its own and `more`.
 
     Where the faceset holds both faces of a photo, a collage, a person or an earlier run took both for this one. Where a
-    person merged one that is the other, nobody is a twin.
+    person merged one that is the other, or many of its own faces are the other's, nobody is a twin.
     """
     held = Counter(key.partition("@")[0] for key in identity.face_keys)
     alone = {key for key in identity.face_keys if held[key.partition("@")[0]] == 1}
@@ -134,7 +136,9 @@ def _twin_of(identity: Faceset, faces: Pool, asked: np.ndarray, rules: Rules, mo
     other = twin(np.concatenate([faces.rows[asked], faces.rows[theirs], said]),
                  np.concatenate([faces.photo[asked], faces.photo[theirs], -1 - np.arange(len(said))]), rules)
     other = other != other[-1]
-    return np.zeros(len(asked), bool) if other[-len(said):].any() else other[:len(asked)]
+    own = other[len(asked):-len(said)]
+    both = other[-len(said):].any() or own.sum() > SHARE * len(own)
+    return np.zeros(len(asked), bool) if both else other[:len(asked)]
 
 
 def _first_of_photo(faces: Pool, free: np.ndarray, found: Match, certain: np.ndarray,
