@@ -124,7 +124,6 @@ class Clustering:
     cluster_distance: float | None = setting(None, "cos-dist where average linkage stops; looser than known_distance, "
                                                    "since there is no centroid yet; none: the model's", most=1)
     min_faces: int = setting(6, "faces a faceset needs; fewer give a swap tool nothing to average", least=1)
-    min_photos: int = setting(3, "photos they must come from; one burst is no identity", least=1)
     known_margin: float = setting(0.05, "cos-dist by which the next identity must be farther; nearer is ambiguous",
                                   most=1)
     clear_closer: float = setting(0.18, "share of known_distance by which the clearest face (see cluster/rules.py) "

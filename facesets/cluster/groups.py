@@ -57,11 +57,7 @@ def first_per_photo(photos: np.ndarray, distance: np.ndarray) -> np.ndarray:
 def _too_thin(pool: Pool, inside: np.ndarray, rules: Rules) -> str:
     """Why these faces, one of each moment and none too dim to count, are no faceset; "" if they are one."""
     photos = len(set(pool.photo[inside].tolist()))      # of each of which one face is shown
-    if photos < rules.min_faces:
-        return f"{photos} faces, {rules.min_faces} are needed"
-    if photos < rules.min_photos:
-        return f"from {photos} photos, {rules.min_photos} are needed"
-    return ""
+    return "" if photos >= rules.min_faces else f"{photos} faces, {rules.min_faces} are needed"
 
 
 def names_of(persons: Iterable[Person]) -> dict[str, int]:

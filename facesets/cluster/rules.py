@@ -40,7 +40,6 @@ class Rules:
     photo_veto: float = 0.1             # share of shared photos from which on two clusters are two people
     veto_photos: int = 2                # and at least so many
     min_faces: int = 6
-    min_photos: int = 3
     min_thin: int = 3                   # fewer faces than this are nobody in particular, not a thin faceset
     duplicate_similarity: float = 0.95  # from which on two faces show one moment
     min_score: float = 0.5              # the detector's, 0..1

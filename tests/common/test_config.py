@@ -29,13 +29,13 @@ def private(path, content):
 
 
 def test_a_flag_beats_the_environment_which_beats_the_file(tmp_path):
-    (tmp_path / ".env").write_text("FACESETS_MIN_FACES=7\nFACESETS_MIN_PHOTOS='4'  # a comment\n")
+    (tmp_path / ".env").write_text("FACESETS_MIN_FACES=7\nFACESETS_VETO_PHOTOS='4'  # a comment\n")
     (tmp_path / ".env").chmod(0o600)
     environment = {"FACESETS_MIN_FACES": "8"}
     assert config.load(config.Clustering, options("--min-faces", "9"), environment).min_faces == 9
     assert config.load(config.Clustering, options(), environment).min_faces == 8
     assert config.load(config.Clustering, options(), {}).min_faces == 7
-    assert config.load(config.Clustering, options(), {}).min_photos == 4
+    assert config.load(config.Clustering, options(), {}).veto_photos == 4
 
 
 @pytest.mark.parametrize("text", ["six", "-1", "nan", "1e99", ""])
