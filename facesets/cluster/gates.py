@@ -1,4 +1,4 @@
-"""Which faces may form identities, and which clusters are a faceset."""
+"""Which faces may form identities, and why the others may not."""
 
 from collections.abc import Collection
 

@@ -1,1 +1,1 @@
-"""What every script needs: errors, files, paths, the terminal, and the way to an engine of many machines."""
+"""What every script needs: errors, files, paths, threads, the terminal, and an engine's workers."""

@@ -1,1 +1,1 @@
-"""Photos to faces: decode, detect, align, recognise; everything that the Windows side has to carry."""
+"""Photos to faces: decode, detect, align, recognise; the part that works on the Windows side too."""

@@ -1,1 +1,2 @@
-"""What a swap tool reads: pictures of one face each, and the files that roop-unleashed, ReActor and VisoMaster load."""
+"""What other programs read: pictures of one face each and the files of swap tools; when asked for, training folders and
+sidecars."""
