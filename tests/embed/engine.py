@@ -33,8 +33,8 @@ sys.addaudithook(hook)
 """
 
 
-def documented(certificates: Path | None) -> tuple[list[str], list[str]]:
-    """What docs/cluster.md tells scheduler and workers: over TLS, or on this machine alone."""
+def documented(certificates: Path | None) -> tuple[list[str], list[str], dict[str, str]]:
+    """What docs/cluster.md tells scheduler and workers: over TLS, or on this machine alone; and their environment."""
     text = (CHECKOUT / "docs/cluster.md").read_text()
     known = {"T": str(certificates)}
     for name in ("HERE", "TLS"):
@@ -44,7 +44,8 @@ def documented(certificates: Path | None) -> tuple[list[str], list[str]]:
     lines = re.findall(rf"^    (?:{mark})\$ +\S+ -m dask (scheduler|worker) (.+) \${words}$", text, re.M)
     flags = {what: [*shlex.split(rest.replace("--port 8786", "--port 0")), *shlex.split(known[words])]
              for what, rest in lines}
-    return flags["scheduler"], flags["worker"][1:]      # without the address
+    environment = dict(re.findall(r"^    export (\w+)=(\w+)", text, re.M))
+    return flags["scheduler"], flags["worker"][1:], environment     # without the address
 
 
 def in_the_clear(processes: list[psutil.Process]) -> list[str]:
@@ -66,9 +67,10 @@ class Engine:
 
     def __init__(self, folder: Path, models_dir: Path, certificates: Path | None = None,
                  flags: tuple[str, ...] = (), home: Path = CHECKOUT) -> None:
-        self.folder, self.home, (its, self.worker_flags) = folder, home, documented(certificates)
+        self.folder, self.home = folder, home
+        its, self.worker_flags, told = documented(certificates)
         self.flags = [*its, *flags]
-        self.environment = {**os.environ, "FACESETS_MODELS_DIR": str(models_dir), "FACESETS_PROVIDER": "cpu",
+        self.environment = {**os.environ, **told, "FACESETS_MODELS_DIR": str(models_dir), "FACESETS_PROVIDER": "cpu",
                             "PYTHONPATH": str(folder / "hooks"), "DASK_TEMPORARY_DIRECTORY": str(folder)}
         (folder / "hooks").mkdir(parents=True)
         (folder / "hooks/sitecustomize.py").write_text(HOOKS)
