@@ -146,10 +146,12 @@ class Workers(ExitStack):
             elif self.ends[home] >= TRIES:
                 self.refuse(worker, f"ended {TRIES} times in a row, whatever it was to do; its output says why")
         worker.silence += 1
-        if about["last_seen"] != worker.sign:
+        running = about["status"] == "running"      # else it is paused: it has used its memory, and begins nothing
+        if about["last_seen"] != worker.sign and running:
             worker.sign, worker.heard, worker.silence = about["last_seen"], self.looked, 0
         if worker.proof is not None and worker.silence > 2 and self.looked - worker.heard > self.silent:
-            self.refuse(worker, f"has given no sign for {self.silent:.0f} s", ended=True)
+            why = "has given no sign" if running else "has had too little memory to go on"
+            self.refuse(worker, f"{why} for {self.silent:.0f} s", ended=True)
         elif worker.proof is None and not worker.refused and not worker.asked:
             if worker.failures == 1:
                 self.say(f"the worker {worker.address} {UNREACHED}; it is asked again")

@@ -476,6 +476,36 @@ def test_the_photos_of_a_worker_that_stands_still_go_to_the_others(library, engi
     assert sum("has given no sign" in line for line in said) == 1, said
 
 
+def test_the_photos_of_a_worker_that_is_paused_for_want_of_memory_go_to_the_others(library, engine, tmp_path):
+    (tmp_path / "full.py").write_text("""
+from distributed import get_worker
+from distributed.core import Status
+from facesets.embed import remote
+if remote.look.__name__ == "look":
+    def look(*words, look=remote.look):
+        get_worker().loop.add_callback(setattr, get_worker(), "status", Status.paused)     # as its memory monitor does
+        return look(*words)
+    remote.look = look
+""")
+    for flags in ((), ("--preload", str(tmp_path / "full.py"))):
+        engine.worker(*flags)
+    said: list[str] = []
+    end = time.monotonic() + LIMIT
+
+    def entries():
+        while sum(" takes " in line for line in said) < 2:
+            assert time.monotonic() < end, said
+            yield from library.queue.entries[:4]
+        yield from library.queue.entries[:40]
+
+    with machines.Machines(engine.address, None, "opencv_zoo", SETTINGS, 60, said.append) as there:
+        there.silent = 5
+        found = {outcome.photo.sha256 for outcome in
+                 there.outcomes(entries(), ours(library), others=library.queue.entries)}
+    assert found == {entry.sha256 for entry in library.queue.entries}
+    assert sum("has had too little memory to go on for 5 s" in line for line in said) == 1, said
+
+
 def test_a_scheduler_or_a_worker_that_was_not_started_in_a_checkout_is_told_so(library, tmp_path, models_dir):
     (tmp_path / "elsewhere").mkdir()
     engine = Engine(tmp_path / "engine", models_dir, home=tmp_path / "elsewhere")
