@@ -70,7 +70,7 @@ class Workers(ExitStack):
         self.address, self.say, self._tls = address, say, tls
         self.workers: dict[str, Worker] = {}        # by the id of the process
         self.ends: Counter[str] = Counter()         # of processes, by home; the subclass knows from when it counts
-        self.looked = self._hoped = -float("inf")
+        self.looked = self._worked = self._hoped = -float("inf")
         self._came: dict[str, float] = {}           # as Worker.came, by home
         self._futures: dict[str, Future] = {}
         self._done: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()    # what came, or Lost, by key
@@ -103,7 +103,7 @@ class Workers(ExitStack):
         there = self.there()
         self.looked = time.monotonic()
         if unseen > AWAY:
-            self._hoped = self.looked
+            self._hoped = self._worked = self.looked
         for worker in [self.workers.pop(name) for name in self.workers.keys() - there.keys()]:
             self.forget([worker.asked])
             if not worker.refused:
@@ -114,9 +114,10 @@ class Workers(ExitStack):
         for name, about in there.items():
             self._watch(name, about)
         if self.ready:
-            self._hoped, self._told = self.looked, False
+            self._hoped, self._worked, self._told = self.looked, self.looked, False
             return
-        self._hoped = max([self._hoped, *(worker.came for worker in self.workers.values() if not worker.refused)])
+        newest = max([self._hoped, *(worker.came for worker in self.workers.values() if not worker.refused)])
+        self._hoped = min(newest, self._worked + 2 * self.patience)     # without nannies there may be new ones for ever
         refused = sum(worker.refused for worker in self.workers.values())
         count = f"{len(self.workers)} there" + f", {refused} of them refused, see above" * bool(refused)
         if self.looked - self._hoped > self.patience:

@@ -253,6 +253,24 @@ def test_a_worker_that_ends_at_each_proof_is_not_waited_for_without_end(start: S
     assert sum("ended 3 times in a row" in line for line in said) == 1, said
 
 
+def test_workers_without_a_nanny_that_end_at_each_proof_are_not_waited_for_without_end(start: Start, checkout: Path,
+                                                                                       tmp_path: Path) -> None:
+    shutil.copytree(checkout / "facesets", tmp_path / "other" / "facesets")
+    (tmp_path / "other" / "facesets" / "cluster" / "tasks.py").write_text("import os\nos._exit(1)\n")
+    ended = threading.Event()
+    with engine(start, 0, patience=10) as machines:
+        def again() -> None:
+            while not ended.is_set():
+                worker(start, machines.address, tmp_path / "other").wait()
+
+        threading.Thread(target=again, daemon=True).start()     # its last one ends with the scheduler, or the fixture
+        try:
+            with pytest.raises(Paused, match="no worker"):
+                machines.components(ROWS, 0.45)
+        finally:
+            ended.set()
+
+
 def test_a_worker_on_which_all_fails_is_refused_and_the_others_do_its_work(start: Start, checkout: Path,
                                                                            tmp_path: Path) -> None:
     shutil.copytree(checkout / "facesets", tmp_path / "other" / "facesets")
