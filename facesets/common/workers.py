@@ -44,6 +44,7 @@ class Worker:
     known: bool = False     # it is of our version
     proof: Any = None       # while it is ready
     since: float = 0.0      # when it was proven
+    done: int = 0           # what it has done since
     refused: bool = False
     failures: int = 0       # in a row
     sign: float = 0.0       # when it last gave one, by the scheduler's clock

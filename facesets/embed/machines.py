@@ -125,8 +125,10 @@ class Machines(Workers):
             machine = max(others or ready, key=lambda it: _room(it, job) / it.threads, default=None)
             if not machine or not _room(machine, job):
                 return
-            bundle = list(islice(takewhile(Job.plain, self._again), min(BUNDLE, _room(machine, job)))) or [job]
+            bundle = list(islice(takewhile(Job.plain, self._again), min(_size(machine), _room(machine, job)))) or [job]
             sent = job.as_bytes or not machine.proof.sees
+            if sent and sum(one.entry.bytes for one in bundle) > MAX_BYTES:
+                bundle = [job]
             on_way = sum(other.entry.bytes for it in self.workers.values() for other in _held(it)) if sent else 0
             if on_way and on_way + sum(one.entry.bytes for one in bundle) > MAX_BYTES:
                 return
@@ -213,7 +215,7 @@ class Machines(Workers):
 
     def _count(self, machine: Worker, provider: str, losses: int, first: bool) -> None:
         tally = self._tallies.setdefault((terminal.safe(machine.proof.host), provider), Tally(machine.since))
-        machine.failures = 0
+        machine.failures, machine.done = 0, machine.done + 1
         self.ends.pop(machine.home, None)
         self._able.add(machine.home)
         self._again_aside()
@@ -236,7 +238,13 @@ def _room(machine: Worker, job: Job) -> int:
     held = _held(machine)
     if machine.home in job.failed or any(other.ends for other in held):
         return 0
-    return (0 if held else 1) if job.ends else AHEAD * BUNDLE * machine.threads - len(held)
+    return (0 if held else 1) if job.ends else AHEAD * _size(machine) * machine.threads - len(held)
+
+
+def _size(machine: Worker) -> int:
+    """Photos of a bundle, which a thread has looked at within a second: a slow machine must not hold up the end."""
+    pace = machine.done / machine.threads / max(time.monotonic() - machine.since, 1e-9)
+    return min(max(int(pace), 1), BUNDLE)
 
 
 def _given_up(job: Job, user: str) -> Outcome:
