@@ -188,14 +188,14 @@ class Machines(Workers):
         """What it had in its hands goes elsewhere."""
         if ended and machine.proof is None:
             self._at_proof.add(machine.home)
-        begun = [job for bundle in islice(machine.hands.values(), machine.threads) for job in bundle]
-        if ended and begun:
-            self.ends[machine.home] += all(not job.ends for job in begun)
+        held = _held(machine)
+        if ended and held:
+            self.ends[machine.home] += all(not job.ends for job in held)
             self._able.discard(machine.home)
-        for job in begun if ended else ():
+        for job in held if ended else ():
             job.ends[machine.home] += 1
             job.why = REASON
-        self._again = deque(sorted([*_held(machine), *self._again], key=lambda job: -job.ends.total()))
+        self._again = deque(sorted([*held, *self._again], key=lambda job: -job.ends.total()))
         self.forget(machine.hands)
         machine.hands.clear()
         if machine.refused:
