@@ -31,6 +31,7 @@ from ..library.run import Run
 from . import edit
 
 MAJORITY = 0.5      # share of a folder's photos that its person must be in; else the folder is mixed
+NEARER = 0.15       # than `fine`: two folders so near may be two years of one person
 
 
 @dataclass
@@ -40,7 +41,7 @@ class _Sorted:
     name: str
     keys: set[str]
     faceset: str        # "" for a new one
-    other_name: bool    # it looks like a faceset that a person calls otherwise
+    stays: bool         # what facesets hold of it: one is called otherwise, or another folder may be the same person
 
 
 @dataclass
@@ -91,7 +92,7 @@ def propose(faces: cache.Cache, queue: Queue, root: Path, known: Sequence[Facese
         members = sorted(held[folder.name], key=lambda face: (face.distance, face.face))
         target = targets.get(folder.name)
         found.people.append(_Sorted(folder.name, {keys[row] for row in folder.person}, target.folder if target else "",
-                                    folder.name in elsewhere))
+                                    folder.name in elsewhere or _one_of_two(folder, people, fine - NEARER)))
         if target:
             found.extend.setdefault(target.folder, []).extend(members)
             found.names[target.folder] = folder.name
@@ -125,7 +126,7 @@ def _leave(run: Run, people: Sequence[_Sorted], options: Options) -> set[str]:
                 continue
             if run.manifest.entry(item.folder) not in run.manifest.facesets:
                 run.notes.append(f"{len(theirs)} faces of {one.name} stay in {item.folder}, which was put aside")
-            elif not one.other_name:
+            elif not one.stays:
                 edit.take_out(run, edit.find(run.manifest, item.folder), theirs, options)
                 run.notes.append(f"{len(theirs)} faces of {one.name} were in {item.folder}")
                 free |= theirs
@@ -235,6 +236,11 @@ def _targets(people: Sequence[_Folder], known: Sequence[Faceset], fine: float,
         else:
             targets[name] = item
     return targets, {name for other_name, _, name, _ in claims if other_name}
+
+
+def _one_of_two(folder: _Folder, people: Sequence[_Folder], near: float) -> bool:
+    return any(1 - folder.centroid @ other.centroid <= near for other in people
+               if other is not folder and folder.centroid is not None and other.centroid is not None)
 
 
 def _route(faces: cache.Cache, keys: list[str], loose: list[tuple[_Folder, int]], people: list[_Folder],

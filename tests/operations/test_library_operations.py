@@ -430,7 +430,7 @@ def test_what_is_sorted_by_hand_leaves_the_faceset_that_holds_it(shelf) -> None:
     both = library_photos(hand, [7, 8], 8, "")
     keys = cache.face_keys(both)
     for row in range(8, 16):        # a sister, alike enough for a faceset of both
-        both.embeddings[row] = face_of(person(7) + 0.8 * person(8), 60_000 + row, 0.3)
+        both.embeddings[row] = face_of(person(7) + 1.1 * person(8), 60_000 + row, 0.3)
     whole = proposal.Group(tuple(map(proposal.Face, keys)))
     swap.export(library, replace(proposal_of(both), facesets=(whole,)), [both], OPTIONS)
     glued = library.canonical()[-1].folder
@@ -447,6 +447,20 @@ def test_what_is_sorted_by_hand_leaves_the_faceset_that_holds_it(shelf) -> None:
     hers = next(item.folder for item in library.canonical() if item.name == "p008")
     assert command(library, "drop", hers) == 0
     assert any("8 faces of p008 stay in _dropped/" in note for note in sort().notes)
+
+
+def test_two_folders_of_one_person_tear_no_faceset(shelf) -> None:
+    library, _ = shelf
+    hand = library.root.parent / "hand"
+    hers = library_photos(hand, [7], 16, "")
+    swap.export(library, proposal_of(hers), [hers], OPTIONS)
+    (hand / "later").mkdir()
+    for number in range(8, 16):
+        (hand / "p007" / f"{number:03d}.png").rename(hand / "later" / f"{number:03d}.png")
+    found = labelled.propose(hers, own.queue([hand]), hand, library.canonical(), 0.55, 0.45)
+    run = change(library, lambda run: labelled.carry_out(run, found, hers, OPTIONS))
+    assert len(library.canonical()) == 4 and len(library.canonical()[-1].face_keys) == 16
+    assert any("is another folder's" in note for note in run.notes)
 
 
 def test_faces_of_another_recogniser_are_not_even_compared(shelf, capsys) -> None:
