@@ -111,7 +111,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     library, folder = Library(paths.library), paths.user_dir(args.user)
     sources = ({path: cache.read(path) for path in args.cache} if args.cache else
                together(paths.cache(args.user), paths.caches))
-    caches = identities.with_distances(list(sources.values()))
+    caches = identities.with_distances(list(sources.values()), library.manifest().model if args.cache else None)
     say_what_is_missing(args, paths.queue(args.user), caches)
     memory = folder / "clustered.json"
     runs = {str(run.get("run")) for run in library.manifest().runs}

@@ -28,6 +28,7 @@ from facesets.common import terminal
 from facesets.common.errors import SettingsError
 
 HERE = Path(__file__).resolve().parent
+GONE = {"FACESETS_MIN_PHOTOS": " any more (of each photo one face counts), delete that line"}
 
 
 def setting(default: Any, why: str, prefix: str = "FACESETS_", least: float = 0, most: float = 999_999_999) -> Any:
@@ -266,8 +267,8 @@ def own_file(environment: Mapping[str, str]) -> dict[str, str]:
     written, known = dotenv(path), [variable(item) for section in SECTIONS for item in fields(section)]
     for name in written:
         if name.startswith("FACESETS_") and name not in known:
-            raise SettingsError(f"{path}: {terminal.safe(name)} is no setting{terminal.did_you_mean(name, known)}; "
-                                "python config.py lists them")
+            raise SettingsError(f"{path}: {terminal.safe(name)} is no setting"
+                                f"{GONE.get(name) or terminal.did_you_mean(name, known)}; python config.py lists them")
     return written
 
 

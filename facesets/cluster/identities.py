@@ -8,12 +8,13 @@ how many, and they add up to `faces`.
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, replace
+from typing import Any
 
 import numpy as np
 
 from ..common import terminal
 from ..formats import distances
-from ..formats.cache import Cache
+from ..formats.cache import Cache, Model
 from ..formats.faceset import Faceset
 from ..formats.proposal import Face, Group, Proposal
 from ..formats.vectors import unit_mean
@@ -28,14 +29,17 @@ from .rules import Rules
 SHARE = 0.25    # of the faces of a faceset, from which on it holds two times of a person, whoever put them together
 
 
-def with_distances(caches: Sequence[Cache]) -> Sequence[Cache]:
+def with_distances(caches: Sequence[Cache], ours: dict[str, Any] | None = None) -> Sequence[Cache]:
     """The caches with the distances that their own strangers give, where none were measured of the recogniser.
 
-    Those of buffalo_l, measured in one home library, are not exceeded.
+    Those of buffalo_l, measured in one home library, are not exceeded. `ours`: the library's model, whose distances
+    hold where these are only some of its caches.
     """
     model = caches[0].model
     if distances.measured(model.sha256):
         return caches       # and have been read with them
+    if ours and ours.get("sha256") == model.sha256:
+        return [replace(one, model=Model(**ours)) for one in caches]
     faces = pool(caches)
     told = calibrate.from_strangers(faces.rows, faces.photo, faces.clarity)
     if not told:

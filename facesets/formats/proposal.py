@@ -85,8 +85,13 @@ def read(path: Path) -> Proposal:
 
 
 def newest(made: Iterable[Proposal]) -> list[Proposal]:
-    """The last one, if there is any: a run of clustering looks at all caches, so it has what others had."""
-    return sorted(made, key=lambda one: one.created)[-1:]
+    """The last one, which has what those before it had, and of these only those with caches that it did not look at."""
+    found, seen = list[Proposal](), set[str]()
+    for one in sorted(made, key=lambda one: one.created, reverse=True):
+        if not found or not seen.issuperset(one.caches):
+            found.append(one)
+        seen.update(one.caches)
+    return found
 
 
 def _faces(items: list[dict[str, Any]]) -> tuple[Face, ...]:

@@ -1,9 +1,9 @@
 """Hand-sorted folders, one a person: identities for import-folders, a model's distances for calibrate.
 
-A person sorted them, so they come before clustering, and what a faceset holds of them leaves it. Each folder's own
-person is in most of its photos, and alone in one of them, or else who is nobody elsewhere; bystanders go in two passes,
-around a rough centroid and around the one that is left. A folder that does not tell whose it is is mixed: each of its
-faces goes to the identity it is near to, be it another folder or a faceset that exists.
+A person sorted them, so they come before clustering, and what a faceset holds of them leaves it, but what a person said
+since stays. A folder's own person is in most of its photos; of several, who is nobody elsewhere, or alone in photos.
+Bystanders go in two passes, around a rough centroid and around the one that is left. A folder that does not tell whose
+it is is mixed: each of its faces goes to the identity it is near to, be it another folder or a faceset.
 Words: n faces of one folder, N of all, D dimensions, P identities; `cos-dist` = 1 - cosine similarity.
 """
 
@@ -31,7 +31,8 @@ from ..library.run import Run
 from . import edit
 
 MAJORITY = 0.5      # share of a folder's photos that its person must be in; else the folder is mixed
-NEARER = 0.15       # than `fine`: two folders so near may be two years of one person
+ONCE = 0.2          # share of its photos in which somebody may be alone by chance, the other face not found
+SAME = 0.5          # of `fine`: centroids so near are one person's, while siblings are farther
 
 
 @dataclass
@@ -40,6 +41,7 @@ class _Sorted:
 
     name: str
     keys: set[str]
+    centroid: np.ndarray
     faceset: str        # "" for a new one
     stays: bool         # what facesets hold of it: one is called otherwise, or another folder may be the same person
 
@@ -54,6 +56,7 @@ class Imported:
     bystanders: list[Face] = field(default_factory=list)
     mixed: list[str] = field(default_factory=list)
     people: list[_Sorted] = field(default_factory=list)
+    same: float = 0.0       # cos-dist of centroids that are one person's
     notes: list[str] = field(default_factory=list)
 
 
@@ -71,7 +74,7 @@ def propose(faces: cache.Cache, queue: Queue, root: Path, known: Sequence[Facese
 
     `queue` lists what lies in the folders now; the cache may know the same photos by older paths.
     """
-    found = Imported()
+    found = Imported(same=SAME * fine)
     by_folder = _by_folder(faces, queue, root)
     if not by_folder:
         raise Failure(f"there is no folder with photos in {root}; one for each person is wanted, so name the folder "
@@ -91,8 +94,10 @@ def propose(faces: cache.Cache, queue: Queue, root: Path, known: Sequence[Facese
     for folder in people:
         members = sorted(held[folder.name], key=lambda face: (face.distance, face.face))
         target = targets.get(folder.name)
-        found.people.append(_Sorted(folder.name, {keys[row] for row in folder.person}, target.folder if target else "",
-                                    folder.name in elsewhere or _one_of_two(folder, people, fine - NEARER)))
+        assert folder.centroid is not None
+        found.people.append(_Sorted(
+            folder.name, {keys[row] for row in folder.person}, folder.centroid, target.folder if target else "",
+            folder.name in elsewhere or _one_of_two(folder, people, SAME * fine)))
         if target:
             found.extend.setdefault(target.folder, []).extend(members)
             found.names[target.folder] = folder.name
@@ -106,7 +111,7 @@ def carry_out(run: Run, found: Imported, faces: cache.Cache, options: Options) -
     made = Proposal(**signed("import-folders", "sort_faces.py import-folders"), model=asdict(faces.model),
                     caches=(), facesets=tuple(found.groups),
                     extend={folder: tuple(members) for folder, members in found.extend.items()})
-    swap.carry_out(run, made, [faces], options, min_faces=1, free=_leave(run, found.people, options))
+    swap.carry_out(run, made, [faces], options, min_faces=1, free=_leave(run, found, options))
     if not run.dry_run:
         for folder, name in found.names.items():
             entry = edit.find(run.manifest, folder)
@@ -116,20 +121,27 @@ def carry_out(run: Run, found: Imported, faces: cache.Cache, options: Options) -
     run.count("bystanders", len(found.bystanders))
 
 
-def _leave(run: Run, people: Sequence[_Sorted], options: Options) -> set[str]:
+def _leave(run: Run, found: Imported, options: Options) -> set[str]:
     """Take faces out of the facesets that hold them, where a folder says that they are another person's."""
     free: set[str] = set()
     for item in run.library.everybody():
-        for one in people:
+        seen = set(run.manifest.reviewed.get(item.folder, ()))
+        for one in found.people:
             theirs = one.keys.intersection(item.face_keys)
             if not theirs or item.folder == one.faceset:
                 continue
-            if run.manifest.entry(item.folder) not in run.manifest.facesets:
-                run.notes.append(f"{len(theirs)} faces of {one.name} stay in {item.folder}, which was put aside")
-            elif not one.stays:
-                edit.take_out(run, edit.find(run.manifest, item.folder), theirs, options)
-                run.notes.append(f"{len(theirs)} faces of {one.name} were in {item.folder}")
-                free |= theirs
+            hers = item.name and item.name.casefold() != one.name.casefold() and (
+                1 - item.centroid @ one.centroid <= found.same)     # one person under two names
+            said = {key for key in theirs if hers or cache.short_key(key) in seen}
+            said |= theirs.intersection(run.manifest.not_this.get(one.faceset, ()))
+            aside = run.manifest.entry(item.folder) not in run.manifest.facesets
+            if stay := theirs if aside else said:
+                why = "which was put aside" if aside else "as a person said"
+                run.notes.append(f"{len(stay)} faces of {one.name} stay in {item.folder}, {why}")
+            if not aside and not one.stays and (gone := theirs - said):
+                edit.take_out(run, edit.find(run.manifest, item.folder), gone, options)
+                run.notes.append(f"{len(gone)} faces of {one.name} were in {item.folder}")
+                free |= gone
     return free
 
 
@@ -151,40 +163,46 @@ def _meant(by_folder: Mapping[str, np.ndarray], faces: cache.Cache, known: Seque
            fine: float, found: Imported) -> dict[str, np.ndarray]:
     """Folder -> where in its rows its person's faces are; none where it does not tell whose it is."""
     asked = {name: _frequent(rows, faces, rough) for name, rows in by_folder.items()}
-
-    def middle(name: str, person: np.ndarray) -> np.ndarray:
-        return unit_mean(faces.embeddings[by_folder[name][person]])
-
-    elsewhere = {name: middle(name, groups[0]) for name, (groups, alone) in asked.items() if groups and alone}
+    middles = {name: [unit_mean(faces.embeddings[by_folder[name][person]]) for person, _ in groups]
+               for name, groups in asked.items()}
+    sure = {name: middles[name][0] for name, groups in asked.items() if groups and groups[0][1] > MAJORITY}
     meant = {}
-    for name, (groups, alone) in asked.items():
-        others = list(elsewhere.values())
-        if len(groups) > 1:
+    for name, groups in asked.items():
+        others = [middle for other, middle in sure.items() if other != name]
+        left = groups
+        if len(groups) > 1 and name not in sure:
             others += [item.centroid for item in known if item.name and item.name.casefold() != name.casefold()]
-        if groups and not alone and others:
-            apart = 1 - np.array([middle(name, person) for person in groups]) @ np.array(others).T      # (groups, P)
-            theirs = apart.argmin(axis=0)[apart.min(axis=0) <= fine]
-            left = [person for at, person in enumerate(groups) if at not in theirs]
-        else:
-            left = groups
-        if groups and not alone and len(left) != 1:
-            found.notes.append(f"{name} does not say whose it is: nobody is alone in a photo of it, and "
-                               f"{len(groups)} are in most of them")
+            left = [groups[at] for at in _nobody_elsewhere(middles[name], others, fine)]
+        elif groups and name not in sure and any(1 - middles[name][0] @ other <= found.same for other in others):
             left = []
-        meant[name] = left[0] if left else np.zeros(0, np.int64)
+        if len(left) > 1 and (name in sure or left[0][1] > max(ONCE, 2 * left[1][1])):
+            left = left[:1]
+        if groups and len(left) != 1:
+            found.notes.append(f"{name} does not say whose it is: {len(groups)} are in most of its photos, and "
+                               + ("nobody is alone in enough of them" if left else "another folder's"))
+        meant[name] = left[0][0] if len(left) == 1 else np.zeros(0, np.int64)
     return meant
 
 
-def _frequent(rows: np.ndarray, faces: cache.Cache, rough: float) -> tuple[list[np.ndarray], bool]:
-    """Who is in most photos of a folder, places in `rows`, the most faces first; those alone who are alone in one of
-    them if anybody is, and whether so."""
+def _nobody_elsewhere(middles: Sequence[np.ndarray], others: Sequence[np.ndarray], fine: float) -> list[int]:
+    """Who of a folder, by their centroids, is none of `others`, each of whom is one of them at most."""
+    if not others:
+        return list(range(len(middles)))
+    distance = 1 - np.array(middles) @ np.array(others).T       # (people, P)
+    theirs = distance.argmin(axis=0)[distance.min(axis=0) <= fine]
+    return [at for at in range(len(middles)) if at not in theirs]
+
+
+def _frequent(rows: np.ndarray, faces: cache.Cache, rough: float) -> list[tuple[np.ndarray, float]]:
+    """Who is in most photos of a folder: places in `rows`, and the share of photos where nobody else is; the most often
+    alone first, then the most faces."""
     photos = faces.faces["photo"][rows]
     labels = average_linkage(faces.embeddings[rows], rough)
+    single, count = np.bincount(photos)[photos] == 1, len(set(photos.tolist()))
     groups = [np.flatnonzero(labels == label) for label in np.argsort(-np.bincount(labels), kind="stable")]
-    groups = [group for group in groups if len(set(photos[group].tolist())) > MAJORITY * len(set(photos.tolist()))]
-    single = np.bincount(photos)[photos] == 1
-    alone = [group for group in groups if single[group].any()]
-    return alone or groups, bool(alone)
+    found = [(group, float(single[group].sum()) / count) for group in groups
+             if len(set(photos[group].tolist())) > MAJORITY * count]
+    return sorted(found, key=lambda one: -one[1])
 
 
 def _person_of(name: str, rows: np.ndarray, person: np.ndarray, faces: cache.Cache, rough: float,

@@ -55,6 +55,8 @@ def test_a_faceset_and_the_library_go_by_the_distances_of_today(tmp_path, monkey
     library = Library(tmp_path / "library")
     swap.export(library, proposal_of(before), [before], OPTIONS)
     assert library.manifest().known_distance == 0.45
+    wider = {**library.manifest().model, "known_distance": 0.5}     # as all caches together told; these are some
+    assert identities.with_distances([faces], wider)[0].model.known_distance == 0.5
     monkeypatch.setitem(distances.MODELS, faces.model.sha256, distances.Thresholds(0.6, 0.7, "measured since"))
     cache.write(tmp_path / "work" / "cache" / "immich_anna.npz", faces)
     caches = identities.with_distances([cache.read(tmp_path / "work" / "cache" / "immich_anna.npz")])

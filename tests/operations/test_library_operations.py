@@ -419,6 +419,10 @@ def test_who_is_always_in_her_mothers_arms_gets_her_own_faces(shelf, mother_firs
     found = labelled.propose(whole, own.queue([hand]), hand, library.canonical(), 0.55, 0.45)
     assert [len(group.faces) for group in found.groups] == [6, 8]
     assert {face.face for face in found.groups[0].faces} == childs
+    missed = pick(whole, [row for row in range(20) if row != 8 + mother_first])     # a profile that was not found
+    found = labelled.propose(missed, own.queue([hand]), hand, library.canonical(), 0.55, 0.45)
+    assert [len(group.faces) for group in found.groups] == [5, 8]
+    assert {face.face for face in found.groups[0].faces} < childs
     (hand / "p007").rename(library.root.parent / "p007")
     found = labelled.propose(whole, own.queue([hand]), hand, library.canonical(), 0.55, 0.45)
     assert not found.groups and "Child does not say whose it is" in found.notes[0]
@@ -447,6 +451,31 @@ def test_what_is_sorted_by_hand_leaves_the_faceset_that_holds_it(shelf) -> None:
     hers = next(item.folder for item in library.canonical() if item.name == "p008")
     assert command(library, "drop", hers) == 0
     assert any("8 faces of p008 stay in _dropped/" in note for note in sort().notes)
+
+
+def test_what_was_said_since_an_import_stays_when_the_folder_is_imported_again(shelf) -> None:
+    library, _ = shelf
+    hand = library.root.parent / "hand"
+    both = library_photos(hand, [7, 8], 8, "")
+    for number in range(4):         # a sister who looks like her, among her photos
+        shutil.move(hand / "p008" / f"{number:03d}.png", hand / "p007" / f"s{number}.png")
+    shutil.rmtree(hand / "p008")
+    for row in range(8, 12):
+        both.embeddings[row] = face_of(person(7) + 0.5 * person(8), 70_000 + row, 0.3)
+    mine = pick(both, range(12))
+    lies = {entry.sha256: entry.path for entry in own.queue([hand]).entries}
+    mine.photos[:] = [replace(item, path=lies[item.sha256]) for item in mine.photos]
+
+    def sort() -> list[str]:
+        found = labelled.propose(mine, own.queue([hand]), hand, library.canonical(), 0.55, 0.45)
+        return change(library, lambda run: labelled.carry_out(run, found, mine, OPTIONS)).notes
+    sort()
+    hers = library.canonical()[-1].folder
+    keys = cache.face_keys(mine)[8:]
+    change(library, lambda run: edit.split(run, hers, keys, OPTIONS))
+    sister = library.canonical()[-1].folder
+    assert f"4 faces of p007 stay in {sister}, as a person said" in sort()
+    assert set(library.canonical()[-1].face_keys) == set(keys)
 
 
 def test_two_folders_of_one_person_tear_no_faceset(shelf) -> None:

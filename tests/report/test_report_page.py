@@ -10,6 +10,7 @@ import shlex
 import shutil
 import stat
 import subprocess
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ import report_library as made_up
 import sort_faces
 from facesets.common import files, terminal
 from facesets.common.errors import Paused
-from facesets.formats import cache
+from facesets.formats import cache, proposal
 from facesets.library import folder as folders
 from facesets.library import store
 from facesets.report import charts, make, runs, sections, sheets, shelf
@@ -244,6 +245,10 @@ def test_folders_of_ones_own_are_shown_beside_the_users(library: Path) -> None:
     once = left_out()
     shutil.copy(work / "immich" / "peter" / "refine.json", work / "refine.json")
     assert once and left_out() == once      # each run of clustering looks at the faces of all
+    later = replace(proposal.read(work / "refine.json"), caches=("own.npz",), created="2027-01-01T00:00:00Z")
+    proposal.write(work / "refine.json", replace(later, rejected=(), leftover=()))
+    proposal.write(work / "immich" / "peter" / "refine.json", replace(later, created="", caches=("peter.npz",)))
+    assert left_out() == once               # but for one that was told to look at a single cache
     shutil.copy(work / "cache" / "immich_peter.npz", work / "cache" / "nl_full.npz")
     found = runs.users(work)
     assert [(user.label, [stage.name for stage in user.stages]) for user in found] == [

@@ -60,7 +60,8 @@ def merge(job: Job) -> int:
 def clustered(job: Job) -> Sequence[cache.Cache]:
     """The caches with the distances that cluster_immich.py goes by."""
     from ...cluster import identities
-    return identities.with_distances(job.caches())
+    some = getattr(job.args, "cache", None)
+    return identities.with_distances(job.caches(), job.library.manifest().model if some else None)
 
 
 def proposed(job: Job, caches: Sequence[cache.Cache]) -> proposal.Proposal:

@@ -65,7 +65,7 @@ def import_folders(job: Job) -> int:
         return PAUSED
     faces = cache.read(job.own_cache)
     job.library.check_model(faces.model)
-    others = members.beside({*job.paths.caches.glob("*.npz")} - {job.own_cache}, faces.model.sha256)
+    others = members.beside(sorted({*job.paths.caches.glob("*.npz")} - {job.own_cache}), faces.model.sha256)
     faces = identities.with_distances([faces, *others.values()])[0]
     found = labelled.propose(faces, queue, job.args.folder.absolute(), job.library.canonical(),
                             job.settings(CLUSTERING).cluster_distance or faces.model.cluster_distance,
