@@ -54,9 +54,9 @@ COSTS: Costs = {                # measured by the first part, in seconds and byt
     "distance": 1.26e-8,        # of a core, for one such distance
 }
 
-# As `machines.py throughput 480 0` measures them on a busy machine: of a core of a worker; of the scheduler, which
+# As `machines.py throughput 240` measures them with two workers: of a core of a worker; of the scheduler, which
 # takes longer than the client.
-PHOTO_MS, PHOTO_DRIVER_MS = 34.2, 3.7
+PHOTO_MS, PHOTO_DRIVER_MS = 70.1, 1.7
 BY_PATH = 7_900     # `machines.py wire`: bytes to a worker, or from it, where it sees the photo
 
 
