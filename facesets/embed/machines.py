@@ -9,7 +9,7 @@ that one which ends every process is found by itself; after TRIES of them it is 
 import sys
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import islice, takewhile
@@ -94,7 +94,8 @@ class Machines(Workers):
             while True:
                 self.look()
                 yield from self._give(entries, user, find)
-                if not self._again and not any(machine.hands for machine in self.workers.values()):
+                busy = self._again or any(machine.hands for machine in self.workers.values())
+                if not busy and not (self._aside and self._coming(())):
                     yield from (_given_up(job, user) for job in self._aside)
                     return
                 yield from self._answers(user, find is None)
@@ -114,10 +115,11 @@ class Machines(Workers):
             job, ready = self._again[0], self.ready
             tried = {*job.failed, *job.ends}
             others = [machine for machine in ready if machine.home not in tried]
-            if ((job.ends.total() >= TRIES or len(job.failed) >= TRIES
-                    or (ready and {it.home for it in ready} <= job.failed)) and (self._able & tried or not others)):
+            often = job.ends.total() >= TRIES or len(job.failed) >= TRIES
+            if ((often or (ready and {it.home for it in ready} <= job.failed))
+                    and (self._able & tried or not others)):
                 self._again.popleft()
-                if self._able & tried:
+                if self._able & tried and (often or not self._coming(tried)):
                     yield _given_up(job, user)
                 else:
                     self._aside.append(job)
@@ -179,6 +181,7 @@ class Machines(Workers):
 
     def refusal(self, machine: Worker, proof: Any) -> str:
         if not (why := answers.refusal(proof, self._ours, *self._our_faces)):
+            self._again_aside()
             sent = "" if proof.sees else ", sent to it: it does not see the photos"
             self.say(f"{terminal.safe(proof.host)} ({machine.address}) takes {machine.threads} at a time on "
                      f"{terminal.safe(proof.provider)}{sent}")
@@ -223,6 +226,11 @@ class Machines(Workers):
             tally.photos += 1
             tally.seconds = time.monotonic() - tally.began
         tally.losses = max(tally.losses, losses)
+
+    def _coming(self, tried: Collection[str]) -> bool:
+        """Whether somebody else may be ready soon: a machine that loads its models has no say yet."""
+        return any(not machine.refused and machine.proof is None and machine.home not in tried
+                   and self.looked - machine.came < self.patience for machine in self.workers.values())
 
     def _again_aside(self) -> None:
         self._again.extend(self._aside)
