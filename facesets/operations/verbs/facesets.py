@@ -56,7 +56,8 @@ def extend(job: Job) -> int:
 def import_folders(job: Job) -> int:
     """Take hand-sorted folders as identities, one each; bystanders are dropped, mixed folders shared out.
 
-    A dry run finds the faces all the same, since it could not tell otherwise; no faceset is touched."""
+    What a faceset holds of them leaves it, but for what you said since. A dry run finds the faces all the same, since
+    it could not tell otherwise; no faceset is touched."""
     from ...cluster import identities
     from ...library import members
     from .. import labelled, own
