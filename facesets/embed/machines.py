@@ -246,7 +246,9 @@ def _room(machine: Worker, job: Job) -> int:
     held = _held(machine)
     if machine.home in job.failed or any(other.ends for other in held):
         return 0
-    return (0 if held else 1) if job.ends else AHEAD * _size(machine) * machine.threads - len(held)
+    if job.ends:
+        return 0 if held else 1
+    return max(0, AHEAD * _size(machine) * machine.threads - len(held))     # it may have been faster
 
 
 def _size(machine: Worker) -> int:

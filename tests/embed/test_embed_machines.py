@@ -506,6 +506,26 @@ if remote.look.__name__ == "look":
     assert sum("has had too little memory to go on for 5 s" in line for line in said) == 1, said
 
 
+def test_a_worker_that_grows_slow_is_given_no_more_than_it_holds(library, engine, tmp_path):
+    """It holds bundles for the pace that it had."""
+    (tmp_path / "slow.py").write_text("""
+import time
+from itertools import count
+from facesets.embed import lanes
+if lanes.recognised.__name__ == "recognised":
+    recognised, seen = lanes.recognised, count()
+    def slower(outcomes, analyser):
+        time.sleep(1.2 * (12 < next(seen) <= 20))
+        yield from recognised(outcomes, analyser)
+    lanes.recognised = slower
+""")
+    engine.worker("--preload", str(tmp_path / "slow.py"))
+    with machines.Machines(engine.address, None, "opencv_zoo", SETTINGS, 60) as there:
+        found = [outcome.photo.sha256 for outcome in
+                 there.outcomes(library.queue.entries[:32], ours(library), others=library.queue.entries)]
+    assert sorted(found) == sorted(entry.sha256 for entry in library.queue.entries[:32])
+
+
 def test_a_scheduler_or_a_worker_that_was_not_started_in_a_checkout_is_told_so(library, tmp_path, models_dir):
     (tmp_path / "elsewhere").mkdir()
     engine = Engine(tmp_path / "engine", models_dir, home=tmp_path / "elsewhere")
