@@ -63,7 +63,7 @@ class Workers(ExitStack):
     first: str
     version: str
     patience: float
-    silent = SILENT
+    silent, arrival = SILENT, ARRIVAL
 
     def __init__(self, address: str, tls: Path | None, say: Callable[[str], None] = terminal.say) -> None:
         super().__init__()
@@ -209,9 +209,9 @@ class Workers(ExitStack):
             self._futures.pop(key, None)
 
     async def _fetch(self, future: "Future") -> None:
-        """Get what it gives, or the error, at the latest after ARRIVAL; not if the process that has it ends."""
+        """Get what it gives, or the error, at the latest after `arrival`; not if the process that has it ends."""
         task = asyncio.ensure_future(self.client.gather(future, asynchronous=True))
-        end = time.monotonic() + ARRIVAL
+        end = time.monotonic() + self.arrival
         while not task.done() and future.status in ("finished", "error") and time.monotonic() < end:
             await asyncio.wait([task], timeout=0.1)
         task.cancel()       # nothing where it is done

@@ -10,15 +10,16 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from uuid import uuid4
 
 import numpy as np
 import psutil
 import pytest
 from busy import LIMIT, slowness, wait_until
+from distributed.utils import json_load_robust
 from test_cluster_linkage import faces
 from test_cluster_script import made_up_cache, run
 
@@ -29,7 +30,7 @@ from facesets.cluster.machines import Machines
 from facesets.cluster.tasks import FIRST, VERSION
 from facesets.common import connect
 from facesets.common.errors import Failure, Paused, SettingsError
-from facesets.common.workers import ARRIVAL, Lost, Worker
+from facesets.common.workers import Lost, Worker
 
 ROWS = faces(9000, 1500)        # two blocks, three tasks
 Start = Callable[..., subprocess.Popen[bytes]]
@@ -65,21 +66,30 @@ def worker(start: Start, address: str, home: Path | None = None, flags: Sequence
     return start("worker", address, "--nthreads", "1", "--no-nanny", "--memory-limit", "1GB", *flags, **more)
 
 
+def begun(start: Start, *flags: str) -> tuple[subprocess.Popen[bytes], str]:
+    """A scheduler at a port that is free, and the word that leads a worker to it once it listens."""
+    where = f"--scheduler-file={uuid4()}.json"
+    return start("scheduler", "--port", "0", where, *flags), where
+
+
+def address_of(process: subprocess.Popen[bytes], where: str) -> str:
+    told = json_load_robust(Path(psutil.Process(process.pid).cwd(), where.partition("=")[2]), timeout=LIMIT)
+    return f"tcp://127.0.0.1:{told['address'].rpartition(':')[2]}"
+
+
 def scheduler(start: Start, *flags: str) -> tuple[subprocess.Popen[bytes], str]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    return start("scheduler", "--port", str(port), *flags), f"tcp://127.0.0.1:{port}"
+    process, where = begun(start, *flags)
+    return process, address_of(process, where)
 
 
 @contextmanager
 def engine(start: Start, workers: int, said: list[str] | None = None, **options: object) -> Iterator[Machines]:
-    _, address = scheduler(start)
+    process, where = begun(start)
     for _ in range(workers):
-        worker(start, address)
-    wait_until(lambda: listens(address), "the scheduler listens")
+        worker(start, where)
+    address = address_of(process, where)
     with Machines(address, None, said.append if said is not None else lambda line: None) as machines:
-        vars(machines).update(options)
+        vars(machines).update({"patience": LIMIT, **options})
         if workers:
             machines.client.wait_for_workers(workers, timeout=LIMIT)
         yield machines
@@ -98,14 +108,6 @@ def impatient(machines: Machines, said: list[str]) -> None:
         said.append(line)
         machines.patience = 1 if line.endswith("refused") else machines.patience
     machines.say = say
-
-
-def listens(address: str) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2])), 1).close()
-    except OSError:
-        return False
-    return True
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -160,22 +162,15 @@ def test_what_a_killed_worker_had_is_done_again(start: Start) -> None:
 
 
 def test_an_answer_whose_worker_ends_before_it_is_fetched_is_lost_at_once(start: Start) -> None:
-    stops = ("(__import__('threading').Timer(0.01, __import__('os').kill, (__import__('os').getpid(), 19)).start(), "
-             "bytes(1 << 28))[1]")      # and stands still while that is on its way
-    with engine(start, 0) as machines:
-        answer = None
-        while not isinstance(answer, Lost):
-            ours = worker(start, machines.address, flags=("--memory-limit", "0"))
-            wait_until(lambda: ready(machines), "it is proven")
-            machines.submit(eval, stops, to=machines.ready)
-            time.sleep(1)
-            began = time.monotonic()
-            ours.kill()
-            wait_until(lambda: not machines.there(), "it is gone")
-            found = list(machines.answers())
-            answer = found[0][1] if found else None
-            machines.looked -= 1
-        assert time.monotonic() - began < ARRIVAL / 2
+    stops = "type('Stops', (), {'__reduce__': lambda _: __import__('os').kill(__import__('os').getpid(), 19)})()"
+    with engine(start, 0, arrival=2 * LIMIT) as machines:
+        ours, answers = worker(start, machines.address, flags=("--memory-limit", "0")), list[object]()
+        wait_until(lambda: ready(machines), "it is proven")
+        machines.submit(eval, stops, to=machines.ready)     # and stands still when that is to be sent
+        wait_until(lambda: psutil.Process(ours.pid).status() == psutil.STATUS_STOPPED, "it is asked for its answer")
+        ours.kill()
+        wait_until(lambda: answers.extend(answer for _, answer in machines.answers()) or answers, "an answer")
+    assert isinstance(answers[0], Lost)
 
 
 @pytest.mark.parametrize("answer", ["np.zeros((3, 5))", "np.full((1, 2), 7_000_000)"])
@@ -207,7 +202,7 @@ def test_workers_without_our_code_or_of_another_version_get_no_work(start: Start
         for home in (tmp_path, tmp_path / "other"):
             worker(start, machines.address, home)
         machines.client.wait_for_workers(2, timeout=LIMIT)
-        wait_until(lambda: len(ready(machines)) == 0 and len(said) == 2, "both are refused")
+        wait_until(lambda: not ready(machines) and sum(line.endswith(": refused") for line in said) == 2, "both")
         worker(start, machines.address)
         assert np.array_equal(machines.components(ROWS, 0.45), neighbours.components(ROWS, 0.45))
     for why in ("No module named 'facesets'", "another version"):
@@ -229,7 +224,7 @@ def test_a_worker_of_another_version_that_comes_late_gets_no_task(start: Start, 
 
 def test_what_a_worker_that_stands_still_had_is_done_again(start: Start) -> None:
     (rows, expected), said = many(), list[str]()
-    with engine(start, 1, said=said, silent=15 * slowness()) as machines:
+    with engine(start, 1, said=said, silent=10 * slowness()) as machines:
         other = worker(start, machines.address)
         machines.client.wait_for_workers(2, timeout=LIMIT)
         wait_until(lambda: len(ready(machines)) == 2, "both are proven")
@@ -258,7 +253,7 @@ def test_workers_without_a_nanny_that_end_at_each_proof_are_not_waited_for_witho
     shutil.copytree(checkout / "facesets", tmp_path / "other" / "facesets")
     (tmp_path / "other" / "facesets" / "cluster" / "tasks.py").write_text("import os\nos._exit(1)\n")
     ended = threading.Event()
-    with engine(start, 0, patience=10) as machines:
+    with engine(start, 0, patience=4) as machines:
         def again() -> None:
             while not ended.is_set():
                 worker(start, machines.address, tmp_path / "other").wait()
@@ -299,7 +294,6 @@ def test_a_worker_on_another_machine_gets_nothing_in_the_clear(start: Start) -> 
             machines.components(ROWS, 0.45)
     assert sum("without TLS photos and faces would travel in the clear" in line for line in said) == 1
     _, address = scheduler(start, "--host", "0.0.0.0")
-    wait_until(lambda: listens(address), "the scheduler listens")
     with pytest.raises(SettingsError, match="whoever is on the network may run programs"), \
             connect.connected(address, None, FIRST, VERSION, LIMIT):
         pass
@@ -322,7 +316,6 @@ def test_a_scheduler_that_goes_away_pauses_it(start: Start) -> None:
         except Failure as error:
             ended.append(error)
 
-    wait_until(lambda: listens(address), "the scheduler listens")
     with Machines(address, None, said.append) as machines:
         machines.client.wait_for_workers(1, timeout=LIMIT)
         wait_until(lambda: ready(machines), "it is proven")
@@ -346,6 +339,8 @@ def test_the_script_proposes_the_same_on_an_engine(start: Start, checkout: Path,
     assert run(checkout, tmp_path, *words).returncode == 0
     ours = refined(tmp_path)
     worker(start, address)
+    with Machines(address, None) as machines:
+        machines.client.wait_for_workers(1, timeout=LIMIT)
     done = run(checkout, tmp_path, *words, "--scheduler", address)
     assert done.returncode == 0 and f"tasks for the workers of {address}" in done.stderr, done.stderr
     assert refined(tmp_path) == ours
