@@ -34,19 +34,28 @@ SAVE = 4        # photos a part
 
 @pytest.fixture
 def worker(checkout, models_dir, tmp_path):
-    """Start embed_worker.py on tmp_path/queue.json; `opened.log` there lists every file it opens."""
+    """Start embed_worker.py on tmp_path/queue.json; `opened.log` there lists every file it opens. Each photo takes
+    `slow` seconds to open, and the process is killed before its part number `dies` has its name."""
     hooks = tmp_path / "hooks"
     hooks.mkdir()
     (hooks / "sitecustomize.py").write_text(
-        "import os, sys\n"
+        "import os, signal, sys, time\n"
         "log = os.open(os.environ['OPENED'], os.O_WRONLY | os.O_APPEND | os.O_CREAT)\n"
-        "sys.addaudithook(lambda event, args: event == 'open' and os.write(log, f'{args[0]}\\n'.encode()))\n")
+        "slow, dies = float(os.environ['SLOW']), f\"/{int(os.environ['DIES']):06}.npz\"\n"
+        "def hook(event, args):\n"
+        "    if event == 'open':\n"
+        "        os.write(log, f'{args[0]}\\n'.encode())\n"
+        "        time.sleep(slow * str(args[0]).endswith('.jpg'))\n"
+        "    if event == 'os.rename' and str(args[1]).endswith(dies):\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "sys.addaudithook(hook)\n")
 
-    def start(*flags: str, out: str = "out/cache.npz") -> subprocess.Popen:
+    def start(*flags: str, out: str = "out/cache.npz", slow: float = 0, dies: int = 0) -> subprocess.Popen:
         command = [sys.executable, str(checkout / "embed_worker.py"), "--queue", str(tmp_path / "queue.json"),
                    "--out", str(tmp_path / out), "--model", "opencv_zoo", "--models-dir", str(models_dir),
                    "--lanes", "2", "--save-photos", str(SAVE), "--json", *flags]
-        environment = {**os.environ, "PYTHONPATH": str(hooks), "OPENED": str(tmp_path / "opened.log")}
+        environment = {**os.environ, "PYTHONPATH": str(hooks), "OPENED": str(tmp_path / "opened.log"),
+                       "SLOW": str(slow), "DIES": str(dies)}
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 
     return start
@@ -73,11 +82,14 @@ def test_a_killed_run_ends_in_the_same_cache_and_repeats_at_most_a_batch(worker,
 
     chance, kills, before = random.Random(4), 0, 0
     while kills < KILLS:
-        process = worker()
-        time.sleep(chance.uniform(0.2, 1) * whole_run)
-        process.kill()
-        kills += process.wait() == -signal.SIGKILL
-        process.communicate()
+        process, started = worker(), time.monotonic()
+        try:
+            process.communicate(timeout=chance.uniform(0.2, 1) * whole_run)
+            whole_run = whole_run if before else time.monotonic() - started     # others are not at work here any more
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+        kills += process.returncode == -signal.SIGKILL
         done = 0 if not (tmp_path / "out").exists() else len(saved(tmp_path / "out"))
         assert done >= before, "a kill took back what was saved"
         before = done
@@ -101,7 +113,7 @@ def saved(folder: Path) -> set[str]:
 def test_a_kill_costs_at_most_one_batch_and_what_is_in_the_lanes(worker, tmp_path):
     paths = people.photos(tmp_path / "photos", 60)
     queues.write(tmp_path / "queue.json", people.queue(paths))
-    process = worker()
+    process = worker(slow=0.2)
     log = tmp_path / "opened.log"
     wait_until(lambda: log.exists() and times_opened(log, paths) >= 20, "twenty photos are opened")
     process.kill()
@@ -123,12 +135,10 @@ def test_a_run_killed_while_it_looks_at_photos_from_other_sides_ends_in_the_same
         replace(entry, faces=seen) for entry in queue.entries)))
     status, summary, _ = finish(worker(out="clean.npz"))
     assert status == 0 and summary["turned"] >= 2 * SAVE, "several parts of turned photos are needed"
-    process = worker()
-    while not any(turn for path in (tmp_path / "out").glob("*.parts/*.npz") for turn, in cache.columns(path, "turn")):
-        assert process.poll() is None
-        time.sleep(0.01)
-    process.kill()
-    process.communicate()
+    first = -(-45 // SAVE)      # parts of the first look, after which come those of turned photos
+    process = worker(dies=first + 2)
+    process.communicate(timeout=LIMIT)
+    assert process.returncode == -signal.SIGKILL
     status, rest, _ = finish(worker())
     assert (status, rest["done_before"]) == (0, 45) and 0 < rest["turned"] < summary["turned"]
     assert (tmp_path / "out/cache.npz").read_bytes() == (tmp_path / "clean.npz").read_bytes()
@@ -138,7 +148,7 @@ def test_a_run_killed_while_it_looks_at_photos_from_other_sides_ends_in_the_same
 def test_a_stopped_run_saves_says_so_and_goes_on(worker, tmp_path, number):
     paths = people.photos(tmp_path / "photos", 80)
     queues.write(tmp_path / "queue.json", people.queue(paths))
-    process = worker()
+    process = worker(slow=0.2)
     wait_until(lambda: list((tmp_path / "out").glob("*.parts/*.npz")), "a part is saved")
     process.send_signal(number)
     status, summary, said = finish(process)
@@ -284,9 +294,8 @@ def test_errors_are_listed_and_tried_again_only_when_asked(worker, tmp_path):
 
 def test_a_share_that_went_away_pauses_the_run_and_spoils_nothing(worker, tmp_path):
     queues.write(tmp_path / "queue.json", people.queue(people.photos(tmp_path / "photos", 120)))
-    process = worker()
-    while not list((tmp_path / "out").glob("*.parts/*.npz")):
-        time.sleep(0.005)
+    process = worker(slow=0.1)
+    wait_until(lambda: list((tmp_path / "out").glob("*.parts/*.npz")), "a part is saved")
     (tmp_path / "photos").rename(tmp_path / "away")
     status, _, said = finish(process)
     assert status == 2, said
@@ -344,7 +353,7 @@ def test_another_model_is_refused_in_words(worker, tmp_path, checkout):
 
 def test_two_runs_at_once_are_refused(worker, tmp_path):
     queues.write(tmp_path / "queue.json", people.queue(people.photos(tmp_path / "photos", 60)))
-    first = worker()
+    first = worker(slow=0.2)
     wait_until(lambda: list((tmp_path / "out").glob("*.parts/*.npz")), "a part is saved")
     first.send_signal(signal.SIGSTOP)       # or it might be done first
     status, _, said = finish(worker())
