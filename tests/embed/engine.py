@@ -18,7 +18,10 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 HOOKS = """
 import os, signal, sys, time
 blind, fatal, hangs = (os.environ.get(name, "nowhere") for name in ("BLIND", "FATAL", "HANGS"))
+slow = float(os.environ.get("SLOW", "0"))     # seconds a photo
 def hook(event, args):
+    if event == "open" and str(args[0]).endswith(".jpg"):
+        time.sleep(slow)
     if event == "open" and str(args[0]).startswith(blind):
         raise PermissionError(13, "no such share here")
     if event == "open" and args[0] in fatal.split(":"):

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from busy import LIMIT
+from busy import LIMIT, steady
 from immich_lab.server import LabServer
 
 from facesets.embed.parts import Parts
@@ -118,7 +118,7 @@ class Chain:
 
     def embedded(self) -> int:
         """Photos whose outcome is saved."""
-        return len(Parts(self.cache).processed()) if self.cache.parent.exists() else 0
+        return len(steady(lambda: Parts(self.cache).processed()))
 
 
 def alive() -> Iterator[tuple[int, int, int]]:
