@@ -7,7 +7,7 @@ import threading
 import time
 
 import pytest
-from busy import LIMIT
+from busy import LIMIT, wait_until
 from PIL import Image
 from stage_lab import Lab, laboratory, photo
 from test_state import ASSET
@@ -22,7 +22,7 @@ def test_a_database_that_somebody_holds_pauses_the_run_although_photos_pour_in(t
     """Whoever records waits for the database while whoever downloads goes on."""
     with laboratory(tmp_path, fill=lambda lab: lab.add(60)) as lab:
         calm = lab.undisturbed()
-        lab.server.faults.add("delay", "*/original", seconds=0.05)
+        lab.server.faults.add("delay", "*/original", seconds=0.5)
         process = lab.start()
         lab.wait_for("*/original", 1)
         other = sqlite3.connect(lab.user_dir / "state.db", timeout=LIMIT, isolation_level=None)
@@ -67,10 +67,9 @@ def test_a_preview_that_was_complete_when_the_run_stopped_is_staged_by_the_next(
     with laboratory(tmp_path, version, developed) as lab:
         calm = lab.undisturbed()
         whole = next(lab.folder.glob("calm/immich/peter/photos/??/*")).read_bytes()
-        lab.server.faults.add("stall", "*/thumbnail*", at=0.5, seconds=30, times=1)
+        lab.server.faults.add("stall", "*/thumbnail*", at=0.5, seconds=LIMIT, times=1)
         process = lab.start()
-        while not lab.parts or not lab.parts[0].stat().st_size:
-            assert process.poll() is None
+        wait_until(lambda: process.poll() is not None or any(part.stat().st_size for part in lab.parts), "a part")
         process.kill()
         lab.finish(process)
         lab.server.faults.clear()
