@@ -51,7 +51,7 @@ class RequestLog:
             request.seconds = time.monotonic() - request.began
             self._lock.notify_all()
 
-    def settled(self, seconds: float = 5.0) -> bool:
+    def settled(self, seconds: float = 60.0) -> bool:
         """Wait until nothing is being answered; the client has a reply a moment before the log has its end."""
         with self._lock:
             return self._lock.wait_for(lambda: self._open == 0, seconds)

@@ -144,6 +144,7 @@ def test_axe_finds_nothing_serious_in_any_view(browser: Any, pristine: Path, wid
 
 def test_it_is_printed_dark_on_white_whatever_the_screen_is(browser: Any, pristine: Path) -> None:
     page = browser.new_page(color_scheme="dark")
+    page.set_default_timeout(1000 * LIMIT)
     page.goto((pristine / "lib" / "index.html").as_uri())
     ink = "[...getComputedStyle(document.body).color.matchAll(/[0-9]+/g)].map(Number)"
     assert min(page.evaluate(ink)) > 150
@@ -155,6 +156,7 @@ def test_it_is_printed_dark_on_white_whatever_the_screen_is(browser: Any, pristi
 
 def test_the_pictures_are_there_without_javascript(browser: Any, pristine: Path) -> None:
     context = browser.new_context(java_script_enabled=False)
+    context.set_default_timeout(1000 * LIMIT)
     page = context.new_page()
     page.goto((pristine / "lib" / "index.html").as_uri())
     assert page.locator(".card .sheet img").count() > 14

@@ -68,7 +68,7 @@ def test_what_scrolled_by_is_in_a_private_log_bars_included(tmp_path: Path) -> N
         subprocess.run([sys.executable, "-c", WORK, str(log)], capture_output=True, check=True, cwd=CHECKOUT)
     lines = [line.split("  ", 1)[1] for line in log.read_text(encoding="utf-8").splitlines()]
     assert lines[:2] == ["made up", "one line in between"] and len(lines) == 6
-    assert re.fullmatch(r"downloading: 40 photos in \d s \([\d.]+/s\); 80 faces, 4 unreadable, 39 MB", lines[2])
+    assert re.fullmatch(r"downloading: 40 photos in \d+ s \([\d.]+/s\); 80 faces, 4 unreadable, 39 MB", lines[2])
     assert stat.S_IMODE(log.stat().st_mode) == 0o600
 
 

@@ -101,7 +101,7 @@ def test_a_setting_that_makes_no_sense_stops_it(machine: Machine) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_and_sigterm_pause_it_and_the_same_command_goes_on(machine: Machine, number: int) -> None:
-    machine.stage("face", "slow", "slow", "slow", "slow", "slow", "slow", "slow", "slow")
+    machine.stage("face", "hold", "face")
     with machine.started("peter") as run:
         os.killpg(run.pid, number)      # as a terminal does, and as systemd does
         assert run.stderr is not None
@@ -109,9 +109,10 @@ def test_ctrl_c_and_sigterm_pause_it_and_the_same_command_goes_on(machine: Machi
     if number == signal.SIGINT:
         assert run.returncode == 2 and "go on with: bash finalize_immich.sh peter" in words, words
     assert "same command goes on" in machine.log() and not machine.cache_path.exists()
+    files.write_bytes(machine.cache_path.with_name("immich_peter.npz.parts") / "release", b"")
     last = machine.run_to_the_end("peter")
     assert last.returncode == 0, last.stderr
-    assert machine.worked_on() in (9, 10)       # the photo in flight may be asked for again
+    assert machine.worked_on() in (3, 4)       # the photo in flight may be asked for again
 
 
 def test_the_worker_of_a_killed_driver_ends_its_step_and_nobody_starts_a_second(machine: Machine) -> None:
