@@ -6,7 +6,7 @@ import queue
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -45,6 +45,7 @@ class Worker:
     proof: Any = None       # while it is ready
     since: float = 0.0      # when it was proven
     done: int = 0           # what it has done since
+    size: int = 1           # what it is given in one task
     refused: bool = False
     failures: int = 0       # in a row
     sign: float = 0.0       # when it last gave one, by the scheduler's clock
@@ -188,6 +189,7 @@ class Workers(ExitStack):
     def refuse(self, worker: Worker, why: str, ended: bool = False) -> None:
         if not worker.refused:
             worker.refused = True
+            self.forget([worker.asked])
             self.say(f"the worker {worker.address} {terminal.safe(why)}: refused")
             self.lost(worker, ended)
             worker.proof = None
@@ -221,19 +223,16 @@ class Workers(ExitStack):
 
     def answers(self) -> Iterator[tuple[str, Any]]:
         """The answers, or errors, that came meanwhile, or within LOOK, with their keys; those of proofs are judged."""
-        try:
-            came = [self._done.get(timeout=LOOK)]
-        except queue.Empty:
-            return
-        while not self._done.empty():
-            came.append(self._done.get_nowait())
-        asked = {worker.asked: worker for worker in self.workers.values()}
-        for key, answer in came:
-            future = self._futures.pop(key, None)       # which is held until its answer is dealt with
-            if key in asked:
-                self._judge(asked[key], answer)
-            elif future:
-                yield key, answer
+        wait = LOOK
+        with suppress(queue.Empty):
+            while True:
+                key, answer = self._done.get(timeout=wait)
+                wait, future = 0.0, self._futures.pop(key, None)    # which is held until its answer is dealt with
+                worker = next((worker for worker in self.workers.values() if worker.asked == key), None)
+                if future and worker:
+                    self._judge(worker, answer)
+                elif future:
+                    yield key, answer
 
 
 def version(package: Path, names: Iterable[str]) -> str:

@@ -102,6 +102,28 @@ def ready(machines: Machines) -> list[Worker]:
     return machines.ready
 
 
+def test_a_proof_that_comes_with_answers_which_nobody_takes_is_judged(start: Start) -> None:
+    with engine(start, 1) as machines:
+        wait_until(lambda: ready(machines), "a worker is ready")
+        key = machines.submit(eval, "7", to=machines.ready)
+        wait_until(lambda: machines._done.qsize() == 1, "its answer")
+        worker(start, machines.address)
+        wait_until(lambda: machines.look() or machines._done.qsize() == 2, "the answer of another to what it is asked")
+        answers = machines.answers()
+        assert next(answers) == (key, 7)
+        answers.close()
+        wait_until(lambda: len(ready(machines)) == 2, "both are ready")
+
+
+def test_whoever_is_refused_while_it_proves_itself_stays_so(start: Start) -> None:
+    said: list[str] = []
+    with engine(start, 1, said) as machines:
+        wait_until(lambda: machines.look() or machines._done.qsize(), "the answer to what it is asked")
+        (one,) = machines.workers.values()
+        machines.refuse(one, "answered otherwise before")
+        assert not ready(machines) and len(said) == 1
+
+
 def impatient(machines: Machines, said: list[str]) -> None:
     """Let nobody be waited for once somebody is refused."""
     def say(line: str) -> None:
