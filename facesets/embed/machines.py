@@ -8,11 +8,12 @@ that one which ends every process is found by itself; after TRIES of them it is 
 
 import sys
 import time
-from collections import Counter, deque
+from bisect import bisect_right
+from collections import Counter
 from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field, replace
-from itertools import islice, takewhile
+from itertools import accumulate, islice
 from pathlib import Path
 from typing import Any
 
@@ -39,9 +40,12 @@ class Job:
     failed: set[str] = field(default_factory=set)           # homes of those that cannot analyse it
     why: str = REASON
     as_bytes: bool = False      # a worker that sees the others did not see this one
+    waits: bool = False         # for somebody who may do it, or for a sign that those who could not are well
 
-    def plain(self) -> bool:
-        return not (self.ends or self.failed or self.as_bytes)
+    @property
+    def tried(self) -> set[str]:
+        """Homes of those that could not do it."""
+        return {*self.failed, *self.ends}
 
 
 @dataclass
@@ -63,8 +67,8 @@ class Machines(Workers):
                  say: Callable[[str], None] = terminal.say) -> None:
         super().__init__(address, tls, say)
         self._model, self._settings, self._photo_timeout = model, settings, photo_timeout
-        self._again: deque[Job] = deque()           # what goes out first, suspects before all others
-        self._aside: list[Job] = []                 # those that failed only where nothing was done since
+        self._next: list[Job] = []                  # of the queue, which nobody had yet
+        self._again: list[Job] = []                 # given before, and not done
         self._able: set[str] = set()                # homes whose last answer was a photo
         self._at_proof: set[str] = set()            # homes that ended there
         self._tallies: dict[tuple[str, str], Tally] = {}     # (host, provider)
@@ -93,80 +97,95 @@ class Machines(Workers):
         try:
             while True:
                 self.look()
+                yield from self._given_up(user)
                 yield from self._give(entries, user, find)
-                busy = self._again or any(machine.hands for machine in self.workers.values())
-                if not busy and not (self._aside and self._coming(())):
-                    yield from (_given_up(job, user) for job in self._aside)
+                busy = self._next or any(machine.hands for machine in self.workers.values())
+                if not busy and all(job.waits for job in self._again) and not (self._again and self._coming(())):
+                    yield from (_error(job, user) for job in self._again)
                     return
                 yield from self._answers(user, find is None)
         finally:
+            self._next.clear()
             self._again.clear()
-            self._aside.clear()
             for machine in self.workers.values():
                 self.forget(machine.hands)
                 machine.hands.clear()
 
+    def _given_up(self, user: str) -> Iterator[Outcome]:
+        """Errors of those that were tried often, or that all who are ready failed at, if one of them did another since.
+        Else it may be their fault, and the photo waits for others."""
+        ready = {machine.home for machine in self.ready}
+        for job in list(self._again):
+            often, able = max(job.ends.total(), len(job.failed)) >= TRIES, self._able & job.tried
+            job.waits = bool((often or (ready and ready <= job.failed)) and (able or ready <= job.tried))
+            if job.waits and able and (often or not self._coming(job.tried)):
+                self._again.remove(job)
+                yield _error(job, user)
+
     def _give(self, entries: Iterator[Entry], user: str, find: OtherDirections | None) -> Iterator[Outcome]:
-        """Photos to the machines that have room; an outcome where a photo cannot even be read here."""
+        """Photos to the machines that have room; first those that were given before, each alone, suspects before all.
+        Who is to have one of these and has no room yet is kept for it, and nobody else waits for that."""
+        ready, kept = self.ready, set[Worker]()
+        again = [job for job in self._again if ready and not job.waits]
+        for job in sorted(again, key=lambda job: -job.ends.total()):
+            machine = _roomiest([it for it in ready if it.home not in job.tried] or ready, job)
+            if not _room(machine, job):
+                kept.add(machine)
+            elif self._fitting(machine, [job]):
+                self._again.remove(job)
+                yield from self._hand(machine, [job], user, find)
         while True:
-            self._again.extend(map(Job, islice(entries, max(0, BUNDLE - len(self._again)))))
-            if not self._again:
+            self._next.extend(map(Job, islice(entries, BUNDLE - len(self._next))))
+            free = [it for it in ready if it not in kept and self._next and _room(it, self._next[0])]
+            if not free:
                 return
-            job, ready = self._again[0], self.ready
-            tried = {*job.failed, *job.ends}
-            others = [machine for machine in ready if machine.home not in tried]
-            often = job.ends.total() >= TRIES or len(job.failed) >= TRIES
-            if ((often or (ready and {it.home for it in ready} <= job.failed))
-                    and (self._able & tried or not others)):
-                self._again.popleft()
-                if self._able & tried and (often or not self._coming(tried)):
-                    yield _given_up(job, user)
-                else:
-                    self._aside.append(job)
+            machine = _roomiest(free, self._next[0])
+            bundle = self._fitting(machine, self._next[:min(machine.size, _room(machine, self._next[0]))])
+            if not bundle:
+                kept.add(machine)       # until less is on the way
+            del self._next[:len(bundle)]
+            yield from self._hand(machine, bundle, user, find)
+
+    def _fitting(self, machine: Worker, jobs: list[Job]) -> list[Job]:
+        """As many of these as may be on the way to it: of those whose bytes are sent one at least, if nothing is."""
+        if not _sent(machine, jobs[0]):
+            return jobs
+        on_way = sum(job.entry.bytes for it in self.workers.values() for job in _held(it) if _sent(it, job))
+        fit = bisect_right(list(accumulate(job.entry.bytes for job in jobs)), MAX_BYTES - on_way)
+        return jobs[:fit or int(not on_way)]
+
+    def _hand(self, machine: Worker, jobs: list[Job], user: str, find: OtherDirections | None) -> Iterator[Outcome]:
+        """Have it look at them, in one task; an outcome of each that cannot even be read here."""
+        given, photos = [], []
+        for job in jobs:
+            try:
+                data = lanes.read(job.entry) if _sent(machine, job) else None
+            except decode.Unreadable as error:
+                yield lanes.unreadable(lanes.unread(job.entry, user), error)
                 continue
-            machine = max(others or ready, key=lambda it: _room(it, job) / it.threads, default=None)
-            if not machine or not _room(machine, job):
-                return
-            bundle = list(islice(takewhile(Job.plain, self._again), min(_size(machine), _room(machine, job)))) or [job]
-            sent = job.as_bytes or not machine.proof.sees
-            if sent and sum(one.entry.bytes for one in bundle) > MAX_BYTES:
-                bundle = [job]
-            on_way = sum(other.entry.bytes for it in self.workers.values() for other in _held(it)) if sent else 0
-            if on_way and on_way + sum(one.entry.bytes for one in bundle) > MAX_BYTES:
-                return
-            given, photos = [], []
-            for one in bundle:
-                self._again.popleft()
-                try:
-                    data = lanes.read(one.entry) if sent else None
-                except decode.Unreadable as error:
-                    yield lanes.unreadable(lanes.unread(one.entry, user), error)
-                    continue
-                given.append(one)
-                photos.append((_bare(one.entry), find.only(one.entry) if find else None, data))
-            if given:
-                key = self.submit(remote.look, self._model, photos, user, self._photo_timeout, to=[machine])
-                machine.hands[key] = given
+            given.append(job)
+            photos.append((_bare(job.entry), find.only(job.entry) if find else None, data))
+        if given:
+            key = self.submit(remote.look, self._model, photos, user, self._photo_timeout, to=[machine])
+            machine.hands[key] = given
 
     def _answers(self, user: str, first: bool) -> Iterator[Outcome]:
         """What came back meanwhile, judged; of the first look at the photos or another."""
         for key, answer in self.answers():
-            machine = next((machine for machine in self.workers.values() if key in machine.hands), None)
-            if machine is None:
-                continue        # it was refused meanwhile
+            machine = next(machine for machine in self.workers.values() if key in machine.hands)
             bundle = machine.hands.pop(key)
             whole = isinstance(answer, list) and len(answer) == len(bundle)
             for job, found in zip(bundle, answer if whole else [answer] * len(bundle), strict=True):
                 if machine.refused or isinstance(found, Lost | remote.NotProven):
-                    self._again.appendleft(job)     # its process went, as will be seen; it had done this, or not begun
+                    self._again.append(job)     # its process went, as will be seen; it had done this, or not begun
                 elif isinstance(found, BaseException):
                     self._failed(machine, job, f"cannot be analysed ({type(found).__name__}: {found})")
                 elif not answers.sound(found, lanes.unread(job.entry, user), self._ours):
-                    self._again.appendleft(job)
+                    self._again.append(job)
                     self.refuse(machine, NONE)
                 elif found[0].photo.status == "error" and not job.as_bytes and machine.proof.sees:
                     job.as_bytes = True             # its share may show another file, or none
-                    self._again.appendleft(job)
+                    self._again.append(job)
                 elif found[0].suspect:
                     self._failed(machine, job, found[0].photo.reason)
                 elif not answers.numbers(found[0].raw):
@@ -181,7 +200,6 @@ class Machines(Workers):
 
     def refusal(self, machine: Worker, proof: Any) -> str:
         if not (why := answers.refusal(proof, self._ours, *self._our_faces)):
-            self._again_aside()
             sent = "" if proof.sees else ", sent to it: it does not see the photos"
             self.say(f"{terminal.safe(proof.host)} ({machine.address}) takes {machine.threads} at a time on "
                      f"{terminal.safe(proof.provider)}{sent}")
@@ -198,13 +216,11 @@ class Machines(Workers):
         for job in held if ended else ():
             job.ends[machine.home] += 1
             job.why = REASON
-        self._again = deque(sorted([*held, *self._again], key=lambda job: -job.ends.total()))
+        self._again += held
         self.forget(machine.hands)
         machine.hands.clear()
-        if machine.refused:
-            self._again_aside()
-            elsewhere = [job for other in self.workers.values() for job in _held(other)]
-            for job in [*self._again, *elsewhere] if not ended else ():     # it was the machine
+        if machine.refused and not ended:       # it was the machine
+            for job in [*self._again, *(job for other in self.workers.values() for job in _held(other))]:
                 job.failed.discard(machine.home)
                 del job.ends[machine.home]
 
@@ -213,18 +229,21 @@ class Machines(Workers):
         self._able.discard(machine.home)
         job.failed.add(machine.home)
         job.why = why
-        self._again.appendleft(job)
+        self._again.append(job)
         self.blame(machine, f"fails at {TRIES} photos in a row, the last {why}")
 
     def _count(self, machine: Worker, provider: str, losses: int, first: bool) -> None:
-        tally = self._tallies.setdefault((terminal.safe(machine.proof.host), provider), Tally(machine.since))
+        """It did a photo. A bundle is what a thread does in a second: a slow machine must not hold up the end."""
+        now = time.monotonic()
         machine.failures, machine.done = 0, machine.done + 1
+        pace = machine.done / machine.threads / max(now - machine.since, 1e-9)
+        machine.size = min(max(int(pace), 1), BUNDLE)
         self.ends.pop(machine.home, None)
         self._able.add(machine.home)
-        self._again_aside()
+        tally = self._tallies.setdefault((terminal.safe(machine.proof.host), provider), Tally(machine.since))
         if first:
             tally.photos += 1
-            tally.seconds = time.monotonic() - tally.began
+            tally.seconds = now - tally.began
         tally.losses = max(tally.losses, losses)
 
     def _coming(self, tried: Collection[str]) -> bool:
@@ -232,13 +251,18 @@ class Machines(Workers):
         return any(not machine.refused and machine.proof is None and machine.home not in tried
                    and self.looked - machine.came < self.patience for machine in self.workers.values())
 
-    def _again_aside(self) -> None:
-        self._again.extend(self._aside)
-        self._aside.clear()
-
 
 def _held(machine: Worker) -> list[Job]:
     return [job for bundle in machine.hands.values() for job in bundle]
+
+
+def _sent(machine: Worker, job: Job) -> bool:
+    """Whether its bytes go along."""
+    return job.as_bytes or not machine.proof.sees
+
+
+def _roomiest(machines: list[Worker], job: Job) -> Worker:
+    return max(machines, key=lambda it: _room(it, job) / it.threads)
 
 
 def _room(machine: Worker, job: Job) -> int:
@@ -248,16 +272,10 @@ def _room(machine: Worker, job: Job) -> int:
         return 0
     if job.ends:
         return 0 if held else 1
-    return max(0, AHEAD * _size(machine) * machine.threads - len(held))     # it may have been faster
+    return max(0, AHEAD * machine.size * machine.threads - len(held))       # it may have been faster
 
 
-def _size(machine: Worker) -> int:
-    """Photos of a bundle, which a thread has looked at within a second: a slow machine must not hold up the end."""
-    pace = machine.done / machine.threads / max(time.monotonic() - machine.since, 1e-9)
-    return min(max(int(pace), 1), BUNDLE)
-
-
-def _given_up(job: Job, user: str) -> Outcome:
+def _error(job: Job, user: str) -> Outcome:
     return lanes.failed(lanes.unread(job.entry, user), job.why, suspect=True)
 
 

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -77,6 +78,30 @@ def finish(process: subprocess.Popen) -> tuple[int, dict, str]:
     stdout, stderr = process.communicate(timeout=LIMIT)
     assert "Traceback" not in stderr, stderr
     return process.returncode, json.loads(stdout) if stdout else {}, stderr
+
+
+def until(happened: Callable[[], bool], photos: Sequence[queues.Entry], said: Sequence[str]) -> Iterator[queues.Entry]:
+    """These, again and again."""
+    end = time.monotonic() + LIMIT
+    while not happened():
+        assert time.monotonic() < end, said
+        yield from photos
+
+
+def beside(library: Library, engine: Engine, photos: Sequence[queues.Entry], silent: float,
+           struck: Callable[[], object] = lambda: None) -> tuple[set[str], list[str]]:
+    """Which of `photos` come back once two workers are ready and one is `struck`, and what is said."""
+    said: list[str] = []
+
+    def entries():
+        yield from until(lambda: sum(" takes " in line for line in said) == 2, library.queue.entries[:4], said)
+        struck()
+        yield from photos
+
+    with machines.Machines(engine.address, None, "opencv_zoo", SETTINGS, 60, said.append) as there:
+        there.silent = silent
+        return {outcome.photo.sha256 for outcome in
+                there.outcomes(entries(), ours(library), others=library.queue.entries)}, said
 
 
 @pytest.fixture(scope="module")
@@ -208,15 +233,10 @@ if kind == "no numbers" and remote.look.__name__ == "look":
     for kind in BROKEN:
         engine.worker("--preload", str(tmp_path / "broken.py"), alone=True, BROKEN=kind)
     said: list[str] = []
-    end = time.monotonic() + LIMIT
-
-    def entries():
-        while not all(any(words in line for line in said) for words in BROKEN.values()):
-            assert time.monotonic() < end, said
-            yield from library.queue.entries[:10]
-
+    entries = until(lambda: all(any(words in line for line in said) for words in BROKEN.values()),
+                    library.queue.entries[:10], said)
     with machines.Machines(engine.address, None, "opencv_zoo", SETTINGS, 60, said.append) as there:
-        found = list(there.outcomes(entries(), ours(library), others=library.queue.entries))
+        found = list(there.outcomes(entries, ours(library), others=library.queue.entries))
     assert sum("refused" in line for line in said) == len(BROKEN), said
     clean = {photo.sha256: photo.status for photo in cache.read(library.folder / "clean/cache.npz").photos}
     assert all(outcome.photo.status == clean[outcome.photo.sha256] for outcome in found)
@@ -301,14 +321,11 @@ def test_a_good_worker_that_ends_is_waited_for_beside_one_that_is_refused(librar
     (tmp_path / "broken.py").write_text("from facesets.embed import remote\nremote.VERSION = '0' * 64\n")
     good = engine.worker()
     said: list[str] = []
-    end = time.monotonic() + LIMIT
 
     def entries():
-        while not any("refused" in line for line in said):
-            if len(engine.processes) == 2 and any("takes 1" in line for line in said):
-                engine.worker("--preload", str(tmp_path / "broken.py"), alone=True)
-            assert time.monotonic() < end, said
-            yield from library.queue.entries[25:30]
+        yield from until(lambda: any("takes 1" in line for line in said), library.queue.entries[25:30], said)
+        engine.worker("--preload", str(tmp_path / "broken.py"), alone=True)
+        yield from until(lambda: any("refused" in line for line in said), library.queue.entries[25:30], said)
         for child in psutil.Process(good.pid).children():
             child.kill()
         good.kill()
@@ -383,15 +400,9 @@ if remote.prove.__name__ == "prove":
     for what in ("breaks", "late"):
         engine.worker("--preload", str(tmp_path / f"{what}.py"), alone=True)
     said: list[str] = []
-    end = time.monotonic() + LIMIT
-
-    def entries():
-        while not any("refused" in line for line in said):
-            assert time.monotonic() < end, said
-            yield from library.queue.entries[25:35]
-
+    entries = until(lambda: any("refused" in line for line in said), library.queue.entries[25:35], said)
     with machines.Machines(engine.address, None, "opencv_zoo", SETTINGS, 60, said.append) as there:
-        found = there.outcomes(entries(), ours(library), others=library.queue.entries)
+        found = there.outcomes(entries, ours(library), others=library.queue.entries)
         assert {outcome.photo.status for outcome in found} <= {"faces", "noface"}, said
     assert sum("fails at 3 photos in a row" in line and "\x1b" not in line for line in said) == 1, said
 
@@ -459,21 +470,10 @@ if lanes.recognised.__name__ == "recognised":
 def test_the_photos_of_a_worker_that_stands_still_go_to_the_others(library, engine):
     for _ in range(2):
         engine.worker()
-    said: list[str] = []
-    end = time.monotonic() + LIMIT
-
-    def entries():
-        while sum(" takes " in line for line in said) < 2:
-            assert time.monotonic() < end, said
-            yield from library.queue.entries[:4]
-        engine.at_work()[0].send_signal(signal.SIGSTOP)
-        yield from library.queue.entries[:18]
-
-    with machines.Machines(engine.address, None, "opencv_zoo", SETTINGS, 60, said.append) as there:
-        there.silent = 10 * slowness()
-        found = [outcome.photo.sha256 for outcome in
-                 there.outcomes(entries(), ours(library), others=library.queue.entries)]
-    assert {entry.sha256 for entry in library.queue.entries[:18]} == set(found)
+    photos = library.queue.entries[:18]
+    found, said = beside(library, engine, photos, 10 * slowness(),
+                         lambda: engine.at_work()[0].send_signal(signal.SIGSTOP))
+    assert found == {entry.sha256 for entry in photos}
     assert sum("has given no sign" in line for line in said) == 1, said
 
 
@@ -490,21 +490,10 @@ if remote.look.__name__ == "look":
 """)
     for flags in ((), ("--preload", str(tmp_path / "full.py"))):
         engine.worker(*flags)
-    said: list[str] = []
-    end = time.monotonic() + LIMIT
-
-    def entries():
-        while sum(" takes " in line for line in said) < 2:
-            assert time.monotonic() < end, said
-            yield from library.queue.entries[:4]
-        yield from library.queue.entries[:40]
-
-    with machines.Machines(engine.address, None, "opencv_zoo", SETTINGS, 60, said.append) as there:
-        there.silent = round(10 * slowness())
-        found = {outcome.photo.sha256 for outcome in
-                 there.outcomes(entries(), ours(library), others=library.queue.entries)}
+    silent = round(10 * slowness())
+    found, said = beside(library, engine, library.queue.entries, silent)
     assert found == {entry.sha256 for entry in library.queue.entries}
-    assert sum(f"has had too little memory to go on for {there.silent} s" in line for line in said) == 1, said
+    assert sum(f"has had too little memory to go on for {silent} s" in line for line in said) == 1, said
 
 
 def test_a_worker_that_grows_slow_is_given_no_more_than_it_holds(library, engine, tmp_path):
@@ -525,6 +514,43 @@ if lanes.recognised.__name__ == "recognised":
         found = [outcome.photo.sha256 for outcome in
                  there.outcomes(library.queue.entries[:32], ours(library), others=library.queue.entries)]
     assert sorted(found) == sorted(entry.sha256 for entry in library.queue.entries[:32])
+
+
+def test_a_slow_worker_has_two_photos_in_its_hands_and_the_fast_one_does_all_others(library, engine, tmp_path):
+    (tmp_path / "slow.py").write_text("""
+import os, pathlib, socket, time
+from facesets.embed import lanes
+socket.gethostname = lambda: "slow"
+if lanes.recognised.__name__ == "recognised":
+    recognised = lanes.recognised
+    def slower(outcomes, analyser):
+        while not pathlib.Path(os.environ["ENOUGH"]).exists():
+            time.sleep(0.05)
+        yield from recognised(outcomes, analyser)
+    lanes.recognised = slower
+""")
+    engine.worker("--preload", str(tmp_path / "slow.py"), ENOUGH=str(tmp_path / "enough"))
+    engine.worker()
+    said: list[str] = []
+    given: list[str] = []
+
+    def entries():
+        for entry in until(lambda: sum(" takes " in line for line in said) == 2, library.queue.entries[:4], said):
+            given.append(entry.path)
+            yield entry
+        for entry in library.queue.entries:
+            given.append(entry.path)
+            yield entry
+
+    with machines.Machines(engine.address, None, "opencv_zoo", SETTINGS, LIMIT, said.append) as there:
+        found = []
+        for outcome in there.outcomes(entries(), ours(library), others=library.queue.entries):
+            found.append(outcome.photo.path)
+            if len(found) == len(given) - machines.AHEAD:
+                (tmp_path / "enough").touch()
+        there.tell(summary := pipeline.Summary())
+    assert sorted(found) == sorted(given)
+    assert {one["photos"] for one in summary.machines if one["host"] == "slow"} == {machines.AHEAD}
 
 
 def test_a_scheduler_or_a_worker_that_was_not_started_in_a_checkout_is_told_so(library, tmp_path, models_dir):
