@@ -143,7 +143,7 @@ class Workers(ExitStack):
         home, worker = about["nanny"] or name, self.workers.get(name)
         if worker is None:
             came = self._came.setdefault(home, self.looked)
-            worker = self.workers[name] = Worker(about["address"], about["nthreads"], home, came)
+            worker = self.workers[name] = Worker(about["address"], about["nthreads"], home, came, heard=self.looked)
             if why := connect.in_the_clear(self.address, worker.address):
                 self.refuse(worker, why)
             elif self.ends[home] >= TRIES:
