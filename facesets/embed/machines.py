@@ -173,11 +173,13 @@ class Machines(Workers):
         """What came back meanwhile, judged; of the first look at the photos or another."""
         for key, answer in self.answers():
             machine = next(machine for machine in self.workers.values() if key in machine.hands)
+            if isinstance(answer, remote.NotProven):
+                continue        # by another process at its address: it ended, as will be seen, with this in its hands
             bundle = machine.hands.pop(key)
             whole = isinstance(answer, list) and len(answer) == len(bundle)
             for job, found in zip(bundle, answer if whole else [answer] * len(bundle), strict=True):
-                if machine.refused or isinstance(found, Lost | remote.NotProven):
-                    self._again.append(job)     # its process went, as will be seen; it had done this, or not begun
+                if machine.refused or isinstance(found, Lost):
+                    self._again.append(job)     # it had done this
                 elif isinstance(found, BaseException):
                     self._failed(machine, job, f"cannot be analysed ({type(found).__name__}: {found})")
                 elif not answers.sound(found, lanes.unread(job.entry, user), self._ours):

@@ -185,3 +185,23 @@ def test_the_photos_that_a_process_took_with_it_hold_nobody_up(tmp_path):
     assert all_right(engine.found(queue()), entries)
     slow = [count for home, count in engine.given if home == "slow"]
     assert slow == [1] * (machines.AHEAD + 4 * machines.AHEAD * machines.BUNDLE)    # of the queue two
+
+
+def test_a_process_whose_address_another_has_already_ended_with_what_it_had_in_its_hands(tmp_path):
+    """As with --worker-port. The photos are looked at one by one, since one of them may have ended it."""
+    engine, entries, turns = Engine(), photos(tmp_path, 6), 0
+    engine.machine("one")
+    engine.answer = lambda machine, found: found if turns > 2 else remote.NotProven()
+
+    def turn() -> list[str]:
+        nonlocal turns
+        turns += 1
+        if turns == 2:
+            assert len(engine.held("one")) == len(entries)
+            engine.end("one")
+            engine.machine("one")
+        assert len(engine.held("one")) <= 1 or turns == 1
+        return ["one"] if turns != 2 else []
+
+    engine.turn = turn
+    assert all_right(engine.found(entries), entries)
