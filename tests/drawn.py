@@ -89,10 +89,10 @@ def library_photos(folder: Path, people: Sequence[int], each: int, user: str = "
                                   user=user))
         rows += [(len(photos) - 1, box, face_of(person(who), 900_000 + number), who)
                  for box, who in zip(boxes, people, strict=True)]
-    return _cache(photos, rows)
+    return cache_of(photos, rows)
 
 
-def _cache(photos: list[cache.Photo], rows: list[tuple[int, Box, np.ndarray, int]]) -> cache.Cache:
+def cache_of(photos: list[cache.Photo], rows: list[tuple[int, Box, np.ndarray, int]]) -> cache.Cache:
     faces = np.zeros(len(rows), cache.FACE)
     faces["photo"] = [row[0] for row in rows]
     faces["box"] = [row[1] for row in rows]

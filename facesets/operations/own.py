@@ -44,15 +44,26 @@ def queue(folders: Iterable[Path]) -> Queue:
 def photos_in(folder: Path) -> Iterator[Path]:
     """Photos below `folder`, in the order of their names; a folder that cannot be read is told."""
     for place, folders, names in os.walk(folder, onerror=_not_read):
-        ours = {name for name in folders if any(os.path.exists(os.path.join(place, name, mark)) for mark in OURS)}
-        if ours:
-            terminal.say(f"{terminal.safe(place)}: {terminal.many(len(ours), 'folder')} of pictures that we wrote, "
+        if ours := sum(_is_ours(place, name) for name in folders):
+            terminal.say(f"{terminal.safe(place)}: {terminal.many(ours, 'folder')} of pictures that we wrote, "
                          "not looked at")
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and name != "@eaDir"
-                            and name not in ours)
+        folders[:] = sorted(name for name in folders if _may_hold_photos(place, name))
         for name in sorted(names):
             if os.path.splitext(name)[1].lower() in PHOTOS and not name.startswith("."):
                 yield Path(place, name)
+
+
+def folders_in(place: Path) -> list[str]:
+    """The folders right below `place` that are looked at, by name."""
+    return sorted(item.name for item in place.iterdir() if item.is_dir() and _may_hold_photos(place, item.name))
+
+
+def _may_hold_photos(place: str | Path, name: str) -> bool:
+    return not name.startswith(".") and name != "@eaDir" and not _is_ours(place, name)
+
+
+def _is_ours(place: str | Path, name: str) -> bool:
+    return any(os.path.exists(os.path.join(place, name, mark)) for mark in OURS)
 
 
 def _not_read(error: OSError) -> None:

@@ -19,35 +19,17 @@ from PIL import Image
 import config
 import sort_faces
 from facesets.common import files
-from facesets.common.errors import Failure, UsageError
+from facesets.common.errors import UsageError
 from facesets.export import swap
 from facesets.export.run import changing
 from facesets.formats import cache, proposal
 from facesets.formats.faceset import read_faces
 from facesets.library import folder as folders
 from facesets.library import journal
-from facesets.library.members import pick, stack
+from facesets.library.members import pick
 from facesets.library.store import Library
-from facesets.operations import consolidate, edit, eras, labelled, own, upkeep
+from facesets.operations import consolidate, edit, eras, own, upkeep
 from facesets.operations.verbs import Job
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory):
-    """Library and cache of three people, eight photos of each and three of all, where sort_faces.py looks for them."""
-    place = tmp_path_factory.mktemp("template")
-    faces = library_photos(place / "photos", [1, 2, 3], 8, together=3)
-    cache.write(place / "here" / "work" / "cache" / "immich_anna.npz", faces)
-    swap.export(Library(place / "here" / "library"), proposal_of(faces), [faces], OPTIONS)
-    return place / "here", faces
-
-
-@pytest.fixture
-def shelf(template, tmp_path):
-    """A copy of the template for one test."""
-    place, faces = template
-    shutil.copytree(place, tmp_path, dirs_exist_ok=True)
-    return Library(tmp_path / "library"), faces
 
 
 def test_a_name_is_kept_by_everything_that_follows(shelf) -> None:
@@ -341,157 +323,6 @@ def test_an_era_spans_no_more_than_its_anchor_reaches(items: list[tuple[int, int
     assert [era.min() for era in found] == sorted(era.min() for era in found)
 
 
-def test_hand_sorted_folders_become_people_bystanders_are_dropped_and_mixed_folders_shared_out(shelf) -> None:
-    library, _ = shelf
-    hand = library.root.parent / "hand"
-    mine = library_photos(hand, [7, 8], 5, "")
-    guest, mixed = library_photos(hand / "x", [9], 1, ""), library_photos(hand / "y", [1, 7, 8, 9], 10, "")
-    whole = hand_sorted([(mine, np.arange(10)), (guest, np.arange(1)), (mixed, np.array([9, 19, 29, 39]))], hand)
-    shutil.rmtree(hand / "x"), shutil.rmtree(hand / "y")
-    moved = hand.rename(hand.with_name("sorted"))       # the cache knows the photos by the paths of another time
-    found = labelled.propose(whole, own.queue([moved]), moved, library.canonical(), 0.55, 0.45)
-    assert [Path(group.folder).name for group in found.groups] == ["p007", "p008"] and found.mixed == ["mixed"]
-    assert [len(group.faces) for group in found.groups] == [6, 6]       # five of their own, one of the mixed folder
-    assert len(found.extend["faceset_001"]) == 1 and len(found.bystanders) == 2
-    moved.rename(hand)
-    change(library, lambda run: labelled.carry_out(run, found, whole, OPTIONS))
-    assert [item.name for item in library.canonical()][3:] == ["p007", "p008"]
-    assert len(library.record("faceset_001").faces) == 9
-
-
-def test_one_photo_in_two_hand_sorted_folders_is_each_ones_and_a_folder_without_a_face_is_told(shelf) -> None:
-    library, _ = shelf
-    hand = library.root.parent / "hand"
-    mine = library_photos(hand, [7, 8], 5, "", together=1)
-    shared = hand / "together" / "000.png"
-    for folder in ("p007", "p008"):         # she stands in the photo with him: it lies in the folders of both
-        shutil.copy(shared, hand / folder / "both.png")
-    shutil.copy(hand / "p007" / "000.png", hand / "p008" / "hers.png")      # and one of hers by mistake in his
-    shutil.rmtree(hand / "together")
-    Image.new("RGB", (64, 64)).save(hand / "p008" / "blank.png")
-    (hand / "sea").mkdir()
-    Image.new("RGB", (64, 48)).save(hand / "sea" / "waves.png")
-    found = labelled.propose(mine, own.queue([hand]), hand, library.canonical(), 0.55, 0.45)
-    assert [(Path(group.folder).name, len(group.faces)) for group in found.groups] == [("p007", 6), ("p008", 6)]
-    keys = [face.face for group in found.groups for face in group.faces]
-    assert len(set(keys)) == 12 and not found.bystanders and found.notes == ["sea: no face was found in its photos"]
-    change(library, lambda run: labelled.carry_out(run, found, mine, OPTIONS))
-    assert [item.name for item in library.canonical()][3:] == ["p007", "p008"]
-
-
-def test_a_second_folder_of_the_same_photos_is_told_on_the_first_run(shelf) -> None:
-    library, _ = shelf
-    hand = library.root.parent / "hand"
-    mine = library_photos(hand, [7, 8], 5, "")
-    shutil.copytree(hand / "p007", hand / "also")
-    found = labelled.propose(mine, own.queue([hand]), hand, library.canonical(), 0.55, 0.45)
-    assert [Path(group.folder).name for group in found.groups] == ["also", "p008"] and not found.bystanders
-    assert found.notes == ["p007 holds only faces that also holds too, so it is left out"]
-
-
-def test_a_sister_beside_her_in_a_hand_sorted_folder_is_a_bystander(shelf) -> None:
-    library, _ = shelf
-    hand = library.root.parent / "hand"
-    mine = library_photos(hand, [7], 10, "", together=0)
-    beside = library_photos(hand / "x", [7, 8], 1, "", together=6)
-    for number in range(6):
-        shutil.copy(hand / "x" / "together" / f"{number:03d}.png", hand / "p007" / f"both{number}.png")
-    shutil.rmtree(hand / "x")
-    whole = stack([(mine, np.arange(10)), (beside, np.arange(2, 14))])
-    for row in range(10, 22):
-        sister = face_of(person(7) + 1.5 * person(8), 50_000 + row, 0.3)
-        whole.embeddings[row] = face_of(person(7), 50_000 + row, 0.3) if row % 2 == 0 else sister
-    found = labelled.propose(whole, own.queue([hand]), hand, library.canonical(), 0.55, 0.45)
-    assert [len(group.faces) for group in found.groups] == [16] and len(found.bystanders) == 6
-    assert {face.face for face in found.bystanders} == set(cache.face_keys(whole)[11::2])
-
-
-@pytest.mark.parametrize("mother_first", [True, False])
-def test_who_is_always_in_her_mothers_arms_gets_her_own_faces(shelf, mother_first: bool) -> None:
-    library, _ = shelf
-    hand = library.root.parent / "hand"
-    mother = library_photos(hand, [7], 8, "")
-    both = library_photos(hand, [7, 8] if mother_first else [8, 7], 1, "", together=6)
-    (hand / "together").rename(hand / "Child")
-    whole = stack([(mother, np.arange(8)), (both, np.arange(2, 14))])
-    childs = set(cache.face_keys(whole)[8 + mother_first::2])
-    shutil.rmtree(hand / "p008")
-    found = labelled.propose(whole, own.queue([hand]), hand, library.canonical(), 0.55, 0.45)
-    assert [len(group.faces) for group in found.groups] == [6, 8]
-    assert {face.face for face in found.groups[0].faces} == childs
-    missed = pick(whole, [row for row in range(20) if row != 8 + mother_first])     # a profile that was not found
-    found = labelled.propose(missed, own.queue([hand]), hand, library.canonical(), 0.55, 0.45)
-    assert [len(group.faces) for group in found.groups] == [5, 8]
-    assert {face.face for face in found.groups[0].faces} < childs
-    (hand / "p007").rename(library.root.parent / "p007")
-    found = labelled.propose(whole, own.queue([hand]), hand, library.canonical(), 0.55, 0.45)
-    assert not found.groups and "Child does not say whose it is" in found.notes[0]
-
-
-def test_what_is_sorted_by_hand_leaves_the_faceset_that_holds_it(shelf) -> None:
-    library, _ = shelf
-    hand = library.root.parent / "hand"
-    both = library_photos(hand, [7, 8], 8, "")
-    keys = cache.face_keys(both)
-    for row in range(8, 16):        # a sister, alike enough for a faceset of both
-        both.embeddings[row] = face_of(person(7) + 1.1 * person(8), 60_000 + row, 0.3)
-    whole = proposal.Group(tuple(map(proposal.Face, keys)))
-    swap.export(library, replace(proposal_of(both), facesets=(whole,)), [both], OPTIONS)
-    glued = library.canonical()[-1].folder
-
-    def sort():
-        found = labelled.propose(both, own.queue([hand]), hand, library.canonical(), 0.55, 0.45)
-        return change(library, lambda run: labelled.carry_out(run, found, both, OPTIONS))
-    assert f"8 faces of p008 were in {glued}" in sort().notes
-    held = {item.name: set(item.face_keys) for item in library.canonical()}
-    assert held["p007"] == set(keys[:8]) and held["p008"] == set(keys[8:])
-    before = contents(library.root)
-    sort()
-    assert contents(library.root) == before
-    hers = next(item.folder for item in library.canonical() if item.name == "p008")
-    assert command(library, "drop", hers) == 0
-    assert any("8 faces of p008 stay in _dropped/" in note for note in sort().notes)
-
-
-def test_what_was_said_since_an_import_stays_when_the_folder_is_imported_again(shelf) -> None:
-    library, _ = shelf
-    hand = library.root.parent / "hand"
-    both = library_photos(hand, [7, 8], 8, "")
-    for number in range(4):         # a sister who looks like her, among her photos
-        shutil.move(hand / "p008" / f"{number:03d}.png", hand / "p007" / f"s{number}.png")
-    shutil.rmtree(hand / "p008")
-    for row in range(8, 12):
-        both.embeddings[row] = face_of(person(7) + 0.5 * person(8), 70_000 + row, 0.3)
-    mine = pick(both, range(12))
-    lies = {entry.sha256: entry.path for entry in own.queue([hand]).entries}
-    mine.photos[:] = [replace(item, path=lies[item.sha256]) for item in mine.photos]
-
-    def sort() -> list[str]:
-        found = labelled.propose(mine, own.queue([hand]), hand, library.canonical(), 0.55, 0.45)
-        return change(library, lambda run: labelled.carry_out(run, found, mine, OPTIONS)).notes
-    sort()
-    hers = library.canonical()[-1].folder
-    keys = cache.face_keys(mine)[8:]
-    change(library, lambda run: edit.split(run, hers, keys, OPTIONS))
-    sister = library.canonical()[-1].folder
-    assert f"4 faces of p007 stay in {sister}, as a person said" in sort()
-    assert set(library.canonical()[-1].face_keys) == set(keys)
-
-
-def test_two_folders_of_one_person_tear_no_faceset(shelf) -> None:
-    library, _ = shelf
-    hand = library.root.parent / "hand"
-    hers = library_photos(hand, [7], 16, "")
-    swap.export(library, proposal_of(hers), [hers], OPTIONS)
-    (hand / "later").mkdir()
-    for number in range(8, 16):
-        (hand / "p007" / f"{number:03d}.png").rename(hand / "later" / f"{number:03d}.png")
-    found = labelled.propose(hers, own.queue([hand]), hand, library.canonical(), 0.55, 0.45)
-    run = change(library, lambda run: labelled.carry_out(run, found, hers, OPTIONS))
-    assert len(library.canonical()) == 4 and len(library.canonical()[-1].face_keys) == 16
-    assert any("is another folder's" in note for note in run.notes)
-
-
 def test_faces_of_another_recogniser_are_not_even_compared(shelf, capsys) -> None:
     """Here of a quarter of the dimension, so that four centroids would look like one."""
     library, faces = shelf
@@ -502,17 +333,6 @@ def test_faces_of_another_recogniser_are_not_even_compared(shelf, capsys) -> Non
     for verb in (("cluster",), ("extend",)):
         assert command(library, *verb, "--cache", str(path)) == 1
         assert "embed with the same --model" in capsys.readouterr().err
-
-
-def test_a_folder_without_folders_of_photos_is_refused(shelf, tmp_path) -> None:
-    """One that holds a person's photos itself was meant as the folder above it."""
-    library, faces = shelf
-    hand = tmp_path / "hand"
-    (hand / "empty").mkdir(parents=True)
-    (hand / "photo.jpg").write_bytes(Path(faces.photos[0].path).read_bytes())
-    for known in (library.canonical(), []):
-        with pytest.raises(Failure, match="one for each person is wanted, so name the folder that they lie in"):
-            labelled.propose(faces, own.queue([hand]), hand, known, 0.55, 0.45)
 
 
 def test_a_date_of_digits_that_are_none_is_no_date(tmp_path) -> None:
@@ -584,33 +404,6 @@ def test_a_huge_photo_of_ones_own_is_listed_without_a_warning(tmp_path) -> None:
     done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], cwd=Path(sort_faces.__file__).parent,
                           capture_output=True, text=True, check=False)
     assert "a.png" in done.stdout and done.stderr == ""
-
-
-def test_two_hand_sorted_folders_near_one_unnamed_faceset_stay_two_people(shelf) -> None:
-    library, _ = shelf
-    hand = library.root.parent / "hand"
-    both = library_photos(hand, [7, 8], 5, "")
-    middle = library.canonical()[0].centroid
-    for row in range(10):       # the first folder is the faceset's person, the second a sibling
-        both.embeddings[row] = face_of(middle if row < 5 else middle + 0.7 * person(8), 40_000 + row, 0.3)
-    found = labelled.propose(both, own.queue([hand]), hand, library.canonical(), 0.55, 0.45)
-    assert found.names == {"faceset_001": "p007"} and [Path(group.folder).name for group in found.groups] == ["p008"]
-    assert any("p008 looks like faceset_001" in note for note in found.notes)
-    change(library, lambda run: labelled.carry_out(run, found, both, OPTIONS))
-    assert [item.name for item in library.canonical()] == ["p007", "", "", "p008"]
-    again = labelled.propose(both, own.queue([hand]), hand, library.canonical(), 0.55, 0.45)      # each finds its own
-    assert again.names == {"faceset_001": "p007", "faceset_004": "p008"} and not again.groups
-
-
-def hand_sorted(parts, hand: Path) -> cache.Cache:
-    """The folders p007 (with one guest), p008 and mixed, as one cache."""
-    whole = stack(parts)
-    for number, photo in enumerate(whole.photos):
-        if "/x/" in photo.path or "/y/" in photo.path:
-            new = hand / ("p007" if "/x/" in photo.path else "mixed") / f"guest{number}.png"
-            new.parent.mkdir(exist_ok=True)
-            whole.photos[number] = replace(photo, path=str(shutil.copy(photo.path, new)))
-    return whole
 
 
 def test_why_tells_every_stage_of_a_face(shelf, capsys) -> None:
@@ -821,20 +614,6 @@ def test_a_slip_of_the_pen_is_answered_with_what_may_be_meant(shelf, capsys, wor
     library, _ = shelf
     assert command(library, "name", "1", "Ada") == 0
     assert command(library, *words) == 64 and f"did you mean {meant}?" in capsys.readouterr().err
-
-
-def test_calibrate_labels_a_face_by_its_folder_where_it_is_alone_in_the_photo(tmp_path) -> None:
-    root = tmp_path / "labelled"
-    faces = library_photos(root, [1, 2, 3, 4], 5, together=2)
-    rows, people = labelled.people_of(faces, root)
-    assert list(rows) == list(range(28))
-    assert list(people) == [0] * 5 + [1] * 5 + [2] * 5 + [3] * 5 + [-1] * 8
-    found = labelled.distances(faces, root, (0.45, 0.55))       # four people meet no strangers
-    assert 0.3 <= found.known_distance <= 0.45 and found.cluster_distance <= 0.55 and found.most == (0.45, 0.55)
-    assert labelled.distances(faces, root, (0.6, 0.7)).known_distance > 0.45        # as these few would have it
-    assert MODEL.sha256 in labelled.setting(found, faces.model)
-    with pytest.raises(Failure, match="four people"):
-        labelled.distances(library_photos(tmp_path / "few", [1], 5), tmp_path / "few", (0.45, 0.55))
 
 
 def test_picked_rows_of_a_faceset_read_back(shelf) -> None:

@@ -94,12 +94,14 @@ def calibrate(job: Job) -> int:
     from ...library import members
     from .. import labelled, own
     out = job.paths.data_root / "calibrate" / f"{Path(job.settings(EMBEDDING).model).name}.npz"
-    if embedded(job, own.queue([job.args.folder]), into=out).paused:
+    queue = own.queue([job.args.folder])
+    if embedded(job, queue, into=out).paused:
         return PAUSED
     faces = cache.read(out)
     others = members.beside(sorted(job.paths.caches.glob("*.npz")), faces.model.sha256)
     model = identities.with_distances([faces, *others.values()])[0].model
-    found = labelled.distances(faces, job.args.folder.absolute(), (model.known_distance, model.cluster_distance))
+    found = labelled.distances(faces, queue, job.args.folder.absolute(),
+                               (model.known_distance, model.cluster_distance))
     entry = labelled.setting(found, faces.model)
     return job.answer({**asdict(found), "entry": entry},
                       [*as_text(found), "for MODELS in facesets/formats/distances.py, for every cache:", entry])

@@ -60,7 +60,8 @@ def import_folders(job: Job) -> int:
     it could not tell otherwise; no faceset is touched."""
     from ...cluster import identities
     from ...library import members
-    from .. import labelled, own
+    from .. import hand_sorted, own
+    from .. import import_folders as one
     queue = own.queue([job.args.folder])
     if embedded(job, queue).paused:
         return PAUSED
@@ -68,10 +69,10 @@ def import_folders(job: Job) -> int:
     job.library.check_model(faces.model)
     others = members.beside(sorted({*job.paths.caches.glob("*.npz")} - {job.own_cache}), faces.model.sha256)
     faces = identities.with_distances([faces, *others.values()])[0]
-    found = labelled.propose(faces, queue, job.args.folder.absolute(), job.library.canonical(),
-                            job.settings(CLUSTERING).cluster_distance or faces.model.cluster_distance,
-                            job.settings(CLUSTERING).known_distance or faces.model.known_distance)
-    return job.change(lambda run: labelled.carry_out(run, found, faces, job.options(faces.model)))
+    found = hand_sorted.propose(faces, queue, job.args.folder.absolute(), job.library.canonical(),
+                                job.settings(CLUSTERING).cluster_distance or faces.model.cluster_distance,
+                                job.settings(CLUSTERING).known_distance or faces.model.known_distance)
+    return job.change(lambda run: one.carry_out(run, found, faces, job.options(faces.model)))
 
 
 @verb("Facesets", FACESET, settings=[*MAKING, SHELF], example='"Aunt Ilse"')

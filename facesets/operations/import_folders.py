@@ -1,0 +1,63 @@
+"""import-folders: carry out what hand-sorted folders say of who is who, as one run of the library.
+
+A person sorted them, so they come before clustering: what a faceset holds of them leaves it, but what a person said
+since stays.
+"""
+
+from dataclasses import asdict
+
+from ..export import swap
+from ..export.draft import Options
+from ..formats import cache
+from ..formats.faceset import Faceset
+from ..formats.proposal import Proposal, signed
+from ..library.run import Run
+from . import edit
+from .hand_sorted import Imported, Person, apart, otherwise
+
+
+def carry_out(run: Run, found: Imported, faces: cache.Cache, options: Options) -> None:
+    """Make the facesets that the folders stand for, append to those that exist, and name them."""
+    made = Proposal(**signed("import-folders", "sort_faces.py import-folders"), model=asdict(faces.model),
+                    caches=(), facesets=tuple(found.groups),
+                    extend={folder: tuple(members) for folder, members in found.extend.items()})
+    swap.carry_out(run, made, [faces], options, min_faces=1, free=_leave(run, found, options))
+    for person in found.people:
+        if (entry := run.manifest.entry(person.faceset)) and not entry.name:
+            edit.name(run, person.faceset, person.name)
+    run.notes += found.notes
+    run.count("bystanders", len(found.bystanders))
+
+
+def _leave(run: Run, found: Imported, options: Options) -> set[str]:
+    """Take faces out of the facesets that hold them, where a folder says that they are another person's; these."""
+    free: set[str] = set()
+    sorted_as = {person.faceset: person for person in found.people}
+    for item in run.library.everybody():
+        for person in found.people:
+            theirs = person.keys & item.face_keys
+            if not theirs or item.folder == person.faceset:
+                continue
+            stay, why = _stay(run, item, sorted_as.get(item.folder, item), person, theirs, found.same)
+            if stay:
+                run.notes.append(f"{len(stay)} faces of {person.name} stay in {item.folder}, {why}")
+            if gone := theirs - stay:
+                edit.take_out(run, edit.find(run.manifest, item.folder), set(gone), options)
+                run.notes.append(f"{len(gone)} faces of {person.name} were in {item.folder}")
+                free |= gone
+    return free
+
+
+def _stay(run: Run, item: Faceset, holder: Faceset | Person, person: Person, theirs: frozenset[str],
+          same: float) -> tuple[frozenset[str], str]:
+    """Which of the faces `theirs` of a folder's person stay in the faceset `item` all the same, and why.
+
+    `holder` is who the faceset is: the person of a folder, which tells better than faces of two that lie in it now.
+    """
+    if run.manifest.list_of(item.folder) != "facesets":
+        return theirs, "which was put aside"
+    if otherwise(holder, person.name) and apart(holder, person) <= same:
+        return theirs, f"since {holder.name} looks like the same person"
+    seen, refused = (set(said.get(folder, ())) for said, folder in (
+        (run.manifest.reviewed, item.folder), (run.manifest.not_this, person.faceset)))
+    return frozenset(key for key in theirs if cache.short_key(key) in seen or key in refused), "as a person said"
