@@ -6,6 +6,7 @@ the cores there are. Links come back, of sets that were not known to be one, and
 with its machine is done again; a machine of another version, or whose answer is none, gets no more of them.
 """
 
+import random
 import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -125,16 +126,18 @@ class Machines(Workers):
 
         while waiting or running:
             self.look()
-            for key in [key for key, (_, able) in running.items() if able.isdisjoint(self.ready)]:
+            machines = set(self.ready)
+            for key in [key for key, (_, able) in running.items()
+                        if able.isdisjoint(machines) or any(it.refused for it in able)]:
                 self.forget([key])
                 lost(running.pop(key)[0], "the machines that could do it went away")
-            machines = set(self.ready)
             for _ in range(min(len(waiting), AHEAD * sum(it.threads for it in machines) - len(running))):
-                job = waiting.popleft()
+                job, near = waiting.popleft(), random.choice([it for it in machines if not it.silence] or [*machines])
                 try:
                     for number in set(job).difference(sent):
-                        sent[number] = self._scattered(data(number))
-                except Exception as error:      # distributed raises that kind too; a machine went away, or all did
+                        sent[number] = self._scattered(data(number), near)
+                except Exception as error:      # distributed raises that kind too; it went away, or all did
+                    self.blame(near, f"does not take what its tasks need ({type(error).__name__}: {error})")
                     lost(job, error)
                     break
                 running[self.submit(tasks.tried, work, *(sent[number] for number in job), to=machines)] = job, machines
@@ -163,10 +166,9 @@ class Machines(Workers):
     def _at(self, *addresses: str) -> list[Worker]:
         return [machine for machine in self.workers.values() if machine.address in addresses]
 
-    def _scattered(self, data: object) -> "Future":
-        """On one of our machines; others get it from there."""
-        send = partial(self.client.scatter, [data], workers=[machine.address for machine in self.ready], hash=False,
-                       asynchronous=True)
+    def _scattered(self, data: object, near: Worker) -> "Future":
+        """On that machine; others get it from there."""
+        send = partial(self.client.scatter, [data], workers=[near.address], hash=False, asynchronous=True)
         found: list[Future] = self.client.sync(send, callback_timeout=SENDING)
         return found[0]
 

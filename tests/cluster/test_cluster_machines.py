@@ -302,6 +302,20 @@ def test_a_worker_on_which_all_fails_is_refused_and_the_others_do_its_work(start
     assert sum("fails at task after task, at last with MemoryError: no more" in line for line in said) == 1, said
 
 
+def test_a_worker_that_cannot_take_what_its_tasks_need_is_refused(start: Start, checkout: Path, tmp_path: Path) -> None:
+    shutil.copytree(checkout / "facesets", tmp_path / "other" / "facesets")
+    with (tmp_path / "other" / "facesets" / "cluster" / "tasks.py").open("a") as module:
+        module.write(f"\n\ndef Block(*_):\n    raise MemoryError('no more')\n\n\nVERSION = {VERSION!r}\n")
+    said: list[str] = []
+    with engine(start, 0) as machines:
+        impatient(machines, said)
+        worker(start, machines.address, tmp_path / "other")
+        machines.client.wait_for_workers(1, timeout=LIMIT)
+        with pytest.raises(Paused, match="1 there, 1 of them refused"):
+            machines.components(ROWS, 0.45)
+    assert sum("does not take what its tasks need" in line for line in said) == 1, said
+
+
 def test_a_worker_on_another_machine_gets_nothing_in_the_clear(start: Start) -> None:
     here = [one.address for many in psutil.net_if_addrs().values() for one in many
             if one.family == socket.AF_INET and not one.address.startswith("127.")]
