@@ -73,6 +73,7 @@ class Workers(ExitStack):
         self.workers: dict[str, Worker] = {}        # by the id of the process
         self.ends: Counter[str] = Counter()         # of processes, by home; the subclass knows from when it counts
         self.looked = self._worked = self._hoped = -float("inf")
+        self.went: dict[str, float] = {}            # homes whose process went and no other came yet, and when
         self._came: dict[str, float] = {}           # as Worker.came, by home
         self._futures: dict[str, Future] = {}
         self._done: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()    # what came, or Lost, by key
@@ -106,9 +107,12 @@ class Workers(ExitStack):
         self.looked = time.monotonic()
         if unseen > AWAY:
             self._hoped = self._worked = self.looked
-        for worker in [self.workers.pop(name) for name in self.workers.keys() - there.keys()]:
+        for name in self.workers.keys() - there.keys():
+            worker = self.workers.pop(name)
             self.forget([worker.asked])
             if not worker.refused:
+                if worker.home != name:
+                    self.went[worker.home] = self.looked
                 self.say(f"the worker {worker.address} is gone")
                 self.ends[worker.home] += worker.proof is None
                 self.lost(worker, ended=True)
@@ -143,6 +147,7 @@ class Workers(ExitStack):
         home, worker = about["nanny"] or name, self.workers.get(name)
         if worker is None:
             came = self._came.setdefault(home, self.looked)
+            self.went.pop(home, None)
             worker = self.workers[name] = Worker(about["address"], about["nthreads"], home, came, heard=self.looked)
             if why := connect.in_the_clear(self.address, worker.address):
                 self.refuse(worker, why)

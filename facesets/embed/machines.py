@@ -118,7 +118,7 @@ class Machines(Workers):
         for job in list(self._again):
             often, able = max(job.ends.total(), len(job.failed)) >= TRIES, self._able & job.tried
             job.waits = bool((often or (ready and ready <= job.failed)) and (able or ready <= job.tried))
-            if job.waits and able and (often or not self._coming(job.tried)):
+            if job.waits and able and (often or not self._coming(job.failed)):
                 self._again.remove(job)
                 yield _error(job, user)
 
@@ -248,10 +248,11 @@ class Machines(Workers):
             tally.seconds = now - tally.began
         tally.losses = max(tally.losses, losses)
 
-    def _coming(self, tried: Collection[str]) -> bool:
-        """Whether somebody else may be ready soon: a machine that loads its models has no say yet."""
-        return any(not machine.refused and machine.proof is None and machine.home not in tried
-                   and self.looked - machine.came < self.patience for machine in self.workers.values())
+    def _coming(self, failed: Collection[str]) -> bool:
+        """Whether somebody else may be ready soon: a machine that loads its models, or starts anew, has no say yet."""
+        loading = {it.home: it.came for it in self.workers.values() if it.proof is None and not it.refused}
+        return any(home not in failed and self.looked - since < self.patience
+                   for home, since in (self.went | loading).items())
 
 
 def _held(machine: Worker) -> list[Job]:

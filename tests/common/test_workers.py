@@ -41,3 +41,17 @@ def test_a_worker_that_is_paused_when_it_is_first_seen_has_its_minute():
         if not workers.ready:
             assert not list(workers.answers())
     assert workers.ready and not workers.said
+
+
+def test_a_worker_that_went_is_waited_for_if_somebody_starts_it_anew():
+    workers = Listed()
+    about = {"address": "tcp://127.0.0.1:2", "nthreads": 1, "status": "running", "last_seen": 1.0}
+    workers.listed = {"one": {**about, "nanny": "its nanny"}, "two": {**about, "nanny": None},
+                      "three": {**about, "nanny": "another"}}
+    workers.look()
+    assert not list(workers.answers()) and len(workers.ready) == 3
+    workers.refuse(workers.workers["three"], "is not wanted")
+    for listed, went in ({}, {"its nanny"}), ({"again": {**about, "nanny": "its nanny"}}, set()):
+        workers.listed, workers.looked = listed, workers.looked - LOOK
+        workers.look()
+        assert workers.went.keys() == went

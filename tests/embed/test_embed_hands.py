@@ -31,6 +31,7 @@ class Engine(machines.Machines):
         self.turn: Callable[[], list[str]] = lambda: [machine.home for machine in self.ready]
         self.answer: Callable[[Worker, list[Any]], object] = lambda machine, answers: answers
         self.given: list[tuple[str, int]] = []      # home, photos
+        self.looked = 0
 
     def machine(self, home: str, threads: int = 1, pace: float = 100, sees: bool = True) -> Worker:
         """`pace`: photos a second of a thread."""
@@ -39,11 +40,13 @@ class Engine(machines.Machines):
         worker.since, worker.done = time.monotonic() - 1e6, int(1e6 * pace * threads)
         worker.size = machines.BUNDLE if pace >= machines.BUNDLE else 1
         self.workers[f"{home} {time.monotonic()}"] = worker
+        self.went.pop(home, None)
         return worker
 
     def end(self, home: str) -> None:
         (name,) = (name for name, machine in self.workers.items() if machine.home == home)
         self.lost(self.workers.pop(name), ended=True)
+        self.went[home] = 0       # its nanny starts it anew
 
     def look(self) -> None:
         pass
@@ -205,3 +208,30 @@ def test_a_process_whose_address_another_has_already_ended_with_what_it_had_in_i
 
     engine.turn = turn
     assert all_right(engine.found(entries), entries)
+
+
+def test_a_photo_that_one_machine_cannot_do_waits_for_the_one_that_ended_with_it_in_its_hands(tmp_path):
+    engine, entries, ended, turns = Engine(), photos(tmp_path, 60), 0, 0
+    engine.machine("small")
+    engine.machine("good")
+
+    def answer(machine: Worker, found: list[Any]) -> list[Any]:
+        for outcome, *_ in found:
+            if machine.home == "small" and outcome.photo.path == entries[0].path:
+                outcome.photo = replace(outcome.photo, status="error", reason="needs more memory than there is")
+                outcome.suspect, outcome.faces, outcome.raw = True, outcome.faces[:0], outcome.raw[:0]
+        return found
+
+    def turn() -> list[str]:
+        nonlocal ended, turns
+        turns += 1
+        if not ended and any(job.failed for job in engine.held("good")):
+            engine.end("good")
+            ended = turns
+        elif ended and turns == ended + 20:
+            engine.machine("good")
+        return ["small", "good"]
+
+    engine.answer, engine.turn = answer, turn
+    assert all_right(engine.found(entries), entries)
+    assert ended
