@@ -177,10 +177,11 @@ class Machines(Workers):
         return ""
 
     def lost(self, machine: Worker, ended: bool) -> None:
-        """Let go of one that stands still, as Dask does after five to ten minutes; what it had is done again."""
+        """One that stands still is started anew, as Dask does after five to ten minutes; what it had is done again."""
         if ended and machine.refused:
             connect.ask(self.client, self.address, partial(
-                self.client.scheduler.unregister, address=machine.address, stimulus_id=f"silent-{time.time()}"))
+                self.client.scheduler.restart_workers, workers=[machine.address], timeout=connect.SECONDS / 3,
+                wait_for_workers=False, on_error="return", stimulus_id=f"silent-{time.time()}"))
 
     def _fitting(self, size: int) -> int:
         """How many blocks of so many bytes the least worker may hold of a strip."""

@@ -244,16 +244,18 @@ def test_a_worker_of_another_version_that_comes_late_gets_no_task(start: Start, 
     assert not (tmp_path / "ran").exists()
 
 
-def test_what_a_worker_that_stands_still_had_is_done_again(start: Start) -> None:
+def test_what_a_worker_that_stands_still_had_is_done_again_and_it_is_started_anew(start: Start) -> None:
     (rows, expected), said = many(), list[str]()
     with engine(start, 1, said=said, silent=10 * slowness()) as machines:
-        other = worker(start, machines.address)
+        nanny = psutil.Process(start("worker", machines.address, "--nthreads", "1", "--memory-limit", "1GB").pid)
         machines.client.wait_for_workers(2, timeout=LIMIT)
         wait_until(lambda: len(ready(machines)) == 2, "both are proven")
-        threading.Timer(1, other.send_signal, [signal.SIGSTOP]).start()
+        (other,) = (child for child in nanny.children() if any("spawn_main" in word for word in child.cmdline()))
+        threading.Timer(1, other.suspend).start()
         while not any("given no sign" in line for line in said):
             assert np.array_equal(machines.components(rows, 0.5), expected)
         assert np.array_equal(machines.components(rows, 0.5), expected)
+        wait_until(lambda: len(ready(machines)) == 2, "it is there again")
 
 
 def test_a_worker_that_ends_at_each_proof_is_not_waited_for_without_end(start: Start, checkout: Path,
