@@ -83,7 +83,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         with job.alone() if verb.alone else contextlib.nullcontext():
             return verb.act(job)
     except AlreadyDone as done:
-        return job.tell({"done": str(done)}, [str(done)])
+        status = job.tell({"done": str(done)}, [str(done)])
+        job.library.close()
+        return status
 
 
 if __name__ == "__main__":

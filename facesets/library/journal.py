@@ -106,26 +106,27 @@ def recover(root: Path) -> list[str]:
     return said
 
 
-def acknowledge(root: Path) -> set[str]:
-    """Close what is done; the commands that asked for it. What cannot be closed now is closed another time."""
-    commands = set()
+def unheard(root: Path) -> set[str]:
+    """The commands that asked for what is done, and have not heard of it."""
+    undone = {"undo" for folder in _folders(root / UNDO) if _phase(folder) == "undone"}
+    return undone | {_plan(folder).command for folder in _folders(root / PENDING) if _phase(folder) == "done"} - {""}
+
+
+def acknowledge(root: Path) -> None:
+    """Close what is done. What cannot be closed now is closed another time."""
     for folder in _folders(root / PENDING):
         if _phase(folder) == "done":
-            plan = _plan(folder)
-            commands.add(plan.command)
-            if plan.final:
+            if _plan(folder).final:
                 _discard(folder)
             else:
                 with contextlib.suppress(OSError):
                     os.rename(folder, files.private_folder(root / UNDO) / folder.name)
     for folder in _folders(root / UNDO):
         if _phase(folder) == "undone":
-            commands.add("undo")
             _discard(folder)
     for folder in history(root)[:-KEEP]:
         _discard(folder)
     clear_if_empty(root / PENDING, root / UNDO)
-    return commands - {""}
 
 
 def wrote(root: Path, path: str) -> None:

@@ -243,9 +243,15 @@ class Library:
             return {**found, "unsaid": list(runs[-1]["facesets"]) if spoke and runs else []}
 
     def heard(self, verb: str, command: str) -> None:
-        """Close what was done before; AlreadyDone if it is what `command` asks for."""
-        if command in journal.acknowledge(self.root):
+        """Close what was done before; AlreadyDone if it is what `command` asks for, to be closed when that is told."""
+        if command in journal.unheard(self.root):
             raise AlreadyDone(f"{verb} was cut short, and carried to its end since; nothing else was changed now")
+        journal.acknowledge(self.root)
+
+    def close(self) -> None:
+        """Close what was done before, now that it is told."""
+        with self.locked("sort_faces.py"):
+            journal.acknowledge(self.root)
 
     def _settle(self) -> None:
         """A reader that finds a change cut short ends it first; it is refused only while a run moves things.

@@ -536,6 +536,33 @@ def test_a_command_that_was_killed_and_is_typed_again_acts_once(shelf, tmp_path,
     assert outcomes == {True, False}
 
 
+def test_a_command_that_is_killed_while_it_hears_that_it_is_done_is_done_the_third_time(shelf, tmp_path, capfd) -> None:
+    library, _ = shelf
+    words = ("consolidate", "1", "2")
+
+    def copy(name: object) -> Library:
+        place = tmp_path.parent / f"{tmp_path.name}-{name}"
+        shutil.copytree(library.root.parent, place)
+        return Library(place / "library")
+
+    def told() -> str:
+        return capfd.readouterr().err
+    counted = copy("counted")
+    last = steps(lambda: command(counted, *words))      # it is told by then, and moves the change to what can be undone
+    done = next(at for at in range(last, 0, -1) for trial in [copy(f"kill{at}")]
+                if told() is not None and killed(lambda trial=trial: command(trial, *words), at) and "changed: " not in told())
+    heard = copy("heard")
+    assert killed(lambda: command(heard, *words), done)
+    once = steps(lambda: command(heard, *words))
+    assert once > 1
+    for again in range(1, once + 1):
+        trial = copy(f"again{again}")
+        assert killed(lambda trial=trial: command(trial, *words), done)
+        assert told() is not None and killed(lambda trial=trial: command(trial, *words), again)
+        assert "nothing else was changed now" in told() or command(trial, *words) == 0, f"killed at step {again} of {once}"
+        assert len(trial.canonical()) == 2
+
+
 def test_a_folder_removed_by_hand_is_no_faceset_any_more(shelf) -> None:
     library, _ = shelf
     shutil.rmtree(library.root / "faceset_002")
