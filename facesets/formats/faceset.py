@@ -37,6 +37,11 @@ class Faceset:
     merged: tuple[np.ndarray, ...] = ()         # (D,) the centroids of those that a person merged into it
 
     @property
+    def dropped(self) -> bool:
+        """Whether a person set it aside, so that it does not come back."""
+        return self.folder.startswith("_dropped/")
+
+    @property
     def embeddings(self) -> np.ndarray:
         """(n, D) unit rows of the faces with a picture, best first."""
         rows: np.ndarray = read_member(self.path / FACES, "embeddings")

@@ -126,6 +126,11 @@ def not_this(run: Run, faceset: str, photos: Sequence[str], options: Options) ->
 def take_out(run: Run, entry: Record, wrong: set[str], options: Options) -> None:
     """Say that faces, by their keys, are not the person of a faceset."""
     run.manifest.not_this[entry.folder] = sorted(wrong | set(run.manifest.not_this.get(entry.folder, ())))
+    let_go(run, entry, wrong, options)
+
+
+def let_go(run: Run, entry: Record, wrong: set[str], options: Options) -> None:
+    """Take faces out of a faceset and its era splits, without a word of whose they are."""
     run.touch(entry.folder)
     run.count("faces_removed", len(wrong))
     for same in (*eras_of(run, entry), entry):

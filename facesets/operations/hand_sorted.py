@@ -198,22 +198,32 @@ def _each_once(people: Sequence[Person], found: Imported) -> list[Person]:
 
 
 def _find_facesets(found: Imported, known: Sequence[Faceset], fine: float) -> None:
-    """Which faceset each person is already; of two folders, which are two people, the nearer one's."""
+    """Which faceset each person is already; of two folders, which are two people, the nearer one's.
+
+    One that is made of the folder's own faces, whatever it is called by now; one that a person dropped too, which stays
+    so. Else one of its name, else the nearest."""
     claims = []
     for person in found.people:
-        near = [(item.name.casefold() != person.name.casefold(), apart(item, person), item) for item in known]
-        if near := [claim for claim in near if claim[1] <= fine]:
-            _, distance, item = min(near, key=lambda claim: claim[:2])
-            claims.append((otherwise(item, person.name), distance, person, item))
+        near = []
+        for item in known:
+            hers = len(person.keys & item.face_keys) > MAJORITY * len(item.face_keys)
+            if hers or (apart(item, person) <= fine and not item.dropped):
+                near.append((item.name.casefold() != person.name.casefold(), not hers, apart(item, person), item))
+        if near:
+            _, not_hers, distance, item = min(near, key=lambda claim: claim[:3])
+            claims.append((otherwise(item, person.name), not_hers, distance, person, item))
     taken = set()
-    for other_name, distance, person, item in sorted(claims, key=lambda claim: (*claim[:2], claim[2].name)):
-        if other_name or item.folder in taken:
-            whose = (f"is called {item.name}; if it is the same person: sort_faces.py name {item.folder} "
-                     f"{person.name!r}" if other_name else "is another folder's")
+    for other_name, not_hers, distance, person, item in sorted(claims, key=lambda claim: (*claim[:3], claim[3].name)):
+        if item.folder in taken or (other_name and not_hers):
+            whose = ("is another folder's" if item.folder in taken else f"is called {item.name}; if it is the same "
+                     f"person: sort_faces.py name {item.folder} {person.name!r}")
             found.notes.append(f"{person.name} looks like {item.folder} ({distance:.2f}), which {whose}")
-        else:
-            person.faceset = item.folder
-            taken.add(item.folder)
+            continue
+        person.faceset = item.folder
+        taken.add(item.folder)
+        if other_name or item.dropped:
+            found.notes.append(f"{person.name} is {item.folder}, " + (
+                "which was dropped and stays so" if item.dropped else f"which is called {item.name}"))
 
 
 def _share_out(mixed: Mapping[str, np.ndarray], faces: cache.Cache, keys: np.ndarray, known: Sequence[Faceset],

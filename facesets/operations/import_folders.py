@@ -22,9 +22,10 @@ def carry_out(run: Run, found: Imported, faces: cache.Cache, options: Options) -
                     caches=(), facesets=tuple(found.groups),
                     extend={folder: tuple(members) for folder, members in found.extend.items()})
     swap.carry_out(run, made, [faces], options, min_faces=1, free=_leave(run, found, options))
-    for person in found.people:
-        if (entry := run.manifest.entry(person.faceset)) and not entry.name:
-            edit.name(run, person.faceset, person.name)
+    names = {person.faceset: person.name for person in found.people}
+    for entry in list(run.manifest.facesets):
+        if entry.folder in names and not entry.name:
+            edit.name(run, entry.folder, names[entry.folder])
     run.notes += found.notes
     run.count("bystanders", len(found.bystanders))
 
@@ -35,14 +36,17 @@ def _leave(run: Run, found: Imported, options: Options) -> set[str]:
     sorted_as = {person.faceset: person for person in found.people}
     for item in run.library.everybody():
         for person in found.people:
+            holder = sorted_as.get(item.folder, item)
             theirs = person.keys & item.face_keys
-            if not theirs or item.folder == person.faceset:
+            if isinstance(holder, Person):
+                theirs -= holder.keys       # of two folders neither says that it is the other's
+            if not theirs:
                 continue
-            stay, why = _stay(run, item, sorted_as.get(item.folder, item), person, theirs, found.same)
+            stay, why = _stay(run, item, holder, person, theirs, found.same)
             if stay:
                 run.notes.append(f"{len(stay)} faces of {person.name} stay in {item.folder}, {why}")
             if gone := theirs - stay:
-                edit.take_out(run, edit.find(run.manifest, item.folder), set(gone), options)
+                edit.let_go(run, edit.find(run.manifest, item.folder), set(gone), options)
                 run.notes.append(f"{len(gone)} faces of {person.name} were in {item.folder}")
                 free |= gone
     return free

@@ -25,6 +25,7 @@ from facesets.common.errors import Failure
 from facesets.export import swap
 from facesets.formats import cache, proposal
 from facesets.library.members import pick, stack
+from facesets.library.store import Library
 from facesets.operations import edit, hand_sorted, import_folders, labelled, own
 
 
@@ -36,7 +37,7 @@ def test_hand_sorted_folders_become_people_bystanders_are_dropped_and_mixed_fold
     whole = as_one([(mine, np.arange(10)), (guest, np.arange(1)), (mixed, np.array([9, 19, 29, 39]))], hand)
     shutil.rmtree(hand / "x"), shutil.rmtree(hand / "y")
     moved = hand.rename(hand.with_name("sorted"))       # the cache knows the photos by the paths of another time
-    found = hand_sorted.propose(whole, own.queue([moved]), moved, library.canonical(), 0.55, 0.45)
+    found = hand_sorted.propose(whole, own.queue([moved]), moved, library.identities(MODEL), 0.55, 0.45)
     assert [Path(group.folder).name for group in found.groups] == ["p007", "p008"]
     assert "mixed is mixed: 3 of its 4 faces went to whom they are near to, the others to nobody" in found.notes
     assert [len(group.faces) for group in found.groups] == [6, 6]       # five of their own, one of the mixed folder
@@ -59,7 +60,7 @@ def test_one_photo_in_two_hand_sorted_folders_is_each_ones_and_a_folder_without_
     Image.new("RGB", (64, 64)).save(hand / "p008" / "blank.png")
     (hand / "sea").mkdir()
     Image.new("RGB", (64, 48)).save(hand / "sea" / "waves.png")
-    found = hand_sorted.propose(mine, own.queue([hand]), hand, library.canonical(), 0.55, 0.45)
+    found = hand_sorted.propose(mine, own.queue([hand]), hand, library.identities(MODEL), 0.55, 0.45)
     assert [(Path(group.folder).name, len(group.faces)) for group in found.groups] == [("p007", 6), ("p008", 6)]
     keys = [face.face for group in found.groups for face in group.faces]
     assert len(set(keys)) == 12 and not found.bystanders and found.notes == ["sea: no face was found in its photos"]
@@ -72,7 +73,7 @@ def test_a_second_folder_of_the_same_photos_is_told_on_the_first_run(shelf) -> N
     hand = library.root.parent / "hand"
     mine = library_photos(hand, [7, 8], 5, "")
     shutil.copytree(hand / "p007", hand / "also")
-    found = hand_sorted.propose(mine, own.queue([hand]), hand, library.canonical(), 0.55, 0.45)
+    found = hand_sorted.propose(mine, own.queue([hand]), hand, library.identities(MODEL), 0.55, 0.45)
     assert [Path(group.folder).name for group in found.groups] == ["also", "p008"] and not found.bystanders
     assert found.notes == ["p007 holds only faces that also holds too, so it is left out"]
 
@@ -89,7 +90,7 @@ def test_a_sister_beside_her_in_a_hand_sorted_folder_is_a_bystander(shelf) -> No
     for row in range(10, 22):
         sister = face_of(person(7) + 1.5 * person(8), 50_000 + row, 0.3)
         whole.embeddings[row] = face_of(person(7), 50_000 + row, 0.3) if row % 2 == 0 else sister
-    found = hand_sorted.propose(whole, own.queue([hand]), hand, library.canonical(), 0.55, 0.45)
+    found = hand_sorted.propose(whole, own.queue([hand]), hand, library.identities(MODEL), 0.55, 0.45)
     assert [len(group.faces) for group in found.groups] == [16] and len(found.bystanders) == 6
     assert found.bystanders == set(cache.face_keys(whole)[11::2])
 
@@ -104,15 +105,15 @@ def test_who_is_always_in_her_mothers_arms_gets_her_own_faces(shelf, mother_firs
     whole = stack([(mother, np.arange(8)), (both, np.arange(2, 14))])
     childs = set(cache.face_keys(whole)[8 + mother_first::2])
     shutil.rmtree(hand / "p008")
-    found = hand_sorted.propose(whole, own.queue([hand]), hand, library.canonical(), 0.55, 0.45)
+    found = hand_sorted.propose(whole, own.queue([hand]), hand, library.identities(MODEL), 0.55, 0.45)
     assert [len(group.faces) for group in found.groups] == [6, 8]
     assert {face.face for face in found.groups[0].faces} == childs
     missed = pick(whole, [row for row in range(20) if row != 8 + mother_first])     # a profile that was not found
-    found = hand_sorted.propose(missed, own.queue([hand]), hand, library.canonical(), 0.55, 0.45)
+    found = hand_sorted.propose(missed, own.queue([hand]), hand, library.identities(MODEL), 0.55, 0.45)
     assert [len(group.faces) for group in found.groups] == [5, 8]
     assert {face.face for face in found.groups[0].faces} < childs
     (hand / "p007").rename(library.root.parent / "p007")
-    found = hand_sorted.propose(whole, own.queue([hand]), hand, library.canonical(), 0.55, 0.45)
+    found = hand_sorted.propose(whole, own.queue([hand]), hand, library.identities(MODEL), 0.55, 0.45)
     assert not found.groups and "Child does not say whose it is" in found.notes[0]
 
 
@@ -130,7 +131,7 @@ def test_what_is_sorted_by_hand_leaves_the_faceset_that_holds_it(shelf, called: 
     assert not called or command(library, "name", glued, called) == 0
 
     def sort():
-        found = hand_sorted.propose(both, own.queue([hand]), hand, library.canonical(), 0.55, 0.45)
+        found = hand_sorted.propose(both, own.queue([hand]), hand, library.identities(MODEL), 0.55, 0.45)
         return change(library, lambda run: import_folders.carry_out(run, found, both, OPTIONS))
     assert f"8 faces of p008 were in {glued}" in sort().notes
     held = {item.name: set(item.face_keys) for item in library.canonical()}
@@ -140,7 +141,8 @@ def test_what_is_sorted_by_hand_leaves_the_faceset_that_holds_it(shelf, called: 
     assert contents(library.root) == before
     hers = next(item.folder for item in library.canonical() if item.name == "p008")
     assert command(library, "drop", hers) == 0
-    assert any("8 faces of p008 stay in _dropped/" in note for note in sort().notes)
+    assert f"p008 is _dropped/{hers}, which was dropped and stays so" in sort().notes
+    assert "p008" not in [item.name for item in library.canonical()]
 
 
 def test_what_was_said_since_an_import_stays_when_the_folder_is_imported_again(shelf) -> None:
@@ -157,7 +159,7 @@ def test_what_was_said_since_an_import_stays_when_the_folder_is_imported_again(s
     mine.photos[:] = [replace(item, path=lies[item.sha256]) for item in mine.photos]
 
     def sort() -> list[str]:
-        found = hand_sorted.propose(mine, own.queue([hand]), hand, library.canonical(), 0.55, 0.45)
+        found = hand_sorted.propose(mine, own.queue([hand]), hand, library.identities(MODEL), 0.55, 0.45)
         return change(library, lambda run: import_folders.carry_out(run, found, mine, OPTIONS)).notes
     sort()
     hers = library.canonical()[-1].folder
@@ -176,7 +178,7 @@ def test_two_folders_of_one_person_tear_no_faceset(shelf) -> None:
     (hand / "later").mkdir()
     for number in range(8, 16):
         (hand / "p007" / f"{number:03d}.png").rename(hand / "later" / f"{number:03d}.png")
-    found = hand_sorted.propose(hers, own.queue([hand]), hand, library.canonical(), 0.55, 0.45)
+    found = hand_sorted.propose(hers, own.queue([hand]), hand, library.identities(MODEL), 0.55, 0.45)
     run = change(library, lambda run: import_folders.carry_out(run, found, hers, OPTIONS))
     assert len(library.canonical()) == 4 and len(library.canonical()[-1].face_keys) == 16
     assert any("is another folder's" in note for note in run.notes)
@@ -200,12 +202,12 @@ def test_two_hand_sorted_folders_near_one_unnamed_faceset_stay_two_people(shelf)
     middle = library.canonical()[0].centroid
     for row in range(10):       # the first folder is the faceset's person, the second a sibling
         both.embeddings[row] = face_of(middle if row < 5 else middle + 0.7 * person(8), 40_000 + row, 0.3)
-    found = hand_sorted.propose(both, own.queue([hand]), hand, library.canonical(), 0.55, 0.45)
+    found = hand_sorted.propose(both, own.queue([hand]), hand, library.identities(MODEL), 0.55, 0.45)
     assert named(found) == {"faceset_001": "p007"} and [Path(group.folder).name for group in found.groups] == ["p008"]
     assert any("p008 looks like faceset_001" in note for note in found.notes)
     change(library, lambda run: import_folders.carry_out(run, found, both, OPTIONS))
     assert [item.name for item in library.canonical()] == ["p007", "", "", "p008"]
-    again = hand_sorted.propose(both, own.queue([hand]), hand, library.canonical(), 0.55, 0.45)
+    again = hand_sorted.propose(both, own.queue([hand]), hand, library.identities(MODEL), 0.55, 0.45)
     assert named(again) == {"faceset_001": "p007", "faceset_004": "p008"} and not again.groups
 
 
@@ -258,7 +260,7 @@ def whose(shelf, folders: dict[str, list[tuple[int, ...]]]) -> tuple[dict[str, i
     library, _ = shelf
     hand = library.root.parent / "hand"
     faces = drawn_in(hand, folders)
-    found = hand_sorted.propose(faces, own.queue([hand]), hand, library.canonical(), 0.55, 0.45)
+    found = hand_sorted.propose(faces, own.queue([hand]), hand, library.identities(MODEL), 0.55, 0.45)
     row_of = {key: row for row, key in enumerate(cache.face_keys(faces))}
     everybody = np.array([person(who) for who in range(30)])
     named = {}
@@ -306,13 +308,13 @@ def test_a_folder_under_another_name_tears_no_faceset_that_a_person_named(shelf)
     library, faces = shelf
     hand = library.root.parent / "hand"
     (hand / "Oma").mkdir(parents=True)
-    for item in faces.photos[:6]:
+    for item in faces.photos[:3]:
         shutil.copy(item.path, hand / "Oma")
     assert command(library, "name", "1", "Grandma") == 0
     before = contents(library.root)
-    found = hand_sorted.propose(faces, own.queue([hand]), hand, library.canonical(), 0.55, 0.45)
+    found = hand_sorted.propose(faces, own.queue([hand]), hand, library.identities(MODEL), 0.55, 0.45)
     notes = change(library, lambda run: import_folders.carry_out(run, found, faces, OPTIONS)).notes
-    assert "6 faces of Oma stay in faceset_001, since Grandma looks like the same person" in notes
+    assert "3 faces of Oma stay in faceset_001, since Grandma looks like the same person" in notes
     assert any("which is called Grandma; if it is the same person: sort_faces.py name faceset_001 'Oma'" in note
                for note in notes)
     assert contents(library.root) == before
@@ -328,7 +330,7 @@ def test_what_a_person_found_right_is_not_taken_out(shelf, looked_at: bool) -> N
     faces.embeddings[:2] = [face_of(person(9), 80_000 + row, 0.3) for row in range(2)]
     both = stack([(faces, np.arange(len(faces.faces))), (mine, np.arange(5))])
     assert not looked_at or command(library, "reviewed", "1") == 0
-    found = hand_sorted.propose(both, own.queue([hand]), hand, library.canonical(), 0.55, 0.45)
+    found = hand_sorted.propose(both, own.queue([hand]), hand, library.identities(MODEL), 0.55, 0.45)
     notes = change(library, lambda run: import_folders.carry_out(run, found, both, OPTIONS)).notes
     held = {item.name: len(item.face_keys) for item in library.canonical()}
     assert held["p009"] == (5 if looked_at else 7)
@@ -353,3 +355,60 @@ def test_calibrate_goes_by_where_a_photo_lies_now(tmp_path) -> None:
     shutil.copy(root / "p003" / "000.png", root / "p004" / "copy.png")
     assert list(labelled.people_of(faces, own.queue([root]), root)[1]) == [
         1, *[0] * 4, *[1] * 5, -1, *[2] * 4, *[3] * 5]
+
+
+def sort(library: Library, faces: cache.Cache) -> list[str]:
+    """import-folders of hand/ beside the library; what it says."""
+    hand = library.root.parent / "hand"
+    found = hand_sorted.propose(faces, own.queue([hand]), hand, library.identities(MODEL), 0.55, 0.45)
+    return change(library, lambda run: import_folders.carry_out(run, found, faces, OPTIONS)).notes
+
+
+@pytest.mark.parametrize("then", ["name", "drop"])
+def test_a_folder_stays_the_faceset_that_was_made_of_it(shelf, then: str) -> None:
+    """Whatever it is called by now; what was taken out of it, and what is new, make no second one."""
+    library, _ = shelf
+    faces = library_photos(library.root.parent / "hand", [7], 10, "")
+    sort(library, pick(faces, range(8)))
+    hers = library.canonical()[-1].folder
+    assert command(library, "not-this", hers, "0001.png", "0002.png") == 0
+    assert command(library, then, hers, *(["Anna"] if then == "name" else [])) == 0
+    notes = sort(library, faces)
+    if then == "drop":
+        assert f"p007 is _dropped/{hers}, which was dropped and stays so" in notes
+        assert len(library.canonical()) == 3
+    else:
+        assert f"p007 is {hers}, which is called Anna" in notes
+        assert [(item.name, len(item.face_keys)) for item in library.canonical()[3:]] == [("Anna", 8)]
+
+
+def test_a_photo_that_is_sorted_back_comes_back(shelf) -> None:
+    library, _ = shelf
+    hand = library.root.parent / "hand"
+    faces = library_photos(hand, [7, 8], 6, "")
+    for row in range(6, 12):
+        faces.embeddings[row] = face_of(person(7) + 1.2 * person(8), 30_000 + row, 0.3)
+    faces.embeddings[0] = face_of(person(7) + 0.5 * person(8), 30_000, 0.3)     # near enough to both
+    key, slip = cache.face_keys(faces)[0], hand / "p008" / "slip.png"
+    kept = Path(shutil.copytree(hand, hand.with_name("kept")))
+    faces.photos[:] = [replace(item, path=str(kept / Path(item.path).relative_to(hand))) for item in faces.photos]
+    for folder, old, new in (("p007", slip, slip), ("p008", hand / "p007" / "000.png", slip),
+                             ("p007", slip, hand / "p007" / "000.png")):
+        if old != new:
+            old.rename(new)
+        sort(library, faces)
+        assert [item.name for item in library.canonical() if key in item.face_keys] == [folder]
+    assert not library.manifest().not_this
+
+
+def test_a_photo_of_two_folders_stays_where_it_is(shelf) -> None:
+    library, _ = shelf
+    hand = library.root.parent / "hand"
+    faces = library_photos(hand, [7, 8], 6, "")
+    for row in range(6, 12):
+        faces.embeddings[row] = face_of(person(7) + 1.2 * person(8), 30_000 + row, 0.3)
+    faces.embeddings[0] = face_of(person(7) + 0.5 * person(8), 30_000, 0.3)
+    shutil.copy(hand / "p007" / "000.png", hand / "p008" / "both.png")
+    sort(library, faces)
+    before = contents(library.root)
+    assert sort(library, faces) == [] and contents(library.root) == before

@@ -550,7 +550,8 @@ def test_a_command_that_is_killed_while_it_hears_that_it_is_done_is_done_the_thi
     counted = copy("counted")
     last = steps(lambda: command(counted, *words))      # it is told by then, and moves the change to what can be undone
     done = next(at for at in range(last, 0, -1) for trial in [copy(f"kill{at}")]
-                if told() is not None and killed(lambda trial=trial: command(trial, *words), at) and "changed: " not in told())
+                if told() is not None and killed(lambda trial=trial: command(trial, *words), at)
+                and "changed: " not in told())
     heard = copy("heard")
     assert killed(lambda: command(heard, *words), done)
     once = steps(lambda: command(heard, *words))
@@ -559,7 +560,7 @@ def test_a_command_that_is_killed_while_it_hears_that_it_is_done_is_done_the_thi
         trial = copy(f"again{again}")
         assert killed(lambda trial=trial: command(trial, *words), done)
         assert told() is not None and killed(lambda trial=trial: command(trial, *words), again)
-        assert "nothing else was changed now" in told() or command(trial, *words) == 0, f"killed at step {again} of {once}"
+        assert "nothing else was changed now" in told() or command(trial, *words) == 0, f"step {again}"
         assert len(trial.canonical()) == 2
 
 

@@ -69,7 +69,7 @@ def import_folders(job: Job) -> int:
     job.library.check_model(faces.model)
     others = members.beside(sorted({*job.paths.caches.glob("*.npz")} - {job.own_cache}), faces.model.sha256)
     faces = identities.with_distances([faces, *others.values()])[0]
-    found = hand_sorted.propose(faces, queue, job.args.folder.absolute(), job.library.canonical(),
+    found = hand_sorted.propose(faces, queue, job.args.folder.absolute(), job.library.identities(faces.model),
                                 job.settings(CLUSTERING).cluster_distance or faces.model.cluster_distance,
                                 job.settings(CLUSTERING).known_distance or faces.model.known_distance)
     return job.change(lambda run: one.carry_out(run, found, faces, job.options(faces.model)))
