@@ -5,7 +5,7 @@ Run     python benchmarks/growth.py --keep DIR [--months 6] [--sets family-40,..
 How     the photos are dealt out to the months; each month is clustered over all photos so far with the facesets that
         there are, its new facesets are kept, and what it finds for older ones is added, as `extend` does
 Prints  the figures of identities.py after the last month, beside those of all photos at once; ambiguous: faces between
-        two facesets, which are in neither
+        two facesets, which are in neither; then those of all seeds of a made-up kind together
 """
 
 import argparse
@@ -18,6 +18,7 @@ import numpy as np
 CHECKOUT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(CHECKOUT), str(CHECKOUT / "benchmarks")]
 
+import generated  # noqa: E402
 import identities as figures  # noqa: E402
 from truth import Set, part, sets  # noqa: E402
 
@@ -61,10 +62,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--sets", default=SETS, help="names of sets, comma-separated")
     parser.add_argument("--months", type=int, default=6)
     args = parser.parse_args(argv)
+    made_up: dict[str, list[tuple[figures.Figures, figures.Figures]]] = {}
     for name, whole in sets(args.keep, args.sets.split(",")):
         facesets, ambiguous = grown(whole, args.months)
-        print(f"{name}\n  at once       {figures.judge(figures.ours(whole), whole)}\n"
-              f"  in {args.months:2} months  {figures.judge(facesets, whole)}, ambiguous {ambiguous}", flush=True)
+        at_once, by_month = figures.judge(figures.ours(whole), whole), figures.judge(facesets, whole)
+        print(f"{name}\n  at once       {at_once}\n  in {args.months:2} months  {by_month}, ambiguous {ambiguous}",
+              flush=True)
+        made_up.setdefault(name.rpartition("-")[0], []).append((at_once, by_month))
+    for kind in filter(made_up.get, generated.KINDS):
+        at_once, by_month = map(figures.summed, zip(*made_up[kind], strict=True))
+        print(f"{kind}, of all seeds\n  at once       {at_once}\n  in {args.months:2} months  {by_month}")
     return 0
 
 
