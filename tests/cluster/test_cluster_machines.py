@@ -246,7 +246,7 @@ def test_a_worker_of_another_version_that_comes_late_gets_no_task(start: Start, 
 
 def test_what_a_worker_that_stands_still_had_is_done_again_and_it_is_started_anew(start: Start) -> None:
     (rows, expected), said = many(), list[str]()
-    with engine(start, 1, said=said, silent=10 * slowness()) as machines:
+    with engine(start, 1, said=said, silent=10 + slowness()) as machines:
         nanny = psutil.Process(start("worker", machines.address, "--nthreads", "1", "--memory-limit", "1GB").pid)
         machines.client.wait_for_workers(2, timeout=LIMIT)
         wait_until(lambda: len(ready(machines)) == 2, "both are proven")

@@ -471,7 +471,7 @@ def test_the_photos_of_a_worker_that_stands_still_go_to_the_others(library, engi
     for _ in range(2):
         engine.worker()
     photos = library.queue.entries[:18]
-    found, said = beside(library, engine, photos, 10 * slowness(),
+    found, said = beside(library, engine, photos, 10 + slowness(),
                          lambda: engine.at_work()[0].send_signal(signal.SIGSTOP))
     assert found == {entry.sha256 for entry in photos}
     assert sum("has given no sign" in line for line in said) == 1, said
@@ -490,7 +490,7 @@ if remote.look.__name__ == "look":
 """)
     for flags in ((), ("--preload", str(tmp_path / "full.py"))):
         engine.worker(*flags)
-    silent = round(10 * slowness())
+    silent = round(10 + slowness())
     found, said = beside(library, engine, library.queue.entries, silent)
     assert found == {entry.sha256 for entry in library.queue.entries}
     assert sum(f"has had too little memory to go on for {silent} s" in line for line in said) == 1, said
