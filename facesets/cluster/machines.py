@@ -177,7 +177,8 @@ class Machines(Workers):
         return ""
 
     def lost(self, machine: Worker, ended: bool) -> None:
-        """One that stands still is started anew, as Dask does after five to ten minutes; what it had is done again."""
+        """One that stands still is started anew, as Dask does after five to ten minutes, or ends where its nanny stands
+        still as well; what it had is done again."""
         if ended and machine.refused:
             connect.ask(self.client, self.address, partial(
                 self.client.scheduler.restart_workers, workers=[machine.address], timeout=connect.SECONDS / 3,
