@@ -22,6 +22,7 @@ import pytest
 from busy import LIMIT, wait_until
 from corpus import make
 from killing import killed
+from memory import peak_of
 from PIL import Image
 
 from facesets.embed.parts import Parts
@@ -369,9 +370,9 @@ def test_memory_does_not_grow_with_the_queue(worker, tmp_path):
     for count in (24, 120):
         queues.write(tmp_path / "queue.json", people.queue(people.photos(tmp_path / f"photos{count}", count)))
         process = worker(out=f"{count}.npz")
-        with process.stdout, process.stderr:
-            process.stdout.read(), process.stderr.read()
-            peaks.append(os.wait4(process.pid, 0)[2].ru_maxrss)
+        peak = peak_of(process)
+        assert finish(process)[0] == 0
+        peaks.append(peak())
     assert peaks[1] < peaks[0] * 1.1
 
 

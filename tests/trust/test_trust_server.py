@@ -1,13 +1,9 @@
 """A hostile server: nothing outside the data root changes, memory stays bounded, one line says what is wrong."""
 
-import contextlib
 import json
-import re
 import shutil
 import signal
 import socket
-import threading
-import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +11,7 @@ from pathlib import Path
 import pytest
 from chain_lab import ROUNDS, SEED
 from hostile import BODIES, NAMES, Twist, body_of, bomb, field_of, items, mutated, twisted
+from memory import peak_of
 from stage_lab import Lab, Run
 
 from facesets.fake_immich.protocol import Call, Reply
@@ -155,20 +152,10 @@ def test_mutated_replies_end_in_words(lab):
 def measured(lab: Lab, twist: Twist) -> tuple[Run, int]:
     """A run in a process of its own, and the most memory that it had, in bytes."""
     with twisted(lab, twist):
-        process, most = lab.start(), [0]
-
-        def watch() -> None:    # not ru_maxrss: it begins with what the parent, full of other tests, had at the fork
-            while process.poll() is None:
-                with contextlib.suppress(OSError):
-                    found = re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{process.pid}/status").read_text())
-                    most[0] = int(found[1]) << 10 if found else most[0]
-                time.sleep(0.01)
-        watching = threading.Thread(target=watch, daemon=True)
-        watching.start()
+        process = lab.start()
+        peak = peak_of(process)
         ended = lab.finish(process)
-        watching.join(10)
-    assert most[0] > 10 << 20, "nothing was measured"
-    return ended, most[0]
+    return ended, peak()
 
 
 def packed(path: str, layers: str, body: bytes) -> Twist:
