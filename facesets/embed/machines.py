@@ -128,7 +128,8 @@ class Machines(Workers):
         ready, kept = self.ready, set[Worker]()
         again = [job for job in self._again if ready and not job.waits]
         for job in sorted(again, key=lambda job: -job.ends.total()):
-            machine = _roomiest([it for it in ready if it.home not in job.tried] or ready, job)
+            able = [it for it in ready if it.home not in job.failed]       # somebody, since it does not wait
+            machine = _roomiest([it for it in able if it.home not in job.tried] or able, job)
             if not _room(machine, job):
                 kept.add(machine)
             elif self._fitting(machine, [job]):

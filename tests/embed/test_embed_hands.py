@@ -32,6 +32,7 @@ class Engine(machines.Machines):
         self.answer: Callable[[Worker, list[Any]], object] = lambda machine, answers: answers
         self.given: list[tuple[str, int]] = []      # home, photos
         self.looked = 0
+        self.at_once: int | None = None             # tasks that a machine has done by a turn; None: all
 
     def machine(self, home: str, threads: int = 1, pace: float = 100, sees: bool = True) -> Worker:
         """`pace`: photos a second of a thread."""
@@ -59,7 +60,7 @@ class Engine(machines.Machines):
     def answers(self) -> Iterator[tuple[str, Any]]:
         homes = self.turn()
         for machine in [machine for machine in self.ready if machine.home in homes]:
-            for key, jobs in list(machine.hands.items()):
+            for key, jobs in list(machine.hands.items())[:self.at_once]:
                 if key in machine.hands:        # it is not refused meanwhile
                     yield key, self.answer(machine, [right(job.entry) for job in jobs])
 
@@ -92,6 +93,18 @@ def all_right(found: list[lanes.Outcome], entries: list[Entry]) -> bool:
     """Each photo once, with what is its own."""
     return (sorted((one.photo.path, float(one.raw[0, 0])) for one in found)
             == sorted((entry.path, int(Path(entry.path).stem) + 1.0) for entry in entries))
+
+
+def too_small(entry: Entry) -> Callable[[Worker, list[Any]], list[Any]]:
+    """Answers, that of "small" to this photo an error."""
+    def answer(machine: Worker, found: list[Any]) -> list[Any]:
+        for outcome, *_ in found:
+            if machine.home == "small" and outcome.photo.path == entry.path:
+                outcome.photo = replace(outcome.photo, status="error", reason="needs more memory than there is")
+                outcome.suspect, outcome.faces, outcome.raw = True, outcome.faces[:0], outcome.raw[:0]
+        return found
+
+    return answer
 
 
 WRONG: dict[str, Callable[[list[Any]], object]] = {
@@ -215,13 +228,6 @@ def test_a_photo_that_one_machine_cannot_do_waits_for_the_one_that_ended_with_it
     engine.machine("small")
     engine.machine("good")
 
-    def answer(machine: Worker, found: list[Any]) -> list[Any]:
-        for outcome, *_ in found:
-            if machine.home == "small" and outcome.photo.path == entries[0].path:
-                outcome.photo = replace(outcome.photo, status="error", reason="needs more memory than there is")
-                outcome.suspect, outcome.faces, outcome.raw = True, outcome.faces[:0], outcome.raw[:0]
-        return found
-
     def turn() -> list[str]:
         nonlocal ended, turns
         turns += 1
@@ -232,6 +238,26 @@ def test_a_photo_that_one_machine_cannot_do_waits_for_the_one_that_ended_with_it
             engine.machine("good")
         return ["small", "good"]
 
-    engine.answer, engine.turn = answer, turn
+    engine.answer, engine.turn = too_small(entries[0]), turn
     assert all_right(engine.found(entries), entries)
     assert ended
+
+
+def test_a_photo_that_one_machine_cannot_do_and_another_ended_with_keeps_the_first_from_nothing(tmp_path):
+    engine, entries, turns = Engine(), photos(tmp_path, 300), 0
+    engine.at_once = 1      # so that none is ever empty
+    engine.machine("good")
+    engine.machine("small")
+
+    def turn() -> list[str]:
+        nonlocal turns
+        turns += 1
+        if turns == 1:
+            assert entries[0] in [job.entry for job in engine.held("good")]
+            engine.end("good")
+            engine.machine("good")      # behind the other
+        return ["good", "small"]
+
+    engine.answer, engine.turn = too_small(entries[0]), turn
+    assert all_right(engine.found(entries), entries)
+    assert sum(count for home, count in engine.given if home == "small") > len(entries) / 3
