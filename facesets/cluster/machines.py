@@ -32,6 +32,7 @@ FEW = 8 * TILE      # faces, one block, up to which no other machine is asked
 FACES = 1 << 14     # whose distances to all centroids are a task
 TRIES = 5           # of a task, before it is one that fails
 LOST = 0.2          # of a try is one that ended with its machine, which any task may have been the cause of
+MISSED = 3          # blocks in a row that a machine does not take, before it gets none
 SENDING = 60.0      # seconds that a block may take; 67 MB at 10 Mbit/s. A worker may stand still meanwhile
 FARTHEST = 2.01     # cos-dist, with float32's rounding; beyond it is nobody
 
@@ -110,6 +111,7 @@ class Machines(Workers):
         uses = Counter(number for job in waiting for number in job)
         sent: dict[int, Future] = {}
         running: dict[str, tuple[Job, set[Worker]]] = {}       # by key; with those that may do it
+        missed = Counter[Worker]()      # blocks in a row that it did not take
 
         def again(job: Job, why: object, cost: float = 1) -> None:
             tries[job] += cost
@@ -133,11 +135,16 @@ class Machines(Workers):
                 lost(running.pop(key)[0], "the machines that could do it went away")
             for _ in range(min(len(waiting), AHEAD * sum(it.threads for it in machines) - len(running))):
                 job, near = waiting.popleft(), random.choice([it for it in machines if not it.silence] or [*machines])
+                missing = {number: data(number) for number in set(job).difference(sent)}
                 try:
-                    for number in set(job).difference(sent):
-                        sent[number] = self._scattered(data(number), near)
+                    for number, block in missing.items():
+                        sent[number] = self._scattered(block, near)
+                        missed[near] = 0
                 except Exception as error:      # distributed raises that kind too; it went away, or all did
-                    self.blame(near, f"does not take what its tasks need ({type(error).__name__}: {error})")
+                    missed[near] += 1
+                    if missed[near] == MISSED:
+                        self.refuse(near, "does not take what its tasks need "
+                                          f"({type(error).__name__}: {str(error) or f'not within {SENDING:.0f} s'})")
                     lost(job, error)
                     break
                 running[self.submit(tasks.tried, work, *(sent[number] for number in job), to=machines)] = job, machines

@@ -1,6 +1,7 @@
 """Clustering on an engine gives what it gives on one machine, whatever happens to the machines."""
 
 import functools
+import itertools
 import json
 import os
 import random
@@ -316,6 +317,29 @@ def test_a_worker_that_cannot_take_what_its_tasks_need_is_refused(start: Start, 
         with pytest.raises(Paused, match="1 there, 1 of them refused"):
             machines.components(ROWS, 0.45)
     assert sum("does not take what its tasks need" in line for line in said) == 1, said
+
+
+def test_blocks_that_come_late_now_and_then_or_cannot_be_made_here_are_held_against_nobody(start: Start) -> None:
+    said: list[str] = []
+
+    def none(number: int) -> object:
+        raise MemoryError("no more here")
+
+    with engine(start, 1, said=said) as machines:
+        scattered, turns = machines._scattered, itertools.count()
+
+        def late(data: object, near: Worker) -> object:
+            if next(turns) % 2:
+                raise TimeoutError
+            return scattered(data, near)
+
+        vars(machines)["_scattered"] = late
+        found = machines.each(abs, [(number,) for number in range(8)], lambda number: -number,
+                              lambda job, answer: answer == job[0])
+        assert sorted(answer for _, answer in found) == list(range(8)) and next(turns) > 11
+        with pytest.raises(MemoryError):
+            list(machines.each(abs, [(0,)], none, lambda *_: True))
+    assert not said
 
 
 def test_a_worker_on_another_machine_gets_nothing_in_the_clear(start: Start) -> None:
