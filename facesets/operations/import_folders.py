@@ -10,7 +10,7 @@ from ..export import swap
 from ..export.draft import Options
 from ..formats import cache
 from ..formats.faceset import Faceset
-from ..formats.proposal import Proposal, signed
+from ..formats.proposal import Group, Proposal, signed
 from ..library.run import Run
 from . import edit
 from .hand_sorted import Imported, Person, apart, otherwise
@@ -18,10 +18,15 @@ from .hand_sorted import Imported, Person, apart, otherwise
 
 def carry_out(run: Run, found: Imported, faces: cache.Cache, options: Options) -> None:
     """Make the facesets that the folders stand for, append to those that exist, and name them."""
+    free = _leave(run, found, options)
+    for person in found.people:
+        if run.manifest.entry(person.faceset) is None and person.faceset:      # others have all that it held
+            members, person.faceset = found.extend.pop(person.faceset), ""
+            found.groups.append(Group(tuple(members), proposed_name=person.name, folder=person.name))
     made = Proposal(**signed("import-folders", "sort_faces.py import-folders"), model=asdict(faces.model),
                     caches=(), facesets=tuple(found.groups),
                     extend={folder: tuple(members) for folder, members in found.extend.items()})
-    swap.carry_out(run, made, [faces], options, min_faces=1, free=_leave(run, found, options))
+    swap.carry_out(run, made, [faces], options, min_faces=1, free=free)
     names = {person.faceset: person.name for person in found.people}
     for entry in list(run.manifest.facesets):
         if entry.folder in names and not entry.name:

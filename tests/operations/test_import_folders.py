@@ -412,3 +412,65 @@ def test_a_photo_of_two_folders_stays_where_it_is(shelf) -> None:
     sort(library, faces)
     before = contents(library.root)
     assert sort(library, faces) == [] and contents(library.root) == before
+
+
+def test_a_folder_whose_faceset_others_take_whole_has_a_new_one(shelf) -> None:
+    library, _ = shelf
+    hand = library.root.parent / "hand"
+    faces = library_photos(hand, [7, 8], 6, "")
+    for row in range(6):        # two of hers who looks like him lay in his folder
+        faces.embeddings[row] = face_of(person(7) + 0.8 * person(8), 30_000 + row, 0.3)
+        faces.embeddings[6 + row] = face_of(person(7) - 0.6 * person(9), 40_000 + row, 0.3)
+    swap.export(library, replace(proposal_of(faces), facesets=(
+        proposal.Group(tuple(map(proposal.Face, cache.face_keys(faces)[:2])), "p008", folder="p008"),)), [faces],
+        OPTIONS, min_faces=1)
+    notes = sort(library, faces)
+    assert "2 faces of p007 were in faceset_004" in notes
+    assert {item.name: len(item.face_keys) for item in library.canonical()[3:]} == {"p007": 6, "p008": 6}
+
+
+def test_a_face_of_a_mixed_folder_that_has_a_person_already_is_one(shelf) -> None:
+    library, _ = shelf
+    hand = library.root.parent / "hand"
+    faces = drawn_in(hand, {"her": [(7,)] * 3, "mixed": [(8,), (9,), (7,)]})
+    shutil.copy(hand / "her" / "000.png", hand / "mixed" / "copy.png")
+    found = hand_sorted.propose(faces, own.queue([hand]), hand, library.canonical(), 0.55, 0.45)
+    assert [len(group.faces) for group in found.groups] == [4] and len({one.face for one in found.groups[0].faces}) == 4
+    assert "mixed is mixed: 1 of its 3 faces went to whom they are near to, the others to nobody" in found.notes
+
+
+def test_who_is_near_no_more_than_roughly_is_a_bystander(shelf) -> None:
+    """Alone in a photo of her folder, too; with distances stricter than her own faces are, all of hers stay."""
+    library, _ = shelf
+    hand = library.root.parent / "hand"
+    faces = library_photos(hand, [7], 9, "")
+    faces.embeddings[0] = face_of(person(7) + 2.2 * person(8), 1, 0.0)
+    for fine, hers in ((0.45, 8), (0.001, 9)):
+        found = hand_sorted.propose(faces, own.queue([hand]), hand, library.canonical(), 0.7, fine)
+        assert [len(group.faces) for group in found.groups] == [hers]
+
+
+def test_the_faceset_of_a_folders_name_is_hers_though_another_is_nearer(shelf) -> None:
+    library, _ = shelf
+    hand = library.root.parent / "hand"
+    faces = library_photos(hand, [7, 8, 9], 6, "")
+    for row in range(18):
+        middle = person(7) if row < 12 else person(7) + 0.6 * person(9)
+        faces.embeddings[row] = face_of(middle, 20_000 + row, 0.3)
+    made = pick(faces, range(6, 18))
+    swap.export(library, proposal_of(made), [made], OPTIONS, min_faces=1)
+    assert command(library, "name", "5", "P007") == 0
+    for folder in ("p008", "p009"):
+        shutil.rmtree(hand / folder)
+    found = hand_sorted.propose(faces, own.queue([hand]), hand, library.canonical(), 0.55, 0.45)
+    assert named(found) == {"faceset_005": "p007"}
+
+
+def test_the_rough_pass_takes_in_what_was_not_linked(shelf) -> None:
+    library, _ = shelf
+    hand = library.root.parent / "hand"
+    faces = library_photos(hand, [7], 10, "")
+    for row in range(6, 10):        # too far from each of hers by themselves, near to the middle of all
+        faces.embeddings[row] = face_of(person(7) + 1.405 * person(8), 20_000 + row)
+    found = hand_sorted.propose(faces, own.queue([hand]), hand, library.canonical(), 0.55, 0.45)
+    assert [len(group.faces) for group in found.groups] == [10]
