@@ -474,3 +474,13 @@ def test_the_rough_pass_takes_in_what_was_not_linked(shelf) -> None:
         faces.embeddings[row] = face_of(person(7) + 1.405 * person(8), 20_000 + row)
     found = hand_sorted.propose(faces, own.queue([hand]), hand, library.canonical(), 0.55, 0.45)
     assert [len(group.faces) for group in found.groups] == [10]
+
+
+def test_what_was_put_aside_keeps_its_faces_and_is_no_folders_person_for_being_near(shelf) -> None:
+    library, faces = shelf
+    hand = library.root.parent / "hand"
+    (hand / "Anna").mkdir(parents=True)
+    for item in faces.photos[:3]:
+        shutil.copy(item.path, hand / "Anna")
+    assert command(library, "drop", "1") == 0
+    assert sort(library, faces) == ["3 faces of Anna stay in _dropped/faceset_001, which was put aside"]
