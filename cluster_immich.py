@@ -115,8 +115,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     say_what_is_missing(args, paths.queue(args.user), caches)
     memory = folder / "clustered.json"
     runs = {str(run.get("run")) for run in library.manifest().runs}
-    for user in paths.data_root.glob("immich/*"):       # a kill may have left another one's
-        seen.keep_promise(user / memory.name, runs)
+    seen.keep_promise(memory, runs)
     rules, before = Rules.of(settings, caches[0].model, exporting.duplicate_similarity), seen.read(memory)
     known = seen.together(paths.data_root.glob("immich/*/clustered.json"), asdict(rules), runs)
     engine = config.load(config.Engine, args)

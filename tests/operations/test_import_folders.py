@@ -471,7 +471,7 @@ def test_the_rough_pass_takes_in_what_was_not_linked(shelf) -> None:
     hand = library.root.parent / "hand"
     faces = library_photos(hand, [7], 10, "")
     for row in range(6, 10):        # too far from each of hers by themselves, near to the middle of all
-        faces.embeddings[row] = face_of(person(7) + 1.405 * person(8), 20_000 + row)
+        faces.embeddings[row] = face_of(person(7) + 1.65 * person(8), 20_000 + row)
     found = hand_sorted.propose(faces, own.queue([hand]), hand, library.canonical(), 0.55, 0.45)
     assert [len(group.faces) for group in found.groups] == [10]
 
