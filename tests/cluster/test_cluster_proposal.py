@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
+import config
 from facesets.cluster import identities, seen
 from facesets.cluster.known import match
 from facesets.cluster.merging import join, merge, twin
@@ -24,6 +25,10 @@ from facesets.formats.vectors import unit_mean
 D = 64
 RULES = Rules()
 MODEL = cache.Model("made_up", "a" * 64, "b" * 64, D, 0.45, 0.55)
+
+
+def test_an_operator_gets_the_rules_that_tests_and_benchmarks_go_by():
+    assert Rules.of(config.Clustering(), MODEL, config.Exporting().duplicate_similarity) == RULES
 
 
 def unit(rows: np.ndarray) -> np.ndarray:
