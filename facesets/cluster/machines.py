@@ -32,7 +32,7 @@ FEW = 8 * TILE      # faces, one block, up to which no other machine is asked
 FACES = 1 << 14     # whose distances to all centroids are a task
 TRIES = 5           # of a task, before it is one that fails
 LOST = 0.2          # of a try is one that ended with its machine, which any task may have been the cause of
-MISSED = 3          # blocks in a row that a machine does not take, before it gets none
+MISSED = 3          # tasks in a row of whose blocks a machine does not take all, before it gets none
 SENDING = 60.0      # seconds that a block may take; 67 MB at 10 Mbit/s. A worker may stand still meanwhile
 FARTHEST = 2.01     # cos-dist, with float32's rounding; beyond it is nobody
 
@@ -111,7 +111,7 @@ class Machines(Workers):
         uses = Counter(number for job in waiting for number in job)
         sent: dict[int, Future] = {}
         running: dict[str, tuple[Job, set[Worker]]] = {}       # by key; with those that may do it
-        missed = Counter[Worker]()      # blocks in a row that it did not take
+        missed = Counter[Worker]()      # tasks in a row of whose blocks it did not take all
 
         def again(job: Job, why: object, cost: float = 1) -> None:
             tries[job] += cost
@@ -139,14 +139,15 @@ class Machines(Workers):
                 try:
                     for number, block in missing.items():
                         sent[number] = self._scattered(block, near)
-                        missed[near] = 0
                 except Exception as error:      # distributed raises that kind too; it went away, or all did
+                    why = f"{type(error).__name__}: {str(error) or f'not within {SENDING:.0f} s'}"
                     missed[near] += 1
                     if missed[near] == MISSED:
-                        self.refuse(near, "does not take what its tasks need "
-                                          f"({type(error).__name__}: {str(error) or f'not within {SENDING:.0f} s'})")
-                    lost(job, error)
+                        self.refuse(near, f"does not take what its tasks need ({why})")
+                    lost(job, why)
                     break
+                if missing:
+                    missed[near] = 0
                 running[self.submit(tasks.tried, work, *(sent[number] for number in job), to=machines)] = job, machines
             for key, answer in self.answers():
                 if key not in running:

@@ -319,6 +319,25 @@ def test_a_worker_that_cannot_take_what_its_tasks_need_is_refused(start: Start, 
     assert sum("does not take what its tasks need" in line for line in said) == 1, said
 
 
+def test_a_worker_that_takes_small_blocks_in_time_and_never_a_large_one_is_refused(start: Start) -> None:
+    said: list[str] = []
+    with engine(start, 1) as machines:
+        impatient(machines, said)
+        scattered, late = machines._scattered, itertools.count()
+
+        def small(data: object, near: Worker) -> object:
+            if data:
+                next(late)
+                raise TimeoutError
+            return scattered(data, near)
+
+        vars(machines)["_scattered"] = small
+        with pytest.raises(Paused, match="1 there, 1 of them refused"):
+            list(machines.each(max, [(0, 1), (0, 2)], int, lambda *_: True))
+        assert next(late) == 3
+    assert sum("does not take what its tasks need (TimeoutError: not within 60 s)" in line for line in said) == 1, said
+
+
 def test_blocks_that_come_late_now_and_then_or_cannot_be_made_here_are_held_against_nobody(start: Start) -> None:
     said: list[str] = []
 
