@@ -14,7 +14,7 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(CHECKOUT), *(str(CHECKOUT / "tests" / room) for room in ("", "report", "review"))]
 
 from drawn import LOOKS, face_of, person, photo  # noqa: E402
-from drawn import _cache as as_cache  # noqa: E402
+from drawn import cache_of as as_cache  # noqa: E402
 from identities import rules_of  # noqa: E402
 from truth import one, part  # noqa: E402
 

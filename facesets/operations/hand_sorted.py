@@ -7,7 +7,7 @@ Words: n faces of one folder, N of all, D dimensions; `cos-dist` = 1 - cosine si
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -77,14 +77,13 @@ def propose(faces: cache.Cache, queue: Queue, root: Path, known: Sequence[Facese
     found = Imported(SAME * fine, notes=_without_a_face(by_folder, queue, root))
     by_folder = {name: rows for name, rows in by_folder.items() if len(rows)}
     keys = np.array(cache.face_keys(faces))
-    whose = _whose(by_folder, faces, known, rough, found)
+    whose = _whose(by_folder, faces, keys, known, (rough, fine), found)
     found.people = _each_once([_person_of(name, by_folder[name], faces, keys, person, (rough, fine))
                                for name, person in whose.items() if len(person)], found)
     _find_facesets(found, known, fine)
     mixed = {name: by_folder[name] for name, person in whose.items() if not len(person)}
     taken = _share_out(mixed, faces, keys, known, fine, found)
     for person in found.people:
-        taken |= person.keys
         members = [Face(keys[row], round(float(1 - faces.embeddings[row] @ person.centroid), 4)) for row in person.rows]
         members = sorted([*members, *person.more], key=lambda face: (face.distance, face.face))
         if person.faceset:
@@ -129,13 +128,14 @@ def _without_a_face(by_folder: Mapping[str, np.ndarray], queue: Queue, root: Pat
             *(f"{name}: no face was found in its photos" for name, rows in by_folder.items() if not len(rows))]
 
 
-def _whose(by_folder: Mapping[str, np.ndarray], faces: cache.Cache, known: Sequence[Faceset], rough: float,
-           found: Imported) -> dict[str, np.ndarray]:
+def _whose(by_folder: Mapping[str, np.ndarray], faces: cache.Cache, keys: np.ndarray, known: Sequence[Faceset],
+           limits: tuple[float, float], found: Imported) -> dict[str, np.ndarray]:
     """Folder -> rows of its person, as far as the folder tells by itself; none where it does not tell whose it is.
 
     Who is alone in most photos is its person. Those folders tell the others, and these each other, the ones first
     whose people are alone most often; but one whose single frequent person has a folder already tells of nobody.
     """
+    rough, fine = limits
     asked = {name: _frequent(rows, faces, rough) for name, rows in by_folder.items()}
     alone = {name: max((one.alone for one in who), default=0.0) for name, who in asked.items()}
     whose = {name: asked[name][0] for name in asked if alone[name] > MAJORITY}      # nobody else is in most of them
@@ -143,10 +143,12 @@ def _whose(by_folder: Mapping[str, np.ndarray], faces: cache.Cache, known: Seque
     while len(whose) > before:
         before = len(whose)
         for name in sorted(asked.keys() - whose, key=lambda name: (-alone[name], name)):
-            others: list[_Frequent | Faceset] = list(sure)
+            others, named = sure, list[Faceset]()
             if len(asked[name]) > 1:
-                others = [*whose.values(), *(item for item in known if otherwise(item, name))]
-            if one := _only([one for one in asked[name] if all(apart(one, other) > found.same for other in others)]):
+                own = set(keys[by_folder[name]].tolist())
+                others = list(whose.values())
+                named = [item for item in known if otherwise(item, name) and not _made_of(own, item)]
+            if one := _left(asked[name], others, named, found.same, fine):
                 whose[name] = one
     found.notes += [f"{name} does not say whose it is: {len(asked[name])} are in most of its photos, and known as "
                     "somebody else or about as often there" for name in asked if asked[name] and name not in whose]
@@ -154,10 +156,34 @@ def _whose(by_folder: Mapping[str, np.ndarray], faces: cache.Cache, known: Seque
 
 
 def _only(who: Sequence[_Frequent]) -> _Frequent | None:
-    """Who is in clearly more photos than the next; None where that is nobody."""
+    """Who is in clearly more photos than the next, or else alone in clearly more; None where that is nobody."""
     first = max((one.share for one in who), default=0.0)
     often = [one for one in who if one.share >= first - OFTENER]
+    first = max((one.alone for one in often), default=0.0)
+    often = [one for one in often if one.alone >= first - OFTENER]
     return often[0] if len(often) == 1 else None
+
+
+def _left(who: Sequence[_Frequent], others: Sequence[_Frequent], named: Sequence[Faceset], same: float,
+          fine: float) -> _Frequent | None:
+    """Whose a folder is, of those in it who are neither other folders' people nor facesets with another name.
+
+    None where it may be one of these too, as of another year: who is nearest to them, and seldom alone here; or where
+    somebody with a name is in clearly more photos, whose faceset may be called otherwise since.
+    """
+    here = [one for one in who if all(apart(one, other) > same for other in others)]
+    one = _only([one for one in here if all(apart(one, item) > same for item in named)])
+    if one is None or len(who) == 1:
+        return one
+    elsewhere: list[_Frequent | Faceset] = [*others, *named]
+    may_be = any(apart(one, other) <= min(fine, *(apart(it, other) for it in who)) for other in elsewhere)
+    oftener = any(it.share > one.share + OFTENER for it in here)
+    return None if oftener or (may_be and one.alone <= OFTENER) else one
+
+
+def _made_of(keys: Set[str], item: Faceset) -> bool:
+    """Whether it is what an earlier import made of faces of a folder, whatever it is called by now."""
+    return len(keys & item.face_keys) > MAJORITY * len(item.face_keys)
 
 
 def _frequent(rows: np.ndarray, faces: cache.Cache, rough: float) -> list[_Frequent]:
@@ -200,13 +226,13 @@ def _each_once(people: Sequence[Person], found: Imported) -> list[Person]:
 def _find_facesets(found: Imported, known: Sequence[Faceset], fine: float) -> None:
     """Which faceset each person is already; of two folders, which are two people, the nearer one's.
 
-    One that is made of the folder's own faces, whatever it is called by now; one that a person dropped too, which stays
-    so. Else one of its name, else the nearest."""
+    One of its name; else one that is made of the folder's own faces, whatever it is called by now; one that a person
+    dropped too, which stays so. Else the nearest."""
     claims = []
     for person in found.people:
         near = []
         for item in known:
-            hers = len(person.keys & item.face_keys) > MAJORITY * len(item.face_keys)
+            hers = _made_of(person.keys, item)
             if hers or (apart(item, person) <= fine and not item.dropped):
                 near.append((item.name.casefold() != person.name.casefold(), not hers, apart(item, person), item))
         if near:
@@ -241,6 +267,8 @@ def _share_out(mixed: Mapping[str, np.ndarray], faces: cache.Cache, keys: np.nda
             face = Face(str(keys[rows[at]]), round(float(nearest.distance[at]), 4))
             gone.add(face.face)
             (one.more if isinstance(one, Person) else found.extend.setdefault(one.folder, [])).append(face)
-        found.notes.append(f"{name} is mixed: {len(near)} of its {terminal.many(len(rows), 'face')} went to whom they "
-                           "are near to" + (", the others to nobody" if len(near) < len(rows) else ""))
+        if len(rows):
+            left = ", the others to nobody" if len(near) < len(rows) else ""
+            found.notes.append(f"{name} is mixed: {len(near)} of its {terminal.many(len(rows), 'face')} went to whom "
+                               f"they are near to{left}")
     return gone

@@ -21,7 +21,9 @@ def carry_out(run: Run, found: Imported, faces: cache.Cache, options: Options) -
     free = _leave(run, found, options)
     for person in found.people:
         if run.manifest.entry(person.faceset) is None and person.faceset:      # others have all that it held
-            members, person.faceset = found.extend.pop(person.faceset), ""
+            own = person.keys | {face.face for face in person.more}     # not what was only near to those who left it
+            members = [face for face in found.extend.pop(person.faceset) if face.face in own]
+            person.faceset = ""
             found.groups.append(Group(tuple(members), proposed_name=person.name, folder=person.name))
     made = Proposal(**signed("import-folders", "sort_faces.py import-folders"), model=asdict(faces.model),
                     caches=(), facesets=tuple(found.groups),

@@ -485,3 +485,31 @@ def test_what_was_put_aside_keeps_its_faces_and_is_no_folders_person_for_being_n
         shutil.copy(item.path, hand / "Anna")
     assert command(library, "drop", "1") == 0
     assert sort(library, faces) == ["3 faces of Anna stay in _dropped/faceset_001, which was put aside"]
+
+
+def test_whose_a_folder_is_does_not_change_when_her_faceset_is_renamed(shelf) -> None:
+    """Her husband, who is in most of its photos too, is not it then."""
+    library, _ = shelf
+    hand = library.root.parent / "hand"
+    faces = drawn_in(hand, {"Anna": [(7, 8)] * 7 + [(9, 7)] * 3})
+    sort(library, faces)
+    made = library.canonical()[-1]
+    assert command(library, "name", made.folder.rpartition("_")[2], "Anna Smith") == 0
+    assert f"Anna is {made.folder}, which is called Anna Smith" in sort(library, faces)
+    assert library.canonical()[-1].face_keys == made.face_keys
+    grown = replace(made, name="Anna Smith", face_keys=made.face_keys | {f"{number:064x}:0" for number in range(30)})
+    found = hand_sorted.propose(faces, own.queue([hand]), hand, [grown], 0.55, 0.45)
+    assert not found.groups and any(note.startswith("Anna does not say whose it is") for note in found.notes)
+
+
+def test_who_is_alone_oftener_is_it_and_a_mother_of_another_year_is_not_taken_for_her_child(shelf) -> None:
+    library, _ = shelf
+    hand = library.root.parent / "hand"
+    faces = drawn_in(hand, {"Anna": [(4,)] * 6 + [(4, 5)] * 11 + [(5, 6)] * 3,
+                            "Child": [(7, 8)] * 6 + [(7, 9)] * 3, "Mother": [(7,)] * 6})
+    now = [row for row, face in enumerate(faces.faces) if 20 <= face["photo"] < 29 and face["box"][0] < 100]
+    for row in now:
+        faces.embeddings[row] = face_of(person(7) + 0.9 * person(17), 90_000 + row, 0.3)
+    found = hand_sorted.propose(faces, own.queue([hand]), hand, library.canonical(), 0.55, 0.45)
+    assert {group.proposed_name: len(group.faces) for group in found.groups} == {"Anna": 17, "Mother": 6 + 9}
+    assert any(note.startswith("Child does not say whose it is") for note in found.notes)
