@@ -497,8 +497,19 @@ def test_whose_a_folder_is_does_not_change_when_her_faceset_is_renamed(shelf) ->
     assert command(library, "name", made.folder.rpartition("_")[2], "Anna Smith") == 0
     assert f"Anna is {made.folder}, which is called Anna Smith" in sort(library, faces)
     assert library.canonical()[-1].face_keys == made.face_keys
-    grown = replace(made, name="Anna Smith", face_keys=made.face_keys | {f"{number:064x}:0" for number in range(30)})
-    found = hand_sorted.propose(faces, own.queue([hand]), hand, [grown], 0.55, 0.45)
+
+
+def test_who_is_called_otherwise_and_is_mostly_elsewhere_leaves_her_folder_to_nobody(shelf) -> None:
+    library, _ = shelf
+    hand = library.root.parent / "hand"
+    faces = drawn_in(hand, {"Anna": [(7, 8)] * 7 + [(9, 7)] * 3, "elsewhere": [(7,)] * 20})
+    hers = [key for key, row in zip(cache.face_keys(faces), faces.embeddings, strict=True) if row @ person(7) > 0.6]
+    assert len(hers) == 30
+    swap.export(library, replace(proposal_of(faces), facesets=(
+        proposal.Group(tuple(map(proposal.Face, hers))),)), [faces], OPTIONS)
+    assert command(library, "name", library.canonical()[-1].folder.rpartition("_")[2], "Anna Smith") == 0
+    shutil.rmtree(hand / "elsewhere")
+    found = hand_sorted.propose(faces, own.queue([hand]), hand, library.identities(MODEL), 0.55, 0.45)
     assert not found.groups and any(note.startswith("Anna does not say whose it is") for note in found.notes)
 
 
