@@ -194,12 +194,14 @@ def _apart(run: Run, pair: list[str]) -> None:
 def reviewed(run: Run, faceset: str, shown: Iterable[str] | None = None) -> None:
     """Say that the pictures of a faceset are one person; only what comes to it later is asked again.
 
+    What was said before of faces without a picture holds while they are there.
     shown: keys of the faces that were looked at, where these are not all by now
     """
     entry = find(run.manifest, faceset)
     seen = {item["face"] for item in run.record(entry.folder).faces}
     if shown is None:
-        run.manifest.reviewed.pop(entry.folder, None)
+        held = set(map(cache.short_key, drafts.existing(run, entry.folder)[1].keys))
+        run.manifest.reviewed[entry.folder] = list(held.intersection(run.manifest.reviewed.get(entry.folder, ())))
     _saw(run, entry.folder, seen if shown is None else seen.intersection(shown))
     run.count("reviewed")
 

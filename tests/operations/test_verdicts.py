@@ -161,6 +161,20 @@ def test_a_face_of_nobody_becomes_a_persons_and_leaves_another(shelf_of) -> None
     assert short_key(free) in manifest.reviewed["faceset_001"]
 
 
+def test_a_face_without_a_picture_that_a_person_put_there_stays_said_when_the_pictures_are(shelf_of) -> None:
+    library, faces = shelf_of
+    keys = cache.face_keys(faces)
+    faces.embeddings[24] = faces.embeddings[keys.index(min(keys_in(library, "faceset_001")))]      # one moment
+    faces.faces["quality"][24] = 0.1
+    change(library, lambda run: edit.this_is(run, "1", [keys[24]], Index([faces]), OPTIONS))
+    record = json.loads((library.root / "faceset_001" / "manifest.json").read_text())
+    assert keys[24] in keys_in(library, "faceset_001") - {item["face"] for item in record["faces"]}
+    assert command(library, "reviewed", "1") == 0
+    assert short_key(keys[24]) in library.manifest().reviewed["faceset_001"]
+    assert command(library, "not-this", "1", keys[24]) == 0 and command(library, "reviewed", "1") == 0
+    assert short_key(keys[24]) not in library.manifest().reviewed["faceset_001"]
+
+
 def test_a_photo_with_several_faces_or_none_names_nobody(shelf_of, capsys) -> None:
     library, faces = shelf_of
     assert command(library, "this-is", "1", faces.photos[24].path) == 64
