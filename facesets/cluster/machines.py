@@ -111,7 +111,6 @@ class Machines(Workers):
         uses = Counter(number for job in waiting for number in job)
         sent: dict[int, Future] = {}
         running: dict[str, tuple[Job, set[Worker]]] = {}       # by key; with those that may do it
-        missed = Counter[Worker]()      # tasks in a row of whose blocks it did not take all
 
         def again(job: Job, why: object, cost: float = 1) -> None:
             tries[job] += cost
@@ -135,19 +134,9 @@ class Machines(Workers):
                 lost(running.pop(key)[0], "the machines that could do it went away")
             for _ in range(min(len(waiting), AHEAD * sum(it.threads for it in machines) - len(running))):
                 job, near = waiting.popleft(), random.choice([it for it in machines if not it.silence] or [*machines])
-                missing = {number: data(number) for number in set(job).difference(sent)}
-                try:
-                    for number, block in missing.items():
-                        sent[number] = self._scattered(block, near)
-                except Exception as error:      # distributed raises that kind too; it went away, or all did
-                    why = f"{type(error).__name__}: {str(error) or f'not within {SENDING:.0f} s'}"
-                    missed[near] += 1
-                    if missed[near] == MISSED:
-                        self.refuse(near, f"does not take what its tasks need ({why})")
+                if why := self._not_taken(near, {number: data(number) for number in set(job).difference(sent)}, sent):
                     lost(job, why)
                     break
-                if missing:
-                    missed[near] = 0
                 running[self.submit(tasks.tried, work, *(sent[number] for number in job), to=machines)] = job, machines
             for key, answer in self.answers():
                 if key not in running:
@@ -170,6 +159,21 @@ class Machines(Workers):
                         if not uses[number]:
                             sent.pop(number, None)
                     yield job, answer
+
+    def _not_taken(self, near: Worker, blocks: Mapping[int, object], sent: dict[int, "Future"]) -> str:
+        """Give a machine the blocks of a task, into `sent`; why, where it does not take all of them."""
+        try:
+            for number, block in blocks.items():
+                sent[number] = self._scattered(block, near)
+        except Exception as error:      # distributed raises that kind too; it went away, or all did
+            why = f"{type(error).__name__}: {str(error) or f'not within {SENDING:.0f} s'}"
+            near.missed += 1
+            if near.missed == MISSED:
+                self.refuse(near, f"does not take what its tasks need ({why})")
+            return why
+        if blocks:
+            near.missed = 0
+        return ""
 
     def _at(self, *addresses: str) -> list[Worker]:
         return [machine for machine in self.workers.values() if machine.address in addresses]

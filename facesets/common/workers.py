@@ -46,6 +46,7 @@ class Worker:
     since: float = 0.0      # when it was proven
     done: int = 0           # what it has done since
     size: int = 1           # what it is given in one task
+    missed: int = 0         # tasks in a row of whose blocks it did not take all
     refused: bool = False
     failures: int = 0       # in a row
     sign: float = 0.0       # when it last gave one, by the scheduler's clock

@@ -18,7 +18,8 @@ from facesets.library import store
 from facesets.library.members import Index, without_twins
 from facesets.library.store import Library
 from facesets.operations import consolidate, edit
-from facesets.report import alike, shelf
+from facesets.report import alike
+from facesets.report import shelf as pictures
 
 
 @pytest.fixture(scope="module")
@@ -33,37 +34,30 @@ def template(tmp_path_factory):
     return place / "here", faces
 
 
-@pytest.fixture
-def shelf_of(template, tmp_path):
-    place, faces = template
-    shutil.copytree(place, tmp_path, dirs_exist_ok=True)
-    return Library(tmp_path / "library"), faces
-
-
 def keys_in(library: Library, folder: str) -> set[str]:
     return set(read_faces(library.root / folder / "faces.npz").keys)
 
 
-def test_two_people_are_not_proposed_as_one_by_anybody(shelf_of) -> None:
-    library, _ = shelf_of
+def test_two_people_are_not_proposed_as_one_by_anybody(shelf) -> None:
+    library, _ = shelf
     assert [pair.facesets for pair in consolidate.propose(library, 0.4)] == [("faceset_002", "faceset_003")]
     assert command(library, "two-people", "2", "3") == 0
     assert [pair.against for pair in consolidate.propose(library, 0.4)] == [
         "faceset_002 and faceset_003 were said to be two people"]
     assert command(library, "consolidate", "--apply") == 0 and len(library.canonical()) == 3
-    sets, _ = shelf.read(library.root, library.manifest())
+    sets, _ = pictures.read(library.root, library.manifest())
     assert not alike.pairs(sets, 0.45, 0.5, library.manifest())
     assert alike.pairs(sets, 0.45, 0.5, store.Manifest())
     assert command(library, "undo") == 0 and not library.manifest().two_people
 
 
-def test_one_faceset_is_not_two_people(shelf_of) -> None:
-    library, _ = shelf_of
+def test_one_faceset_is_not_two_people(shelf) -> None:
+    library, _ = shelf
     assert command(library, "two-people", "2", "faceset_002") == 64
 
 
-def test_what_was_said_of_two_people_follows_a_merge_a_drop_and_the_file_manager(shelf_of) -> None:
-    library, _ = shelf_of
+def test_what_was_said_of_two_people_follows_a_merge_a_drop_and_the_file_manager(shelf) -> None:
+    library, _ = shelf
     assert command(library, "two-people", "1", "3") == 0 and command(library, "reviewed", "2") == 0
     assert command(library, "consolidate", "1", "2") == 0
     manifest = library.manifest()
@@ -77,15 +71,15 @@ def test_what_was_said_of_two_people_follows_a_merge_a_drop_and_the_file_manager
     assert library.manifest().two_people == [["faceset_002", "faceset_003"]]
 
 
-def test_two_people_who_are_merged_by_hand_all_the_same_are_one(shelf_of) -> None:
-    library, _ = shelf_of
+def test_two_people_who_are_merged_by_hand_all_the_same_are_one(shelf) -> None:
+    library, _ = shelf
     assert command(library, "two-people", "2", "3") == 0 and command(library, "consolidate", "2", "3") == 0
     assert library.manifest().two_people == []
 
 
 @pytest.mark.parametrize("order", [("2", "4"), ("4", "2"), ("2", "3"), ("3", "2")])
-def test_faces_that_left_a_faceset_are_back_once_both_are_merged_by_hand(shelf_of, order) -> None:
-    library, faces = shelf_of
+def test_faces_that_left_a_faceset_are_back_once_both_are_merged_by_hand(shelf, order) -> None:
+    library, faces = shelf
     both = {item["face"] for folder in ("faceset_002", "faceset_003") for item in library.record(folder).faces}
     if "4" in order:
         both = {item["face"] for item in library.record("faceset_002").faces}
@@ -98,8 +92,8 @@ def test_faces_that_left_a_faceset_are_back_once_both_are_merged_by_hand(shelf_o
     assert not library.manifest().not_this
 
 
-def test_a_face_that_was_left_out_is_proposed_to_nobody(shelf_of) -> None:
-    library, faces = shelf_of
+def test_a_face_that_was_left_out_is_proposed_to_nobody(shelf) -> None:
+    library, faces = shelf
     place = library.root.parent
     one, other = cache.face_keys(faces)[24:30:3]
 
@@ -115,8 +109,8 @@ def test_a_face_that_was_left_out_is_proposed_to_nobody(shelf_of) -> None:
         assert known(place / "work" / "immich" / "anna") == {one, other}.difference(left)
 
 
-def test_who_was_merged_into_somebody_is_known_of_him_who_was_merged_or_dropped_himself(shelf_of) -> None:
-    library, _ = shelf_of
+def test_who_was_merged_into_somebody_is_known_of_him_who_was_merged_or_dropped_himself(shelf) -> None:
+    library, _ = shelf
     old = {item.folder: item.centroid for item in library.canonical()}
     assert command(library, "consolidate", "2", "3") == 0 and command(library, "consolidate", "1", "2") == 0
     [one] = library.canonical()
@@ -124,8 +118,8 @@ def test_who_was_merged_into_somebody_is_known_of_him_who_was_merged_or_dropped_
     assert command(library, "drop", "1") == 0 and len(library.everybody()[0].merged) == 2
 
 
-def test_what_is_reviewed_is_what_the_faceset_held_then(shelf_of) -> None:
-    library, faces = shelf_of
+def test_what_is_reviewed_is_what_the_faceset_held_then(shelf) -> None:
+    library, faces = shelf
     assert command(library, "reviewed", "2") == 0
     seen = set(library.manifest().reviewed["faceset_002"])
     assert seen == {short_key(key) for key in keys_in(library, "faceset_002")}
@@ -134,8 +128,8 @@ def test_what_is_reviewed_is_what_the_faceset_held_then(shelf_of) -> None:
     assert set(library.manifest().reviewed["faceset_002"]) == seen
 
 
-def test_status_counts_a_picture_that_nobody_saw_though_as_many_were_seen_before(shelf_of, capsys) -> None:
-    library, faces = shelf_of
+def test_status_counts_a_picture_that_nobody_saw_though_as_many_were_seen_before(shelf, capsys) -> None:
+    library, faces = shelf
     assert command(library, "reviewed", "1", "2", "3") == 0
     assert command(library, "not-this", "1", "0001.png", "0002.png") == 0
     assert command(library, "status") == 0 and "(0 that nobody has looked at" in capsys.readouterr().out
@@ -149,8 +143,8 @@ def test_status_counts_a_picture_that_nobody_saw_though_as_many_were_seen_before
     assert command(library, "status") == 0 and "(1 that nobody has looked at" in capsys.readouterr().out
 
 
-def test_a_face_of_nobody_becomes_a_persons_and_leaves_another(shelf_of) -> None:
-    library, faces = shelf_of
+def test_a_face_of_nobody_becomes_a_persons_and_leaves_another(shelf) -> None:
+    library, faces = shelf
     index, keys = Index([faces]), cache.face_keys(faces)
     free, theirs = keys[24], keys[8]       # of a photo of all, in no faceset; of faceset_002
     change(library, lambda run: edit.not_this(run, "1", [free], OPTIONS))
@@ -161,8 +155,8 @@ def test_a_face_of_nobody_becomes_a_persons_and_leaves_another(shelf_of) -> None
     assert short_key(free) in manifest.reviewed["faceset_001"]
 
 
-def test_a_face_without_a_picture_that_a_person_put_there_stays_said_when_the_pictures_are(shelf_of) -> None:
-    library, faces = shelf_of
+def test_a_face_without_a_picture_that_a_person_put_there_stays_said_when_the_pictures_are(shelf) -> None:
+    library, faces = shelf
     keys = cache.face_keys(faces)
     faces.embeddings[24] = faces.embeddings[keys.index(min(keys_in(library, "faceset_001")))]      # one moment
     faces.faces["quality"][24] = 0.1
@@ -175,16 +169,16 @@ def test_a_face_without_a_picture_that_a_person_put_there_stays_said_when_the_pi
     assert short_key(keys[24]) not in library.manifest().reviewed["faceset_001"]
 
 
-def test_a_photo_with_several_faces_or_none_names_nobody(shelf_of, capsys) -> None:
-    library, faces = shelf_of
+def test_a_photo_with_several_faces_or_none_names_nobody(shelf, capsys) -> None:
+    library, faces = shelf
     assert command(library, "this-is", "1", faces.photos[24].path) == 64
     assert "3 faces of" in capsys.readouterr().err
     assert command(library, "this-is", "1", "nobody.jpg") == 64
     assert "no faces of nobody.jpg" in capsys.readouterr().err
 
 
-def test_a_split_makes_a_faceset_of_its_own_without_new_pictures_and_is_taken_back(shelf_of) -> None:
-    library, _ = shelf_of
+def test_a_split_makes_a_faceset_of_its_own_without_new_pictures_and_is_taken_back(shelf) -> None:
+    library, _ = shelf
     before = contents(library.root)
     pictures = {item["face"] for item in json.loads((library.root / "faceset_002" / "manifest.json").read_text())[
         "faces"] if item["file"] in ("0001.png", "0004.png", "0005.png")}
@@ -197,8 +191,8 @@ def test_a_split_makes_a_faceset_of_its_own_without_new_pictures_and_is_taken_ba
     assert command(library, "split", "2", "0001.png") == 0 and library.canonical()[-1].number == 5
 
 
-def test_a_split_and_a_promotion_are_tried_without_a_change(shelf_of, capsys) -> None:
-    library, faces = shelf_of
+def test_a_split_and_a_promotion_are_tried_without_a_change(shelf, capsys) -> None:
+    library, faces = shelf
     before = contents(library.root)
     assert command(library, "split", "2", "0001.png", "0004.png", "--dry-run", "--json") == 0
     told = json.loads(capsys.readouterr().out)
@@ -251,15 +245,15 @@ def test_one_picture_of_hers_takes_none_of_her_faces_without_a_picture_along(tem
     assert library.manifest().not_this["faceset_002"] == [first]
 
 
-def test_a_split_that_leaves_nothing_changes_nothing(shelf_of) -> None:
-    library, _ = shelf_of
+def test_a_split_that_leaves_nothing_changes_nothing(shelf) -> None:
+    library, _ = shelf
     before = contents(library.root)
     assert command(library, "split", "2", *(f"{number:04d}.png" for number in range(1, 9))) == 64
     assert contents(library.root) == before
 
 
-def test_a_thin_group_becomes_a_faceset_with_the_next_number(shelf_of) -> None:
-    library, faces = shelf_of
+def test_a_thin_group_becomes_a_faceset_with_the_next_number(shelf) -> None:
+    library, faces = shelf
     keys = cache.face_keys(faces)[24::3]
     thin = proposal.Proposal("r2", "test", "2099-01-01T00:00:00Z", {}, (), thin=(proposal.Group(
         tuple(map(proposal.Face, keys)), proposed_name="Dora"),))
@@ -277,8 +271,8 @@ def test_a_thin_group_becomes_a_faceset_with_the_next_number(shelf_of) -> None:
     assert command(library, "promote", "_thin/nothing") == 64
 
 
-def test_a_person_who_is_forgotten_is_in_no_verdict(shelf_of) -> None:
-    library, _ = shelf_of
+def test_a_person_who_is_forgotten_is_in_no_verdict(shelf) -> None:
+    library, _ = shelf
     for words in (("two-people", "1", "2"), ("two-people", "2", "3"), ("reviewed", "1", "2")):
         assert command(library, *words) == 0
     assert command(library, "forget", "1", "--yes") == 0
@@ -286,8 +280,8 @@ def test_a_person_who_is_forgotten_is_in_no_verdict(shelf_of) -> None:
     assert manifest.two_people == [["faceset_002", "faceset_003"]] and list(manifest.reviewed) == ["faceset_002"]
 
 
-def test_a_library_without_verdicts_is_read_as_before(shelf_of) -> None:
-    library, _ = shelf_of
+def test_a_library_without_verdicts_is_read_as_before(shelf) -> None:
+    library, _ = shelf
     path = library.root / "manifest.json"
     value = json.loads(path.read_text())
     del value["reviewed"], value["two_people"]
